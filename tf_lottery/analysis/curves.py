@@ -1,0 +1,155 @@
+"""Learning curves: validation accuracy or loss against the training step, one line per round."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tf_lottery.analysis.canvas import say_nothing_recorded, set_percent_axis, styled
+from tf_lottery.analysis.formats import density_percent
+from tf_lottery.analysis.values import Row, first_recorded, number, spread, variants
+
+MOST_LINES = 7
+# The share of the grid that is left out when the y axis is chosen: the first steps climb so steeply that with them on
+# the axis all rounds look the same.
+WARM_UP = 0.1
+NAMES = {
+    "val_accuracy": "Validation accuracy (%)",
+    "val_loss": "Validation loss",
+    "train_accuracy": "Training accuracy (%)",
+    "train_loss": "Training loss",
+}
+
+
+def learning_curves(curves: Sequence[Row], rows: Sequence[Row] = ()) -> Figure:
+    """Validation accuracy (without one: loss) against step, a panel per variant, a line per round.
+
+    Of many rounds seven are shown, evenly spread, the first and the last among them. A line is the mean over
+    replicates. The y axis is cut to where the curves differ, after the first tenth of the steps.
+
+    Args:
+        curves: dictionaries with replicate, round, variant, step and the metrics at that step.
+        rows: result rows, for the densities in the legend; without them rounds are numbered only.
+    """
+    column = first_recorded(curves, tuple(NAMES))
+    with styled():
+        if column is None:
+            figure = Figure(figsize=(7.0, 4.3))
+            axes = figure.add_subplot()
+            axes.set_title("Learning curves", loc="left")
+            say_nothing_recorded(axes, "learning curves were")
+            return figure
+        panels = [name for name in variants(curves) if any(row["variant"] == name for row in curves)]
+        figure = Figure(figsize=(5.2 * min(len(panels), 3) + 1.9, 4.3 * -(-len(panels) // 3)))
+        grid = figure.subplots(-(-len(panels) // 3), min(len(panels), 3), sharex=True, sharey=True, squeeze=False)
+        shown = spread_rounds([int(row["round"]) for row in curves])
+        colours = round_colours(shown)
+        means = {name: mean_curves([row for row in curves if row["variant"] == name], column) for name in panels}
+        for axes, name in zip(grid.flat, panels, strict=False):
+            draw(axes, means[name], shown, colours)
+            axes.set_title(name.replace("_", " "), loc="left")
+            axes.set_xlabel("Training step")
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+        set_range(grid[0, 0], means, shown, accuracy=column.endswith("accuracy"))
+        for axes in grid[:, 0]:
+            axes.set_ylabel(NAMES[column])
+        add_legend(figure, shown, colours, densities(rows))
+        return figure
+
+
+def draw(
+    axes: Axes, means: Mapping[int, list[tuple[float, float]]], shown: Sequence[int], colours: Mapping[int, object]
+) -> None:
+    """One line per shown round."""
+    for index in shown:
+        if index in means:
+            steps, values = zip(*means[index], strict=True)
+            axes.plot(steps, values, color=colours[index], linewidth=1.6, marker="." if len(steps) < 3 else None)
+    axes.set_xlim(left=0)
+    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def mean_curves(rows: Sequence[Row], column: str) -> dict[int, list[tuple[float, float]]]:
+    """For each round the (step, mean over replicates) pairs, by step."""
+    values: dict[int, dict[float, list[object]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        step = number(row.get("step"))
+        if step is not None:
+            values[int(row["round"])][step].append(row.get(column))
+    result = {}
+    for index, steps in values.items():
+        line = [(step, mean.mean) for step in sorted(steps) if (mean := spread(steps[step])) is not None]
+        if line:
+            result[index] = line
+    return result
+
+
+def spread_rounds(rounds: Sequence[int], *, most: int = MOST_LINES) -> list[int]:
+    """At most `most` of the rounds, evenly spread, with the first and the last.
+
+    Example:
+        >>> spread_rounds(range(36))
+        [0, 6, 12, 18, 23, 29, 35]
+    """
+    distinct = sorted(set(rounds))
+    if len(distinct) <= most:
+        return distinct
+    # Half a position is rounded up, in whole numbers: `round` would go to even and leave uneven gaps.
+    last = len(distinct) - 1
+    return [distinct[(2 * position * last + most - 1) // (2 * (most - 1))] for position in range(most)]
+
+
+def round_colours(shown: Sequence[int]) -> dict[int, tuple[float, ...]]:
+    """Dark for dense to light for sparse, on a map that stays ordered in grey and for colour-blind readers."""
+    colormap = matplotlib.colormaps["viridis"]
+    # The last tenth is a yellow that vanishes on white.
+    return {index: colormap(0.88 * place / max(len(shown) - 1, 1)) for place, index in enumerate(shown)}
+
+
+def densities(rows: Sequence[Row]) -> dict[int, float]:
+    """Mean density of each round."""
+    groups: dict[int, list[object]] = defaultdict(list)
+    for row in rows:
+        groups[int(row["round"])].append(row.get("density"))
+    return {index: mean.mean for index, group in groups.items() if (mean := spread(group)) is not None}
+
+
+def set_range(
+    axes: Axes, means: Mapping[str, Mapping[int, list[tuple[float, float]]]], shown: Sequence[int], *, accuracy: bool
+) -> None:
+    """Fit the y axis to the values after the warm-up; the panels share it."""
+    last = max(step for lines in means.values() for line in lines.values() for step, _ in line)
+    everything, settled = [], []
+    for lines in means.values():
+        for index in shown:
+            for step, value in lines.get(index, ()):
+                everything.append(value)
+                if step >= WARM_UP * last:
+                    settled.append(value)
+    low, high = min(settled or everything), max(settled or everything)
+    margin = 0.06 * (high - low) or 0.02 * abs(high) or 0.02
+    # The good end keeps every value on the axis, also one of the warm-up.
+    if accuracy:
+        high = max(everything)
+    else:
+        low = min(everything)
+    axes.set_ylim(low - margin, high + margin)
+    if accuracy:
+        set_percent_axis(axes)
+
+
+def add_legend(
+    figure: Figure, shown: Sequence[int], colours: Mapping[int, object], density: Mapping[int, float]
+) -> None:
+    """One legend beside the panels: round and, where known, percent of weights left."""
+    from matplotlib.lines import Line2D
+
+    handles, labels = [], []
+    for index in shown:
+        handles.append(Line2D([], [], color=colours[index], linewidth=2.4))  # type: ignore[arg-type]
+        labels.append(f"{index}  ({density_percent(density[index])} %)" if index in density else f"{index}")
+    figure.legend(handles, labels, loc="outside right center", title="Round (weights left)" if density else "Round")

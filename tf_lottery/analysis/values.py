@@ -1,0 +1,72 @@
+"""Numbers out of result rows: what is missing stays missing, and replicates become a mean with its range."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over replicates.
+
+    Args:
+        mean: arithmetic mean of the values that are there.
+        low: their minimum.
+        high: their maximum.
+        count: how many there are.
+    """
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+def number(value: object) -> float | None:
+    """The value as a finite float, or None where there is none (None, NaN, infinite, an empty or worded cell).
+
+    A CSV file gives text and a JSON file gives null, so both count as what they mean.
+
+    Example:
+        >>> number("0.5"), number(float("nan")), number(None), number("")
+        (0.5, None, None, None)
+    """
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        result = float(value)  # type: ignore[arg-type]  # anything else than a number is the TypeError below
+    except (TypeError, ValueError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def spread(values: Iterable[object]) -> Spread | None:
+    """Mean, minimum and maximum of the finite values; None if there are none.
+
+    Example:
+        >>> spread([1, 2, None])
+        Spread(mean=1.5, low=1.0, high=2.0, count=2)
+    """
+    found = [value for value in map(number, values) if value is not None]
+    if not found:
+        return None
+    # fsum does not depend on the order of the replicates, so neither does the report.
+    return Spread(mean=math.fsum(found) / len(found), low=min(found), high=max(found), count=len(found))
+
+
+def has_values(rows: Iterable[Row], column: str) -> bool:
+    """Whether any row holds a finite number in `column`."""
+    return any(number(row.get(column)) is not None for row in rows)
+
+
+def first_recorded(rows: Sequence[Row], columns: Sequence[str]) -> str | None:
+    """The first of `columns` in which any row holds a number; None if there is none."""
+    return next((column for column in columns if has_values(rows, column)), None)
+
+
+def variants(rows: Iterable[Row]) -> list[str]:
+    """The variants in the rows: the ticket first, then the controls by name."""
+    return sorted({str(row["variant"]) for row in rows}, key=lambda name: (name != "ticket", name))

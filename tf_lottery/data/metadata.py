@@ -1,0 +1,83 @@
+"""What a prepared TFDS folder says about itself, read without TensorFlow."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tf_lottery.errors import DamagedError, ResourceError, UnfitError
+
+_SCALES = {"uint8": 255.0, "uint16": 65535.0}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """An image-classification data set on disk.
+
+    Attributes:
+        name: `name` or `name/config`.
+        version: e.g. "3.0.1".
+        sizes: the number of examples of each split.
+        shape: (height, width, channels).
+        scale: the largest possible pixel value.
+        classes: the number of classes.
+    """
+
+    name: str
+    version: str
+    sizes: dict[str, int]
+    shape: tuple[int, int, int]
+    scale: float
+    classes: int
+
+
+def read_metadata(folder: Path) -> Metadata:
+    """Read `dataset_info.json` and `features.json` of a prepared data set.
+
+    Raises:
+        DamagedError: one of them is missing or broken.
+        UnfitError: it is not an image-classification data set, or its images have no fixed shape.
+        ResourceError: one of them may not be read.
+    """
+    info, features = _read(folder, "dataset_info.json"), _read(folder, "features.json")
+    try:
+        name = "/".join(part for part in (info["name"], info.get("configName")) if part)
+        version = info["version"]
+        sizes = {split["name"]: sum(map(int, split.get("shardLengths", []))) for split in info["splits"]}
+        columns = features["featuresDict"]["features"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(folder, f"lacks or misstates a field ({type(error).__name__}: {error})") from error
+    try:
+        image, label = columns["image"]["image"], columns["label"]["classLabel"]
+        classes, dtype = int(label["numClasses"]), image.get("dtype", "uint8")
+        shape = tuple(int(size) for size in image["shape"]["dimensions"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnfitError(
+            f"{name} is not an image-classification data set with the features `image` and `label`. "
+            f"It has: {', '.join(columns)}.",
+            "Choose another, or pass your own arrays from Python.",
+        ) from error
+    if len(shape) != 3 or min(shape) < 1 or dtype not in _SCALES:
+        raise UnfitError(
+            f"All images must have one shape, of uint8 or uint16 values. {name} has shape {shape} of {dtype}.",
+            "Resize the images yourself and pass them as arrays from Python.",
+        )
+    return Metadata(name, version, sizes, (shape[0], shape[1], shape[2]), _SCALES[dtype], classes)
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / name).read_text())
+    except FileNotFoundError as error:
+        raise _damaged(folder, f"has no {name}") from error
+    except PermissionError as error:
+        raise ResourceError(f"{folder / name} may not be read.", "Give yourself the right to read it.") from error
+    except ValueError as error:
+        raise _damaged(folder, f"has a broken {name} ({error})") from error
+    if not isinstance(content, dict):
+        raise _damaged(folder, f"has a broken {name} (not an object)")
+    return content
+
+
+def _damaged(folder: Path, what: str) -> DamagedError:
+    return DamagedError(f"The data set in {folder} {what}.", "Delete that folder and prepare the data set again.")

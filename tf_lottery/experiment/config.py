@@ -1,0 +1,237 @@
+"""The configuration of an experiment: a frozen dataclass, checked when made, with a JSON round trip and a hash."""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from tf_lottery import schedule, scoring
+from tf_lottery.errors import DamagedError, UsageError
+from tf_lottery.pruning import SCOPES
+from tf_lottery.text import suggestion
+
+VARIANTS = ("ticket", "random_reinit")
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "lion", "nadam", "adagrad", "adadelta", "adamax", "ftrl")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+NORMALISATIONS = ("none", "unit", "standard")
+GRANULARITIES = ("unstructured",)
+# What only extends a run, or says where it runs, is not in its hash.
+NOT_HASHED = frozenset({"preset", "rounds", "replicates", "variants", "jobs", "device", "data_dir"})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the results of an experiment, and how far and where it runs.
+
+    Attributes:
+        preset: name of the preset it started from; names the run directory.
+        dataset, data_dir, normalisation, validation: which data, where, how it is scaled, and the size (count or
+            fraction) of the validation part; None takes the data set's own.
+        pad_crop, flip: augmentation: random crops after zero padding by so many pixels; random horizontal flips.
+        model: an architecture, `package.module:function`, or a `.keras` file.
+        include, exclude: which weights to mask, as for `wrap`.
+        optimizer, learning_rate, momentum, weight_decay: of the optimizer; weight decay is decoupled.
+        batch_size, steps, epochs: examples per step; length of a full training in steps, or in epochs.
+        rounds: rounds of pruning after the dense round 0.
+        rate, output_rate, conv_rate: fraction of the surviving weights pruned per round; the output layer's is half of
+            `rate` and a convolution's is `rate` unless given.
+        final_density: density to reach in the last round by equal rates, instead of `rate`.
+        densities: an explicit ladder of densities, instead of a rate.
+        scope, criterion, granularity: what is ranked together, by what score, in what units.
+        rewind: "init", "step:K" or "epoch:K".
+        eval_every: steps between evaluations.
+        seed, replicates, variants: the seed of everything; chains of rounds; "ticket" and controls.
+        xla, threads, precision: "auto", "on" or "off"; threads of one chain; dtype policy.
+        jobs, device: processes (0: as many as the cores allow); "auto", "cpu" or "gpu".
+    """
+
+    preset: str = "custom"
+    dataset: str = "digits"
+    data_dir: str | None = None
+    normalisation: str = "unit"
+    validation: float | None = None
+    pad_crop: int = 0
+    flip: bool = False
+    model: str = "mlp"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    batch_size: int = 60
+    steps: int | None = 1000
+    epochs: float | None = None
+    rounds: int = 10
+    rate: float = 0.2
+    output_rate: float | None = None
+    conv_rate: float | None = None
+    final_density: float | None = None
+    densities: tuple[float, ...] = ()
+    scope: str = "layerwise"
+    criterion: str = "magnitude"
+    granularity: str = "unstructured"
+    rewind: str = "init"
+    eval_every: int = 250
+    seed: int = 0
+    replicates: int = 1
+    variants: tuple[str, ...] = VARIANTS
+    xla: str = "auto"
+    threads: int = 1
+    precision: str = "float32"
+    jobs: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("include", "exclude", "densities", "variants"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str | float | int) else tuple(value))
+        self._check_types()
+        self._check_choices()
+        self._check_ranges()
+        if self.densities:
+            rungs = schedule.ladder(self.densities)
+            object.__setattr__(self, "densities", rungs)
+            object.__setattr__(self, "rounds", min(self.rounds, len(rungs) - 1))
+        rewind_point(self.rewind)
+
+    def _check_types(self) -> None:
+        kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
+        for field in fields(self):
+            value, wanted = getattr(self, field.name), str(field.type)
+            if "tuple" in wanted:
+                continue
+            allowed = tuple(kind for name in wanted.split(" | ") if name != "None" for kind in kinds[name])
+            good = value is None if value is None else isinstance(value, allowed) and (bool in allowed or value is not True)
+            if not (good and (value is not None or "None" in wanted)):
+                raise UsageError(f"`{field.name}` must be {wanted}. Received: {value!r}.", "Correct the configuration.")
+            if float in allowed and value is not None:
+                if value != value or value in (float("inf"), float("-inf")):
+                    raise UsageError(f"`{field.name}` must be finite. Received: {value}.", "Correct the configuration.")
+                object.__setattr__(self, field.name, float(value) if field.name != "validation" else value)
+
+    def _check_choices(self) -> None:
+        choices = {
+            "scope": SCOPES,
+            "criterion": tuple(scoring.CRITERIA),
+            "granularity": GRANULARITIES,
+            "optimizer": OPTIMIZERS,
+            "precision": PRECISIONS,
+            "normalisation": NORMALISATIONS,
+            "xla": ("auto", "on", "off"),
+            "device": ("auto", "cpu", "gpu"),
+        }
+        for name, valid in choices.items():
+            if getattr(self, name) not in valid:
+                raise UsageError(f"Unknown {name} {getattr(self, name)!r}.", suggestion(getattr(self, name), valid))
+        for variant in self.variants:
+            if variant not in VARIANTS:
+                raise UsageError(f"Unknown variant {variant!r}.", suggestion(str(variant), VARIANTS))
+        if "ticket" not in self.variants:
+            # Controls branch off the ticket's masks, so the ticket is always trained.
+            object.__setattr__(self, "variants", ("ticket", *self.variants))
+        object.__setattr__(self, "variants", tuple(name for name in VARIANTS if name in self.variants))
+
+    def _check_ranges(self) -> None:
+        least = {"batch_size": 1, "eval_every": 1, "rounds": 0, "replicates": 1, "threads": 1, "jobs": 0, "pad_crop": 0}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise UsageError(f"`{name}` must be at least {bound}. Received: {getattr(self, name)}.")
+        if (self.steps is None) == (self.epochs is None):
+            raise UsageError("Give either `steps` or `epochs`, the length of a training.", "Drop one of them.")
+        for name in ("steps", "epochs"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 2**31 - 1:
+                raise UsageError(f"`{name}` must be positive and below 2**31. Received: {value}.")
+        for name in ("rate", "output_rate", "conv_rate", "momentum"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UsageError(f"`{name}` must be in [0, 1). Received: {value}.", "Pass e.g. 0.2.")
+        for name in ("learning_rate", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"`{name}` must not be negative. Received: {getattr(self, name)}.")
+        if self.validation is not None and self.validation <= 0:
+            raise UsageError(f"`validation` must be a positive count or fraction. Received: {self.validation}.")
+        if self.densities and (self.final_density or self.output_rate is not None or self.conv_rate is not None):
+            raise UsageError("`densities` is a ladder for all weights alike: it excludes other rates and final_density.")
+        if self.final_density is not None:
+            schedule.rate_to_reach(self.final_density, self.rounds)
+        if self.seed < 0:
+            raise UsageError(f"`seed` must not be negative. Received: {self.seed}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return {f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Config":
+        """The configuration of a document made by `to_json`; what it leaves out has its default.
+
+        Raises:
+            UsageError: a key is unknown, or a value is out of range.
+        """
+        names = [field.name for field in fields(cls)]
+        for key in document:
+            if key not in names:
+                raise UsageError(f"Unknown configuration key {key!r}.", suggestion(str(key), names))
+        return cls(**document)
+
+    def updated(self, **changes: Any) -> "Config":
+        """A copy with other values, checked again."""
+        return replace(self, **changes)
+
+    def hash(self, **extra: Any) -> str:
+        """Ten hexadecimal digits of the SHA-256 of all that decides the results.
+
+        Args:
+            **extra: what else does, e.g. the configuration of a user's model.
+        """
+        content = {key: value for key, value in self.to_json().items() if key not in NOT_HASHED} | extra
+        if self.final_density is not None:
+            content["rounds"] = self.rounds
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def rewind_point(text: str) -> tuple[str, float]:
+    """The unit ("step" or "epoch") and the position of a rewind point; "init" is step 0.
+
+    Raises:
+        UsageError: it is not "init", "step:K" or "epoch:K".
+
+    Example:
+        >>> rewind_point("step:100")
+        ('step', 100.0)
+    """
+    if text == "init":
+        return "step", 0.0
+    match = re.fullmatch(r"step:(\d+)|epoch:(\d+(?:\.\d+)?)", text)
+    if not match:
+        raise UsageError(f"`rewind` must be init, step:K or epoch:K. Received: {text!r}.", "Pass e.g. step:500.")
+    return ("step", float(match[1])) if match[1] else ("epoch", float(match[2]))
+
+
+def read_config_file(path: str | Path) -> dict[str, Any]:
+    """The keys of a configuration file, TOML or JSON; `config.json` of a run directory is one.
+
+    Raises:
+        UsageError: there is no such file, or it is of another kind.
+        DamagedError: it can't be parsed.
+    """
+    path = Path(path)
+    if path.suffix not in (".toml", ".json"):
+        raise UsageError(f"A configuration file ends in .toml or .json. Received: {path}.", "Rename it.")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}.", "Give the path of a configuration file.") from None
+    try:
+        document = tomllib.loads(content.decode()) if path.suffix == ".toml" else json.loads(content)
+    except ValueError as error:
+        raise DamagedError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.", "Correct the file.") from None
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} must hold a table of keys. Received: {type(document).__name__}.", "Correct the file.")
+    return {key: value for key, value in document.items() if key not in ("schema", "hash", "model_hash", "fingerprint")}

@@ -1,0 +1,71 @@
+"""Run a TFLite file in a LiteRT process of its own, and turn every way in which that can fail into a reason."""
+
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import tf_lottery
+from tf_lottery.export.silence import one_line
+
+_ROOT = str(Path(tf_lottery.__file__).parents[1])
+# The package's folder goes to the end of the path: at the front (PYTHONPATH), site-packages would hide the standard
+# library.
+_PROGRAM = (
+    f"import sys; sys.path.append({_ROOT!r}); "
+    "from tf_lottery.export.run_tflite import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+class LiteRTFailed(Exception):
+    """The file did not load or run in the default LiteRT interpreter; the message is the reason, in one line."""
+
+
+@dataclass(frozen=True)
+class LiteRTRun:
+    """Outputs by name, `(samples, ...)`; the median latency of one sample in microseconds; sparse-encoded tensors."""
+
+    outputs: dict[str, np.ndarray]
+    latency_us_median: float
+    sparse_tensors: int
+
+
+def run_file(file: Path, samples: dict[str, np.ndarray], *, scratch: Path, timeout: float | None = None) -> LiteRTRun:
+    """Run `file` on `samples` in a new process with the default LiteRT interpreter.
+
+    Args:
+        file: a TFLite file.
+        samples: one array `(samples, ...)` per input, by signature name.
+        scratch: an existing folder for the exchange of arrays.
+        timeout: seconds; by default two minutes and one second per sample.
+
+    Raises:
+        LiteRTFailed: if the process fails, crashes or does not end in time.
+    """
+    given, made = scratch / "samples.npz", scratch / "outputs.npz"
+    made.unlink(missing_ok=True)
+    with given.open("wb") as stream:
+        np.savez(stream, **samples)  # type: ignore[arg-type]
+    limit = timeout if timeout is not None else 120 + len(next(iter(samples.values())))
+    command = [sys.executable, "-P", "-c", _PROGRAM, str(file), str(given), str(made)]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        raise LiteRTFailed(f"the LiteRT interpreter did not finish within {limit:.0f} seconds") from None
+    if done.returncode:
+        raise LiteRTFailed(_reason(done.returncode, done.stderr.decode("utf-8", "replace")))
+    with np.load(made, allow_pickle=False) as archive:
+        outputs = {name.removeprefix("output/"): archive[name] for name in archive.files if name.startswith("output/")}
+        return LiteRTRun(outputs, float(archive["latency_us_median"]), int(archive["sparse_tensors"]))
+
+
+def _reason(code: int, text: str) -> str:
+    if code < 0:
+        return f"the LiteRT interpreter crashed with {signal.Signals(-code).name}"
+    # A message may span lines: it starts at the traceback's only line that is neither indented nor its heading.
+    found = re.findall(r"^[\w.]+(?:Error|Exception): (.+)", text, re.MULTILINE)
+    return f"the LiteRT interpreter failed: {one_line(found[-1] if found else text or f'exit code {code}')}"

@@ -1,0 +1,106 @@
+"""From the user's model to the one that is exported: stripped, whole, without optimizer, computing in float32."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+from tf_lottery.layers import is_wrapped, strip
+
+
+def deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
+    """The plain model to export; the given one is not changed.
+
+    The result has no `Masked` layers (zeros stand where weights are pruned), no optimizer, loss or metrics (a custom
+    loss would be needed to load the file), and the float32 policy in every layer: a mixed-precision model would store
+    its float16 computations in the file.
+
+    Args:
+        model: a built functional or Sequential model, wrapped or plain.
+
+    Returns:
+        The model, and notes on what was changed, one sentence each.
+
+    Raises:
+        UsageError: if it is no Keras model.
+        UnfitError: if it is subclassed, not built, has a string input, or cannot be rebuilt in float32.
+        NonFiniteError: if a weight is NaN or infinite.
+    """
+    if not isinstance(model, keras.Model):
+        raise UsageError(
+            f"Expected a keras.Model to export, received {type(model).__module__}.{type(model).__qualname__}.",
+            "Give a Keras 3 model; for a file, load it first with `tf_lottery.load_model(path)`.",
+        )
+    if is_wrapped(model):
+        model = strip(model)
+    _check(model)
+    notes: tuple[str, ...] = ()
+    reduced = sorted({layer.compute_dtype for layer in _layers(model) if layer.compute_dtype != "float32"} - {None})
+    if any(dtype in ("float16", "bfloat16", "float64") for dtype in reduced):
+        model = _in_float32(model)
+        notes = (f"The model computes in {', '.join(reduced)}; the exported files compute in float32.",)
+    elif getattr(model, "compiled", False):
+        model = _without_optimizer(model)
+    return model, notes
+
+
+def _check(model: keras.Model) -> None:
+    kind = f"{type(model).__name__} {model.name!r}"
+    if not isinstance(model, keras.Sequential) and not hasattr(model, "input_shape"):
+        raise UnfitError(
+            f"{kind} is a subclassed model, whose inputs and outputs are not known.",
+            "Export a functional or Sequential model: call yours on a `keras.Input` and make a `keras.Model` of it.",
+        )
+    if not model.built or not getattr(model, "inputs", None):
+        raise UnfitError(f"{kind} is not built.", "Call it once on data or start it with a `keras.Input`.")
+    for tensor in model.inputs:
+        if tensor.dtype == "string":
+            raise UnfitError(
+                f"{kind} has the string input {tensor.name!r}.", "Export the part of the model behind its text layers."
+            )
+    for variable in model.variables:
+        value = np.asarray(keras.ops.convert_to_numpy(variable.value))
+        if not np.issubdtype(value.dtype, np.integer) and not np.isfinite(value.astype(np.float32)).all():
+            bad = int((~np.isfinite(value.astype(np.float32))).sum())
+            raise NonFiniteError(
+                f"{kind}: variable {variable.path!r} has {bad} NaN or infinite of {value.size} values.",
+                "Train again with a smaller learning rate, or export an earlier round.",
+            )
+
+
+def _without_optimizer(model: keras.Model) -> keras.Model:
+    # The same layers and weights under a new, uncompiled model object.
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return keras.Model(model.input, model.output, name=model.name)
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    try:
+        twin = type(model).from_config(_float32_config(model.get_config()))
+        twin.set_weights(model.get_weights())
+    except (TypeError, ValueError) as error:
+        raise UnfitError(
+            f"{type(model).__name__} {model.name!r} cannot be rebuilt in float32: {str(error).splitlines()[0]}",
+            "Register its custom layers with `keras.saving.register_keras_serializable`, or export a float32 model.",
+        ) from error
+    return twin
+
+
+def _float32_config(config: Any) -> Any:
+    if isinstance(config, Mapping):
+        if config.get("class_name") == "DTypePolicy" and isinstance(config.get("config"), Mapping):
+            return {**config, "config": {**config["config"], "name": "float32"}}
+        return {
+            key: "float32" if key == "dtype" and value in ("float16", "bfloat16", "float64") else _float32_config(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, list | tuple):
+        return type(config)(_float32_config(item) for item in config)
+    return config
+
+
+def _layers(model: keras.Model) -> list[keras.layers.Layer]:
+    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Layer)]

@@ -1,0 +1,35 @@
+"""Mask-applying layers: wrap a Keras model, strip it, get and set its masks."""
+
+from tf_lottery.layers.discovery import Discovery, Found, Selector, discover
+from tf_lottery.layers.masked import Masked
+from tf_lottery.layers.paths import named_layers, named_variables
+from tf_lottery.layers.wrapping import (
+    apply_masks,
+    get_masks,
+    get_weights,
+    is_wrapped,
+    load_model,
+    set_masks,
+    set_weights,
+    strip,
+    wrap,
+)
+
+__all__ = [
+    "Discovery",
+    "Found",
+    "Masked",
+    "Selector",
+    "apply_masks",
+    "discover",
+    "get_masks",
+    "get_weights",
+    "is_wrapped",
+    "load_model",
+    "named_layers",
+    "named_variables",
+    "set_masks",
+    "set_weights",
+    "strip",
+    "wrap",
+]

@@ -1,0 +1,172 @@
+"""Which weights go: exact counts, chosen by partition among the survivors.
+
+Among survivors, weights rank by (score, sorted key, flat index), and exactly the asked number with the lowest rank goes.
+Counts come from Python's `round` (half to even), so they are the same on every machine.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tf_lottery.errors import NonFiniteError, UsageError
+from tf_lottery.masks import Masks, check_keys, validate
+
+SCOPES = ("layerwise", "global")
+
+
+def prune(
+    scores: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    *,
+    rate: float | Mapping[str, float],
+    scope: str = "layerwise",
+    allow_empty: bool = False,
+) -> Masks:
+    """Prune a fraction of the surviving weights.
+
+    Args:
+        scores: importance of each weight, any float dtype, keyed by weight path; higher is kept.
+        masks: today's masks, same keys and shapes.
+        rate: fraction of the *surviving* weights that goes, in [0, 1); one for all, or one per weight path.
+        scope: "layerwise" ranks each weight array by itself; "global" ranks all arrays of equal rate together.
+        allow_empty: whether an array may lose its last weight. If not, its best survivor stays, and in the global scope
+            the next lowest weight of another array goes instead.
+
+    Returns:
+        New masks, subsets of `masks`, with exactly `round(rate * survivors)` fewer weights per array (layerwise) or per
+        group of equal rate (global), or as many as leave one weight in every array.
+
+    Raises:
+        UsageError: rate or scope is out of range.
+        UnfitError: keys or shapes differ.
+        NonFiniteError: a surviving weight's score is NaN or infinite.
+
+    Example:
+        >>> prune({"kernel": np.array([3.0, 1.0, 2.0])}, {"kernel": np.ones(3, bool)}, rate=1 / 3)
+        {'kernel': array([ True, False,  True])}
+    """
+    masks = validate(masks, {key: np.shape(score) for key, score in scores.items()})
+    rates = {key: float(rate[key] if isinstance(rate, Mapping) else rate) for key in _rate_keys(rate, masks)}
+    for key, value in rates.items():
+        if not (0 <= value < 1 or (value == 1 and allow_empty)):
+            raise UsageError(
+                f"`rate` must be in [0, 1): the fraction of surviving weights to prune. Received: {value} for {key!r}.",
+                "Pass e.g. rate=0.2.",
+            )
+    pruned: Masks = {}
+    for keys in groups(rates, scope=scope):
+        count = round(rates[keys[0]] * sum(int(np.count_nonzero(masks[key])) for key in keys))
+        pruned |= remove_lowest(scores, masks, keys=keys, count=count, allow_empty=allow_empty)
+    return {key: pruned[key] for key in masks}
+
+
+def prune_to(
+    scores: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    *,
+    density: float,
+    scope: str = "layerwise",
+    allow_empty: bool = False,
+) -> Masks:
+    """Prune down to a density of the maskable weights: exactly `round(density * total)` are kept.
+
+    Args:
+        scores, masks, scope, allow_empty: as for `prune`.
+        density: kept / total to reach, in (0, 1]; of each array (layerwise) or of all together (global).
+
+    Raises:
+        UsageError: the density is out of range, or above today's.
+
+    Example:
+        >>> prune_to({"kernel": np.array([3.0, 1.0])}, {"kernel": np.ones(2, bool)}, density=0.5)
+        {'kernel': array([ True, False])}
+    """
+    masks = validate(masks, {key: np.shape(score) for key, score in scores.items()})
+    if not 0 < density <= 1:
+        raise UsageError(f"`density` must be in (0, 1]: kept / total weights. Received: {density}.", "Pass e.g. 0.05.")
+    pruned: Masks = {}
+    for keys in groups(dict.fromkeys(masks, 0.0), scope=scope):
+        survivors = sum(int(np.count_nonzero(masks[key])) for key in keys)
+        count = survivors - round(density * sum(masks[key].size for key in keys))
+        if count < 0:
+            raise UsageError(
+                f"The density {density} is above what is left of {', '.join(keys)}: {survivors} weights survive.",
+                "Densities must fall from round to round.",
+            )
+        pruned |= remove_lowest(scores, masks, keys=keys, count=count, allow_empty=allow_empty)
+    return {key: pruned[key] for key in masks}
+
+
+def groups(rates: Mapping[str, float], *, scope: str) -> list[list[str]]:
+    """The keys that are ranked together, sorted: each by itself (layerwise), or all of one rate (global).
+
+    Raises:
+        UsageError: the scope is unknown.
+    """
+    if scope not in SCOPES:
+        raise UsageError(f"`scope` must be one of {', '.join(SCOPES)}. Received: {scope!r}.")
+    keys = sorted(rates)
+    if scope == "layerwise":
+        return [[key] for key in keys]
+    return [[key for key in keys if rates[key] == rate] for rate in dict.fromkeys(rates[key] for key in keys)]
+
+
+def remove_lowest(
+    scores: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    *,
+    keys: Sequence[str],
+    count: int,
+    allow_empty: bool = False,
+) -> Masks:
+    """Masks of `keys` without the `count` lowest-scored survivors, ranked together by (score, key, flat index).
+
+    A partition finds the highest score that goes; what scores less goes, and among ties the first. That costs one copy of
+    the survivors' scores and boolean arrays, and no sort: equal scores are as fast as different ones.
+
+    Raises:
+        NonFiniteError: a survivor's score is NaN or infinite.
+    """
+    candidates = {key: masks[key].ravel().copy() for key in keys}
+    flat = {key: np.asarray(scores[key]).ravel() for key in keys}
+    if not allow_empty:
+        for key, candidate in candidates.items():
+            if candidate.any():
+                candidate[_best(flat[key], candidate)] = False
+    sizes = [int(np.count_nonzero(candidate)) for candidate in candidates.values()]
+    count = min(count, sum(sizes))
+    pool = np.empty(sum(sizes), dtype=np.result_type(*flat.values()))
+    for key, start, size in zip(keys, np.cumsum([0, *sizes[:-1]]), sizes, strict=True):
+        pool[start : start + size] = flat[key][candidates[key]]
+        if not (np.isfinite(pool[start : start + size]).all()):
+            raise NonFiniteError(
+                f"The scores of {key!r} must be finite. Received: NaN or infinite scores of surviving weights.",
+                "Look at the weights that were scored: did the training diverge?",
+            )
+    if count <= 0:
+        return {key: masks[key].copy() for key in keys}
+    pool.partition(count - 1)
+    highest = pool[count - 1]
+    ties = count - int(np.count_nonzero(pool[:count] < highest))
+    del pool
+    pruned = {}
+    for key in keys:
+        gone = flat[key] < highest
+        tied = np.flatnonzero((flat[key] == highest) & candidates[key])[:ties]
+        gone &= candidates[key]
+        gone[tied] = True
+        ties -= tied.size
+        pruned[key] = masks[key] & ~gone.reshape(masks[key].shape)
+    return pruned
+
+
+def _best(scores: np.ndarray, survivors: np.ndarray) -> int:
+    """The flat index of the survivor of the highest rank: the best score, and of equal ones the last."""
+    masked = np.where(survivors, scores, -np.inf)
+    return scores.size - 1 - int(np.argmax(masked[::-1]))
+
+
+def _rate_keys(rate: float | Mapping[str, float], masks: Mapping[str, np.ndarray]) -> list[str]:
+    if isinstance(rate, Mapping):
+        check_keys(rate, masks, what="rates")
+    return list(masks)

@@ -1,0 +1,165 @@
+"""Rewinding: take the whole state of a training at a step, and put it back with masks applied.
+
+A state is a plain dict of arrays: every variable of the model (weights, batch-norm statistics, states of seed generators)
+under `model/<path>` and every variable of the optimizer (iterations, slots, averages) under `optimizer/<index>`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_lottery import seeds
+from tf_lottery.errors import DamagedError, ResourceError, UsageError
+from tf_lottery.layers import Masked, named_layers, named_variables
+from tf_lottery.layers.paths import join, layer_variables
+from tf_lottery.masks import check_keys
+
+State: TypeAlias = dict[str, np.ndarray]
+MODEL, OPTIMIZER = "model/", "optimizer/"
+
+
+def capture(variables: Mapping[str, keras.Variable]) -> State:
+    """Copies of the values of `variables`."""
+    return {key: np.array(keras.ops.convert_to_numpy(variable.value)) for key, variable in variables.items()}
+
+
+def restore(variables: Mapping[str, keras.Variable], state: Mapping[str, np.ndarray]) -> None:
+    """Assign `state` to `variables`.
+
+    Raises:
+        UnfitError: a key is missing or extra; nothing is assigned then.
+    """
+    check_keys(state, variables, what="state")
+    for key, variable in variables.items():
+        variable.assign(state[key])
+
+
+def masked(state: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], slots: Mapping[str, str]) -> State:
+    """The state with exactly 0.0 where pruned, in the weights and in the optimizer's slots of these weights.
+
+    Args:
+        state: as from `capture`.
+        masks: masks by weight path.
+        slots: the weight path that each slot belongs to, as from `slots_of`.
+    """
+    owners = {**{MODEL + path: path for path in masks}, **{key: path for key, path in slots.items() if path in masks}}
+    return {
+        key: np.where(masks[owners[key]], value, np.zeros((), value.dtype)) if key in owners else value
+        for key, value in state.items()
+    }
+
+
+def slots_of(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> dict[str, str]:
+    """The weight path that each slot (momentum, second moment, average, accumulated gradient) of a built optimizer is for.
+
+    A Keras optimizer keeps its slots in lists that run parallel to the trainable variables; slots of another shape
+    (factored moments) belong to no single weight and are left out.
+    """
+    paths = {id(variable): path for path, variable in named_variables(model).items()}
+    trainable = model.trainable_variables
+    indices = {id(variable): index for index, variable in enumerate(optimizer.variables)}
+    found = {}
+    for slots in _slot_lists(optimizer, len(trainable)):
+        for slot, weight in zip(slots, trainable, strict=True):
+            if isinstance(slot, keras.Variable) and slot.shape == weight.shape and id(slot) in indices:
+                found[f"{OPTIMIZER}{indices[id(slot)]}"] = paths[id(weight)]
+    return found
+
+
+def _slot_lists(optimizer: keras.optimizers.Optimizer, length: int) -> Iterator[list]:
+    for name, value in vars(optimizer).items():
+        if isinstance(value, keras.optimizers.Optimizer):
+            yield from _slot_lists(value, length)
+        elif isinstance(value, list) and len(value) == length and name not in ("_variables", "_trainable_variables"):
+            yield value
+
+
+def fresh_weights(model: keras.Model, *, seed: int) -> State:
+    """New values for every variable of a model, drawn anew as when it was built, but from other seeds.
+
+    Each layer is made again from its configuration, with the seed of every initializer and random layer derived from
+    (seed, path): the distribution is the layer's own, equal seeds in two layers do not give equal weights, and a seed that
+    the configuration fixes does not bring the old weights back.
+
+    Args:
+        model: a built model, plain or wrapped; it is not changed.
+        seed: what the new values are a function of.
+
+    Returns:
+        Arrays by variable path, for every variable of the model.
+
+    Raises:
+        UsageError: a layer can't be made again from its configuration.
+    """
+    fresh: State = {}
+    for path, layer in named_layers(model).items():
+        inner = layer.layer if isinstance(layer, Masked) else layer
+        if not inner.variables:
+            continue
+        with seeds.seeded(seeds.derive(seed, path)):
+            again = type(inner).from_config(_reseed(inner.get_config(), seed, path))
+            again.build_from_config(inner.get_build_config() or {})
+        before, after = layer_variables(inner), layer_variables(again)
+        if {key: tuple(v.shape) for key, v in before.items()} != {key: tuple(v.shape) for key, v in after.items()}:
+            raise UsageError(
+                f"Layer {path!r} ({type(inner).__name__}) can't be initialised again: made from its configuration it has "
+                f"other variables ({', '.join(after) or 'none'} instead of {', '.join(before)}).",
+                "Implement `get_config` and `build` so that they make the same layer.",
+            )
+        fresh |= {join(path, key): np.array(keras.ops.convert_to_numpy(v.value)) for key, v in after.items()}
+    return fresh
+
+
+def _reseed(config: object, seed: int, path: str) -> object:
+    """A copy of a layer's configuration with every seed that is set replaced by one made from (seed, path)."""
+    if isinstance(config, Mapping):
+        return {
+            key: seeds.derive(seed, path, key)
+            if key == "seed" and isinstance(value, int)
+            else _reseed(value, seed, join(path, str(key)))
+            for key, value in config.items()
+        }
+    if isinstance(config, list | tuple):
+        return type(config)(_reseed(value, seed, join(path, str(index))) for index, value in enumerate(config))
+    return config
+
+
+def save_checkpoint(prefix: str | Path, state: Mapping[str, np.ndarray]) -> None:
+    """Write a state as a TensorFlow checkpoint (`<prefix>.index` and `<prefix>.data-...`), whose reader checks a CRC.
+
+    Raises:
+        ResourceError: it can't be written.
+    """
+    try:
+        checkpoint = tf.train.Checkpoint(state={key: tf.Variable(value) for key, value in state.items()})
+        checkpoint.write(str(prefix))
+    except (tf.errors.OpError, OSError) as error:
+        raise ResourceError(f"The checkpoint {prefix} can't be written: {error}.", "Check disk and permissions.") from error
+
+
+def load_checkpoint(prefix: str | Path) -> State:
+    """Read a state written by `save_checkpoint`.
+
+    Raises:
+        DamagedError: it is missing, truncated or altered.
+    """
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        names = reader.get_variable_to_shape_map()
+        pattern = re.compile(r"state/(.*)/\.ATTRIBUTES/VARIABLE_VALUE")
+        found = {match.group(1): name for name in names if (match := pattern.fullmatch(name))}
+        # The names of a checkpoint's nodes escape "/" as ".S" and "." as "..".
+        return {
+            re.sub(r"\.(.)", lambda m: {"S": "/", ".": "."}[m.group(1)], key): np.array(reader.get_tensor(name))
+            for key, name in sorted(found.items())
+        }
+    except (tf.errors.OpError, ValueError, KeyError, OSError, RuntimeError) as error:
+        raise DamagedError(
+            f"The checkpoint {prefix} can't be read: {str(error).splitlines()[0]}",
+            "Start the run over with --fresh, or restore the files from a copy.",
+        ) from error

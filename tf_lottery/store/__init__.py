@@ -1,0 +1,5 @@
+"""The run directory: atomic commits, manifests, lock and resume. No TensorFlow."""
+
+from tf_lottery.store.rundir import COLUMNS, TICKET, Job, RunDirectory
+
+__all__ = ["COLUMNS", "TICKET", "Job", "RunDirectory"]

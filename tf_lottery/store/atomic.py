@@ -1,0 +1,128 @@
+"""Files that are whole or not there: temporary name, fsync, rename, fsync of the directory."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tf_lottery.errors import DamagedError, ResourceError
+
+
+def write_bytes(path: Path, content: bytes) -> str:
+    """Write a file atomically and durably.
+
+    Returns:
+        The SHA-256 of the content, in hexadecimal.
+
+    Raises:
+        ResourceError: the disk is full, read-only or not permitted; what was there before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with resources(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+    return hashlib.sha256(content).hexdigest()
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def resources(path: Path) -> Iterator[None]:
+    """Turn an `OSError` into a `ResourceError` that names the file and what to do."""
+    try:
+        yield
+    except ResourceError:
+        raise
+    except OSError as error:
+        raise ResourceError(
+            f"{path} can't be written: {error.strerror or error}.",
+            "Free disk space, or choose another directory with --out. The same command then goes on where it stopped.",
+        ) from error
+
+
+def dump_json(document: Any) -> bytes:
+    """Strict JSON, with NaN and infinities as null; the same bytes for the same document."""
+    return (json.dumps(strict(document), indent=1, allow_nan=False) + "\n").encode()
+
+
+def strict(document: Any) -> Any:
+    """A copy of a document with NaN and infinities as None, and NumPy scalars as Python's."""
+    if isinstance(document, Mapping):
+        return {str(key): strict(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [strict(value) for value in document]
+    if isinstance(document, np.generic):
+        document = document.item()
+    if isinstance(document, float) and not np.isfinite(document):
+        return None
+    return document
+
+
+def load_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DamagedError: it is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def dump_arrays(arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> bytes:
+    """Arrays as an `.npz` file without pickle: its CRC catches flipped bits, and equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
+        for key, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{key}.npy")
+            info.compress_type = archive.compression
+            archive.writestr(info, member.getvalue())
+    return buffer.getvalue()
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read an `.npz` file.
+
+    Raises:
+        DamagedError: it is missing, truncated or altered.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise damaged(path, error) from error
+    except Exception as error:  # zlib.error and struct.error of a damaged archive have no common base
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: object) -> DamagedError:
+    """The error for a file that can't be read as what it should be."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DamagedError(
+        f"{path} is damaged or missing: {reason}.", "Restore it from a copy, or start over with --fresh."
+    )

@@ -1,0 +1,61 @@
+"""Batches as the engine sees them: inputs, targets and sample weights, each an array or a nest of arrays."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tf_lottery.data import Arrays
+from tf_lottery.errors import UnfitError
+
+
+class Batch(NamedTuple):
+    """Some examples: `x` and `y` are tensors or nests of tensors, `weight` is a tensor of shape (examples,) or None."""
+
+    x: Any
+    y: Any
+    weight: Any = None
+
+    @property
+    def size(self) -> int:
+        return int(tf.nest.flatten(self.x)[0].shape[0])
+
+
+def on_device(arrays: Arrays) -> Batch:
+    """A whole split as tensors, in the memory of the device that computes."""
+    return map_tensors(tf.convert_to_tensor, Batch(arrays.x, arrays.y, arrays.sample_weight))
+
+
+def as_batch(element: Any) -> Batch:
+    """A batch from an element of a user's `tf.data.Dataset`: (x, y) or (x, y, sample_weight).
+
+    Raises:
+        UnfitError: the element is of another form.
+    """
+    if not isinstance(element, tuple) or len(element) not in (2, 3):
+        raise UnfitError(
+            f"A tf.data.Dataset must yield (x, y) or (x, y, sample_weight). Received: {type(element).__name__}.",
+            "Map it to such tuples, in batches.",
+        )
+    return Batch(*element)
+
+
+def map_tensors(function: Callable[[Any], Any], batch: Batch) -> Batch:
+    """`function` of every tensor of a batch; a missing weight stays None."""
+    weight = None if batch.weight is None else function(batch.weight)
+    return Batch(tf.nest.map_structure(function, batch.x), tf.nest.map_structure(function, batch.y), weight)
+
+
+def gather(batch: Batch, indices: tf.Tensor) -> Batch:
+    """The examples at `indices` (int32, shape (n,))."""
+    return map_tensors(lambda tensor: tf.gather(tensor, indices), batch)
+
+
+def piece(batch: Batch, start: tf.Tensor, length: int) -> Batch:
+    """`length` examples from `start`: a slice of fixed size, as XLA needs it."""
+
+    def cut(tensor: tf.Tensor) -> tf.Tensor:
+        begin = tf.concat([[start], tf.zeros(tensor.shape.rank - 1, tf.int32)], 0)
+        return tf.slice(tensor, begin, [length, *tensor.shape[1:]])
+
+    return map_tensors(cut, batch)

@@ -1,0 +1,86 @@
+"""Where training runs: XLA or not, threads, GPU memory, precision."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from tf_lottery.errors import ResourceError, UsageError
+from tf_lottery.layers.masked import Masked
+
+_L = keras.layers
+# Kinds whose XLA code on a CPU is known to be as fast as the stock kernels or faster. XLA's CPU convolutions are so slow
+# that a chunk of steps may never return; a model with any other kind runs without XLA unless it is asked for.
+XLA_ON_CPU: tuple[type, ...] = (
+    *(_L.InputLayer, _L.Dense, _L.EinsumDense, _L.Flatten, _L.Reshape, _L.Permute, _L.RepeatVector, _L.Rescaling),
+    *(_L.Activation, _L.ReLU, _L.LeakyReLU, _L.PReLU, _L.ELU, _L.Softmax, _L.Dropout, _L.GaussianNoise),
+    *(_L.BatchNormalization, _L.LayerNormalization, _L.UnitNormalization, _L.ActivityRegularization),
+    *(_L.Add, _L.Subtract, _L.Multiply, _L.Average, _L.Maximum, _L.Minimum, _L.Concatenate, _L.Dot, _L.Identity),
+)
+
+
+def choose_xla(model: keras.Model, setting: str | bool = "auto") -> bool:
+    """Whether to compile with XLA: "on" or "off" as asked; "auto" where it pays, by layer kinds and device.
+
+    Raises:
+        UsageError: another setting.
+    """
+    if setting in (True, "on"):
+        return True
+    if setting in (False, "off"):
+        return False
+    if setting != "auto":
+        raise UsageError(f"`xla` must be auto, on or off. Received: {setting!r}.")
+    if tf.config.list_logical_devices("GPU"):
+        return all(layer.supports_jit for layer in model._flatten_layers())
+    return all(_pays_on_cpu(layer) for layer in model.layers)
+
+
+def _pays_on_cpu(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, Masked):
+        return _pays_on_cpu(layer.layer)
+    if isinstance(layer, keras.Model):
+        return all(_pays_on_cpu(inner) for inner in layer.layers)
+    return isinstance(layer, XLA_ON_CPU)
+
+
+def configure(*, threads: int | None, device: str = "auto") -> None:
+    """Set threads and devices of this process; to be called before TensorFlow computes anything.
+
+    Args:
+        threads: threads of one operation (and of the executor); None leaves TensorFlow's default.
+        device: "auto", "cpu" or "gpu". Memory growth is switched on for every GPU used.
+
+    Raises:
+        ResourceError: "gpu" where there is none, or TensorFlow was already at work with other settings.
+        UsageError: another device name.
+    """
+    if device not in ("auto", "cpu", "gpu"):
+        raise UsageError(f"`device` must be auto, cpu or gpu. Received: {device!r}.")
+    try:
+        gpus = tf.config.list_physical_devices("GPU")
+        if device == "gpu" and not gpus:
+            raise ResourceError("`device` is gpu, but TensorFlow sees no GPU.", "Use --device cpu, or install the gpu extra.")
+        if device == "cpu" and gpus:
+            tf.config.set_visible_devices([], "GPU")
+        elif gpus:
+            for gpu in gpus:
+                tf.config.experimental.set_memory_growth(gpu, True)
+        if threads is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        if not (tf.config.threading.get_intra_op_parallelism_threads() == threads and device == "auto"):
+            raise ResourceError(f"The device can't be configured: {error}", "Configure it first in the process.") from error
+
+
+@contextlib.contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Build layers under a dtype policy ("float32", "mixed_float16", "mixed_bfloat16"); the old one is put back."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

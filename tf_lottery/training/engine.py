@@ -1,0 +1,223 @@
+"""The training engine: one compiled chunk of steps for every round, variant and replicate of a model.
+
+The compiled functions are made once per (model, optimizer, batch shape). Masks, weights, optimizer state and the order of
+the data are variables and arguments, so nothing is traced or compiled again when they change. A chunk has a fixed capacity
+of steps and a count of those to do, so a shorter chunk compiles nothing new either.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_lottery.errors import NonFiniteError
+from tf_lottery.layers import apply_masks, named_variables
+from tf_lottery.training.batches import Batch, as_batch, gather, piece
+from tf_lottery.training.device import choose_xla
+from tf_lottery.training.order import Order
+
+CHUNK_SECONDS = 1.0
+CHUNK_CAPACITY = 500
+EVALUATION_BATCH = 1000
+
+
+class Engine:
+    """Trains and evaluates one wrapped model with one optimizer.
+
+    Args:
+        model: a wrapped model; it is compiled here (loss and metrics as in `model.compile`).
+        optimizer: a new Keras optimizer; it is built here.
+        loss: as in `model.compile`.
+        metrics: as in `model.compile`.
+        loss_weights: as in `model.compile`.
+        xla: "auto", "on" or "off".
+        augment: function (images, seeds) -> images for the inputs of a training batch, made of graph operations; `seeds`
+            is an int32 tensor (augmentation seed, step).
+
+    Attributes:
+        traces: how often each compiled function was traced.
+        seconds: time spent so far in "train" and "evaluate", and in "compile" (first calls, which trace and compile).
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        optimizer: keras.optimizers.Optimizer,
+        loss: Any,
+        metrics: Any = None,
+        loss_weights: Any = None,
+        xla: str | bool = "auto",
+        augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.augment = augment
+        self.xla = choose_xla(model, xla)
+        self.traces = {"train": 0, "evaluate": 0}
+        self.seconds = {"train": 0.0, "evaluate": 0.0, "compile": 0.0}
+        model.compile(optimizer=optimizer, loss=loss, metrics=metrics, loss_weights=loss_weights, jit_compile=False)
+        optimizer.build(model.trainable_variables)
+        self._loss = keras.metrics.Mean(name="loss")
+        self._seconds_per_step: float | None = None
+        self._called: set[tuple[Any, ...]] = set()
+        compiled = functools.partial(tf.function, jit_compile=self.xla, autograph=False)
+        self._train_chunk = compiled(self._chunk)
+        self._train_step = compiled(self._step, reduce_retracing=True)
+        self._train_stream = tf.function(self._stream, autograph=False, reduce_retracing=True)
+        self._evaluate_pieces = compiled(self._pieces)
+        self._evaluate_batch = compiled(self._score, reduce_retracing=True)
+
+    def prepare(self, example: Batch) -> None:
+        """Create the variables of the metrics, which Keras makes at first use, outside of any compiled function."""
+        outputs = self.model(example.x, training=False)
+        self.model.compute_loss(x=example.x, y=example.y, y_pred=outputs, sample_weight=example.weight, training=False)
+        self.model.compute_metrics(example.x, example.y, outputs, example.weight)
+        self.reset_metrics()
+
+    def variables(self) -> dict[str, keras.Variable]:
+        """Every variable that a training changes, by a stable name: model, optimizer and running metrics."""
+        metrics = [variable for metric in (self._loss, *self.model.metrics) for variable in metric.variables]
+        return {
+            **{f"model/{path}": variable for path, variable in named_variables(self.model).items()},
+            **{f"optimizer/{index}": variable for index, variable in enumerate(self.optimizer.variables)},
+            **{f"metrics/{index}": variable for index, variable in enumerate(metrics)},
+        }
+
+    def reset_metrics(self) -> None:
+        """Set the running loss and metrics to zero."""
+        self._loss.reset_state()
+        self.model.reset_metrics()
+
+    def results(self) -> dict[str, float]:
+        """Running loss and metrics since the last reset."""
+        metrics = keras.tree.flatten_with_path(self.model.get_metrics_result())
+        named = {"_".join(map(str, path)): float(value) for path, value in metrics if path != ("loss",)}
+        return {"loss": float(self._loss.result()), **named}
+
+    def run(self, data: Batch, order: Order, *, start: int, stop: int, augment_seed: int = 0) -> None:
+        """Train steps start..stop-1, at most CHUNK_CAPACITY of them, on data in memory.
+
+        Raises:
+            NonFiniteError: the loss became NaN or infinite; the message names the steps.
+        """
+        indices = np.zeros((CHUNK_CAPACITY, order.batch), np.int32)
+        indices[: stop - start] = order.steps(start, stop)
+        arguments = (tf.constant(indices), tf.constant([start, stop - start, augment_seed], tf.int32))
+        with self._timed("train", ("train", order.batch), steps=stop - start):
+            self._train_chunk(data, *arguments)
+            self._check_loss(start, stop)
+
+    def run_stream(self, batches: Iterator[Any], *, start: int, stop: int, augment_seed: int = 0) -> None:
+        """Train steps start..stop-1 on the next batches of a `tf.data` iterator. Raises as `run` does."""
+        with self._timed("train", ("stream",), steps=stop - start):
+            self._train_stream(batches, tf.constant([start, stop - start, augment_seed], tf.int32))
+            self._check_loss(start, stop)
+
+    def chunk_size(self) -> int:
+        """How many steps take about a second, as far as measured. What is computed does not depend on it."""
+        if self._seconds_per_step is None:
+            return CHUNK_CAPACITY if self.xla else 4
+        return int(np.clip(CHUNK_SECONDS / self._seconds_per_step, 1, CHUNK_CAPACITY))
+
+    def finish(self) -> None:
+        """End a training: averaged weights replace the live ones where the optimizer keeps them; pruned ones are 0.0."""
+        self.optimizer.finalize_variable_values(self.model.trainable_variables)
+        apply_masks(self.model)
+
+    def evaluate(self, data: Batch | tf.data.Dataset) -> dict[str, float]:
+        """Loss and metrics over every example, as `model.evaluate` gives them. Resets the running metrics."""
+        self.reset_metrics()
+        if isinstance(data, tf.data.Dataset):
+            with self._timed("evaluate", ("stream",)):
+                for element in data:
+                    self._evaluate_batch(as_batch(element))
+        else:
+            length = min(EVALUATION_BATCH, data.size)
+            count, rest = divmod(data.size, length)
+            with self._timed("evaluate", (data.size,)):
+                self._evaluate_pieces(data, 0, length, count)
+                if rest:
+                    self._evaluate_pieces(data, data.size - rest, rest, 1)
+        results = self.results()
+        self.reset_metrics()
+        return results
+
+    def _chunk(self, data: Batch, indices: tf.Tensor, numbers: tf.Tensor) -> None:
+        self.traces["train"] += 1
+        first, count, augment_seed = tf.unstack(numbers)
+
+        def body(step: tf.Tensor) -> tuple[tf.Tensor]:
+            self._step(gather(data, indices[step]), tf.stack([augment_seed, first + step]))
+            return (step + 1,)
+
+        tf.while_loop(lambda step: step < count, body, [tf.constant(0)], parallel_iterations=1)
+
+    def _stream(self, batches: Iterator[Any], numbers: tf.Tensor) -> None:
+        first, count, augment_seed = tf.unstack(numbers)
+
+        def body(step: tf.Tensor) -> tuple[tf.Tensor]:
+            self._train_step(as_batch(next(batches)), tf.stack([augment_seed, first + step]))
+            return (step + 1,)
+
+        tf.while_loop(lambda step: step < count, body, [tf.constant(0)], parallel_iterations=1)
+
+    def _step(self, batch: Batch, seeds: tf.Tensor) -> None:
+        x = batch.x if self.augment is None else tf.nest.map_structure(lambda t: self.augment(t, seeds), batch.x)
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            outputs = self.model(x, training=True)
+            loss = self.model.compute_loss(x=x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=True)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, [variable.value for variable in variables])
+        self.optimizer.apply(gradients, variables)
+        self._loss.update_state(loss)
+        self.model.compute_metrics(x, batch.y, outputs, batch.weight)
+
+    def _pieces(self, data: Batch, start: int, length: int, count: int) -> None:
+        def body(index: tf.Tensor) -> tuple[tf.Tensor]:
+            self._score(piece(data, start + index * length, length))
+            return (index + 1,)
+
+        tf.while_loop(lambda index: index < count, body, [tf.constant(0)], parallel_iterations=1)
+
+    def _score(self, batch: Batch) -> None:
+        self.traces["evaluate"] += 1
+        outputs = self.model(batch.x, training=False)
+        loss = self.model.compute_loss(
+            x=batch.x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=False
+        )
+        self._loss.update_state(loss, sample_weight=tf.shape(tf.nest.flatten(batch.x)[0])[0])
+        self.model.compute_metrics(batch.x, batch.y, outputs, batch.weight)
+
+    def _check_loss(self, start: int, stop: int) -> None:
+        if not np.isfinite(self._loss.result()):
+            raise NonFiniteError(
+                f"The training loss must be finite. It became {float(self._loss.result())} in steps {start} to {stop - 1}.",
+                "Lower the learning rate, clip the gradients, or look at the data.",
+            )
+
+    def _timed(self, kind: str, key: tuple[Any, ...], steps: int = 0) -> "_Timed":
+        return _Timed(self, kind, (kind, *key), steps)
+
+
+class _Timed:
+    """Adds the time of a block to the engine's accounts; the first block of a key counts as compilation."""
+
+    def __init__(self, engine: Engine, kind: str, key: tuple[Any, ...], steps: int) -> None:
+        self.engine, self.kind, self.key, self.steps = engine, kind, key, steps
+
+    def __enter__(self) -> None:
+        self.begin = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        seconds = time.perf_counter() - self.begin
+        first = self.key not in self.engine._called
+        self.engine._called.add(self.key)
+        self.engine.seconds["compile" if first else self.kind] += seconds
+        if self.steps and not first:
+            self.engine._seconds_per_step = seconds / self.steps

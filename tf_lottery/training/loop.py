@@ -1,0 +1,171 @@
+"""One training: steps start..stop with evaluations on a grid, states taken at given steps, and a way to go on after a stop."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from tf_lottery.data import Arrays
+from tf_lottery.errors import NonFiniteError
+from tf_lottery.training.batches import Batch, as_batch, map_tensors, on_device
+from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
+from tf_lottery.training.order import Order
+
+Record = dict[str, float | int]
+
+
+class Feed(Protocol):
+    """A source of training batches: `advance` trains steps start..stop-1 on the batches that belong to these steps."""
+
+    def advance(self, engine: Engine, start: int, stop: int) -> None: ...
+
+
+class MemoryFeed:
+    """Batches gathered on the device from data in memory; the order is a function of seed, epoch and step."""
+
+    replayable = True
+
+    def __init__(self, data: Batch, order: Order, *, augment_seed: int = 0) -> None:
+        self.data, self.order, self.augment_seed = data, order, augment_seed
+
+    def advance(self, engine: Engine, start: int, stop: int) -> None:
+        engine.run(self.data, self.order, start=start, stop=stop, augment_seed=self.augment_seed)
+
+
+class StreamFeed:
+    """Batches of a `tf.data.Dataset`, repeated; the order is the data set's own, so it is not always repeatable."""
+
+    replayable = False
+
+    def __init__(self, dataset: tf.data.Dataset, *, augment_seed: int = 0) -> None:
+        self.dataset, self.augment_seed = dataset, augment_seed
+        self._iterator: Any = None
+        self._next: int | None = None
+
+    def advance(self, engine: Engine, start: int, stop: int) -> None:
+        if start != self._next:
+            self._iterator = iter(self.dataset.repeat().skip(start))
+        engine.run_stream(self._iterator, start=start, stop=stop, augment_seed=self.augment_seed)
+        self._next = stop
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What is trained on, validated on and (where there is one) tested on, as the engine takes it."""
+
+    train: Batch | tf.data.Dataset
+    validation: Batch | tf.data.Dataset
+    test: Batch | tf.data.Dataset | None = None
+
+    def example(self) -> Batch:
+        """Two training examples, for making what Keras makes at first use."""
+        if isinstance(self.train, tf.data.Dataset):
+            return as_batch(next(iter(self.train)))
+        return map_tensors(lambda tensor: tensor[:2], self.train)
+
+
+def splits(train: Any, validation: Any, test: Any = None) -> Splits:
+    """Splits from `Arrays` (moved to the device) or `tf.data.Dataset`s (passed on)."""
+    return Splits(*(on_device(part) if isinstance(part, Arrays) else part for part in (train, validation, test)))
+
+
+@dataclass
+class Progress:
+    """Where a training stands: all that is needed to go on, beside the state of the variables."""
+
+    step: int
+    history: list[Record] = field(default_factory=list)
+    best_step: int | None = None
+    best_loss: float | None = None
+    best_test: dict[str, float] = field(default_factory=dict)
+    test: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def train(
+    engine: Engine,
+    feed: Feed,
+    data: Splits,
+    *,
+    progress: Progress,
+    stop: int,
+    eval_every: int,
+    capture_at: int | None = None,
+    on_capture: Callable[[], None] = lambda: None,
+    on_chunk: Callable[[Progress], None] = lambda progress: None,
+    checkpoint_every: float = math.inf,
+    checkpoint: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Train from `progress.step` to `stop`, on the state that the engine's model and optimizer are in.
+
+    Evaluations of the validation data happen at each multiple of `eval_every` and at the end. The test data is evaluated
+    where the validation loss is the least so far and at the end, and is never used for anything but the report.
+
+    Args:
+        engine, feed, data: what trains on what.
+        progress: where to start; changed in place.
+        stop: the step to stop at.
+        eval_every: steps between evaluations.
+        capture_at: a step at which `on_capture` is called, before any evaluation there.
+        on_capture: takes the state, e.g. for rewinding.
+        on_chunk: called after each chunk of steps, about once a second.
+        checkpoint_every: seconds between calls of `checkpoint`.
+        checkpoint: saves the state and the progress, so that a later call with them goes on exactly.
+
+    Returns:
+        `progress`, with `history` (one record per evaluation), the first step of least validation loss in `best_step`, and
+        test results in `best_test` and `test`.
+
+    Raises:
+        NonFiniteError: the loss became NaN or infinite.
+    """
+    if capture_at == progress.step:
+        on_capture()
+    saved = time.monotonic()
+    while progress.step < stop:
+        end = _next_mark(progress.step, stop, eval_every, capture_at)
+        end = min(end, progress.step + min(engine.chunk_size(), CHUNK_CAPACITY))
+        feed.advance(engine, progress.step, end)
+        progress.step = end
+        if end == capture_at:
+            on_capture()
+        if end == stop:
+            engine.finish()
+        if end % eval_every == 0 or end == stop:
+            _evaluate(engine, data, progress, last=end == stop)
+        on_chunk(progress)
+        if end < stop and time.monotonic() - saved >= checkpoint_every:
+            checkpoint(progress)
+            saved = time.monotonic()
+    return progress
+
+
+def _next_mark(step: int, stop: int, eval_every: int, capture_at: int | None) -> int:
+    marks = [stop, (step // eval_every + 1) * eval_every]
+    if capture_at is not None and capture_at > step:
+        marks.append(capture_at)
+    return min(marks)
+
+
+def _evaluate(engine: Engine, data: Splits, progress: Progress, *, last: bool) -> None:
+    training = engine.results()
+    validation = engine.evaluate(data.validation)
+    record: Record = {"step": progress.step}
+    record |= {f"train_{name}": value for name, value in training.items()}
+    record |= {f"val_{name}": value for name, value in validation.items()}
+    progress.history.append(record)
+    if not math.isfinite(validation["loss"]):
+        raise NonFiniteError(
+            f"The validation loss must be finite. It is {validation['loss']} at step {progress.step}.",
+            "Lower the learning rate, clip the gradients, or look at the data.",
+        )
+    best = progress.best_loss is None or validation["loss"] < progress.best_loss
+    if data.test is not None and (best or last):
+        progress.test = engine.evaluate(data.test)
+    if best:
+        progress.best_step, progress.best_loss, progress.best_test = progress.step, validation["loss"], progress.test
