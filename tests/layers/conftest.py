@@ -1,6 +1,6 @@
 """One small model for each kind of layer that can be masked, and for each way of putting layers together."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,14 @@ def _initial_state() -> keras.Model:
     return keras.Model([inputs, state], [sequence, last])
 
 
+def _branches() -> keras.Model:
+    # Parallel layers of one shape, made in another order than they are used.
+    first, second, third, last = L.Dense(4), L.Dense(4), L.Dense(4), L.Dense(4)
+    inputs = keras.Input((4,))
+    left, right = third(inputs), first(inputs)
+    return keras.Model(inputs, [last(L.Concatenate()([right, left])), second(left), right])
+
+
 def _adapted() -> keras.Model:
     norm = L.Normalization()
     norm.adapt(np.array([[1.0, 20.0, 3.0], [5.0, 40.0, 2.0]], "float32"))
@@ -160,11 +168,11 @@ KINDS: dict[str, Callable[[], keras.Model]] = {
     "dropout_norm": lambda: _sequential((4,), L.Dense(6), L.BatchNormalization(), L.Dropout(0.5), L.Dense(2)),
     "layer_norm": lambda: _sequential((4,), L.Dense(6), L.LayerNormalization(), L.GaussianNoise(0.1, seed=1), L.Dense(2)),
     "activity_loss": lambda: _sequential((4,), L.Dense(5, activity_regularizer="l2"), L.Dense(2)),
-    "kernel_loss": lambda: _sequential((4,), L.Dense(5, kernel_regularizer="l1l2" if False else "l2"), L.Dense(2)),
+    "kernel_loss": lambda: _sequential((4,), L.Dense(5, kernel_regularizer=keras.regularizers.L1L2(0.01, 0.02)), L.Dense(2)),
     "constraint": lambda: _sequential((4,), L.Dense(5, kernel_constraint="max_norm"), L.Dense(2)),
     "custom": lambda: _sequential((4,), Block(5), L.Dense(2)),
     "custom_lazy": lambda: _sequential((4,), LazyBlock(5), L.Dense(2)),
-    "spectral_norm": lambda: _sequential((4,), L.SpectralNormalization(L.Dense(5)), L.Dense(2)),
+    "branches": _branches,
     "normalization": _adapted,
     "float16": lambda: _sequential(
         (4,), L.Dense(5, dtype="mixed_float16"), L.BatchNormalization(dtype="mixed_float16"), L.Dense(2, dtype="float32")
@@ -199,7 +207,8 @@ class Kind:
                 return random.integers(0, 7, shape, dtype="int32")
             return random.normal(size=shape).astype("float32")
 
-        return keras.tree.map_structure(draw, model.input)
+        structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+        return keras.tree.map_structure(draw, structure)
 
 
 @pytest.fixture(params=list(KINDS))
@@ -223,9 +232,3 @@ def random_masks() -> Callable[..., dict[str, np.ndarray]]:
         return {key: random.random(mask.shape) < 0.5 for key, mask in masks.items()}
 
     return draw
-
-
-@pytest.fixture(autouse=True)
-def _clear() -> Iterator[None]:
-    yield
-    keras.backend.clear_session()

@@ -3,8 +3,10 @@
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
@@ -27,6 +29,8 @@ STYLE = {
     "axes.spines.top": False,
     "axes.titlesize": 12,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.09,
+    "figure.constrained_layout.w_pad": 0.09,
     "figure.dpi": 100,
     "font.size": 10.5,
     "grid.color": "#e4e6ea",
@@ -37,6 +41,8 @@ STYLE = {
     "lines.linewidth": 1.8,
     "lines.markersize": 5.0,
     "savefig.dpi": 150,
+    # Names of layers are text, also when they hold dollar signs.
+    "text.parse_math": False,
     # Ids inside an SVG are hashed with this, instead of being random.
     "svg.hashsalt": "tf_lottery",
 }
@@ -49,7 +55,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-def look(position: int) -> dict[str, str]:
+def look(position: int) -> dict[str, Any]:
     """Colour, marker and dash of the variant at `position`; the ticket's is 0."""
     index = position % len(COLOURS)
     return {"color": COLOURS[index], "marker": MARKERS[index], "linestyle": DASHES[index]}
@@ -104,7 +110,12 @@ def set_density_axis(axes: Axes, densities: Sequence[float]) -> None:
 
 
 def set_percent_axis(axes: Axes) -> None:
-    """A y axis of fractions, labelled in percent, with as many decimals as its ticks need."""
+    """A y axis of fractions, labelled in percent, with as many decimals as its ticks need, and no room above 100 %."""
+    low, high = axes.get_ylim()
+    # matplotlib gives a single value a range of its own size; two points around it are what a reader expects.
+    if len({round(float(y), 12) for line in axes.get_lines() for y in np.ravel(line.get_ydata())}) == 1:
+        low, high = max((low + high) / 2 - 0.02, 0.0), (low + high) / 2 + 0.02
+    axes.set_ylim(low, min(high, 1.0 + 0.03 * (1.0 - low)) if low < 1.0 else high)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]))
     ticks = [tick for tick in axes.get_yticks() if math.isfinite(tick)]
     step = 100 * min((b - a for a, b in zip(ticks, ticks[1:], strict=False)), default=1.0)

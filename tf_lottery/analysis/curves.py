@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from tf_lottery.analysis.canvas import say_nothing_recorded, set_percent_axis, styled
 from tf_lottery.analysis.formats import density_percent
 from tf_lottery.analysis.values import Row, first_recorded, number, spread, variants
 
 MOST_LINES = 7
-# The share of the grid that is left out when the y axis is chosen: the first steps climb so steeply that with them on
-# the axis all rounds look the same.
-WARM_UP = 0.1
+# The y axis is fitted to the last half of the training, with as much room again on the bad side: the first steps climb
+# so steeply that with them on the axis all rounds look the same.
+SETTLED = 0.5
 NAMES = {
     "val_accuracy": "Validation accuracy (%)",
     "val_loss": "Validation loss",
@@ -27,7 +28,7 @@ def learning_curves(curves: Sequence[Row], rows: Sequence[Row] = ()) -> Figure:
     """Validation accuracy (without one: loss) against step, a panel per variant, a line per round.
 
     Of many rounds seven are shown, evenly spread, the first and the last among them. A line is the mean over
-    replicates. The y axis is cut to where the curves differ, after the first tenth of the steps.
+    replicates. The y axis is fitted to the second half of the training, so the steep first steps are cut off.
 
     Args:
         curves: dictionaries with replicate, round, variant, step and the metrics at that step.
@@ -49,7 +50,7 @@ def learning_curves(curves: Sequence[Row], rows: Sequence[Row] = ()) -> Figure:
         means = {name: mean_curves([row for row in curves if row["variant"] == name], column) for name in panels}
         for axes, name in zip(grid.flat, panels, strict=False):
             draw(axes, means[name], shown, colours)
-            axes.set_title(name.replace("_", " "), loc="left")
+            axes.set_title(f"Learning curves: {name.replace('_', ' ')}", loc="left")
             axes.set_xlabel("Training step")
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
@@ -121,33 +122,30 @@ def densities(rows: Sequence[Row]) -> dict[int, float]:
 def set_range(
     axes: Axes, means: Mapping[str, Mapping[int, list[tuple[float, float]]]], shown: Sequence[int], *, accuracy: bool
 ) -> None:
-    """Fit the y axis to the values after the warm-up; the panels share it."""
+    """Fit the y axis to the settled values; the panels share it."""
     last = max(step for lines in means.values() for line in lines.values() for step, _ in line)
     everything, settled = [], []
     for lines in means.values():
         for index in shown:
             for step, value in lines.get(index, ()):
                 everything.append(value)
-                if step >= WARM_UP * last:
+                if step >= SETTLED * last:
                     settled.append(value)
     low, high = min(settled or everything), max(settled or everything)
-    margin = 0.06 * (high - low) or 0.02 * abs(high) or 0.02
-    # The good end keeps every value on the axis, also one of the warm-up.
+    # Not less than a point of accuracy: a lone dense round would show nothing but its noise.
+    room = max(high - low, 0.01 if accuracy else 0.02 * abs(high)) or 0.02
+    # The good end keeps every value on the axis, also an early one.
     if accuracy:
-        high = max(everything)
-    else:
-        low = min(everything)
-    axes.set_ylim(low - margin, high + margin)
-    if accuracy:
+        axes.set_ylim(max(low - room, min(everything) - 0.06 * room), max(everything) + 0.06 * room)
         set_percent_axis(axes)
+    else:
+        axes.set_ylim(min(everything) - 0.06 * room, min(high + room, max(everything) + 0.06 * room))
 
 
 def add_legend(
     figure: Figure, shown: Sequence[int], colours: Mapping[int, object], density: Mapping[int, float]
 ) -> None:
     """One legend beside the panels: round and, where known, percent of weights left."""
-    from matplotlib.lines import Line2D
-
     handles, labels = [], []
     for index in shown:
         handles.append(Line2D([], [], color=colours[index], linewidth=2.4))  # type: ignore[arg-type]

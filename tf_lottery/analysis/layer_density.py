@@ -16,7 +16,7 @@ from tf_lottery.analysis.formats import density_percent
 from tf_lottery.analysis.values import Row, number, spread
 
 MOST_LINES = 7
-LADDER = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
+LADDER = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
 LONGEST_NAME = 34
 
 
@@ -66,7 +66,6 @@ def heat_map(density: dict[str, dict[int, float]]) -> Figure:
         extent=(-0.5, len(rounds) - 0.5, len(density) - 0.5, -0.5),
     )
     axes.grid(False)
-    axes.set_xticks(range(len(rounds)), [str(index) for index in rounds])
     step = -(-len(rounds) // 18)
     axes.set_xticks(range(0, len(rounds), step), [str(index) for index in rounds[::step]])
     # Rows are at least 0.2 inch high up to some hundred layers; beyond that every n-th name is written.
@@ -74,7 +73,7 @@ def heat_map(density: dict[str, dict[int, float]]) -> Figure:
     names = [labelled(name, values) for name, values in density.items()]
     axes.set_yticks(range(0, len(names), every), names[::every], fontsize=8.5)
     axes.set_xlabel("Round")
-    bar = figure.colorbar(image, ax=axes, label="Weights remaining (%)", fraction=0.05, pad=0.02)
+    bar = figure.colorbar(image, ax=axes, label="Weights remaining (%)", fraction=0.05, pad=0.02, aspect=45)
     bar.ax.yaxis.set_major_locator(FixedLocator([tick for tick in LADDER if tick >= min(low, 0.9) * 0.999]))
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: density_percent(value)))
@@ -99,15 +98,17 @@ def labelled(name: str, values: dict[int, float]) -> str:
     half = (LONGEST_NAME - 3) // 2
     short = name if len(name) <= LONGEST_NAME else f"{name[:half]}...{name[-half:]}"
     emptied = [index for index, value in values.items() if value == 0]
+    # matplotlib keeps labels that begin with an underscore out of legends.
+    short = f" {short}" if short.startswith("_") else short
     return f"{short} (empty from round {min(emptied)})" if emptied else short
 
 
 def set_density_ticks(axes: Axes, values: Sequence[float]) -> None:
-    """Ticks at 100, 50, 20, 10, ... percent, as far down as the data go."""
+    """Ticks at 100, 70, 50, 30, 20, 10, ... percent, as far down as the data go."""
     low = min((value for value in values if value > 0), default=1.0)
-    bottom = next((tick for tick in LADDER if tick <= low), low)
-    axes.set_ylim(min(bottom, 0.5) / 1.08, 1.12)
-    ticks = [tick for tick in LADDER if tick >= min(bottom, 0.5)]
+    bottom = min(low / 1.15, 0.45)
+    axes.set_ylim(bottom, 1.12)
+    ticks = [tick for tick in LADDER if tick >= bottom]
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: density_percent(value)))

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tf_lottery.analysis.canvas import GREY, look, new_axes, say_nothing_recorded, set_density_axis, set_percent_axis
-from tf_lottery.analysis.canvas import styled
+from tf_lottery.analysis.canvas import (
+    GREY,
+    look,
+    new_axes,
+    say_nothing_recorded,
+    set_density_axis,
+    set_percent_axis,
+    styled,
+)
 from tf_lottery.analysis.curves import learning_curves
 from tf_lottery.analysis.layer_density import layer_density
 from tf_lottery.analysis.values import Row, Spread, first_recorded, number, spread, variants
@@ -71,7 +78,9 @@ def draw(axes: Axes, rows: Sequence[Row], column: str) -> None:
             continue
         xs, spreads = [density for density, _ in line], [value for _, value in line]
         style = look(position)
-        axes.plot(xs, [value.mean for value in spreads], label=variant.replace("_", " "), zorder=3 - position / 10, **style)
+        axes.plot(
+            xs, [value.mean for value in spreads], label=variant.replace("_", " "), zorder=3 - position / 10, **style
+        )
         if any(value.count > 1 for value in spreads):
             several = True
             lows, highs = [value.low for value in spreads], [value.high for value in spreads]

@@ -51,7 +51,7 @@ class Table:
 
 
 def extra_metrics(rows: Iterable[Row]) -> list[str]:
-    """Columns of the user's own metrics: `val_*` and `test_*` that the contract does not name, in order of appearance."""
+    """Columns of the user's own metrics: `val_*` and `test_*` beyond the standard ones, in order of appearance."""
     seen: dict[str, None] = {}
     for row in rows:
         for column in row:
@@ -93,10 +93,10 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
             value = mean_of(group, column)
             line[column] = int(value) if value is not None and value.is_integer() else value
         for metric in metrics:
-            value = spread(row.get(metric) for row in group)
-            line[f"{metric}_mean"] = value.mean if value else None
-            line[f"{metric}_min"] = value.low if value else None
-            line[f"{metric}_max"] = value.high if value else None
+            over = spread(row.get(metric) for row in group)
+            line[f"{metric}_mean"] = over.mean if over else None
+            line[f"{metric}_min"] = over.low if over else None
+            line[f"{metric}_max"] = over.high if over else None
         summary.append(line)
     return summary
 

@@ -34,7 +34,7 @@ class Measure:
 
 
 def verdict(rows: Sequence[Row], *, max_drop: float = 0.0) -> str:
-    """The outcome in words: the sparsest ticket, its test result, the control beside it, and how many replicates say so.
+    """The outcome in words: the sparsest ticket, its test result, the control beside it, and the number of replicates.
 
     Validation data choose the round, test data are only reported. If no pruned round qualifies, it says that and which
     round came closest. A control that does as well as the ticket, and a control that is missing, are said too: without
@@ -113,8 +113,12 @@ def compared(here: Sequence[Row], control: Sequence[Row], measure: Measure, colu
     """The end of the sentence: what the random reinitialisation of the same masks reaches, and what follows from it."""
     ours, theirs = spread_of(here, column), spread_of(control, column)
     if ours is None or theirs is None:
-        return ". No random reinitialisation was trained for this round, so nothing shows that its initial weights matter."
+        return (
+            ". No random reinitialisation was trained for this round, so nothing shows that its initial weights matter."
+        )
     text = f"; a random reinitialisation of it reaches {measure.text(theirs.mean)}"
+    if theirs.count != ours.count:
+        text += f" ({theirs.count} of {formats.plural(ours.count, 'replicate')})"
     stops = mean(control, "early_stop_step"), mean(here, "early_stop_step")
     if None not in stops:
         text += f", its early-stop step {stops[0]:.0f} against {stops[1]:.0f}"

@@ -1,0 +1,1 @@
+"""Experiments: rounds of train, prune, rewind; variants; replicates. Importing this loads no TensorFlow."""

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from tf_lottery import schedule, scoring
 from tf_lottery.errors import DamagedError, UsageError
@@ -100,19 +101,18 @@ class Config:
         rewind_point(self.rewind)
 
     def _check_types(self) -> None:
-        kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
         for field in fields(self):
-            value, wanted = getattr(self, field.name), str(field.type)
-            if "tuple" in wanted:
-                continue
-            allowed = tuple(kind for name in wanted.split(" | ") if name != "None" for kind in kinds[name])
-            good = value is None if value is None else isinstance(value, allowed) and (bool in allowed or value is not True)
-            if not (good and (value is not None or "None" in wanted)):
-                raise UsageError(f"`{field.name}` must be {wanted}. Received: {value!r}.", "Correct the configuration.")
-            if float in allowed and value is not None:
-                if value != value or value in (float("inf"), float("-inf")):
-                    raise UsageError(f"`{field.name}` must be finite. Received: {value}.", "Correct the configuration.")
-                object.__setattr__(self, field.name, float(value) if field.name != "validation" else value)
+            value, kinds = getattr(self, field.name), get_args(field.type) or (field.type,)
+            if get_origin(field.type) is tuple:
+                kind = get_args(field.type)[0]
+                good = all(_is_a(item, kind) for item in value)
+            else:
+                good = any(_is_a(value, kind) for kind in kinds)
+            if not good:
+                names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds if kind is not Ellipsis)
+                raise UsageError(f"`{field.name}` must be {names}. Received: {value!r}.", "Correct the configuration.")
+            if float in kinds and isinstance(value, int) and field.name != "validation":
+                object.__setattr__(self, field.name, float(value))
 
     def _check_choices(self) -> None:
         choices = {
@@ -194,6 +194,15 @@ class Config:
         if self.final_density is not None:
             content["rounds"] = self.rounds
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    """Whether a value is of a kind; an integer is a finite float, a boolean is no number."""
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
 
 
 def rewind_point(text: str) -> tuple[str, float]:

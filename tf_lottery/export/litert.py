@@ -45,6 +45,7 @@ def run_file(file: Path, samples: dict[str, np.ndarray], *, scratch: Path, timeo
 
     Raises:
         LiteRTFailed: if the process fails, crashes or does not end in time.
+        OSError: if there is no room for the exchange of arrays.
     """
     given, made = scratch / "samples.npz", scratch / "outputs.npz"
     made.unlink(missing_ok=True)
@@ -56,8 +57,11 @@ def run_file(file: Path, samples: dict[str, np.ndarray], *, scratch: Path, timeo
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
         raise LiteRTFailed(f"the LiteRT interpreter did not finish within {limit:.0f} seconds") from None
+    text = done.stderr.decode("utf-8", "replace")
+    if disk := re.search(r"^OSError: \[Errno (\d+)\] ([^:\n]+)", text, re.MULTILINE):
+        raise OSError(int(disk[1]), disk[2])
     if done.returncode:
-        raise LiteRTFailed(_reason(done.returncode, done.stderr.decode("utf-8", "replace")))
+        raise LiteRTFailed(_reason(done.returncode, text))
     with np.load(made, allow_pickle=False) as archive:
         outputs = {name.removeprefix("output/"): archive[name] for name in archive.files if name.startswith("output/")}
         return LiteRTRun(outputs, float(archive["latency_us_median"]), int(archive["sparse_tensors"]))

@@ -1,5 +1,6 @@
 """`export`: check the model, write each format into a staging folder, compare, publish all files together."""
 
+import dataclasses
 import logging
 import os
 from collections.abc import Sequence
@@ -14,11 +15,11 @@ from tf_lottery.export import integrity, staging
 from tf_lottery.export.candidate import Candidate, Refusal
 from tf_lottery.export.keras_file import write_keras
 from tf_lottery.export.plain import deployable
-from tf_lottery.export.report import ExportReport, choose_best
+from tf_lottery.export.report import REPORT, ExportReport, choose_best, is_report
 from tf_lottery.export.samples import flat_labels, flat_samples, random_samples
 from tf_lottery.export.saved_model import write_saved_model
 from tf_lottery.export.signature import keras_outputs, signature_of
-from tf_lottery.export.silence import quiet
+from tf_lottery.export.silence import one_line, quiet
 from tf_lottery.export.tflite import write_tflite
 from tf_lottery.text import suggestion
 
@@ -26,15 +27,6 @@ logger = logging.getLogger(__name__)
 
 WRITERS = {"keras": write_keras, "saved_model": write_saved_model, "tflite": write_tflite}
 _FILE_SUFFIXES = {".keras": "keras", ".tflite": "tflite"}
-_DISK_ERRORS = (
-    OSError,
-    tf.errors.PermissionDeniedError,
-    tf.errors.ResourceExhaustedError,
-    tf.errors.FailedPreconditionError,
-    tf.errors.UnavailableError,
-    tf.errors.UnknownError,
-    tf.errors.DataLossError,
-)
 
 
 def export(
@@ -51,7 +43,7 @@ def export(
 
     Masks of a wrapped model are applied first; the model itself is not changed. Either every file of the report is in
     place, or none. Beside the files lie `manifest.json` (SHA-256 and bytes of each file) and `export.json` (the
-    report).
+    report; it replaces that of an earlier export to the folder).
 
     Args:
         model: a built functional or Sequential model, plain with zeros in place, or wrapped.
@@ -75,8 +67,8 @@ def export(
         UnfitError: the model cannot be exported in a format asked for (not built, subclassed, not convertible), or the
             samples or labels do not fit it.
         NonFiniteError: NaN or infinite weights, samples or outputs.
-        CheckFailed: what a format asked for computes is not what the Keras model computes; nothing is left behind. If only
-            one encoding of TFLite is wrong, that file alone is refused.
+        CheckFailed: what a format asked for computes is not what Keras computes; nothing is left behind. If only one
+            of its encodings is wrong, that file alone is refused.
         ResourceError: the disk is full or the folder cannot be written to.
 
     Example:
@@ -92,10 +84,16 @@ def export(
     if taken and not force:
         raise UsageError(f"{taken[0]} exists already.", "Choose another place, or replace it with `force=True`.")
     if folder.is_dir():
-        integrity.read_manifest(folder)  # a damaged manifest is found before the work, not after it
+        _check_neighbours(folder, force=force)
 
-    with quiet():
-        reference = keras_outputs(model, arrays, signature)
+    try:
+        with quiet():
+            reference = keras_outputs(model, arrays, signature)
+    except (tf.errors.OpError, ValueError) as error:
+        raise UnfitError(
+            f"The Keras model itself does not run on the samples: {one_line(error)}.",
+            "Give samples as the model was trained on: `samples=...`.",
+        ) from error
     with staging.staging_folder(folder) as stage:
         results: list[Candidate | Refusal] = []
         for item in formats:
@@ -106,7 +104,7 @@ def export(
                     found = WRITERS[item](
                         model, place, signature=signature, samples=arrays, reference=reference, labels=targets
                     )
-            except _DISK_ERRORS as error:
+            except OSError as error:
                 raise staging.disk_trouble(folder, error) from error
             if explicit:
                 _demand(item, found)
@@ -146,8 +144,7 @@ def _publish(
         for candidate in candidates:
             target = folder / (file_name or f"{name}{candidate.suffix}")
             renamed = candidate.file.rename(candidate.file.with_name(target.name))
-            candidate = Candidate(**{**candidate.__dict__, "file": renamed})
-            files.append(candidate.record(target))
+            files.append(dataclasses.replace(candidate, file=renamed).record(target))
             listed.update(integrity.entries(renamed))
             moves[renamed] = target
         report = ExportReport(
@@ -159,7 +156,7 @@ def _publish(
             notes=notes,
         )
         manifest = integrity.merge_manifest(folder, listed, replaced=[target.name for target in moves.values()])
-        for text, target in ((report.dumps(), folder / "export.json"), (manifest, folder / integrity.MANIFEST)):
+        for text, target in ((report.dumps(), folder / REPORT), (manifest, folder / integrity.MANIFEST)):
             staged = stage / target.name
             staged.write_text(text, encoding="utf-8")
             moves[staged] = target
@@ -186,6 +183,16 @@ def _demand(format: str, found: list[Candidate | Refusal]) -> None:
     raise UnfitError(
         f"The model cannot be exported as {format}: {reasons}.", "Nothing was written. Try another format."
     )
+
+
+def _check_neighbours(folder: Path, *, force: bool) -> None:
+    # Before the work, not after it: a damaged manifest, and an `export.json` that is somebody else's.
+    integrity.read_manifest(folder)
+    earlier = folder / REPORT
+    if earlier.exists() and not force and not is_report(earlier.read_bytes()):
+        raise UsageError(
+            f"{earlier} is not the report of an export.", "Choose another folder, or replace it with `force=True`."
+        )
 
 
 def _formats(format: str | Sequence[str]) -> tuple[list[str], bool]:

@@ -61,7 +61,7 @@ def _check(model: keras.Model) -> None:
                 f"{kind} has the string input {tensor.name!r}.", "Export the part of the model behind its text layers."
             )
     for variable in model.variables:
-        value = np.asarray(keras.ops.convert_to_numpy(variable.value))
+        value = variable.numpy()
         if not np.issubdtype(value.dtype, np.integer) and not np.isfinite(value.astype(np.float32)).all():
             bad = int((~np.isfinite(value.astype(np.float32))).sum())
             raise NonFiniteError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA = "tf-lottery.export/1"
+REPORT = "export.json"
 
 FILE_FIELDS = (
     "path",
@@ -78,6 +79,14 @@ def choose_best(files: tuple[dict[str, Any], ...]) -> str | None:
         if candidates:
             return min(candidates, key=lambda record: record["bytes"])["path"]
     return None
+
+
+def is_report(content: bytes) -> bool:
+    """Is `content` a document of this schema?"""
+    try:
+        return json.loads(content).get("schema") == SCHEMA
+    except (ValueError, AttributeError):
+        return False
 
 
 def _strict(value: Any) -> Any:

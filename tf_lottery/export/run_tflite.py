@@ -61,9 +61,9 @@ def run(file: str, samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     while len(times) < _LEAST_RUNS + _WARM_UP and time.perf_counter() < deadline:
         times.append(invoke(len(times) % count))
     steady = times[_WARM_UP:] or times
-    result = {f"output/{name}": np.concatenate(parts) for name, parts in collected.items()}
-    result["latency_us_median"] = np.float64(np.median(steady) * 1e6)
-    result["sparse_tensors"] = np.int64(
+    result: dict[str, np.ndarray] = {f"output/{name}": np.concatenate(parts) for name, parts in collected.items()}
+    result["latency_us_median"] = np.asarray(np.median(steady) * 1e6)
+    result["sparse_tensors"] = np.asarray(
         sum(bool(detail["sparsity_parameters"]) for detail in interpreter.get_tensor_details())
     )
     return result

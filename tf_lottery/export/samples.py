@@ -73,12 +73,10 @@ def random_samples(model: keras.Model, signature: Signature) -> list[np.ndarray]
                 "The model has embeddings and several inputs: which of them take whole numbers is not known.",
                 "Give real samples: `export(model, path, samples=...)`.",
             )
-        if whole or sizes:
-            high = 2 if dtype == "bool" or not sizes else min(sizes)
-            array = generator.integers(0, high, (RANDOM_SAMPLES, *shape))
-        else:
-            array = generator.standard_normal((RANDOM_SAMPLES, *shape))
-        arrays.append(array.astype(dtype))
+        size = (RANDOM_SAMPLES, *(length for length in shape if length is not None))
+        high = 2 if dtype == "bool" or not sizes else min(sizes)
+        drawn = generator.integers(0, high, size) if whole or sizes else generator.standard_normal(size)
+        arrays.append(np.asarray(drawn).astype(dtype))
     return arrays
 
 

@@ -17,9 +17,17 @@ _CHUNK = 256
 
 
 def save(model: keras.Model, folder: Path, *, batch: int | None) -> None:
-    """Save the inference function of `model` with the batch size `batch` (None: any) as the SavedModel `folder`."""
+    """Save the inference function of `model` with the batch size `batch` (None: any) as the SavedModel `folder`.
+
+    Raises:
+        OSError: if writing fails; TensorFlow reports that as one of many errors of its own (a full disk as
+            `OutOfRangeError`).
+    """
     module, function = serving_module(model, batch=batch)
-    tf.saved_model.save(module, str(folder), signatures={SIGNATURE: function})
+    try:
+        tf.saved_model.save(module, str(folder), signatures={SIGNATURE: function})
+    except tf.errors.OpError as error:
+        raise OSError(error.message.rsplit("; ", 1)[-1].split(" [Op:")[0]) from error
 
 
 def write_saved_model(
@@ -50,7 +58,12 @@ def write_saved_model(
     except (AssertionError, TypeError, ValueError, NotImplementedError) as error:
         # tf.saved_model raises AssertionError for resources, such as lookup tables, that it cannot follow.
         return [Refusal("saved_model", "float32", "dense", one_line(error))]
-    comparison = compare(reference, _outputs(target, samples, signature), labels=labels)
+    try:
+        outputs = _outputs(target, samples, signature)
+    except tf.errors.OpError as error:
+        reason = f"the SavedModel does not run after loading: {one_line(error)}"
+        return [Refusal("saved_model", "float32", "dense", reason)]
+    comparison = compare(reference, outputs, labels=labels)
     if comparison.failure:
         return [Refusal("saved_model", "float32", "dense", comparison.failure, mismatch=True)]
     return [Candidate(target, SUFFIX, "saved_model", "float32", "dense", comparison)]

@@ -8,8 +8,8 @@ from typing import TypeAlias
 import keras
 
 from tf_lottery.errors import UsageError
-from tf_lottery.layers.masked import Masked
-from tf_lottery.layers.paths import join, named_layers, owned_variables
+from tf_lottery.layers.paths import held_layer, named_layers
+from tf_lottery.layers.sublayers import join, owned_variables
 
 Selector: TypeAlias = str | Iterable[str] | Callable[[str, keras.Variable], bool]
 
@@ -76,7 +76,7 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
     seen: set[int] = set()
     outputs = _output_layers(model)
     for layer_path, layer in named_layers(model).items():
-        inner = layer.layer if isinstance(layer, Masked) else layer
+        inner = held_layer(layer)
         for weight_path, variable, owner in owned_variables(inner):
             path = join(layer_path, weight_path)
             role = _role(owner, variable, output=id(inner) in outputs and owner is inner)
@@ -160,7 +160,7 @@ def _output_layers(model: keras.Model) -> set[int]:
     pending = [tensor._keras_history.operation for tensor in keras.tree.flatten(model.outputs)]
     while pending:
         operation = pending.pop()
-        layer = operation.layer if isinstance(operation, Masked) else operation
+        layer = held_layer(operation)
         if isinstance(layer, keras.Model) and hasattr(layer, "outputs"):
             found |= _output_layers(layer)
         elif isinstance(layer, passive) or not isinstance(layer, _L.Layer):

@@ -1,11 +1,41 @@
 """`Masked`: the one mask-applying layer. It runs any layer on masked weights."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+from tf_lottery.layers.sublayers import layer_variables
+
+
+def apply_mask(mask: keras.Variable, weight: Any) -> Any:
+    """`weight` with exactly 0.0 where `mask` is False; the gradient is exactly zero there as well."""
+    return ops.where(mask.value, weight, ops.zeros_like(weight))
+
+
+def builds_itself(layer: keras.layers.Layer) -> bool:
+    """Whether a layer makes its weights in `build`, not by being called."""
+    return type(layer).build is not keras.layers.Layer.build
+
+
+class _OnMasked:
+    """A regularizer or constraint that sees the masked weight."""
+
+    def __init__(self, function: Callable[[Any], Any], mask: keras.Variable) -> None:
+        self.function = function
+        self.mask = mask
+
+    def __call__(self, weight: Any) -> Any:
+        return self.function(apply_mask(self.mask, weight))
+
+    @classmethod
+    def of(cls, function: Callable[[Any], Any] | None, mask: keras.Variable) -> "_OnMasked | None":
+        if function is None:
+            return None
+        return cls(function.function if isinstance(function, cls) else function, mask)
 
 
 @keras.saving.register_keras_serializable("tf_lottery")
@@ -25,8 +55,6 @@ class Masked(keras.layers.Wrapper):
     """
 
     def __init__(self, layer: keras.layers.Layer, weights: list[str], **kwargs: Any) -> None:
-        from tf_lottery.layers.paths import layer_variables
-
         # Keras binds the arguments of a layer by the signature of `call`; this gives the held layer's own, so that
         # masks, `training`, initial states and several inputs arrive as they would without the wrapper.
         @functools.wraps(layer.call)
@@ -37,25 +65,47 @@ class Masked(keras.layers.Wrapper):
         # Without autocast here the weights arrive in full precision; the held layer casts them itself.
         kwargs = {"name": layer.name, "dtype": layer.dtype_policy, "trainable": layer.trainable, **kwargs, "autocast": False}
         super().__init__(layer, **kwargs)
-        if not layer.built:
-            raise ValueError(f"`layer` must be built before it is masked. Received: {layer.name!r}, not built.")
-        available = layer_variables(layer)
-        unknown = sorted(set(weights) - set(available))
-        if unknown:
-            raise ValueError(f"Layer {layer.name!r} has no weight {', '.join(unknown)}. It has: {', '.join(available)}.")
         self.weight_paths = list(weights)
         self.supports_masking = layer.supports_masking
-        self.masked_variables = {path: available[path] for path in weights}
-        self.mask_variables = {
-            path: self.add_weight(
+        self.masked_variables: dict[str, keras.Variable] = {}
+        self.mask_variables: dict[str, keras.Variable] = {}
+        if builds_itself(layer):
+            if not layer.built:
+                raise ValueError(f"`layer` must be built before it is masked. Received: {layer.name!r}, not built.")
+            self._add_masks()
+        elif not self._missing():
+            self._add_masks()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.built:
+            # The held layer has no `build` method: its sublayers are built by calling it, and only then have weights.
+            self.layer(*args, **kwargs)
+            self._add_masks()
+        return super().__call__(*args, **kwargs)
+
+    def _missing(self) -> list[str]:
+        return sorted(set(self.weight_paths) - set(layer_variables(self.layer)))
+
+    def _add_masks(self) -> None:
+        available = layer_variables(self.layer)
+        if self._missing():
+            raise ValueError(
+                f"Layer {self.layer.name!r} has no weight {', '.join(self._missing())}. It has: {', '.join(available)}."
+            )
+        for path in self.weight_paths:
+            variable = available[path]
+            mask = self.add_weight(
                 name=f"{path.replace('/', '_')}_mask",
                 shape=variable.shape,
                 dtype="bool",
                 initializer="ones",
                 trainable=False,
             )
-            for path, variable in self.masked_variables.items()
-        }
+            self.masked_variables[path] = variable
+            self.mask_variables[path] = mask
+            # Keras applies these to the stored weight, which a foreign optimizer may have moved where it is pruned.
+            variable.regularizer = _OnMasked.of(variable.regularizer, mask)
+            variable.constraint = _OnMasked.of(variable.constraint, mask)
         self.built = True
 
     def _call_masked(self, *args: Any, **kwargs: Any) -> Any:
@@ -63,25 +113,26 @@ class Masked(keras.layers.Wrapper):
         # would be read past the outer scope, and get no gradient.
         values = {id(variable): variable.value for variable in self.layer.variables}
         for path, variable in self.masked_variables.items():
-            weight = values[id(variable)]
-            values[id(variable)] = ops.where(self.mask_variables[path].value, weight, ops.zeros_like(weight))
+            values[id(variable)] = apply_mask(self.mask_variables[path], values[id(variable)])
         mapping = [(variable, values[id(variable)]) for variable in self.layer.variables]
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
             before = {id(variable): scope.get_current_value(variable) for variable in self.layer.variables}
             outputs = self.layer(*args, **kwargs)
+            losses = list(scope.losses)
+            # The held layer remembers its losses by id, and would report them a second time beside this layer.
+            self.layer._clear_losses()
         for variable in self.layer.variables:
             value = scope.get_current_value(variable)
             if value is not before[id(variable)]:
                 variable.assign(value)
-        for loss in scope.losses:
+        for loss in losses:
             self.add_loss(loss)
         return outputs
 
     def apply_masks(self) -> None:
         """Set the stored weights to exactly 0.0 where they are pruned."""
         for path, variable in self.masked_variables.items():
-            weight = variable.value
-            variable.assign(ops.where(self.mask_variables[path].value, weight, ops.zeros_like(weight)))
+            variable.assign(apply_mask(self.mask_variables[path], variable.value))
 
     def get_masks(self) -> dict[str, np.ndarray]:
         """The masks as boolean arrays, by path below the layer."""
@@ -109,4 +160,6 @@ class Masked(keras.layers.Wrapper):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.pop("dtype", None)
+        if not builds_itself(self.layer):  # Keras would mark it as built without building it
+            config["layer"].pop("build_config", None)
         return {**config, "weights": self.weight_paths}

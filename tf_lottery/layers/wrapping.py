@@ -2,6 +2,8 @@
 
 import logging
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,9 +12,11 @@ import numpy as np
 from keras import ops
 
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageError
+from tf_lottery.layers.copying import copy_layer, rebuild
 from tf_lottery.layers.discovery import Discovery, Selector, discover
 from tf_lottery.layers.masked import Masked
-from tf_lottery.layers.paths import is_nested_model, named_layers, named_variables
+from tf_lottery.layers.paths import held_layer, named_layers, named_variables
+from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.masks import Masks, validate
 
 log = logging.getLogger(__name__)
@@ -58,10 +62,10 @@ def wrap(
     def wrapped(layer: keras.layers.Layer) -> keras.layers.Layer:
         weights = by_layer.get(id(layer))
         if weights is None:
-            return layer if in_place else _copy_layer(layer)
-        return Masked(layer if in_place else _copy_layer(layer), weights)
+            return layer if in_place else copy_layer(layer)
+        return Masked(layer if in_place else copy_layer(layer), weights)
 
-    return _rebuild(model, wrapped)
+    return rebuild(model, wrapped)
 
 
 def strip(model: keras.Model) -> keras.Model:
@@ -73,7 +77,7 @@ def strip(model: keras.Model) -> keras.Model:
     if not is_wrapped(model):
         raise UsageError("`strip` expects a wrapped model. Received a model without mask-applying layers.")
     apply_masks(model)
-    return _rebuild(model, lambda layer: _copy_layer(layer.layer if isinstance(layer, Masked) else layer))
+    return rebuild(model, lambda layer: copy_layer(held_layer(layer)))
 
 
 def get_masks(model: keras.Model) -> Masks:
@@ -164,7 +168,7 @@ def load_model(path: str | os.PathLike[str], **kwargs: Any) -> keras.Model:
         raise UsageError(f"There is no model file {os.fspath(path)!r}.", "Give the path of a .keras file.")
     try:
         return keras.models.load_model(path, **kwargs)
-    except (ValueError, OSError, KeyError, TypeError, EOFError) as error:
+    except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DamagedError(
             f"{os.fspath(path)!r} can't be loaded as a Keras model: {reason}",
@@ -196,31 +200,3 @@ def check_maskable(found: Discovery) -> None:
     for path, weight in found.found.items():
         if not np.isfinite(ops.convert_to_numpy(weight.variable.value)).all():
             raise NonFiniteError(f"The weights of {path!r} must be finite. Received NaN or infinite values.")
-
-
-def _rebuild(model: keras.Model, replace: Callable[[keras.layers.Layer], keras.layers.Layer]) -> keras.Model:
-    """The model with each of its layers replaced, nested models opened, weights copied."""
-    rebuilt = keras.models.clone_model(model, clone_function=replace, recursive=True)
-    if not rebuilt.built:
-        rebuilt.build(model.input_shape)
-    source, target = named_variables(model), named_variables(rebuilt)
-    if list(source) != list(target):
-        raise UnfitError(
-            f"The copy of the model {model.name!r} has other weights than the model: "
-            f"{', '.join(sorted(set(source) ^ set(target))) or 'another order'}.",
-            "Its layers must be rebuilt by from_config(get_config()).",
-        )
-    for path, variable in target.items():
-        if variable is not source[path]:
-            variable.assign(source[path].value)
-    return rebuilt
-
-
-def _copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    copy = type(layer).from_config(layer.get_config())
-    if not isinstance(layer, keras.layers.Layer):  # an operation of a functional model, such as `x + 1`
-        return copy
-    config = layer.get_build_config()
-    if layer.built and not copy.built and config:
-        copy.build_from_config(config)
-    return copy

@@ -101,6 +101,20 @@ class RunDirectory:
             raise DamagedError(f"{self.path / 'config.json'} is not a configuration of a run.", "Start over with --fresh.")
         return document
 
+    def write_model(self, architecture: str) -> None:
+        """Write `model.json`, the plain model's architecture as Keras writes it, unless it is there."""
+        if not (self.path / "model.json").exists():
+            write_bytes(self.path / "model.json", architecture.encode())
+
+    def environment(self) -> dict[str, Any]:
+        """What the run was made with: versions, processor, threads, XLA, precision; {} before the first training."""
+        path = self.path / "environment.json"
+        return load_json(path) if path.exists() else {}
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Write `environment.json`."""
+        write_bytes(self.path / "environment.json", dump_json(environment))
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run directory for writing.

@@ -1,0 +1,220 @@
+"""The figures: what is drawn, at which place, in which words; and rows with holes in them."""
+
+import io
+import itertools
+import math
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from tf_lottery.analysis import plots
+from tf_lottery.analysis.canvas import spaced_densities
+from tf_lottery.analysis.curves import spread_rounds
+
+
+def make_rows(rounds=3, replicates=2, rate=0.2, **fixed):
+    rows = []
+    for replicate, index in itertools.product(range(replicates), range(rounds + 1)):
+        for variant in ("ticket", "random_reinit")[: 1 if index == 0 else 2]:
+            value = 0.9 - 0.01 * index * (variant != "ticket") + 0.004 * replicate
+            rows.append(
+                {
+                    "replicate": replicate,
+                    "round": index,
+                    "variant": variant,
+                    "density": (1 - rate) ** index,
+                    "val_loss": 1 - value,
+                    "val_accuracy": value,
+                    "test_loss": 1 - value,
+                    "test_accuracy": value,
+                    "early_stop_step": 1000 - 100 * index,
+                    **fixed,
+                }
+            )
+    return rows
+
+
+def make_curves(rounds=3, **fixed):
+    return [
+        {"replicate": 0, "round": index, "variant": "ticket", "step": step, "val_accuracy": step / 400, "val_loss": 1.0}
+        | fixed
+        for index in range(rounds + 1)
+        for step in (0, 100, 200, 300)
+    ]
+
+
+def make_layers(names, rounds=3):
+    return [
+        {"replicate": 0, "round": index, "variant": "ticket", "layer": name, "kept": 100 >> index, "total": 100}
+        for index in range(rounds + 1)
+        for name in names
+    ]
+
+
+def line(figure, label):
+    return next(line for line in figure.axes[0].get_lines() if line.get_label() == label)
+
+
+def draw(figure):
+    figure.savefig(io.BytesIO(), format="png")
+    return figure
+
+
+def labels_overlap(figure):
+    """Whether two tick labels of the x axis touch, as rendered."""
+    draw(figure)
+    boxes = [text.get_window_extent() for text in figure.axes[0].get_xticklabels() if text.get_text()]
+    return any(left.x1 > right.x0 for left, right in itertools.pairwise(sorted(boxes, key=lambda box: box.x0)))
+
+
+def test_accuracy_against_density_from_dense_to_sparse():
+    figure = plots.final_score(make_rows())
+    axes = figure.axes[0]
+    ticket = line(figure, "ticket")
+    np.testing.assert_allclose(ticket.get_xdata(), [1.0, 0.8, 0.64, 0.512])
+    np.testing.assert_allclose(ticket.get_ydata(), [0.902] * 4)
+    np.testing.assert_allclose(line(figure, "random reinit").get_ydata(), [0.892, 0.882, 0.872])
+    np.testing.assert_allclose(line(figure, "dense").get_ydata(), [0.902, 0.902])
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlim()[0] > 1.0 > 0.512 > axes.get_xlim()[1]
+    draw(figure)
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["100", "80.0", "64.0", "51.2"]
+    assert axes.get_ylabel() == "Test accuracy (%)"
+
+
+def test_the_band_is_the_range_over_replicates():
+    figure = plots.final_score(make_rows())
+    heights = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((0.9, 0.904))
+
+
+@pytest.mark.parametrize(
+    ("missing", "label"),
+    [
+        (["test_accuracy"], "Validation accuracy (%)"),
+        (["test_accuracy", "val_accuracy"], "Test loss"),
+        (["test_accuracy", "val_accuracy", "test_loss"], "Validation loss"),
+    ],
+)
+def test_without_accuracy_the_next_best_is_drawn_and_named(missing, label):
+    figure = plots.final_score(make_rows(**dict.fromkeys(missing)))
+    assert figure.axes[0].get_ylabel() == label
+
+
+def test_a_round_without_a_value_is_left_out():
+    rows = make_rows()
+    for row in rows:
+        if row["round"] == 2:
+            row["test_accuracy"] = math.nan
+    np.testing.assert_allclose(line(plots.final_score(rows), "ticket").get_xdata(), [1.0, 0.8, 0.512])
+
+
+def test_early_stop_steps_start_at_zero():
+    figure = plots.early_stop(make_rows())
+    assert figure.axes[0].get_ylim()[0] == 0
+    np.testing.assert_allclose(line(figure, "ticket").get_ydata(), [1000, 900, 800, 700])
+
+
+@pytest.mark.parametrize(("rounds", "rate"), [(0, 0.2), (1, 0.2), (12, 0.2), (35, 0.1), (20, 0.5)])
+def test_density_labels_never_touch(rounds, rate):
+    assert not labels_overlap(plots.final_score(make_rows(rounds, 1, rate)))
+
+
+def test_labels_are_at_densities_of_the_run_with_both_ends():
+    densities = [0.9**index for index in range(36)]
+    chosen = spaced_densities(densities)
+    assert set(chosen) <= set(densities)
+    assert (chosen[0], chosen[-1]) == (1.0, densities[-1])
+    assert spaced_densities([0.0, 1.0]) == [1.0]
+
+
+def test_accuracy_axis_does_not_go_far_above_100_percent():
+    figure = plots.final_score(make_rows(0, 1, test_accuracy=1.0))
+    assert figure.axes[0].get_ylim()[1] <= 1.01
+
+
+def test_learning_curves_of_many_rounds_show_seven():
+    figure = plots.learning_curves(make_curves(35))
+    assert len(figure.axes[0].get_lines()) == 7
+    assert spread_rounds(range(36)) == [0, 6, 12, 18, 23, 29, 35]
+    assert spread_rounds([2, 0, 1, 1]) == [0, 1, 2]
+
+
+def test_learning_curves_average_replicates_and_name_densities():
+    curves = make_curves(1) + [row | {"replicate": 1, "val_accuracy": 0.0} for row in make_curves(1)]
+    figure = plots.learning_curves(curves, make_rows(1))
+    np.testing.assert_allclose(figure.axes[0].get_lines()[0].get_ydata(), [0, 0.125, 0.25, 0.375])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0  (100 %)", "1  (80.0 %)"]
+
+
+def test_learning_curves_have_a_panel_per_variant_on_one_scale():
+    figure = plots.learning_curves(make_curves() + make_curves(variant="random_reinit"))
+    first, second = figure.axes
+    assert (first.get_title("left"), second.get_title("left")) == (
+        "Learning curves: ticket",
+        "Learning curves: random reinit",
+    )
+    assert first.get_ylim() == second.get_ylim()
+
+
+def test_learning_curves_fall_back_to_the_loss():
+    figure = plots.learning_curves(make_curves(val_accuracy=None))
+    assert figure.axes[0].get_ylabel() == "Validation loss"
+
+
+def test_layer_density_is_a_line_per_layer():
+    figure = plots.layer_density(make_layers(["hidden/kernel", "output/kernel"]))
+    np.testing.assert_allclose(line(figure, "output/kernel").get_ydata(), [1.0, 0.5, 0.25, 0.12])
+    assert figure.axes[0].get_yscale() == "log"
+
+
+def test_many_layers_become_a_heat_map_that_names_them_all():
+    names = [f"block_{index}/kernel" for index in range(30)]
+    figure = draw(plots.layer_density(make_layers(names)))
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == names
+    assert figure.axes[0].images[0].get_array().shape == (30, 4)
+
+
+@pytest.mark.parametrize("name", ["_hidden/kernel", "$\\bad{$"])
+def test_odd_layer_names_are_written_as_they_are(name):
+    figure = draw(plots.layer_density(make_layers([name])))
+    assert figure.axes[0].get_legend().get_texts()[0].get_text().strip() == name
+
+
+@pytest.mark.parametrize("copies", [1, 10])
+def test_an_emptied_layer_is_named(copies):
+    names = [f"k{index}" for index in range(copies)]
+    layers = make_layers(names, rounds=8)
+    figure = draw(plots.layer_density(layers))
+    axes = figure.axes[0]
+    texts = axes.get_legend().get_texts() if copies == 1 else axes.get_yticklabels()
+    assert texts[0].get_text() == "k0 (empty from round 7)"
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        lambda: plots.final_score([]),
+        lambda: plots.early_stop(make_rows(early_stop_step=None)),
+        lambda: plots.learning_curves([]),
+        lambda: plots.layer_density([]),
+    ],
+)
+def test_nothing_recorded_is_said_in_the_figure(figure):
+    drawn = draw(figure())
+    assert isinstance(drawn, Figure)
+    assert "recorded" in drawn.axes[0].texts[0].get_text()
+
+
+def test_the_users_settings_neither_change_the_figures_nor_are_changed():
+    def pixels():
+        buffer = io.BytesIO()
+        plots.final_score(make_rows()).savefig(buffer, format="raw", dpi=50)
+        return buffer.getvalue()
+
+    with matplotlib.rc_context({"axes.titlesize": 30, "lines.linewidth": 9}):
+        plots.final_score(make_rows())
+        assert (matplotlib.rcParams["axes.titlesize"], matplotlib.rcParams["lines.linewidth"]) == (30, 9)
+    assert pixels() == pixels()

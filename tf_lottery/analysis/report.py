@@ -1,0 +1,183 @@
+"""The report of a run: every figure as PNG and SVG, and one HTML page that needs nothing but itself."""
+
+import base64
+import importlib.resources
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+
+from tf_lottery.analysis import formats, plots
+from tf_lottery.analysis.canvas import styled
+from tf_lottery.analysis.files import write_atomically
+from tf_lottery.analysis.selection import select_round
+from tf_lottery.analysis.tables import render_rows
+from tf_lottery.analysis.values import Row, number
+from tf_lottery.analysis.verdict import verdict
+
+TEMPLATE = "report.html"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of the report.
+
+    Args:
+        name: file name without its ending.
+        caption: what it shows, and how to read it.
+        draw: makes it from (rows, curves, layers).
+    """
+
+    name: str
+    caption: str
+    draw: Callable[[Sequence[Row], Sequence[Row], Sequence[Row]], Figure]
+
+
+PICTURES = (
+    Picture(
+        "accuracy",
+        "How good each sparse network is at the end of its training: dense on the left, sparse on the right. The "
+        "dotted line is the dense network. A winning ticket stays near it where the reinitialised control falls away.",
+        lambda rows, curves, layers: plots.final_score(rows),
+    ),
+    Picture(
+        "early_stop",
+        "How fast each sparse network learns: the first evaluated step of least validation loss. Lower is faster.",
+        lambda rows, curves, layers: plots.early_stop(rows),
+    ),
+    Picture(
+        "learning_curves",
+        "Validation during training, for at most seven of the rounds. The axis leaves out the steep first steps.",
+        lambda rows, curves, layers: plots.learning_curves(curves, rows),
+    ),
+    Picture(
+        "layer_density",
+        "Where the weights stay: the part of each layer's maskable weights that the ticket keeps, round by round.",
+        lambda rows, curves, layers: plots.layer_density(layers),
+    ),
+)
+
+
+def write_report(
+    *,
+    rows: Sequence[Row],
+    curves: Sequence[Row],
+    layers: Sequence[Row],
+    config: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    folder: str | Path,
+    max_drop: float = 0.005,
+) -> dict[str, Path]:
+    """Write the figures and the page into `folder`; equal input gives equal bytes.
+
+    Each file is written under a temporary name and renamed; the page comes last, so it never describes figures that are
+    not there.
+
+    Args:
+        rows: result rows with the columns of `results.csv`; values that were not measured are None or NaN.
+        curves: replicate, round, variant, step and the metrics at that step.
+        layers: replicate, round, variant, layer, kept, total.
+        config: the effective configuration.
+        environment: versions and machine.
+        folder: where to write; it is made if need be.
+        max_drop: validation accuracy that the ticket of the verdict may lose, a fraction.
+
+    Returns:
+        File name to path: `report.html`, and for each figure `<name>.png` and `<name>.svg`.
+
+    Raises:
+        UnfitError: there is no dense round, or it has neither validation accuracy nor validation loss.
+        UsageError: `max_drop` is negative or not finite.
+        ResourceError: the folder cannot be written, or the disk is full.
+    """
+    # Everything is made before the first byte is written: bad input leaves an older report alone.
+    contents: dict[str, bytes] = {}
+    figures = []
+    for picture in PICTURES:
+        figure = picture.draw(rows, curves, layers)
+        contents[f"{picture.name}.png"] = image_bytes(figure, "png")
+        contents[f"{picture.name}.svg"] = svg = image_bytes(figure, "svg")
+        figures.append(
+            {
+                "title": picture.name.replace("_", " "),
+                "caption": picture.caption,
+                "wide": figure.get_figwidth() > 2 * figure.get_figheight(),
+                "source": "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii"),
+            }
+        )
+    page = render_page(
+        rows=rows, figures=figures, config=config, environment=environment, max_drop=max_drop, files=list(contents)
+    )
+    contents["report.html"] = page.encode("utf-8")
+    return {name: write_atomically(Path(folder) / name, content) for name, content in contents.items()}
+
+
+def render_page(
+    *,
+    rows: Sequence[Row],
+    figures: Sequence[Mapping[str, Any]],
+    config: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    max_drop: float,
+    files: Sequence[str] = (),
+) -> str:
+    """The HTML page as text. Every value that comes from outside is escaped."""
+    table = render_rows(rows)
+    chosen = select_round(rows, max_drop=max_drop)
+    template = importlib.resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
+    environment_ = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment_.from_string(template).render(
+        title=heading(config),
+        subtitle=" · ".join(facts(rows, config)),
+        verdict=verdict(rows, max_drop=max_drop),
+        figures=figures,
+        table=table,
+        several=replicates(rows) > 1,
+        chosen=str(chosen) if chosen else None,
+        config=settings(config),
+        environment=settings(environment),
+        files=files,
+    )
+
+
+def image_bytes(figure: Figure, kind: str) -> bytes:
+    """The figure as `png` or `svg`, without a date, a program version or a random id in it."""
+    buffer = io.BytesIO()
+    metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+    with styled():
+        figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()
+
+
+def heading(config: Mapping[str, Any]) -> str:
+    """What was run: the preset, or the model and the data set."""
+    if config.get("preset"):
+        return str(config["preset"])
+    return " on ".join(str(config[key]) for key in ("model", "dataset") if config.get(key)) or "Lottery tickets"
+
+
+def facts(rows: Sequence[Row], config: Mapping[str, Any]) -> list[str]:
+    """One line about the run: model, data, rounds, replicates."""
+    line = [f"{key} {config[key]}" for key in ("model", "dataset", "seed") if config.get(key) is not None]
+    last = max((int(row["round"]) for row in rows), default=0)
+    return [*line, formats.plural(last, "round") + " of pruning", formats.plural(replicates(rows), "replicate")]
+
+
+def replicates(rows: Sequence[Row]) -> int:
+    """How many replicates the rows come from."""
+    return len({number(row.get("replicate")) for row in rows})
+
+
+def settings(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Key and value as text, by key; nested values and numbers as JSON, so that they can be copied back."""
+    return [
+        (str(key), value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str))
+        for key, value in sorted(mapping.items(), key=lambda item: str(item[0]))
+    ]

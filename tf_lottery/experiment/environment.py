@@ -1,0 +1,67 @@
+"""What a run was made with, and whether it is still the same."""
+
+import logging
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+import tensorflow as tf
+
+from tf_lottery.errors import UnfitError
+from tf_lottery.experiment.config import Config
+from tf_lottery.store import RunDirectory
+
+log = logging.getLogger(__name__)
+PACKAGES = ("tf-lottery", "tensorflow", "keras", "numpy")
+# A change of one of these changes the bits of a training.
+DECISIVE = (*PACKAGES[1:], "processor", "threads", "xla", "devices", "tf32")
+
+
+def describe(config: Config, *, xla: bool, fingerprint: str) -> dict[str, Any]:
+    """Versions, processor, devices and settings of this process."""
+    return {
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in PACKAGES},
+        "system": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": config.threads,
+        "devices": [device.device_type for device in tf.config.list_logical_devices()],
+        "xla": xla,
+        "precision": config.precision,
+        "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+        "data_fingerprint": fingerprint,
+    }
+
+
+def record(store: RunDirectory, config: Config, *, xla: bool, fingerprint: str) -> None:
+    """Write down what a run is made with; where that is done, check that it has not changed.
+
+    Raises:
+        UnfitError: the data is not the data that the run began with.
+    """
+    now = describe(config, xla=xla, fingerprint=fingerprint)
+    before = store.environment()
+    if not before:
+        store.write_environment(now)
+        return
+    if before.get("data_fingerprint") != fingerprint:
+        raise UnfitError(
+            f"The data of {store.path} has changed since the run began.", "Restore the data, or start over with --fresh."
+        )
+    changed = [key for key in DECISIVE if before.get(key) != now.get(key)]
+    if changed:
+        log.warning(
+            "the run goes on with another %s: results are no longer bit for bit those of one go",
+            ", ".join(f"{key} ({now.get(key)} instead of {before.get(key)})" for key in changed),
+        )
+
+
+def processor() -> str:
+    """The name of the processor, as far as the system tells it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
+    except OSError:
+        return platform.processor() or "unknown"

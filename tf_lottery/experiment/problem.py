@@ -1,0 +1,174 @@
+"""What is trained: the model, the data, the loss and the optimizer, as live objects made from a configuration."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_lottery import data as datasets
+from tf_lottery import seeds
+from tf_lottery.data import Arrays, Dataset
+from tf_lottery.errors import UnfitError
+from tf_lottery.experiment.config import Config
+from tf_lottery.layers import Masked, Selector, named_layers
+from tf_lottery.models.building import build
+from tf_lottery.training.device import precision
+
+Data = Arrays | tf.data.Dataset
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that a training needs, beside the numbers of the configuration.
+
+    Attributes:
+        make_model: makes the plain model of a replicate, with the initial weights of that replicate.
+        make_optimizer: makes a new optimizer.
+        loss, metrics, loss_weights: as in `model.compile`.
+        train, validation, test: the data, in memory or as `tf.data.Dataset`s of batches.
+        fingerprint: SHA-256 of the data's content, or "" where it can't be told (a stream).
+        augment: augmentation of a training batch's inputs, or None.
+        include, exclude: which weights to mask, as for `wrap`.
+    """
+
+    make_model: Callable[[int], keras.Model]
+    make_optimizer: Callable[[], keras.optimizers.Optimizer]
+    loss: Any
+    metrics: Any
+    train: Data
+    validation: Data
+    test: Data | None = None
+    loss_weights: Any = None
+    fingerprint: str = ""
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+    include: Selector | None = None
+    exclude: Selector | None = None
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the batch of a step is known from the seed alone, so that a training can go on in its middle."""
+        return isinstance(self.train, Arrays)
+
+    def steps_per_epoch(self, batch_size: int) -> int | None:
+        """Steps of an epoch, or None for a stream of unknown length."""
+        if isinstance(self.train, Arrays):
+            return self.train.size // batch_size
+        cardinality = int(self.train.cardinality())
+        return cardinality if cardinality > 0 else None
+
+
+def from_config(config: Config) -> Problem:
+    """The problem of a configuration: its data set loaded, its model checked against it."""
+    dataset = load_dataset(config)
+    make_model = functools.partial(_make_model, config, dataset)
+    model = make_model(0)
+    loss = check_model(model, dataset)
+    augment = None
+    if config.pad_crop or config.flip:
+        from tf_lottery.data.augmentation import augment as augmented
+
+        if len(dataset.input_shape) != 3:
+            raise UnfitError(
+                f"Augmentation needs images (height, width, channels). Received: {dataset.input_shape}.", "Switch it off."
+            )
+        augment = functools.partial(_augment, augmented, config.pad_crop, config.flip)
+    return Problem(
+        make_model=make_model,
+        make_optimizer=functools.partial(make_optimizer, config),
+        loss=loss,
+        metrics=["accuracy"],
+        train=dataset.train,
+        validation=dataset.validation,
+        test=dataset.test,
+        fingerprint=dataset.fingerprint,
+        augment=augment,
+        include=config.include or None,
+        exclude=config.exclude or None,
+    )
+
+
+def load_dataset(config: Config) -> Dataset:
+    """The data set of a configuration, split by its seed and normalised as it says."""
+    return datasets.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        validation=config.validation,
+        normalisation=config.normalisation,
+        seed=config.seed,
+    )
+
+
+def replicate_seed(config: Config, replicate: int, purpose: str, *parts: int | str) -> int:
+    """The seed of a purpose in a replicate."""
+    return seeds.derive(config.seed, "replicate", replicate, purpose, *parts)
+
+
+def _make_model(config: Config, dataset: Dataset, replicate: int) -> keras.Model:
+    with precision(config.precision), seeds.seeded(replicate_seed(config, replicate, "initial weights")):
+        return build(config.model, input_shape=dataset.input_shape, classes=dataset.classes)
+
+
+def _augment(function: Callable[..., tf.Tensor], pad: int, flip: bool, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    return function(images, seed=seed, pad=pad, flip=flip)
+
+
+def make_optimizer(config: Config) -> keras.optimizers.Optimizer:
+    """The optimizer of a configuration; weight decay is decoupled (Loshchilov & Hutter 2017, arXiv 1711.05101)."""
+    options: dict[str, Any] = {"learning_rate": config.learning_rate}
+    if config.weight_decay or config.optimizer == "adamw":
+        options["weight_decay"] = config.weight_decay
+    if config.optimizer in ("sgd", "rmsprop"):
+        options["momentum"] = config.momentum
+    optimizer = keras.optimizers.get({"class_name": config.optimizer, "config": options})
+    return keras.optimizers.LossScaleOptimizer(optimizer) if config.precision == "mixed_float16" else optimizer
+
+
+def check_model(model: keras.Model, dataset: Dataset) -> keras.losses.Loss:
+    """Check that the model classifies the data, and choose the cross-entropy that its output calls for.
+
+    Raises:
+        UnfitError: the model's input or output does not fit the data.
+    """
+    if len(model.outputs) != 1 or dataset.classes is None:
+        raise UnfitError(
+            f"A run by configuration needs a classifier of one output. Received {len(model.outputs)} outputs.",
+            "Use `find_ticket` from Python, with any loss.",
+        )
+    outputs = model.outputs[0].shape[-1]
+    shape = tuple(model.inputs[0].shape[1:]) if len(model.inputs) == 1 else [tuple(i.shape[1:]) for i in model.inputs]
+    datasets.check_fits(dataset, input_shape=shape, outputs=outputs, sparse_labels=True)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=not _ends_in_softmax(model))
+
+
+def _ends_in_softmax(model: keras.Model) -> bool:
+    layer = model.layers[-1]
+    while isinstance(layer, keras.Model | Masked):
+        layer = layer.layer if isinstance(layer, Masked) else layer.layers[-1]
+    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
+
+
+def model_hash(config: Config) -> str:
+    """What a user's model adds to the hash of a configuration: its own configuration, or its file; "" for a named one.
+
+    A function's model is told by its configuration, a file by its content.
+    """
+    if config.model.endswith(".keras"):
+        path = Path(config.model).expanduser()
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    if ":" not in config.model:
+        return ""
+    return configuration_hash(_make_model(config, load_dataset(config), 0))
+
+
+def configuration_hash(model: keras.Model) -> str:
+    """SHA-256 of a model's configuration, without the automatic names that count up in a process."""
+    layers = {path: {**layer.get_config(), "name": path} for path, layer in named_layers(model).items()}
+    shapes = [[list(tensor.shape) for tensor in tensors] for tensors in (model.inputs, model.outputs)]
+    text = json.dumps([layers, shapes], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

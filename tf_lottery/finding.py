@@ -1,0 +1,235 @@
+"""`find_ticket`: the main job for a Keras user's own model, data, loss and optimizer, in this process."""
+
+import functools
+import hashlib
+import inspect
+import json
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_lottery import seeds
+from tf_lottery.data import from_arrays
+from tf_lottery.errors import UsageError
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.executor import available_cores
+from tf_lottery.experiment.problem import Problem, configuration_hash, replicate_seed
+from tf_lottery.experiment.run import Events, run
+from tf_lottery.layers import Selector, discover
+from tf_lottery.layers.wrapping import check_maskable, check_wrappable
+from tf_lottery.result import Result
+from tf_lottery.store import Job, RunDirectory
+
+DEFAULT_EPOCHS = 10
+
+
+def find_ticket(
+    model: keras.Model | Callable[[], keras.Model],
+    *,
+    train: Any,
+    validation: Any = None,
+    test: Any = None,
+    loss: Any,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    rounds: int,
+    rate: float = 0.2,
+    rewind: str = "init",
+    metrics: Any = None,
+    loss_weights: Any = None,
+    steps: int | None = None,
+    epochs: float | None = None,
+    batch_size: int = 32,
+    output_rate: float | None = None,
+    conv_rate: float | None = None,
+    final_density: float | None = None,
+    densities: Sequence[float] = (),
+    scope: str = "layerwise",
+    criterion: str = "magnitude",
+    include: Selector | None = None,
+    exclude: Selector | None = None,
+    variants: Sequence[str] = ("ticket",),
+    replicates: int = 1,
+    seed: int = 0,
+    eval_every: int | None = None,
+    validation_split: float = 0.1,
+    xla: str = "auto",
+    run_dir: str | PathLike[str] | None = None,
+    on_progress: Callable[[Job, int, int], None] | None = None,
+) -> Result:
+    """Find winning tickets of a model: rounds of train, prune, rewind (Frankle & Carbin 2018, arXiv 1803.03635).
+
+    Args:
+        model: a built model, for one replicate; or a function that makes one, for several (its unseeded initializers are
+            then a function of `seed`). Sequential or functional; it is not changed.
+        train: the training data: (x, y) or (x, y, sample_weight) of arrays (nests of arrays for several inputs or
+            outputs), or a `tf.data.Dataset` of such batches.
+        validation: validation data of the same form; it chooses the early-stop step and the round. By default a part of
+            the training arrays.
+        test: test data of the same form; only reported.
+        loss, metrics, loss_weights: as in `model.compile`.
+        optimizer: a Keras optimizer or its name; its configuration is used, so it is not changed.
+        rounds: rounds of pruning after the dense round 0.
+        rate: fraction of the surviving weights pruned per round, in [0, 1).
+        rewind: "init", "step:K" or "epoch:K".
+        steps, epochs: length of a training; 10 epochs by default.
+        batch_size: examples per step, for arrays.
+        output_rate, conv_rate: rates of the output layer (half of `rate` by default) and of convolutions.
+        final_density: density to reach in `rounds` rounds of equal rate, instead of `rate`; one round is one-shot.
+        densities: an explicit ladder of densities, instead of a rate.
+        scope: "layerwise" or "global".
+        criterion: "magnitude" or "random".
+        include, exclude: which weights to mask, as for `wrap`.
+        variants: "ticket", and controls: "random_reinit".
+        replicates: chains of rounds with other initial weights and data orders.
+        seed: the seed of everything that is random.
+        eval_every: steps between evaluations; a twentieth of a training by default.
+        validation_split: part of the training arrays that is set aside where `validation` is None: fraction or count.
+        xla: "auto", "on" or "off".
+        run_dir: the run directory. The same call with the same directory resumes or extends the run. By default a
+            temporary one that goes with the result.
+        on_progress: called about once a second with (job, step, last step).
+
+    Returns:
+        A `Result`: `rows`, `best(max_drop)`, `ticket(round)`.
+
+    Raises:
+        UsageError: an argument is out of range, or several replicates are asked of a built model.
+        UnfitError: the model is not built, has nothing to prune, or does not fit the data.
+        NonFiniteError: NaN or infinite weights or loss.
+
+    Example:
+        >>> x, y = np.random.default_rng(0).normal(size=(200, 4)).astype("float32"), np.arange(200) % 2
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(2)])
+        >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        >>> result = find_ticket(model, train=(x, y), loss=loss, rounds=2, rate=0.5, steps=20)
+        >>> result.ticket(2).density < 0.5
+        True
+    """
+    make_model = _maker(model, replicates, seed)
+    first = make_model(0)
+    check_wrappable(first)
+    found = discover(first, include=include, exclude=exclude)
+    check_maskable(found)
+    data, fingerprint = _data(train, validation, test, validation_split=validation_split, seed=seed)
+    if steps is None and epochs is None:
+        epochs = DEFAULT_EPOCHS
+    optimizer_config = keras.optimizers.serialize(keras.optimizers.get(optimizer))
+    problem = Problem(
+        make_model=make_model,
+        make_optimizer=lambda: keras.optimizers.deserialize(optimizer_config),
+        loss=loss,
+        metrics=metrics,
+        loss_weights=loss_weights,
+        train=data[0],
+        validation=data[1],
+        test=data[2],
+        fingerprint=fingerprint,
+        include=include,
+        exclude=exclude,
+    )
+    config = Config(
+        preset="find-ticket",
+        dataset="user",
+        model="user",
+        optimizer="adam",
+        batch_size=batch_size,
+        steps=steps,
+        epochs=epochs,
+        rounds=rounds,
+        rate=rate,
+        output_rate=output_rate,
+        conv_rate=conv_rate,
+        final_density=final_density,
+        densities=tuple(densities),
+        scope=scope,
+        criterion=criterion,
+        rewind=rewind,
+        eval_every=eval_every or _eval_every(problem, batch_size, steps, epochs),
+        seed=seed,
+        replicates=replicates,
+        variants=tuple(variants),
+        xla=xla,
+        threads=tf.config.threading.get_intra_op_parallelism_threads() or available_cores(),
+        jobs=1,
+    )
+    described = [optimizer_config, _describe(loss), _describe(metrics), _describe(loss_weights), sorted(found.found)]
+    text = json.dumps([configuration_hash(first), described, fingerprint], sort_keys=True, default=str)
+    model_hash = hashlib.sha256(text.encode()).hexdigest()
+    temporary = None
+    if run_dir is None:
+        temporary = tempfile.TemporaryDirectory(prefix="tf_lottery-")
+        run_dir = temporary.name
+    events = Events(on_progress=on_progress) if on_progress else Events()
+    run(config, RunDirectory(run_dir), make_problem=lambda: problem, events=events, model_hash=model_hash)
+    return Result(run_dir, temporary)
+
+
+def _maker(model: Any, replicates: int, seed: int) -> Callable[[int], keras.Model]:
+    """A function from replicate to plain model."""
+    if isinstance(model, keras.Model):
+        if replicates != 1:
+            raise UsageError(
+                f"A built model has one set of initial weights, so `replicates` must be 1. Received: {replicates}.",
+                "Pass a function that makes the model.",
+            )
+        return lambda replicate: model
+    if not callable(model):
+        raise UsageError(f"`model` must be a keras.Model or a function that makes one. Received: {type(model).__name__}.")
+
+    config = Config(seed=seed)
+
+    @functools.lru_cache(maxsize=1)
+    def make(replicate: int) -> keras.Model:
+        with seeds.seeded(replicate_seed(config, replicate, "initial weights")):
+            made = model()
+        if not isinstance(made, keras.Model):
+            raise UsageError(f"`model` must return a keras.Model. It returned: {type(made).__name__}.")
+        return made
+
+    return make
+
+
+def _data(train: Any, validation: Any, test: Any, *, validation_split: float, seed: int) -> tuple[tuple, str]:
+    """(train, validation, test) as the trainer takes them, and the fingerprint of their content."""
+    streams = [part for part in (train, validation, test) if isinstance(part, tf.data.Dataset)]
+    if not streams:
+        dataset = from_arrays(train, validation, test, validation_split=validation_split, seed=seed)
+        return (dataset.train, dataset.validation, dataset.test), dataset.fingerprint
+    if validation is None:
+        raise UsageError("A tf.data.Dataset can't be split: `validation` must be given.", "Pass a validation data set.")
+    if len(streams) < 2 + (test is not None):
+        raise UsageError(
+            "`train`, `validation` and `test` must be all arrays or all tf.data.Datasets.",
+            "Use tf.data.Dataset.from_tensor_slices(...).batch(...) for the arrays.",
+        )
+    return (train, validation, test), ""
+
+
+def _eval_every(problem: Problem, batch_size: int, steps: int | None, epochs: float | None) -> int:
+    if steps is None:
+        per_epoch = problem.steps_per_epoch(batch_size)
+        if per_epoch is None:
+            raise UsageError("`epochs` can't be used with a stream of unknown length.", "Give `steps`.")
+        steps = math.ceil((epochs or DEFAULT_EPOCHS) * per_epoch)
+    return max(1, steps // 20)
+
+
+def _describe(value: Any) -> Any:
+    """What tells one loss or metric from another, over processes: configuration, or source of a function."""
+    if isinstance(value, list | tuple):
+        return [_describe(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _describe(item) for key, item in value.items()}
+    if hasattr(value, "get_config"):
+        return [type(value).__name__, value.get_config()]
+    if callable(value):
+        try:
+            return inspect.getsource(value)
+        except (OSError, TypeError):
+            return getattr(value, "__qualname__", type(value).__name__)
+    return value

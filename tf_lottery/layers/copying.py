@@ -1,0 +1,77 @@
+"""Copies of models, layer by layer, with the weights."""
+
+from collections.abc import Callable, Iterator
+
+import keras
+
+from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.layers.masked import builds_itself
+from tf_lottery.layers.paths import held_layer, named_layers, named_variables
+from tf_lottery.layers.sublayers import is_nested_model
+
+METHODS = ("call", "train_step", "test_step", "predict_step", "compute_loss")
+
+
+def rebuild(model: keras.Model, replace: Callable[[keras.layers.Layer], keras.layers.Layer]) -> keras.Model:
+    """The model, not compiled, with each of its layers replaced, nested models opened, weights copied.
+
+    Raises:
+        UsageError: the model or a nested one is of a class of its own that cannot be kept.
+        UnfitError: a layer cannot be copied by its configuration.
+    """
+    compiled = [part for part in _models(model) if part.compiled]
+    try:
+        # Keras would compile the copy from a serialized loss, which fails for a lambda.
+        for part in compiled:
+            part.compiled = False
+        rebuilt = keras.models.clone_model(model, clone_function=replace, recursive=True)
+    finally:
+        for part in compiled:
+            part.compiled = True
+    if not rebuilt.built:
+        rebuilt.build(model.input_shape)
+    _check_classes(model, rebuilt)
+    source, target = named_variables(model), named_variables(rebuilt)
+    if set(source) != set(target):
+        raise UnfitError(
+            f"The copy of the model {model.name!r} has other weights: {', '.join(sorted(set(source) ^ set(target)))}.",
+            "Its layers must be rebuilt by from_config(get_config()).",
+        )
+    for path, variable in target.items():
+        if variable is not source[path]:
+            variable.assign(source[path].value)
+            variable.trainable = source[path].trainable
+    for layer in named_layers(rebuilt).values():
+        if isinstance(held_layer(layer), keras.layers.Normalization):
+            layer.finalize_state()  # it computes with constants made of its variables
+    return rebuilt
+
+
+def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A layer of the same configuration, built where it builds itself; weights are not copied."""
+    copy = type(layer).from_config(layer.get_config())
+    if not isinstance(layer, keras.layers.Layer):  # an operation of a functional model, such as `x + 1`
+        return copy
+    config = layer.get_build_config()
+    if layer.built and not copy.built and config and builds_itself(layer):
+        copy.build_from_config(config)
+    return copy
+
+
+def _models(model: keras.Model) -> Iterator[keras.Model]:
+    yield model
+    for layer in model.layers:
+        if is_nested_model(layer):
+            yield from _models(layer)
+
+
+def _check_classes(model: keras.Model, rebuilt: keras.Model) -> None:
+    """Raise if the copy has lost methods of the user's own, such as a `train_step`."""
+    for before, after in zip(_models(model), _models(rebuilt), strict=True):
+        own = [name for name in METHODS if not getattr(type(before), name).__module__.startswith("keras.")]
+        if own and type(before) is not type(after):
+            raise UsageError(
+                f"Subclassed models are not supported. Received: {type(before).__name__} (name {before.name!r}), "
+                f"which has its own {', '.join(own)}.",
+                "Make it a functional model, or give its class the constructor (inputs, outputs, **kwargs).",
+            )

@@ -1,0 +1,109 @@
+"""The architectures of the papers as Keras models: layers with stable names, logits out, no seeds inside.
+
+Kernels start from the Glorot normal distribution (truncated, as in Frankle & Carbin 2018), biases from zero. The
+initializers carry no seed: build inside `tf_lottery.seeds.seeded(seed)` to make the weights a function of that seed.
+"""
+
+from collections.abc import Sequence
+
+import keras
+
+from tf_lottery.errors import UnfitError
+
+Shape = tuple[int, ...]
+
+
+def mlp(input_shape: Shape, classes: int) -> keras.Model:
+    """Dense 100, 50, classes: a small net for small images, about 97 % accurate on `digits`."""
+    return _dense("mlp", input_shape, classes, hidden=(100, 50))
+
+
+def fc1(input_shape: Shape, classes: int) -> keras.Model:
+    """LeNet-300-100 (LeCun et al. 1998): dense 300, 100, classes; 266,200 weights for MNIST."""
+    return _dense("fc1", input_shape, classes, hidden=(300, 100))
+
+
+def lenet5(input_shape: Shape, classes: int) -> keras.Model:
+    """The "LeNet5" of the reproduction report: two 64-filter 3x3 convolutions, max pool, dense 256, 256, classes."""
+    return _convolutional("lenet5", input_shape, classes, blocks=(64,))
+
+
+def conv2(input_shape: Shape, classes: int) -> keras.Model:
+    """Conv-2 of Frankle & Carbin (2018): convolutions 64, 64, pool, then dense 256, 256, classes."""
+    return _convolutional("conv2", input_shape, classes, blocks=(64,))
+
+
+def conv4(input_shape: Shape, classes: int) -> keras.Model:
+    """Conv-4 of Frankle & Carbin (2018): as Conv-2, with 128, 128, pool after the first block."""
+    return _convolutional("conv4", input_shape, classes, blocks=(64, 128))
+
+
+def conv6(input_shape: Shape, classes: int) -> keras.Model:
+    """Conv-6 of Frankle & Carbin (2018): as Conv-4, with 256, 256, pool after the second block."""
+    return _convolutional("conv6", input_shape, classes, blocks=(64, 128, 256))
+
+
+ARCHITECTURES = {function.__name__: function for function in (mlp, fc1, lenet5, conv2, conv4, conv6)}
+"""The builders by their catalogue names."""
+
+
+def _dense(name: str, input_shape: Shape, classes: int, *, hidden: Sequence[int]) -> keras.Model:
+    _check(name, input_shape, classes)
+    layers = [keras.Input(input_shape, name="image"), keras.layers.Flatten(name="flatten")]
+    return keras.Sequential([*layers, *_head(hidden, classes)], name=name)
+
+
+def _convolutional(name: str, input_shape: Shape, classes: int, *, blocks: Sequence[int]) -> keras.Model:
+    _check(name, input_shape, classes)
+    least = 2 ** len(blocks)
+    if len(input_shape) != 3 or min(input_shape[:2]) < least:
+        raise UnfitError(
+            f"The architecture {name!r} takes images (height, width, channels) of at least {least}x{least} pixels. "
+            f"Received: input shape {tuple(input_shape)}.",
+            "Choose 'mlp' or 'fc1', or other data.",
+        )
+    layers: list[keras.layers.Layer] = [keras.Input(input_shape, name="image")]
+    for block, filters in enumerate(blocks, start=1):
+        for position in (1, 2):
+            layers.append(
+                keras.layers.Conv2D(
+                    filters,
+                    3,
+                    padding="same",
+                    activation="relu",
+                    kernel_initializer=keras.initializers.GlorotNormal(),
+                    name=f"conv_{block}_{position}",
+                )
+            )
+        layers.append(keras.layers.MaxPooling2D(2, name=f"pool_{block}"))
+    layers.append(keras.layers.Flatten(name="flatten"))
+    return keras.Sequential([*layers, *_head((256, 256), classes)], name=name)
+
+
+def _head(hidden: Sequence[int], classes: int) -> list[keras.layers.Layer]:
+    # Each layer gets an initializer of its own: a shared one would give layers of one shape equal weights.
+    layers = [
+        keras.layers.Dense(
+            units,
+            activation="relu",
+            kernel_initializer=keras.initializers.GlorotNormal(),
+            name=f"hidden_{number}",
+        )
+        for number, units in enumerate(hidden, start=1)
+    ]
+    output = keras.layers.Dense(classes, kernel_initializer=keras.initializers.GlorotNormal(), name="output")
+    return [*layers, output]
+
+
+def _check(name: str, input_shape: Shape, classes: int) -> None:
+    sizes = input_shape if isinstance(input_shape, (tuple, list)) else ()
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise UnfitError(
+            f"The architecture {name!r} takes one input of a known shape, e.g. (28, 28, 1). Received: {input_shape!r}.",
+            "Pass your own model for other inputs.",
+        )
+    if not isinstance(classes, int) or classes < 1:
+        raise UnfitError(
+            f"The architecture {name!r} is a classifier and must know the number of classes. Received: {classes!r}.",
+            "Choose a data set with class labels, or pass your own model.",
+        )

@@ -1,0 +1,193 @@
+"""A Keras model from what the user names: an architecture, a function of theirs, or a `.keras` file."""
+
+import contextlib
+import importlib
+import inspect
+import os
+import re
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, ResourceError, UnfitError, UsageError
+from tf_lottery.models.architectures import ARCHITECTURES
+from tf_lottery.models.catalogue import CATALOGUE
+from tf_lottery.text import suggestion
+
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def build(spec: str | os.PathLike[str], *, input_shape: Any, classes: int | None) -> keras.Model:
+    """Build or load a model.
+
+    Args:
+        spec: a name of the catalogue; `package.module:function`, found from the current directory too, and called with
+            those of `input_shape` and `classes` that its signature takes; or the path of a `.keras` file.
+        input_shape: the shape of one example, e.g. (28, 28, 1).
+        classes: the number of classes, or None where the data has none.
+
+    Returns:
+        A built model. Its unseeded initializers draw from Python's `random`: see `tf_lottery.seeds.seeded`.
+
+    Raises:
+        UsageError: an unknown name, a function or file that is not there.
+        UnfitError: a function that fails or returns no built Keras 3 model, or a file that needs unknown code.
+        NonFiniteError: a weight is NaN or infinite.
+        DamagedError: a file that is truncated or altered.
+        ResourceError: a file that may not be read.
+    """
+    text = os.fspath(spec)
+    if text.endswith(".keras"):
+        model = _load(Path(text).expanduser())
+    elif _FUNCTION.fullmatch(text):
+        model = _call(text, input_shape=input_shape, classes=classes)
+    elif text in ARCHITECTURES:
+        # The architecture itself refuses None, with the reason.
+        model = ARCHITECTURES[text](input_shape, classes)  # type: ignore[arg-type]
+    else:
+        raise UsageError(
+            f"Unknown model {text!r}: no architecture, no `package.module:function`, no `.keras` file.",
+            suggestion(text, CATALOGUE),
+        )
+    return check_model(model, source=text)
+
+
+def check_model(model: Any, *, source: str) -> keras.Model:
+    """The model itself, if it is a built Keras 3 model whose weights are all finite.
+
+    Raises:
+        UnfitError: it is something else, or not built.
+        NonFiniteError: a weight is NaN or infinite; the message names it.
+    """
+    if not isinstance(model, keras.Model):
+        raise UnfitError(
+            f"{source} must give a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}.",
+            "Return a model made with `import keras` (not tf_keras).",
+        )
+    if not model.built:
+        raise UnfitError(
+            f"The model of {source} is not built: its weights do not exist yet.",
+            "Start it with keras.Input(shape), or call model.build((None, ...)) before returning it.",
+        )
+    for variable in model.variables:
+        if not keras.backend.is_float_dtype(variable.dtype):
+            continue
+        values = np.asarray(variable.numpy())
+        count = values.size - int(np.isfinite(values).sum())
+        if count:
+            raise NonFiniteError(
+                f"{variable.path} of {source} holds {count} of {values.size} values that are NaN or infinite.",
+                "Train that model again, or take an earlier file.",
+            )
+    return model
+
+
+def _load(path: Path) -> keras.Model:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken, members = archive.testzip(), set(archive.namelist())
+    except FileNotFoundError as error:
+        raise UsageError(f"The model file {path} does not exist.", "Check the path.") from error
+    except PermissionError as error:
+        raise ResourceError(f"The model file {path} may not be read.", "Give yourself the right to read it.") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a folder, not a `.keras` file.", "Give the path of the file.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError) as error:
+        raise _damaged(path, str(error)) from error
+    if broken:
+        raise _damaged(path, f"the checksum of {broken} inside does not match")
+    if "config.json" not in members or not members & {"model.weights.h5", "model.weights.npz"}:
+        raise _damaged(
+            path, f"it lacks the configuration or the weights, and holds {', '.join(sorted(members)) or 'nothing'}"
+        )
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    except (KeyError, EOFError, OSError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    except Exception as error:
+        # The file is whole. What is left is code: a custom class that is not registered, a Lambda, which safe mode
+        # refuses, or a constructor of the user's that raises whatever it likes.
+        raise UnfitError(
+            f"Keras cannot load {path}: {_line(error)}",
+            "Give a function as `package.module:function` that imports its custom layers and loads or builds it.",
+        ) from error
+
+
+def _call(text: str, *, input_shape: Any, classes: int | None) -> Any:
+    module_name, _, function_name = text.partition(":")
+    with _current_directory_importable():
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+                raise UsageError(
+                    f"No module named {error.name!r}, in {Path.cwd()} or installed, for the model {text!r}.",
+                    "Run from the folder that holds it, or install it.",
+                ) from error
+            raise _failed(text, error) from error
+        except Exception as error:  # The user's module may raise anything.
+            raise _failed(text, error) from error
+        function = getattr(module, function_name, None)
+        if not callable(function):
+            functions = [name for name, _ in inspect.getmembers(module, inspect.isfunction) if name[0] != "_"]
+            raise UsageError(
+                f"The module {module_name!r} has no function {function_name!r}.", suggestion(function_name, functions)
+            )
+        arguments = _accepted(function, text, {"input_shape": input_shape, "classes": classes})
+        try:
+            return function(**arguments)
+        except LotteryError:
+            raise
+        except Exception as error:  # So may the function.
+            raise _failed(text, error) from error
+
+
+def _accepted(function: Any, text: str, offered: dict[str, Any]) -> dict[str, Any]:
+    """Those of the offered arguments that the function takes."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return offered
+    required = [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind is not parameter.VAR_POSITIONAL
+        and (parameter.name not in offered or parameter.kind is parameter.POSITIONAL_ONLY)
+    ]
+    if required:
+        raise UsageError(
+            f"The function {text!r} must take no arguments, or `input_shape` and `classes`. It also requires: "
+            f"{', '.join(required)}.",
+            "Give those defaults.",
+        )
+    return {parameter.name: offered[parameter.name] for parameter in parameters if parameter.name in offered}
+
+
+@contextlib.contextmanager
+def _current_directory_importable() -> Iterator[None]:
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        # A module written a moment ago is not yet in the importer's cached listing of its folder.
+        importlib.invalidate_caches()
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _failed(text: str, error: Exception) -> UnfitError:
+    return UnfitError(f"The model function {text!r} failed: {_line(error)}", "Mend the function.")
+
+
+def _damaged(path: Path, reason: str) -> DamagedError:
+    return DamagedError(f"The model file {path} is damaged: {reason}.", "Save the model again, or take a backup.")
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
