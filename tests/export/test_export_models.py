@@ -206,16 +206,16 @@ def test_an_image_file_name_and_a_saved_model_folder_name(tmp_path):
 
 
 def test_nested_and_shared_layers_of_a_wrapped_model(tmp_path):
-    inner = keras.Sequential([keras.Input((8,)), layers.Dense(8, activation="relu"), layers.Dense(8)], name="inner")
-    shared = layers.Dense(8, activation="tanh", name="shared")
-    given = keras.Input((8,))
+    inner = keras.Sequential([keras.Input((32,)), layers.Dense(32, activation="relu"), layers.Dense(32)], name="inner")
+    shared = layers.Dense(32, activation="tanh", name="shared")
+    given = keras.Input((32,))
     model = wrap(keras.Model(given, layers.Dense(4)(shared(inner(shared(given))))))
     rng = np.random.default_rng(0)
     set_masks(model, {key: rng.random(mask.shape) < 0.4 for key, mask in get_masks(model).items()})
     before = [weight.copy() for weight in model.get_weights()]
     report = tf_lottery.export(model, tmp_path, format="all")
     assert len(report.files) == 4
-    loaded, samples = keras.models.load_model(tmp_path / "model.keras"), rng.random((5, 8), dtype="float32")
+    loaded, samples = keras.models.load_model(tmp_path / "model.keras"), rng.random((5, 32), dtype="float32")
     np.testing.assert_allclose(loaded(samples), model(samples), rtol=1e-5, atol=1e-6)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
