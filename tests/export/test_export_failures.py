@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-import tf_lottery
-import tf_lottery.export
 from tf_lottery.errors import CheckFailed, DamagedError, NonFiniteError, ResourceError, UnfitError, UsageError
-from tf_lottery.export import keras_file, litert, saved_model, tflite
+from tf_lottery.export import check_file, export, keras_file, litert, saved_model, tflite
 
 FORMATS = ["keras", "saved_model", "tflite"]
 
@@ -43,7 +41,7 @@ def tampered(monkeypatch):
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_file_with_other_weights_is_an_error_and_leaves_no_file(tmp_path, tampered, format):
     with pytest.raises(CheckFailed, match="does not compute") as caught:
-        tf_lottery.export(small(), tmp_path, format=format)
+        export(small(), tmp_path, format=format)
     assert caught.value.exit_code == 1
     assert os.listdir(tmp_path) == []
 
@@ -66,20 +64,20 @@ def test_one_wrong_format_of_several_leaves_none(tmp_path, monkeypatch):
     weights[2] = np.abs(weights[2])
     model.set_weights(weights)
     with pytest.raises(CheckFailed, match="tflite"):
-        tf_lottery.export(model, tmp_path / "new", format=FORMATS, samples=np.random.default_rng(0).random((9, 64)))
+        export(model, tmp_path / "new", format=FORMATS, samples=np.random.default_rng(0).random((9, 64)))
     assert os.listdir(tmp_path) == []
 
 
 def test_all_reports_what_is_refused(tmp_path):
     model = keras.Sequential([keras.Input((4,)), layers.Activation(keras.ops.erfinv), layers.Dense(3)])
     samples = np.linspace(-0.9, 0.9, 8).reshape(2, 4)
-    report = tf_lottery.export(model, tmp_path, format="all", samples=samples)
+    report = export(model, tmp_path, format="all", samples=samples)
     refused = [record["reason"] for record in report.refused if record["format"] == "tflite"]
     assert len(refused) == 2
     assert all("Erfinv" in reason and "\n" not in reason for reason in refused)
     assert {record["format"] for record in report.files} >= {"saved_model"}
     with pytest.raises(UnfitError, match="Erfinv"):
-        tf_lottery.export(model, tmp_path / "other", format="tflite", samples=samples)
+        export(model, tmp_path / "other", format="tflite", samples=samples)
     assert not (tmp_path / "other").exists()
 
 
@@ -87,7 +85,7 @@ def test_a_crash_of_the_interpreter_is_a_refusal(tmp_path, monkeypatch):
     program = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
     monkeypatch.setattr(litert, "_PROGRAM", program)
     with pytest.raises(UnfitError, match="crashed with SIGSEGV"):
-        tf_lottery.export(small(), tmp_path / "x")
+        export(small(), tmp_path / "x")
     assert os.listdir(tmp_path) == []
 
 
@@ -102,7 +100,7 @@ def test_a_damaged_file_and_a_hanging_process_have_reasons(tmp_path, monkeypatch
 
 
 def test_the_runner_is_a_program(tmp_path):
-    tf_lottery.export(small(), tmp_path)
+    export(small(), tmp_path)
     np.savez(tmp_path / "s.npz", input=np.ones((3, 64), "float32"))
     command = [sys.executable, "-m", "tf_lottery.export.run_tflite"]
     files = [str(tmp_path / name) for name in ("model_float32_dense.tflite", "s.npz", "o.npz")]
@@ -115,16 +113,16 @@ def test_the_runner_is_a_program(tmp_path):
 
 def test_an_existing_file_is_kept_unless_forced(tmp_path):
     first, second = small(), small()
-    tf_lottery.export(first, tmp_path, format=FORMATS)
+    export(first, tmp_path, format=FORMATS)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for format in FORMATS:
         with pytest.raises(UsageError, match="exists already") as caught:
-            tf_lottery.export(second, tmp_path, format=format)
+            export(second, tmp_path, format=format)
         assert "force" in caught.value.remedy
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    report = tf_lottery.export(second, tmp_path, format=FORMATS, force=True)
+    report = export(second, tmp_path, format=FORMATS, force=True)
     for record in report.files:
-        tf_lottery.export.check_file(record["path"])
+        check_file(record["path"])
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.get_weights()[0], second.get_weights()[0])
 
@@ -132,7 +130,7 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path):
 def test_a_failed_forced_export_keeps_the_old_files(tmp_path, tampered):
     (tmp_path / "model.keras").write_text("old")
     with pytest.raises(CheckFailed):
-        tf_lottery.export(small(), tmp_path, format="keras", force=True)
+        export(small(), tmp_path, format="keras", force=True)
     assert (tmp_path / "model.keras").read_text() == "old"
     assert os.listdir(tmp_path) == ["model.keras"]
 
@@ -140,12 +138,12 @@ def test_a_failed_forced_export_keeps_the_old_files(tmp_path, tampered):
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_full_disk_leaves_nothing(tmp_path, format):
     model = small(4096)
-    tf_lottery.export(model, tmp_path / "warm", format=format)
+    export(model, tmp_path / "warm", format=format)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
     try:
         with pytest.raises(ResourceError, match="Could not write") as caught:
-            tf_lottery.export(model, tmp_path / "full", format=format)
+            export(model, tmp_path / "full", format=format)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.exit_code == 6
@@ -154,13 +152,13 @@ def test_a_full_disk_leaves_nothing(tmp_path, format):
 
 def test_a_kill_in_the_middle_leaves_no_final_file(tmp_path):
     code = (
-        "import sys, time, keras, tf_lottery.export; from tf_lottery.export import litert\n"
+        "import sys, time, keras; from tf_lottery.export import export, litert\n"
         "def stop(*args, **kwargs):\n"
         "    open(sys.argv[1] + '.mark', 'w').close()\n"
         "    time.sleep(60)\n"
         "litert.run_file = stop\n"
         "model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])\n"
-        "tf_lottery.export(model, sys.argv[1], format='all')\n"
+        "export(model, sys.argv[1], format='all')\n"
     )
     target, mark = tmp_path / "out", tmp_path / "out.mark"
     process = subprocess.Popen([sys.executable, "-c", code, str(target)], stderr=subprocess.DEVNULL)
@@ -171,7 +169,7 @@ def test_a_kill_in_the_middle_leaves_no_final_file(tmp_path):
     process.wait()
     assert mark.exists()
     assert [name for name in os.listdir(target) if not name.startswith(".tf_lottery_export-")] == []
-    tf_lottery.export(keras.Sequential([keras.Input((8,)), layers.Dense(3)]), target, format="keras")
+    export(keras.Sequential([keras.Input((8,)), layers.Dense(3)]), target, format="keras")
     assert sorted(os.listdir(target)) == ["export.json", "manifest.json", "model.keras"]
 
 
@@ -179,7 +177,7 @@ def test_nan_weights_name_the_variable(tmp_path):
     model = small()
     model.layers[1].bias.assign([0.0, np.nan, 1.0])
     with pytest.raises(NonFiniteError, match=r"bias.*1 NaN or infinite of 3"):
-        tf_lottery.export(model, tmp_path)
+        export(model, tmp_path)
     assert os.listdir(tmp_path) == []
 
 
@@ -194,20 +192,20 @@ class Subclassed(keras.Model):
 
 def test_models_that_do_not_fit(tmp_path):
     with pytest.raises(UsageError, match=r"Expected a keras.Model.*builtins.str"):
-        tf_lottery.export("model.keras", tmp_path)
+        export("model.keras", tmp_path)
     with pytest.raises(UnfitError, match="not built"):
-        tf_lottery.export(keras.Sequential([layers.Dense(2)]), tmp_path)
+        export(keras.Sequential([layers.Dense(2)]), tmp_path)
     model = Subclassed()
     model(np.ones((1, 3), "float32"))
     with pytest.raises(UnfitError, match="subclassed"):
-        tf_lottery.export(model, tmp_path)
+        export(model, tmp_path)
 
 
 def test_a_dynamic_length_is_refused_for_tflite_only(tmp_path):
     model = keras.Sequential([keras.Input((None, 4)), layers.LSTM(8), layers.Dense(3)])
     with pytest.raises(UsageError, match="random samples cannot be made"):
-        tf_lottery.export(model, tmp_path)
-    report = tf_lottery.export(model, tmp_path, format="all", samples=np.ones((3, 5, 4)))
+        export(model, tmp_path)
+    report = export(model, tmp_path, format="all", samples=np.ones((3, 5, 4)))
     assert [record["format"] for record in report.files] == ["keras", "saved_model"]
     assert "only the batch may be dynamic" in report.refused[0]["reason"]
 
@@ -224,7 +222,7 @@ def test_a_dynamic_length_is_refused_for_tflite_only(tmp_path):
 )
 def test_samples_that_do_not_fit(tmp_path, samples, error, message):
     with pytest.raises(error, match=message):
-        tf_lottery.export(small(), tmp_path, samples=samples)
+        export(small(), tmp_path, samples=samples)
 
 
 def test_samples_on_which_the_model_does_not_run(tmp_path):
@@ -232,14 +230,14 @@ def test_samples_on_which_the_model_does_not_run(tmp_path):
         [keras.Input((3,), dtype="int32"), layers.Embedding(5, 4), layers.Flatten(), layers.Dense(2)]
     )
     with pytest.raises(UnfitError, match="does not run on the samples"):
-        tf_lottery.export(model, tmp_path, samples=np.full((2, 3), 7))
+        export(model, tmp_path, samples=np.full((2, 3), 7))
 
 
 def test_labels_that_do_not_fit(tmp_path):
     samples = np.ones((4, 64))
     for labels, error in [([0, 1], UnfitError), ([0, 1, 2, 3], UnfitError), ({"y": [0, 0, 0, 0]}, UsageError)]:
         with pytest.raises(error):
-            tf_lottery.export(small(), tmp_path, samples=samples, labels=labels)
+            export(small(), tmp_path, samples=samples, labels=labels)
     assert os.listdir(tmp_path) == []
 
 
@@ -247,31 +245,31 @@ def test_several_inputs_want_their_structure(tmp_path):
     left, right = keras.Input((2,), name="left"), keras.Input((3,), name="right")
     model = keras.Model([left, right], layers.Dense(2)(layers.Concatenate()([left, right])))
     with pytest.raises(UsageError, match="2 inputs"):
-        tf_lottery.export(model, tmp_path, samples=np.ones((2, 2)))
+        export(model, tmp_path, samples=np.ones((2, 2)))
     with pytest.raises(UnfitError, match="different numbers"):
-        tf_lottery.export(model, tmp_path, samples=[np.ones((2, 2)), np.ones((3, 3))])
+        export(model, tmp_path, samples=[np.ones((2, 2)), np.ones((3, 3))])
 
 
 def test_formats_and_paths(tmp_path):
     with pytest.raises(UsageError, match="Did you mean 'tflite'"):
-        tf_lottery.export(small(), tmp_path, format="tflight")
+        export(small(), tmp_path, format="tflight")
     with pytest.raises(UsageError, match="empty"):
-        tf_lottery.export(small(), tmp_path, format=[])
+        export(small(), tmp_path, format=[])
     with pytest.raises(UsageError, match="is for the format keras"):
-        tf_lottery.export(small(), tmp_path / "x.keras", format="tflite")
+        export(small(), tmp_path / "x.keras", format="tflite")
     with pytest.raises(UsageError, match="`name`"):
-        tf_lottery.export(small(), tmp_path, name="../x")
+        export(small(), tmp_path, name="../x")
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="is a file"):
-        tf_lottery.export(small(), tmp_path / "file")
+        export(small(), tmp_path / "file")
     with pytest.raises(ResourceError):
-        tf_lottery.export(small(), tmp_path / "file" / "sub")
+        export(small(), tmp_path / "file" / "sub")
 
 
 def test_a_damaged_manifest_is_found_before_the_work(tmp_path):
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(DamagedError, match="manifest"):
-        tf_lottery.export(small(), tmp_path, format="keras")
+        export(small(), tmp_path, format="keras")
     assert os.listdir(tmp_path) == ["manifest.json"]
 
 
@@ -279,7 +277,7 @@ def test_a_damaged_manifest_is_found_before_the_work(tmp_path):
 def test_somebody_else_s_export_json_is_not_replaced(tmp_path, content):
     (tmp_path / "export.json").write_text(content)
     with pytest.raises(UsageError, match="not the report of an export"):
-        tf_lottery.export(small(), tmp_path, format="keras")
+        export(small(), tmp_path, format="keras")
     assert (tmp_path / "export.json").read_text() == content
     assert os.listdir(tmp_path) == ["export.json"]
 
@@ -294,9 +292,9 @@ def test_a_keras_file_that_needs_this_library_is_refused(tmp_path):
 
 def test_stdout_stays_clean(tmp_path):
     code = (
-        "import json, sys, keras, tf_lottery.export\n"
+        "import json, sys, keras; from tf_lottery.export import export\n"
         "model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])\n"
-        "print(json.dumps(tf_lottery.export(model, sys.argv[1], format='all').to_json()))"
+        "print(json.dumps(export(model, sys.argv[1], format='all').to_json()))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 1

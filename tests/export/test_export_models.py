@@ -12,8 +12,7 @@ import tensorflow as tf
 from keras import layers
 from sklearn.datasets import load_digits
 
-import tf_lottery
-import tf_lottery.export
+from tf_lottery.export import check_file, export
 from tf_lottery.layers import get_masks, set_masks, wrap
 
 INSPECT = (
@@ -52,7 +51,7 @@ def test_lenet_at_ninety_percent_is_really_smaller(tmp_path):
             ]
         )
     )
-    report = tf_lottery.export(model, tmp_path, format="all", samples=np.random.default_rng(1).random((256, 784)))
+    report = export(model, tmp_path, format="all", samples=np.random.default_rng(1).random((256, 784)))
     kinds = by_kind(report)
     assert set(kinds) == {("keras", "dense"), ("saved_model", "dense"), ("tflite", "dense"), ("tflite", "sparse")}
     dense, sparse = kinds["tflite", "dense"], kinds["tflite", "sparse"]
@@ -65,7 +64,7 @@ def test_lenet_at_ninety_percent_is_really_smaller(tmp_path):
     for record in report.files:
         assert record["agreement"] == 1.0
         assert record["max_abs_error"] < 1e-5
-        tf_lottery.export.check_file(record["path"])
+        check_file(record["path"])
     assert sparse["latency_us_median"] > 0
     assert sorted(os.listdir(tmp_path)) == [
         "export.json",
@@ -88,7 +87,7 @@ def test_a_wrapped_trained_model_on_real_digits(tmp_path):
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     model.fit(pixels, labels, epochs=8, verbose=0)
     expected = float((np.argmax(model(pixels[:500]), -1) == labels[:500]).mean())
-    report = tf_lottery.export(model, tmp_path, format="all", samples=pixels[:500], labels=labels[:500])
+    report = export(model, tmp_path, format="all", samples=pixels[:500], labels=labels[:500])
     assert expected > 0.8
     assert len(report.files) == 4
     assert {record["accuracy"] for record in report.files} == {expected}
@@ -111,7 +110,7 @@ def test_a_convolutional_model_with_batch_norm(tmp_path):
             ]
         )
     )
-    report = tf_lottery.export(model, tmp_path)
+    report = export(model, tmp_path)
     assert [(record["format"], record["encoding"]) for record in report.files] == [
         ("tflite", "dense"),
         ("tflite", "sparse"),
@@ -131,7 +130,7 @@ def test_sequence_models(tmp_path, kind):
         given = keras.Input((6, 16))
         attended = layers.MultiHeadAttention(2, 8)(given, given)
         model = keras.Model(given, layers.Dense(4)(layers.GlobalAveragePooling1D()(attended)))
-    report = tf_lottery.export(zeroed(model), tmp_path, format="all")
+    report = export(zeroed(model), tmp_path, format="all")
     assert {("keras", "dense"), ("saved_model", "dense"), ("tflite", "dense")} <= set(by_kind(report))
 
 
@@ -146,7 +145,7 @@ def test_several_inputs_and_outputs_keep_their_names(tmp_path):
     model, rng = two_inputs(8), np.random.default_rng(0)
     samples = {"left": rng.random((20, 4)), "right": rng.random((20, 8))}
     labels = {"small": rng.integers(0, 2, 20)}
-    report = tf_lottery.export(model, tmp_path, format="all", samples=samples, labels=labels)
+    report = export(model, tmp_path, format="all", samples=samples, labels=labels)
     assert len(report.files) == 4
     serve = tf.saved_model.load(str(tmp_path / "model_saved_model")).signatures["serving_default"]
     given = {name: tf.constant(array, tf.float32) for name, array in samples.items()}
@@ -160,7 +159,7 @@ def test_several_inputs_and_outputs_keep_their_names(tmp_path):
 
 def test_a_sparse_file_that_answers_wrongly_is_refused_and_the_dense_one_offered(tmp_path):
     # The converter's 1x4 blocks leave out the last inputs of a kernel whose input size is no multiple of 4.
-    report = tf_lottery.export(two_inputs(3), tmp_path)
+    report = export(two_inputs(3), tmp_path)
     assert [record["encoding"] for record in report.files] == ["dense"]
     assert [record["encoding"] for record in report.refused] == ["sparse"]
     assert "differs by" in report.refused[0]["reason"]
@@ -169,7 +168,7 @@ def test_a_sparse_file_that_answers_wrongly_is_refused_and_the_dense_one_offered
 
 def test_a_dense_model_gets_no_sparse_file(tmp_path):
     model = keras.Sequential([keras.Input((8,)), layers.Dense(8)])
-    report = tf_lottery.export(model, tmp_path)
+    report = export(model, tmp_path)
     assert [record["encoding"] for record in report.files] == ["dense"]
     assert "30 % zeros" in report.refused[0]["reason"]
 
@@ -178,7 +177,7 @@ def test_a_custom_loss_and_the_optimizer_stay_behind(tmp_path):
     model = keras.Sequential([keras.Input((8,)), layers.Dense(8)])
     model.compile("adam", lambda truth, guess: keras.ops.mean((truth - guess) ** 2))
     model.fit(np.ones((4, 8)), np.ones((4, 8)), verbose=0)
-    tf_lottery.export(model, tmp_path / "net.keras", format="keras")
+    export(model, tmp_path / "net.keras", format="keras")
     loaded = keras.models.load_model(tmp_path / "net.keras")
     assert not loaded.compiled
     assert model.compiled
@@ -188,7 +187,7 @@ def test_a_custom_loss_and_the_optimizer_stay_behind(tmp_path):
 def test_a_mixed_precision_model_is_exported_in_float32(tmp_path):
     policy = keras.dtype_policies.DTypePolicy("mixed_float16")
     model = keras.Sequential([keras.Input((16,)), layers.Dense(32, dtype=policy), layers.Dense(4, dtype="float32")])
-    report = tf_lottery.export(zeroed(model), tmp_path, format="all")
+    report = export(zeroed(model), tmp_path, format="all")
     assert report.notes == ("The model computes in float16; the exported files compute in float32.",)
     assert len(report.files) == 4
     assert model.layers[0].compute_dtype == "float16"
@@ -197,12 +196,12 @@ def test_a_mixed_precision_model_is_exported_in_float32(tmp_path):
 
 def test_an_image_file_name_and_a_saved_model_folder_name(tmp_path):
     model = zeroed(keras.Sequential([keras.Input((64,)), layers.Dense(64)]))
-    report = tf_lottery.export(model, tmp_path / "net.tflite", name="ignored")
+    report = export(model, tmp_path / "net.tflite", name="ignored")
     assert report.best == str(tmp_path / "net.tflite")
     assert report.files[0]["encoding"] == "sparse"
-    tf_lottery.export(model, tmp_path / "my_saved_model", format="saved_model")
-    tf_lottery.export.check_file(tmp_path / "my_saved_model")
-    tf_lottery.export.check_file(tmp_path / "net.tflite")
+    export(model, tmp_path / "my_saved_model", format="saved_model")
+    check_file(tmp_path / "my_saved_model")
+    check_file(tmp_path / "net.tflite")
 
 
 def test_nested_and_shared_layers_of_a_wrapped_model(tmp_path):
@@ -213,7 +212,7 @@ def test_nested_and_shared_layers_of_a_wrapped_model(tmp_path):
     rng = np.random.default_rng(0)
     set_masks(model, {key: rng.random(mask.shape) < 0.4 for key, mask in get_masks(model).items()})
     before = [weight.copy() for weight in model.get_weights()]
-    report = tf_lottery.export(model, tmp_path, format="all")
+    report = export(model, tmp_path, format="all")
     assert len(report.files) == 4
     loaded, samples = keras.models.load_model(tmp_path / "model.keras"), rng.random((5, 32), dtype="float32")
     np.testing.assert_allclose(loaded(samples), model(samples), rtol=1e-5, atol=1e-6)
@@ -223,7 +222,7 @@ def test_nested_and_shared_layers_of_a_wrapped_model(tmp_path):
 
 def test_the_saved_model_takes_any_batch_size(tmp_path):
     model = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
-    tf_lottery.export(model, tmp_path, format="saved_model")
+    export(model, tmp_path, format="saved_model")
     serve = tf.saved_model.load(str(tmp_path / "model_saved_model")).signatures["serving_default"]
     for batch in (1, 7):
         assert serve(input=tf.ones((batch, 8)))["output"].shape == (batch, 4)

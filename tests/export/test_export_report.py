@@ -41,6 +41,16 @@ def test_importing_the_package_and_the_runner_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_the_function_and_the_package_of_one_name_are_both_callable():
+    for first in (
+        "import tf_lottery.export",
+        "from tf_lottery.export import check_file",
+        "import tf_lottery as tfl; tfl.export",
+    ):
+        code = f"{first}\nimport tf_lottery as tfl\nassert callable(tfl.export)\nfrom tf_lottery.export import export, report"
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_quiet_silences_file_descriptors_and_puts_them_back():
     code = (
         "import os; from tf_lottery.export.silence import quiet\n"

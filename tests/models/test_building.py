@@ -1,5 +1,6 @@
 """Models by name, by the user's function, and from files, whole and broken."""
 
+import subprocess
 import sys
 import zipfile
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageError
+from tf_lottery.layers import wrap
 from tf_lottery.models.building import build
 
 SHAPE = {"input_shape": (2,), "classes": 3}
@@ -166,3 +168,16 @@ def test_unsafe_and_unknown_code_is_refused(tmp_path):
     model.save(tmp_path / "lambda.keras")
     with pytest.raises(UnfitError, match="cannot load"):
         build(tmp_path / "lambda.keras", **SHAPE)
+
+
+def test_a_wrapped_model_loads_in_a_new_process(tmp_path):
+    wrap(small()).save(tmp_path / "wrapped.keras")
+    code = (
+        "import sys\n"
+        "from tf_lottery.models.building import build\n"
+        "print([type(layer).__name__ for layer in build(sys.argv[1], input_shape=(2,), classes=3).layers])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "wrapped.keras")], capture_output=True, text=True, timeout=100
+    )
+    assert "Masked" in done.stdout, done.stderr

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from tf_lottery.analysis import formats, plots
 from tf_lottery.analysis.canvas import styled
-from tf_lottery.analysis.files import write_atomically
 from tf_lottery.analysis.selection import select_round
 from tf_lottery.analysis.tables import render_rows
 from tf_lottery.analysis.values import Row, number
 from tf_lottery.analysis.verdict import verdict
+from tf_lottery.store.atomic import write_bytes
 
 TEMPLATE = "report.html"
 
@@ -114,7 +114,10 @@ def write_report(
         rows=rows, figures=figures, config=config, environment=environment, max_drop=max_drop, files=list(contents)
     )
     contents["report.html"] = page.encode("utf-8")
-    return {name: write_atomically(Path(folder) / name, content) for name, content in contents.items()}
+    paths = {name: Path(folder) / name for name in contents}
+    for name, path in paths.items():
+        write_bytes(path, contents[name])
+    return paths
 
 
 def render_page(

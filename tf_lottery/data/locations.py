@@ -1,12 +1,14 @@
 """Where prepared data sets and upstream raw files are looked for. Nothing here reads their content."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from tf_lottery.errors import UsageError
+from tf_lottery.errors import ResourceError, UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9][A-Za-z0-9_.\-]*)?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -78,10 +80,11 @@ def find_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> Path | 
     check_name(name)
     for root in roots(data_dir):
         folder = root / name
-        found = _versions(folder)
-        if not found and "/" not in name:
-            config = _default_config(folder)
-            found = _versions(folder / config) if config else []
+        with _readable(folder):
+            found = _versions(folder)
+            if not found and "/" not in name:
+                config = _default_config(folder)
+                found = _versions(folder / config) if config else []
         if found:
             return found[-1]
     return None
@@ -93,19 +96,32 @@ def find_raw(name: str, data_dir: str | os.PathLike[str] | None) -> Path | None:
     if folder is None:
         return None
     raw = folder / check_name(name).split("/")[0]
-    return raw if raw.is_dir() and any(item.is_file() for item in raw.iterdir()) else None
+    with _readable(raw):
+        return raw if raw.is_dir() and any(item.is_file() for item in raw.iterdir()) else None
 
 
 def list_prepared(data_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
     """All prepared data sets (`name` or `name/config`) and their folders."""
     found: dict[str, Path] = {}
     for root in roots(data_dir):
-        for info in sorted(root.glob("*/*/dataset_info.json")) + sorted(root.glob("*/*/*/dataset_info.json")):
+        with _readable(root):
+            described = [info for depth in ("*/*", "*/*/*") for info in sorted(root.glob(f"{depth}/dataset_info.json"))]
+        for info in described:
             name = info.parent.parent.relative_to(root).as_posix()
             inside = name.startswith("tfds/")  # That folder is a root of its own.
             if not inside and _NAME.fullmatch(name) and _VERSION.fullmatch(info.parent.name):
                 found.setdefault(name, _versions(info.parent.parent)[-1])
     return found
+
+
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise ResourceError(
+            f"{folder} may not be read.", "Give yourself the right, or choose another folder."
+        ) from error
 
 
 def _versions(folder: Path) -> list[Path]:

@@ -171,6 +171,11 @@ def _prepare_in(root: Path, name: str, raw: Path | None, download: bool, progres
         raise ResourceError(
             f"{name} cannot be downloaded: {_line(error)}", "Check the network and try again."
         ) from error
+    except tfds.core.download.extractor.ExtractError as error:
+        # TFDS reports a full disk as a failed extraction.
+        if _is_os_error(error):
+            raise ResourceError(f"{name} cannot be unpacked: {_line(error)}", "Free space there.") from error
+        raise DamagedError(f"A file of {name} is damaged: {_line(error)}", "Delete it and fetch it again.") from error
     except (tfds.core.download.download_manager.NonMatchingChecksumError, EOFError, zlib.error) as error:
         raise DamagedError(f"A file of {name} is damaged: {_line(error)}", "Delete it and fetch it again.") from error
     except ImportError as error:
@@ -198,6 +203,13 @@ def _check_network(urls: dict[str, Any], *, name: str) -> None:
                 f"{name} cannot be downloaded: {host} cannot be reached ({_line(error)}).",
                 "Check the network, or put the raw files into the data folder.",
             ) from error
+
+
+def _is_os_error(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    # A damaged gzip file is an OSError too, but one without a number.
+    return error is not None and error.errno is not None
 
 
 def _line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tf_lottery.errors import LotteryError, ResourceError
 from tf_lottery.experiment import plan
@@ -81,7 +81,7 @@ def run_spawned(
                 waiting.remove(job)
                 busy[connection] = job
                 _send(connection, pool[connection], job)
-            for connection in wait(list(busy)):
+            for connection in cast(list[Connection], wait(list(busy))):
                 kind, content = _receive(connection, pool[connection], busy[connection])
                 if kind == "error":
                     raise content

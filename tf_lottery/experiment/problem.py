@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -20,7 +20,7 @@ from tf_lottery.layers import Masked, Selector, named_layers
 from tf_lottery.models.building import build
 from tf_lottery.training.device import precision
 
-Data = Arrays | tf.data.Dataset
+Data: TypeAlias = Any  # Arrays, or a tf.data.Dataset, which has no types
 
 
 @dataclass(frozen=True)

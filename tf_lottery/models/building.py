@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, ResourceError, UnfitError, UsageError
+from tf_lottery.layers import Masked
 from tf_lottery.models.architectures import ARCHITECTURES
 from tf_lottery.models.catalogue import CATALOGUE
 from tf_lottery.text import suggestion
@@ -107,7 +108,8 @@ def _load(path: Path) -> keras.Model:
             path, f"it lacks the configuration or the weights, and holds {', '.join(sorted(members)) or 'nothing'}"
         )
     try:
-        return keras.models.load_model(path, safe_mode=True)
+        # A wrapped model is as good as a plain one, also where nothing has registered its layer yet.
+        return keras.models.load_model(path, custom_objects={"Masked": Masked}, safe_mode=True)
     except (KeyError, EOFError, OSError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     except Exception as error:

@@ -16,7 +16,7 @@ from tf_lottery.errors import DamagedError, ResourceError
 
 
 def write_bytes(path: Path, content: bytes) -> str:
-    """Write a file atomically and durably.
+    """Write a file atomically and durably; its directory is made if need be.
 
     Returns:
         The SHA-256 of the content, in hexadecimal.
@@ -26,6 +26,7 @@ def write_bytes(path: Path, content: bytes) -> str:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with resources(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
                 file.write(content)
