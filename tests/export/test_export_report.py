@@ -47,7 +47,7 @@ def test_the_function_and_the_package_of_one_name_are_both_callable():
         "from tf_lottery.export import check_file",
         "import tf_lottery as tfl; tfl.export",
     ):
-        code = f"{first}\nimport tf_lottery as tfl\nassert callable(tfl.export)\nfrom tf_lottery.export import export, report"
+        code = f"{first}\nimport tf_lottery as tfl\nassert callable(tfl.export)\nfrom tf_lottery.export import export"
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 

@@ -1,5 +1,8 @@
 """Pruned weights stay exactly 0.0 under every kind of optimizer, in `fit` and in custom loops."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -22,7 +25,6 @@ OPTIMIZERS = {
     "adadelta": lambda: O.Adadelta(1.0),
     "adamax": lambda: O.Adamax(0.01),
     "ftrl": lambda: O.Ftrl(0.05, l1_regularization_strength=0.001),
-    "muon": lambda: O.Muon(0.01),
     "ema": lambda: O.Adam(0.01, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2),
     "accumulation": lambda: O.Adam(0.01, gradient_accumulation_steps=2),
     "global_clipnorm": lambda: O.SGD(0.1, momentum=0.9, global_clipnorm=0.1),
@@ -154,10 +156,11 @@ def test_pruned_weights_do_not_count_in_the_gradient_norm(random_masks):
         assert not np.array(gradient)[~masks[path]].any()
 
 
-@pytest.mark.parametrize("name", ["sgd_momentum", "adam", "ema"])
+@pytest.mark.parametrize("name", ["sgd_momentum", "adam", "ema", "muon"])
 def test_an_optimizer_that_already_trained_shows_no_pruned_weight(name, random_masks, tmp_path):
     model = layers.wrap(make())
-    model.compile(OPTIMIZERS[name](), "mse", jit_compile=False)
+    # Muon turns the whole update of a kernel, so it moves stored pruned weights even with fresh slots.
+    model.compile({**OPTIMIZERS, "muon": lambda: O.Muon(0.01)}[name](), "mse", jit_compile=False)
     model.fit(X, Y, batch_size=4, epochs=2, verbose=0)
     masks = random_masks(layers.get_masks(model))
     layers.set_masks(model, masks)
@@ -270,9 +273,6 @@ def test_in_place_shares_the_weights(random_masks):
 
 def test_replicas_of_a_mirrored_strategy_agree(random_masks):
     # In a process of its own: logical devices must be set before TensorFlow starts.
-    import subprocess
-    import sys
-
     subprocess.run([sys.executable, "-c", MIRRORED], check=True, capture_output=True, text=True)
 
 

@@ -1,5 +1,6 @@
 """Prepare a TFDS data set: from upstream raw files at hand, or by downloading, when that is asked for."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -171,20 +172,19 @@ def _prepare_in(root: Path, name: str, raw: Path | None, download: bool, progres
         raise ResourceError(
             f"{name} cannot be downloaded: {_line(error)}", "Check the network and try again."
         ) from error
-    except tfds.core.download.extractor.ExtractError as error:
-        # TFDS reports a full disk as a failed extraction.
-        if _is_os_error(error):
-            raise ResourceError(f"{name} cannot be unpacked: {_line(error)}", "Free space there.") from error
-        raise DamagedError(f"A file of {name} is damaged: {_line(error)}", "Delete it and fetch it again.") from error
-    except (tfds.core.download.download_manager.NonMatchingChecksumError, EOFError, zlib.error) as error:
-        raise DamagedError(f"A file of {name} is damaged: {_line(error)}", "Delete it and fetch it again.") from error
     except ImportError as error:
         raise ResourceError(
             f"TFDS needs a package that is not installed to prepare {name}: {_line(error)}", "Install it with pip."
         ) from error
+    except _damage_errors() as error:
+        if _is_full_disk(error):
+            raise _full_disk(root, name) from error
+        raise DamagedError(f"A file of {name} is damaged: {_line(error)}", "Delete it and fetch it again.") from error
     except (ValueError, AssertionError, RuntimeError, KeyError) as error:
         if isinstance(error, LotteryError):
             raise
+        if _is_full_disk(error):
+            raise _full_disk(root, name) from error
         raise UnfitError(f"TFDS cannot prepare {name}: {_line(error)}", "Choose another data set.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -205,11 +205,23 @@ def _check_network(urls: dict[str, Any], *, name: str) -> None:
             ) from error
 
 
-def _is_os_error(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
-    # A damaged gzip file is an OSError too, but one without a number.
-    return error is not None and error.errno is not None
+def _damage_errors() -> tuple[type[Exception], ...]:
+    import tensorflow_datasets as tfds
+
+    download = tfds.core.download
+    return (download.download_manager.NonMatchingChecksumError, download.extractor.ExtractError, EOFError, zlib.error)
+
+
+def _full_disk(root: Path, name: str) -> ResourceError:
+    return ResourceError(
+        f"{name} cannot be prepared in {root}: {os.strerror(errno.ENOSPC)}.",
+        "Free space there, or choose another folder with --data-dir.",
+    )
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    # TFDS reports a full disk as a failed extraction or a failed split, with the system's words inside.
+    return os.strerror(errno.ENOSPC) in str(error)
 
 
 def _line(error: BaseException) -> str:

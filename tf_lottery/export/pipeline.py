@@ -22,6 +22,7 @@ from tf_lottery.export.signature import keras_outputs, signature_of
 from tf_lottery.export.silence import one_line, quiet
 from tf_lottery.export.tflite import write_tflite
 from tf_lottery.text import suggestion
+from tf_lottery.ticket import Ticket
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ _FILE_SUFFIXES = {".keras": "keras", ".tflite": "tflite"}
 
 
 def export(
-    model: keras.Model,
+    model: keras.Model | Ticket,
     path: str | os.PathLike[str],
     *,
     format: str | Sequence[str] = "tflite",
@@ -46,7 +47,8 @@ def export(
     report; it replaces that of an earlier export to the folder).
 
     Args:
-        model: a built functional or Sequential model, plain with zeros in place, or wrapped.
+        model: a built functional or Sequential model, plain with zeros in place, or wrapped; or a ticket, whose trained
+            weights are exported.
         path: the folder to write to; for one format also a file name (`.keras`, `.tflite`; of a TFLite export it then
             gets the smaller of the dense and the sparse file), or for "saved_model" the folder to become the SavedModel
             if its name ends in `saved_model`.
@@ -76,7 +78,7 @@ def export(
     """
     formats, explicit = _formats(format)
     folder, file_name = _destination(Path(path), formats, name)
-    model, notes = deployable(model)
+    model, notes = deployable(model.model() if isinstance(model, Ticket) else model)
     signature = signature_of(model)
     arrays = random_samples(model, signature) if samples is None else flat_samples(model, signature, samples)
     targets = flat_labels(model, signature, labels, len(arrays[0]))

@@ -24,7 +24,8 @@ def rebuild(model: keras.Model, replace: Callable[[keras.layers.Layer], keras.la
         # Keras would compile the copy from a serialized loss, which fails for a lambda.
         for part in compiled:
             part.compiled = False
-        rebuilt = keras.models.clone_model(model, clone_function=replace, recursive=True)
+        inputs = None if isinstance(model, keras.Sequential) else keras.tree.map_structure(_copy_input, model.input)
+        rebuilt = keras.models.clone_model(model, inputs, clone_function=replace, recursive=True)
     finally:
         for part in compiled:
             part.compiled = True
@@ -56,6 +57,12 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     if layer.built and not copy.built and config and builds_itself(layer):
         copy.build_from_config(config)
     return copy
+
+
+def _copy_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """A new input of the same name, shape, dtype and options; by itself Keras would name it after the tensor."""
+    layer = tensor._keras_history.operation
+    return type(layer).from_config(layer.get_config()).output
 
 
 def _models(model: keras.Model) -> Iterator[keras.Model]:

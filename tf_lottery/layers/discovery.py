@@ -1,15 +1,15 @@
 """Which weights can be masked, what role they play, and why the others are left alone."""
 
 import fnmatch
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 
 from tf_lottery.errors import UsageError
 from tf_lottery.layers.paths import held_layer, named_layers
-from tf_lottery.layers.sublayers import join, owned_variables
+from tf_lottery.layers.sublayers import SEPARATOR, is_nested_model, join, owned_variables
 
 Selector: TypeAlias = str | Iterable[str] | Callable[[str, keras.Variable], bool]
 
@@ -22,6 +22,10 @@ CONVOLUTIONS: tuple[type, ...] = (
 RECURRENT: tuple[type, ...] = (_L.SimpleRNNCell, _L.LSTMCell, _L.GRUCell)
 DENSE: tuple[type, ...] = (_L.Dense, _L.EinsumDense)
 EMBEDDINGS: tuple[type, ...] = (_L.Embedding,)
+PASSIVE: tuple[type, ...] = (
+    *(_L.Activation, _L.Softmax, _L.ReLU, _L.LeakyReLU, _L.ELU, _L.Dropout, _L.Identity),
+    *(_L.Flatten, _L.Reshape, _L.Permute, _L.Rescaling),
+)
 KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel", "embeddings")
 
 
@@ -63,27 +67,28 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
 
     Args:
         model: a built Sequential or functional model, plain or wrapped.
-        include: what to mask instead of the default: layer names, glob patterns on weight paths
-            (e.g. `"conv_*/kernel"`), or a predicate `(path, variable) -> bool`.
+        include: what to mask instead of the default: names or glob patterns, or a predicate `(path, variable) -> bool`.
+            A pattern for a layer or nested model (`"conv*"`, `"encoder"`, `"dense_1"`) stands for its kernels; one for
+            the path of a weight (`"conv*/bias"`) for that weight, whatever it is.
         exclude: what to leave alone, said the same way; wins over `include`.
 
     Raises:
-        UsageError: a name or pattern matches no weight of the model.
+        UsageError: a name or pattern matches no weight of the model, or is ambiguous.
     """
     found: dict[str, Found] = {}
     skipped: dict[str, str] = {}
-    used: dict[str, set[str]] = {"include": set(), "exclude": set()}
+    layers = named_layers(model)
+    chosen, excluded = _Selection("include", include, layers), _Selection("exclude", exclude, layers)
+    outputs = _output_layers(model.outputs)
     seen: set[int] = set()
-    outputs = _output_layers(model)
-    for layer_path, layer in named_layers(model).items():
+    for layer_path, layer in layers.items():
         inner = held_layer(layer)
         for weight_path, variable, owner in owned_variables(inner):
             path = join(layer_path, weight_path)
-            role = _role(owner, variable, output=id(inner) in outputs and owner is inner)
-            names = (layer_path, inner.name)
-            included = _matches(include, path, names, variable, used["include"])
-            reason = _reason(variable, role, None if include is None else included)
-            if _matches(exclude, path, names, variable, used["exclude"]):
+            role = _role(owner, variable, output=id(owner) in outputs)
+            included = None if include is None else chosen.matches(path, layer_path, variable, kernel=_is_kernel(owner, variable))
+            reason = _reason(variable, role, included)
+            if excluded.matches(path, layer_path, variable, kernel=True):
                 reason = "excluded by the caller"
             if id(variable) in seen:
                 continue
@@ -92,13 +97,8 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
                 skipped[path] = reason
             else:
                 found[path] = Found(layer_path, weight_path, variable, role or "other")
-    for what, selector in (("include", include), ("exclude", exclude)):
-        unused = [pattern for pattern in _patterns(selector) if pattern not in used[what]]
-        if unused:
-            raise UsageError(
-                f"`{what}` matches no weight of the model: {', '.join(map(repr, unused))}.",
-                f"Its weights: {', '.join([*found, *skipped])}.",
-            )
+    for selection in (chosen, excluded):
+        selection.check_used([*found, *skipped])
     return Discovery(found, skipped)
 
 
@@ -128,44 +128,84 @@ def _reason(variable: keras.Variable, role: str | None, included: bool | None) -
     return ""
 
 
-def _patterns(selector: Selector | None) -> list[str]:
-    if selector is None or callable(selector):
-        return []
-    return [selector] if isinstance(selector, str) else list(selector)
+def _is_kernel(owner: keras.layers.Layer, variable: keras.Variable) -> bool:
+    """Whether the name of a layer, given as a pattern, stands for this weight of it: a kernel, not a bias or scale."""
+    custom = not type(owner).__module__.startswith("keras.")
+    return variable.name in KERNELS or (
+        custom and variable.trainable and len(variable.shape) > 1 and "bias" not in variable.name
+    )
 
 
-def _matches(
-    selector: Selector | None, path: str, names: tuple[str, str], variable: keras.Variable, used: set[str]
-) -> bool:
-    if selector is None:
-        return False
-    if callable(selector):
-        return bool(selector(path, variable))
-    hits = {
-        pattern
-        for pattern in _patterns(selector)
-        if pattern in names or any(fnmatch.fnmatchcase(name, pattern) for name in (path, *names))
-    }
-    # A layer's name means its kernels, not its biases; they only count as matched where something can be masked.
-    used |= hits
-    if hits and all(pattern in names or not fnmatch.fnmatchcase(path, pattern) for pattern in hits):
-        return variable.name in KERNELS
-    return bool(hits)
+class _Selection:
+    """A selector, and which of its patterns were of use."""
+
+    def __init__(self, what: str, selector: Selector | None, layers: Mapping[str, keras.layers.Layer]) -> None:
+        self.what = what
+        self.predicate = selector if callable(selector) else None
+        self.patterns: list[str] = []
+        if isinstance(selector, str):
+            self.patterns = [selector]
+        elif selector is not None and not callable(selector):
+            self.patterns = list(selector)
+        if bad := [pattern for pattern in self.patterns if not isinstance(pattern, str)]:
+            raise UsageError(f"`{what}` must be names, glob patterns or a predicate. Received: {bad[0]!r}.")
+        self.automatic = self._automatic_names(layers)
+        self.unused = set(self.patterns)
+
+    def matches(self, path: str, layer_path: str, variable: keras.Variable, *, kernel: bool) -> bool:
+        """Whether a weight is selected: by its own path, or, if it is a kernel, by a name of what it is part of."""
+        if self.predicate is not None:
+            return bool(self.predicate(path, variable))
+        parts = path.split(SEPARATOR)
+        holders = {SEPARATOR.join(parts[:end]) for end in range(1, len(parts))}
+        holders |= {layer_path.rpartition(SEPARATOR)[2], self.automatic.get(layer_path, layer_path)}
+        hits = set()
+        for pattern in self.patterns:
+            if any(fnmatch.fnmatchcase(holder, pattern) for holder in holders):
+                hits |= {pattern} if kernel else set()
+            elif fnmatch.fnmatchcase(path, pattern):
+                hits.add(pattern)
+        self.unused -= hits
+        return bool(hits)
+
+    def check_used(self, paths: Iterable[str]) -> None:
+        """Raise if a pattern selected nothing."""
+        unused = [pattern for pattern in self.patterns if pattern in self.unused]
+        if unused:
+            raise UsageError(
+                f"`{self.what}` matches no weight of the model: {', '.join(map(repr, unused))}.",
+                f"Its weights: {', '.join(paths)}.",
+            )
+
+    def _automatic_names(self, layers: Mapping[str, keras.layers.Layer]) -> dict[str, str]:
+        """The Keras names, by path, of the layers that the patterns call by an automatic name such as `dense_7`."""
+        automatic = {}
+        for path, layer in layers.items():
+            name, known = held_layer(layer).name, path.rpartition(SEPARATOR)[2]
+            if name not in self.patterns or name == known:
+                continue
+            other = [rival for rival in layers if rival == name or rival.endswith(SEPARATOR + name)]
+            if other:
+                raise UsageError(
+                    f"`{self.what}` is ambiguous: Keras gave the name {name!r} to the layer at {path!r}, but {name!r} is "
+                    f"also the path of the layer that Keras named {held_layer(layers[other[0]]).name!r}.",
+                    f"Give the layers names of their own, or the path of a weight, such as {name + '/kernel'!r}.",
+                )
+            automatic[path] = name
+        return automatic
 
 
-def _output_layers(model: keras.Model) -> set[int]:
-    """The ids of the layers that make the outputs of the model; activations and reshapes behind them are looked through."""
-    passive = (_L.Activation, _L.Softmax, _L.ReLU, _L.Flatten, _L.Reshape, _L.Dropout, _L.Rescaling)
+def _output_layers(outputs: Iterable[Any]) -> set[int]:
+    """The ids of the layers that make these outputs; activations and reshapes behind them are looked through."""
     found: set[int] = set()
-    pending = [tensor._keras_history.operation for tensor in keras.tree.flatten(model.outputs)]
+    pending = list(keras.tree.flatten(outputs))
     while pending:
-        operation = pending.pop()
-        layer = held_layer(operation)
-        if isinstance(layer, keras.Model) and hasattr(layer, "outputs"):
-            found |= _output_layers(layer)
-        elif isinstance(layer, passive) or not isinstance(layer, _L.Layer):
-            parents = [node.operation for node in operation._inbound_nodes[0].parent_nodes]
-            pending += [parent for parent in parents if parent is not None]
+        history = pending.pop()._keras_history
+        layer = held_layer(history.operation)
+        if is_nested_model(layer):
+            pending.append(layer.outputs[history.tensor_index])
+        elif isinstance(layer, PASSIVE) or not isinstance(layer, _L.Layer):
+            pending += layer._inbound_nodes[history.node_index].arguments.keras_tensors
         else:
-            found.add(id(layer))
+            found |= {id(layer), id(layer.layer) if isinstance(layer, _L.TimeDistributed) else id(layer)}
     return found

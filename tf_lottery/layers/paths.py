@@ -15,7 +15,7 @@ from tf_lottery.layers.sublayers import canonical_name, free_name, is_nested_mod
 
 
 def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Each layer of a model by its path, nested models opened; a layer that is used twice has its first path only.
+    """Each layer of a model but its inputs by path, nested models opened; one that is used twice has its first path only.
 
     A mask-applying layer stands under the path of the layer it holds.
     """
@@ -47,6 +47,8 @@ def _walk(model: keras.Model, prefix: str, seen: set[int]) -> Iterator[tuple[str
     counts: dict[str, int] = {}
     for layer in model.layers:
         inner = held_layer(layer)
+        if isinstance(inner, keras.layers.InputLayer):
+            continue
         name = free_name(canonical_name(inner, counts), taken)
         taken.add(name)
         if id(inner) in seen:

@@ -28,12 +28,13 @@ def wrap(
     """A copy of `model` whose maskable weights are held by mask-applying layers; all masks start as ones.
 
     It trains in `fit` or in any custom loop, saves and loads as `.keras`, and computes what `model` computes. It is not
-    compiled. What is not masked, and why, is logged at INFO level and told by `discover`.
+    compiled. Frozen layers (`trainable=False`) are masked too, and stay frozen. What is not masked, and why, is logged at
+    INFO level and told by `discover`.
 
     Args:
         model: a built Sequential or functional model.
         include: what to mask instead of the default (kernels of dense, convolution, recurrent, attention and embedding
-            layers): layer names, glob patterns on weight paths, or a predicate `(path, variable) -> bool`.
+            layers): layer names, glob patterns, or a predicate `(path, variable) -> bool`; see `discover`.
         exclude: what to leave alone, said the same way.
         in_place: share the weights with `model`, so that training the wrapped model trains `model` as well.
 
@@ -139,7 +140,7 @@ def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
-    """Assign variables by path; those that `weights` does not name keep their values.
+    """Assign variables by path; those that `weights` does not name keep their values, and pruned ones are exactly 0.0.
 
     Raises:
         UnfitError: a path is unknown or a shape differs; nothing is changed then.
@@ -151,6 +152,8 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
             raise UnfitError(f"Weights of {path!r} with shape {np.shape(weight)} do not fit the model ({expected}).")
     for path, weight in weights.items():
         variables[path].assign(weight)
+    if is_wrapped(model):
+        apply_masks(model)
 
 
 def load_model(path: str | os.PathLike[str], **kwargs: Any) -> keras.Model:

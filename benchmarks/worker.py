@@ -1,0 +1,81 @@
+"""One contender in a process of its own: builds it, then trains each time it is told to, and says how long it took.
+
+Run by `throughput.py` as `python worker.py NAME FOLDER THREADS`. Commands come as lines on stdin, answers go as lines of
+JSON to stdout. Nothing but these answers may appear there, so what TensorFlow prints goes to stderr.
+"""
+
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something that trains the workload.
+
+    Attributes:
+        where: "module:callable" that makes it from a workload.
+        what: one line for the table.
+        masked: whether it trains exactly the workload's masks, so that it must end at the engine's loss.
+        xla: whether it is XLA for any net, which a CPU's convolutions do not survive.
+    """
+
+    where: str
+    what: str
+    masked: bool
+    xla: bool = False
+
+
+CONTENDERS = {
+    "engine": Contender("engine_contender:EngineContender", "this library's engine", masked=True),
+    "fit": Contender("fit_contender:fit", "Keras fit, wrapped net", masked=True),
+    "fit-plain": Contender("fit_contender:fit_plain", "Keras fit, plain net without masks", masked=False),
+    "fit-xla": Contender("fit_contender:fit_xla", "Keras fit, wrapped net, XLA, 100 steps a call", masked=True, xla=True),
+    "tfmot": Contender("tfmot_contender:TfmotContender", "tfmot prune_low_magnitude in fit", masked=False),
+    "bare": Contender("bare_loop:BareLoop", "hand-written loop: the limit", masked=True),
+}
+
+
+def serve(name: str, folder: Path, threads: int) -> None:
+    """Answer commands until stdin ends: "make" writes the workload, "train" trains it once."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    pin(threads)
+    import tensorflow as tf
+    from workload import Workload
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    module, _, attribute = CONTENDERS[name].where.partition(":")
+    make = getattr(importlib.import_module(module), attribute)
+    contender = make(Workload.read(folder))
+    before = contender.loss()
+    answers.write(json.dumps({"loss_before": before}) + "\n")
+    for _ in sys.stdin:
+        answers.write(json.dumps(measure(contender)) + "\n")
+
+
+def pin(threads: int) -> None:
+    """Confine this process to as many cores as it has threads, so that all contenders have the same."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+
+
+def measure(contender: Any) -> dict[str, Any]:
+    """One training from the initial state: seconds by the clock and of the processor, and the validation loss after it."""
+    contender.reset()
+    gc.collect()
+    wall, processor = time.perf_counter(), time.process_time()
+    contender.train()
+    seconds, busy = time.perf_counter() - wall, time.process_time() - processor
+    return {"seconds": seconds, "cpu_seconds": busy, "loss_after": contender.loss(), **contender.details()}
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
