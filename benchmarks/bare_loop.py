@@ -70,9 +70,7 @@ class BareLoop:
             alpha = self.rate * tf.sqrt(1 - tf.pow(BETA_2, now)) / (1 - tf.pow(BETA_1, now))
             first = [m + (g - m) * (1 - BETA_1) for m, g in zip(first, gradients, strict=True)]
             second = [v + (tf.square(g) - v) * (1 - BETA_2) for v, g in zip(second, gradients, strict=True)]
-            weights = [
-                w - m * alpha / (tf.sqrt(v) + EPSILON) for w, m, v in zip(weights, first, second, strict=True)
-            ]
+            weights = [w - m * alpha / (tf.sqrt(v) + EPSILON) for w, m, v in zip(weights, first, second, strict=True)]
             hits = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
             running = [loss_sum + loss, correct + tf.reduce_sum(tf.cast(hits, tf.float32))]
             return step + 1, weights, first, second, running

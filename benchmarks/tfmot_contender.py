@@ -12,14 +12,21 @@ from workload import KINDS, Workload
 
 
 class TfmotContender:
-    """A net of tf_keras that tfmot holds at the workload's sparsity from step 0."""
+    """A net of tf_keras that tfmot holds at the workload's sparsity.
+
+    `ConstantSparsity` chooses masks anew every 100 steps, for the first time in step 100, however early it is told to
+    begin. So that no step trains a dense net, the workload's masks, which are by magnitude too, are there from the start.
+    """
 
     def __init__(self, workload: Workload) -> None:
         net = _net(workload)
-        net.set_weights(list(workload.weights.values()))
+        net.set_weights([value * workload.masks.get(path, True) for path, value in workload.weights.items()])
         density = sum(mask.sum() for mask in workload.masks.values()) / sum(m.size for m in workload.masks.values())
         schedule = pruning_schedule.ConstantSparsity(1 - float(density), begin_step=0)
         self.model = prune.prune_low_magnitude(net, pruning_schedule=schedule)
+        holders = [mask for layer in self.model.layers for _, mask, _ in getattr(layer, "pruning_vars", ())]
+        for holder, mask in zip(holders, workload.masks.values(), strict=True):
+            holder.assign(mask)
         self.optimizer = tf_keras.optimizers.Adam(workload.learning_rate)
         self.model.compile(
             optimizer=self.optimizer,
@@ -53,8 +60,8 @@ class TfmotContender:
 
     def details(self) -> dict[str, object]:
         kernels = [w for w in self.model.trainable_variables if w.name.split(":")[0].endswith("kernel")]
-        kept = sum(np.count_nonzero(kernel.numpy()) for kernel in kernels)
-        return {"xla": bool(self.model.jit_compile), "density": kept / sum(int(np.prod(k.shape)) for k in kernels)}
+        kept = sum(int(np.count_nonzero(kernel.numpy())) for kernel in kernels)
+        return {"xla": bool(self.model.jit_compile), "density": kept / sum(int(np.prod(kernel.shape)) for kernel in kernels)}
 
 
 def _net(workload: Workload) -> tf_keras.Model:

@@ -36,7 +36,9 @@ CONTENDERS = {
     "engine": Contender("engine_contender:EngineContender", "this library's engine", masked=True),
     "fit": Contender("fit_contender:fit", "Keras fit, wrapped net", masked=True),
     "fit-plain": Contender("fit_contender:fit_plain", "Keras fit, plain net without masks", masked=False),
-    "fit-xla": Contender("fit_contender:fit_xla", "Keras fit, wrapped net, XLA, 100 steps a call", masked=True, xla=True),
+    "fit-xla": Contender(
+        "fit_contender:fit_xla", "Keras fit, wrapped net, XLA, 100 steps a call", masked=True, xla=True
+    ),
     "tfmot": Contender("tfmot_contender:TfmotContender", "tfmot prune_low_magnitude in fit", masked=False),
     "bare": Contender("bare_loop:BareLoop", "hand-written loop: the limit", masked=True),
 }

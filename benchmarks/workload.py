@@ -1,6 +1,7 @@
 """What every contender trains: one net, one set of masks, one data set, one order of batches, kept as plain files."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,9 @@ class Workload:
             document[group] = {
                 path: np.load(folder / f"{group}_{number}.npy") for number, path in enumerate(document[group])
             }
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("x", "y", "order", "val_x", "val_y")}
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("x", "y", "order", "val_x", "val_y")
+        }
         return cls(**document, **arrays)
 
 
@@ -89,7 +92,7 @@ def make(model: str, *, steps: int, batch: int, density: float, synthetic: bool,
         model: a key of `KINDS`.
         steps: steps of one training.
         batch: examples per step.
-        density: what is kept of each kernel. tfmot chooses the same masks, as it prunes by magnitude as well.
+        density: what is kept of each kernel.
         synthetic: noise around a picture per class, instead of a data set from disk.
         data_dir: the data folder, as for `tf_lottery.data.load`.
     """
@@ -131,3 +134,9 @@ def _synthetic(shape: tuple[int, ...], size: int, part: int) -> tuple[np.ndarray
     rng = np.random.default_rng(1 + part)
     y = rng.integers(0, 10, size, dtype=np.int32)
     return 0.3 * pictures[y] + 0.7 * rng.random((size, *shape), dtype=np.float32), y
+
+
+if __name__ == "__main__":
+    options = json.loads(sys.argv[2])
+    keys = ("model", "steps", "batch", "density", "synthetic", "data_dir")
+    make(**{key: options[key] for key in keys}).write(Path(sys.argv[1]))

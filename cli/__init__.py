@@ -1,0 +1,13 @@
+"""The command line `tf-lottery`: thin commands that parse, call the library and print.
+
+Importing this loads nothing else: spawned processes of a run import it again.
+"""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    from .app import app
+    from .process import prepare
+
+    prepare()
+    app.main(prog_name="tf-lottery")

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import inspect
 import json
-import math
 import tempfile
 from collections.abc import Callable, Sequence
 from os import PathLike
@@ -16,12 +15,15 @@ import tensorflow as tf
 from tf_lottery import seeds
 from tf_lottery.data import from_arrays
 from tf_lottery.errors import UsageError
+from tf_lottery.experiment import plan
+from tf_lottery.experiment.checking import check_data
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.executor import available_cores
 from tf_lottery.experiment.problem import Problem, configuration_hash, replicate_seed
 from tf_lottery.experiment.run import Events, run
 from tf_lottery.layers import Selector, discover
 from tf_lottery.layers.wrapping import check_maskable, check_wrappable
+from tf_lottery.models.building import check_model
 from tf_lottery.result import Result
 from tf_lottery.store import Job, RunDirectory
 
@@ -110,14 +112,38 @@ def find_ticket(
         >>> result.ticket(2).density < 0.5
         True
     """
+    if steps is None and epochs is None:
+        epochs = DEFAULT_EPOCHS
+    config = Config(
+        preset="find-ticket",
+        dataset="user",
+        model="user",
+        batch_size=batch_size,
+        steps=steps,
+        epochs=epochs,
+        rounds=rounds,
+        rate=rate,
+        output_rate=output_rate,
+        conv_rate=conv_rate,
+        final_density=final_density,
+        densities=tuple(densities),
+        scope=scope,
+        criterion=criterion,
+        rewind=rewind,
+        eval_every=1 if eval_every is None else eval_every,
+        seed=seed,
+        replicates=replicates,
+        variants=tuple(variants),
+        xla=xla,
+        threads=tf.config.threading.get_intra_op_parallelism_threads() or available_cores(),
+        jobs=1,
+    )
     make_model = _maker(model, replicates, seed)
     first = make_model(0)
-    check_wrappable(first)
     found = discover(first, include=include, exclude=exclude)
     check_maskable(found)
     data, fingerprint = _data(train, validation, test, validation_split=validation_split, seed=seed)
-    if steps is None and epochs is None:
-        epochs = DEFAULT_EPOCHS
+    check_data(first, data, loss=loss, loss_weights=loss_weights)
     optimizer_config = keras.optimizers.serialize(keras.optimizers.get(optimizer))
     problem = Problem(
         make_model=make_model,
@@ -132,31 +158,8 @@ def find_ticket(
         include=include,
         exclude=exclude,
     )
-    config = Config(
-        preset="find-ticket",
-        dataset="user",
-        model="user",
-        optimizer="adam",
-        batch_size=batch_size,
-        steps=steps,
-        epochs=epochs,
-        rounds=rounds,
-        rate=rate,
-        output_rate=output_rate,
-        conv_rate=conv_rate,
-        final_density=final_density,
-        densities=tuple(densities),
-        scope=scope,
-        criterion=criterion,
-        rewind=rewind,
-        eval_every=eval_every or _eval_every(problem, batch_size, steps, epochs),
-        seed=seed,
-        replicates=replicates,
-        variants=tuple(variants),
-        xla=xla,
-        threads=tf.config.threading.get_intra_op_parallelism_threads() or available_cores(),
-        jobs=1,
-    )
+    if eval_every is None:
+        config = config.updated(eval_every=_eval_every(config, problem))
     described = [optimizer_config, _describe(loss), _describe(metrics), _describe(loss_weights), sorted(found.found)]
     text = json.dumps([configuration_hash(first), described, fingerprint], sort_keys=True, default=str)
     model_hash = hashlib.sha256(text.encode()).hexdigest()
@@ -177,6 +180,8 @@ def _maker(model: Any, replicates: int, seed: int) -> Callable[[int], keras.Mode
                 f"A built model has one set of initial weights, so `replicates` must be 1. Received: {replicates}.",
                 "Pass a function that makes the model.",
             )
+        check_wrappable(model)
+        check_model(model, source="`model`")
         return lambda replicate: model
     if not callable(model):
         raise UsageError(f"`model` must be a keras.Model or a function that makes one. Received: {type(model).__name__}.")
@@ -189,7 +194,8 @@ def _maker(model: Any, replicates: int, seed: int) -> Callable[[int], keras.Mode
             made = model()
         if not isinstance(made, keras.Model):
             raise UsageError(f"`model` must return a keras.Model. It returned: {type(made).__name__}.")
-        return made
+        check_wrappable(made)
+        return check_model(made, source="`model`")
 
     return make
 
@@ -210,13 +216,9 @@ def _data(train: Any, validation: Any, test: Any, *, validation_split: float, se
     return (train, validation, test), ""
 
 
-def _eval_every(problem: Problem, batch_size: int, steps: int | None, epochs: float | None) -> int:
-    if steps is None:
-        per_epoch = problem.steps_per_epoch(batch_size)
-        if per_epoch is None:
-            raise UsageError("`epochs` can't be used with a stream of unknown length.", "Give `steps`.")
-        steps = math.ceil((epochs or DEFAULT_EPOCHS) * per_epoch)
-    return max(1, steps // 20)
+def _eval_every(config: Config, problem: Problem) -> int:
+    """A twentieth of a training."""
+    return max(1, plan.training_steps(config, problem.steps_per_epoch(config.batch_size)) // 20)
 
 
 def _describe(value: Any) -> Any:

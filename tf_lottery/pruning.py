@@ -5,10 +5,11 @@ Counts come from Python's `round` (half to even), so they are the same on every 
 """
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 
-from tf_lottery.errors import NonFiniteError, UsageError
+from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.masks import Masks, check_keys, validate
 
 SCOPES = ("layerwise", "global")
@@ -38,7 +39,7 @@ def prune(
 
     Raises:
         UsageError: rate or scope is out of range.
-        UnfitError: keys or shapes differ.
+        UnfitError: keys or shapes differ, or scores are no real numbers.
         NonFiniteError: a surviving weight's score is NaN or infinite.
 
     Example:
@@ -46,11 +47,13 @@ def prune(
         {'kernel': array([ True, False,  True])}
     """
     masks = validate(masks, {key: np.shape(score) for key, score in scores.items()})
-    rates = {key: float(rate[key] if isinstance(rate, Mapping) else rate) for key in _rate_keys(rate, masks)}
+    if isinstance(rate, Mapping):
+        check_keys(rate, masks, what="rates")
+    rates = {key: rate[key] if isinstance(rate, Mapping) else rate for key in masks}
     for key, value in rates.items():
-        if not (0 <= value < 1 or (value == 1 and allow_empty)):
+        if not _is_number(value) or not (0 <= value < 1 or (value == 1 and allow_empty)):
             raise UsageError(
-                f"`rate` must be in [0, 1): the fraction of surviving weights to prune. Received: {value} for {key!r}.",
+                f"`rate` must be in [0, 1): the fraction of surviving weights to prune. Received: {value!r} for {key!r}.",
                 "Pass e.g. rate=0.2.",
             )
     pruned: Masks = {}
@@ -82,8 +85,8 @@ def prune_to(
         {'kernel': array([ True, False])}
     """
     masks = validate(masks, {key: np.shape(score) for key, score in scores.items()})
-    if not 0 < density <= 1:
-        raise UsageError(f"`density` must be in (0, 1]: kept / total weights. Received: {density}.", "Pass e.g. 0.05.")
+    if not _is_number(density) or not 0 < density <= 1:
+        raise UsageError(f"`density` must be in (0, 1]: kept / total weights. Received: {density!r}.", "Pass e.g. 0.05.")
     pruned: Masks = {}
     for keys in groups(dict.fromkeys(masks, 0.0), scope=scope):
         survivors = sum(int(np.count_nonzero(masks[key])) for key in keys)
@@ -125,10 +128,11 @@ def remove_lowest(
     the survivors' scores and boolean arrays, and no sort: equal scores are as fast as different ones.
 
     Raises:
+        UnfitError: scores are no real numbers.
         NonFiniteError: a survivor's score is NaN or infinite.
     """
     candidates = {key: masks[key].ravel().copy() for key in keys}
-    flat = {key: np.asarray(scores[key]).ravel() for key in keys}
+    flat = {key: _finite(key, np.asarray(scores[key]).ravel(), candidates[key]) for key in keys}
     if not allow_empty:
         for key, candidate in candidates.items():
             if candidate.any():
@@ -138,11 +142,6 @@ def remove_lowest(
     pool = np.empty(sum(sizes), dtype=np.result_type(*flat.values()))
     for key, start, size in zip(keys, np.cumsum([0, *sizes[:-1]]), sizes, strict=True):
         pool[start : start + size] = flat[key][candidates[key]]
-        if not (np.isfinite(pool[start : start + size]).all()):
-            raise NonFiniteError(
-                f"The scores of {key!r} must be finite. Received: NaN or infinite scores of surviving weights.",
-                "Look at the weights that were scored: did the training diverge?",
-            )
     if count <= 0:
         return {key: masks[key].copy() for key in keys}
     pool.partition(count - 1)
@@ -166,7 +165,24 @@ def _best(scores: np.ndarray, survivors: np.ndarray) -> int:
     return scores.size - 1 - int(np.argmax(masked[::-1]))
 
 
-def _rate_keys(rate: float | Mapping[str, float], masks: Mapping[str, np.ndarray]) -> list[str]:
-    if isinstance(rate, Mapping):
-        check_keys(rate, masks, what="rates")
-    return list(masks)
+def _finite(key: str, scores: np.ndarray, survivors: np.ndarray) -> np.ndarray:
+    """The scores of one array, checked where it survives."""
+    if scores.dtype.kind not in "biuf":
+        # Also bfloat16, which NumPy knows as a dtype of its own kind only.
+        if not np.can_cast(scores.dtype, np.float32):
+            raise UnfitError(
+                f"The scores of {key!r} must be real numbers. Received: dtype {scores.dtype}.",
+                "Score by a criterion of `scores`, or pass float arrays.",
+            )
+        scores = scores.astype(np.float32)
+    bad = int(np.count_nonzero(~np.isfinite(scores) & survivors))
+    if bad:
+        raise NonFiniteError(
+            f"The scores of {key!r} must be finite. Received: {bad} NaN or infinite scores of surviving weights.",
+            "Look at the weights that were scored: did the training diverge?",
+        )
+    return scores
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

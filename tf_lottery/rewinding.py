@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from tf_lottery import seeds
 from tf_lottery.errors import DamagedError, ResourceError, UsageError
-from tf_lottery.layers import Masked, named_layers, named_variables
-from tf_lottery.layers.paths import join, layer_variables
+from tf_lottery.layers import named_layers, named_variables
+from tf_lottery.layers.paths import held_layer
+from tf_lottery.layers.sublayers import join, layer_variables
 from tf_lottery.masks import check_keys
 
 State: TypeAlias = dict[str, np.ndarray]
@@ -84,7 +85,8 @@ def fresh_weights(model: keras.Model, *, seed: int) -> State:
 
     Each layer is made again from its configuration, with the seed of every initializer and random layer derived from
     (seed, path): the distribution is the layer's own, equal seeds in two layers do not give equal weights, and a seed that
-    the configuration fixes does not bring the old weights back.
+    the configuration fixes does not bring the old weights back. What no initializer made keeps its value: frozen layers,
+    and preprocessing layers that were adapted to data.
 
     Args:
         model: a built model, plain or wrapped; it is not changed.
@@ -98,13 +100,9 @@ def fresh_weights(model: keras.Model, *, seed: int) -> State:
     """
     fresh: State = {}
     for path, layer in named_layers(model).items():
-        inner = layer.layer if isinstance(layer, Masked) else layer
-        if not inner.variables:
-            continue
-        with seeds.seeded(seeds.derive(seed, path)):
-            again = type(inner).from_config(_reseed(inner.get_config(), seed, path))
-            again.build_from_config(inner.get_build_config() or {})
-        before, after = layer_variables(inner), layer_variables(again)
+        inner = held_layer(layer)
+        before = layer_variables(inner)
+        after = before if not inner.trainable or hasattr(inner, "adapt") else _made_again(layer, seed=seed, path=path)
         if {key: tuple(v.shape) for key, v in before.items()} != {key: tuple(v.shape) for key, v in after.items()}:
             raise UsageError(
                 f"Layer {path!r} ({type(inner).__name__}) can't be initialised again: made from its configuration it has "
@@ -113,6 +111,21 @@ def fresh_weights(model: keras.Model, *, seed: int) -> State:
             )
         fresh |= {join(path, key): np.array(keras.ops.convert_to_numpy(v.value)) for key, v in after.items()}
     return fresh
+
+
+def _made_again(layer: keras.layers.Layer, *, seed: int, path: str) -> dict[str, keras.Variable]:
+    """The variables of a new layer of the same configuration, with other seeds."""
+    inner = held_layer(layer)
+    if not inner.variables:
+        return {}
+    with seeds.seeded(seeds.derive(seed, path)):
+        again = type(inner).from_config(_reseed(inner.get_config(), seed, path))
+        again.build_from_config(inner.get_build_config() or {})
+        if len(again.variables) < len(inner.variables) and layer._inbound_nodes:
+            # Without a `build` method, the sublayers are built by a call.
+            arguments = layer._inbound_nodes[0].arguments
+            keras.backend.compute_output_spec(again, *arguments.args, **arguments.kwargs)
+    return layer_variables(again)
 
 
 def _reseed(config: object, seed: int, path: str) -> object:

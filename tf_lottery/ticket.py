@@ -50,11 +50,15 @@ class Ticket:
             UnfitError: the model's weights do not fit the ticket's.
             UsageError: the ticket has no trained weights.
         """
-        from tf_lottery.layers import set_masks, set_weights, wrap
+        from tf_lottery.layers import named_variables, set_masks, set_weights, wrap
+        from tf_lottery.layers.wrapping import check_wrappable
 
         weights = self.trained_weights if trained else self.rewind_weights
         if not weights:
-            raise UsageError("The ticket has no trained weights.", "Train it first, or use the rewind weights.")
+            kind = "trained" if trained else "rewind"
+            raise UsageError(f"The ticket has no {kind} weights.", "Take the others: they go by `trained=True` or False.")
+        check_wrappable(model)
+        mask_tools.check_keys(weights, named_variables(model), what="ticket")
         wrapped = wrap(model, include=lambda path, variable: path in self.masks)
         set_weights(wrapped, weights)
         set_masks(wrapped, self.masks)
@@ -87,7 +91,6 @@ class Ticket:
         recipe = np.frombuffer(json.dumps(strict({"schema": SCHEMA, **self.recipe})).encode(), np.uint8)
         groups = {"masks": self.masks, "rewind": self.rewind_weights, "trained": self.trained_weights}
         arrays = {f"{group}/{key}": array for group, content in groups.items() for key, array in content.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, dump_arrays({"recipe": recipe, **arrays}, compressed=True))
         return path
 

@@ -46,7 +46,6 @@ def test_paths_are_equal_for_every_build_and_reload(kind, tmp_path):
     for model in (second, wrapped, reloaded, layers.strip(wrapped)):
         assert {path: tuple(v.shape) for path, v in layers.named_variables(model).items()} == paths
         assert list(layers.named_layers(model)) == list(layers.named_layers(first))
-        assert [t.name for t in model.inputs] == [t.name for t in first.inputs] or model in (second, reloaded)
     assert layers.discover(second).roles == layers.discover(wrapped).roles == layers.discover(first).roles
     weights = layers.get_weights(first)
     for path, weight in layers.get_weights(reloaded).items():

@@ -101,6 +101,18 @@ def test_names_of_model_and_layers_stay():
     assert [layer.name for layer in layers.strip(wrapped).layers] == [layer.name for layer in model.layers]
 
 
+def test_inputs_keep_names_types_and_structure():
+    first, second = keras.Input((4,), name="a"), keras.Input((4,), dtype="int32")
+    model = keras.Model({"x": first, "y": [second]}, L.Dense(2)(first + keras.ops.cast(second, "float32")))
+    x = {"x": np.ones((2, 4), "float32"), "y": [np.ones((2, 4), "int32")]}
+    wrapped = layers.wrap(model)
+    for copy in (wrapped, layers.strip(wrapped)):
+        inputs = [layer for layer in copy.layers if isinstance(layer, L.InputLayer)]
+        assert {layer.name for layer in inputs} == {"a", second._keras_history.operation.name}
+        assert [tensor.dtype for tensor in copy.inputs] == ["float32", "int32"]
+        np.testing.assert_array_equal(model(x), copy(x))
+
+
 @pytest.mark.parametrize("function", [layers.strip, layers.get_masks, layers.apply_masks])
 def test_a_plain_model_has_no_masks(function):
     with pytest.raises(UsageError, match="expect"):

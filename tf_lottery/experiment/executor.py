@@ -46,7 +46,15 @@ def run_here(trainer: Any, waiting: Iterable[Job], *, on_progress: Progress, on_
 
 
 def run_spawned(
-    config: Config, run_dir: Path, waiting: list[Job], done: set[Job], *, count: int, on_progress: Progress, on_done: Done
+    config: Config,
+    run_dir: Path,
+    waiting: list[Job],
+    done: set[Job],
+    *,
+    count: int,
+    on_progress: Progress,
+    on_done: Done,
+    checkpoint_every: float | None = None,
 ) -> None:
     """Run jobs side by side in `count` spawned processes. Each makes its own trainer from the configuration.
 
@@ -58,6 +66,7 @@ def run_spawned(
         count: how many processes.
         on_progress: called about once a second per process with (job, step, last step).
         on_done: called with each committed job and its row.
+        checkpoint_every: seconds between states saved in the middle of a training.
 
     Raises:
         LotteryError: what a job raised; the others are stopped.
@@ -70,7 +79,7 @@ def run_spawned(
     try:
         for _ in range(count):
             here, there = context.Pipe()
-            process = context.Process(target=_work, args=(there, config, run_dir, os.getpid()), daemon=True)
+            process = context.Process(target=_work, args=(there, config, run_dir, os.getpid(), checkpoint_every), daemon=True)
             process.start()
             there.close()
             pool[here] = process
@@ -126,20 +135,23 @@ def _died(process: Any, job: Job) -> ResourceError:
     )
 
 
-def _work(connection: Connection, config: Config, run_dir: Path, parent: int) -> None:
+def _work(
+    connection: Connection, config: Config, run_dir: Path, parent: int, checkpoint_every: float | None
+) -> None:
     """The body of a spawned process: take jobs from the connection until None comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told too, and stops this process
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     try:
         from tf_lottery.experiment.problem import from_config
-        from tf_lottery.experiment.trainer import Trainer
+        from tf_lottery.experiment.trainer import CHECKPOINT_SECONDS, Trainer
         from tf_lottery.training.device import configure
 
         configure(threads=config.threads, device=config.device)
         trainer = None
         while (job := connection.recv()) is not None:
             if trainer is None:
-                trainer = Trainer(config, from_config(config), RunDirectory(run_dir))
+                every = checkpoint_every or CHECKPOINT_SECONDS
+                trainer = Trainer(config, from_config(config), RunDirectory(run_dir), checkpoint_every=every)
             row = trainer.run(job, lambda job, step, stop: connection.send(("progress", (step, stop))))
             connection.send(("done", row))
     except LotteryError as error:

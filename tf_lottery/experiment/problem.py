@@ -18,7 +18,7 @@ from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.config import Config
 from tf_lottery.layers import Masked, Selector, named_layers
 from tf_lottery.models.building import build
-from tf_lottery.training.device import precision
+from tf_lottery.training.device import configure, precision
 
 Data: TypeAlias = Any  # Arrays, or a tf.data.Dataset, which has no types
 
@@ -163,6 +163,8 @@ def model_hash(config: Config) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     if ":" not in config.model:
         return ""
+    # Making a model starts TensorFlow, whose threads can't be set any more then.
+    configure(threads=config.threads, device=config.device)
     return configuration_hash(_make_model(config, load_dataset(config), 0))
 
 

@@ -12,27 +12,30 @@ from tf_lottery.errors import DamagedError
 from tf_lottery.rewinding import State
 from tf_lottery.store import manifest
 from tf_lottery.store.atomic import resources, sync_directory
-from tf_lottery.store.rundir import RunDirectory
+from tf_lottery.store.rundir import Job, RunDirectory
 
 PREFIX = "checkpoint"
 
 
 def save_rewind(store: RunDirectory, replicate: int, state: Mapping[str, np.ndarray]) -> None:
-    """Write the rewind state of a replicate; where it is there already, check that it is the same.
+    """Write the rewind state of a replicate, in round 0.
+
+    A state that a stopped round 0 left is replaced where it differs (a stream yields other batches, an unseeded model has
+    other weights): nothing depends on it yet.
 
     Raises:
-        DamagedError: another state was saved before.
+        DamagedError: round 0 is committed and pins another state.
     """
     directory = store.rewind(replicate)
     if manifest.exists(directory):
         saved = load_rewind(store, replicate)[0]
-        same = saved.keys() == state.keys() and all(np.array_equal(saved[key], state[key]) for key in saved)
-        if not same:
+        if saved.keys() == state.keys() and all(np.array_equal(saved[key], state[key]) for key in saved):
+            return
+        if store.is_complete(Job(replicate, 0)):
             raise DamagedError(
                 f"{directory} holds another rewind state than the one that this run comes to.",
                 "Versions, threads or data have changed since it was written: start over with --fresh.",
             )
-        return
     temporary = directory.with_name(f".rewind.{os.getpid()}.tmp")
     with resources(directory):
         shutil.rmtree(temporary, ignore_errors=True)

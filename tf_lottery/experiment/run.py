@@ -106,9 +106,11 @@ def _extra(model_hash: str | None) -> dict[str, str]:
 
 
 def _check_metrics(store: RunDirectory, job: Job) -> None:
+    path = store.job(job) / "metrics.json"
     metrics = store.metrics(job)
-    if not isinstance(metrics, dict) or "row" not in metrics:
-        raise DamagedError(f"{store.job(job) / 'metrics.json'} is damaged.", "Restore it, or start over with --fresh.")
+    whole = manifest.digest(path) == manifest.read(path.parent).get(path.name)
+    if not whole or not isinstance(metrics, dict) or "row" not in metrics:
+        raise DamagedError(f"{path} is damaged.", "Restore it from a copy, or start over with --fresh.")
 
 
 def _execute(
@@ -129,7 +131,14 @@ def _execute(
     count = 1 if make_problem else executor.workers(config, len(waiting))
     if count > 1:
         executor.run_spawned(
-            config, store.path, waiting, done, count=count, on_progress=events.on_progress, on_done=committed
+            config,
+            store.path,
+            waiting,
+            done,
+            count=count,
+            on_progress=events.on_progress,
+            on_done=committed,
+            checkpoint_every=checkpoint_every,
         )
         return
     from tf_lottery.experiment.problem import from_config

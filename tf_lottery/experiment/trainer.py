@@ -1,6 +1,7 @@
 """Runs the jobs of an experiment in one process: one engine, compiled once, for all rounds, variants and replicates."""
 
 import functools
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from tf_lottery import masks as mask_tools
 from tf_lottery import rewinding
-from tf_lottery.errors import NonFiniteError
+from tf_lottery.errors import DamagedError, NonFiniteError
 from tf_lottery.experiment import environment, plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.problem import Problem, replicate_seed
@@ -22,6 +23,7 @@ from tf_lottery.training.engine import Engine
 from tf_lottery.training.loop import MemoryFeed, Progress, StreamFeed, splits, train
 from tf_lottery.training.order import Order
 
+log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 30.0
 Report = Callable[[Job, int, int], None]
 
@@ -62,6 +64,8 @@ class Trainer:
         self.fresh = {key: value for key, value in self._capture().items() if key.startswith(rewinding.OPTIMIZER)}
         self._rewind_states: dict[int, tuple[State, str]] = {}
         environment.record(store, config, xla=self.engine.xla, fingerprint=problem.fingerprint)
+        if not problem.replayable:
+            log.info("the training data is a stream: a training that is stopped starts again from its beginning")
         store.write_model(plain.to_json())
 
     def run(self, job: Job, report: Report = lambda job, step, stop: None) -> dict[str, Any]:
@@ -77,7 +81,7 @@ class Trainer:
         Raises:
             NonFiniteError: the loss became NaN or infinite; the message names the job.
         """
-        begin = time.perf_counter()
+        begin, steps_before = time.perf_counter(), self.engine.steps_timed
         before = dict(self.engine.seconds)
         masks = self.masks(job)
         start, state = self.start(job, masks)
@@ -90,6 +94,7 @@ class Trainer:
             progress = Progress(**partial[1])
         else:
             rewinding.restore(self._state_variables(), state)
+        spent = progress.seconds
         try:
             train(
                 self.engine,
@@ -102,13 +107,16 @@ class Trainer:
                 on_capture=functools.partial(self._save_rewind, job.replicate),
                 on_chunk=lambda progress: report(job, progress.step, self.steps),
                 checkpoint_every=self.checkpoint_every,
-                checkpoint=functools.partial(self._save_partial, job),
+                checkpoint=functools.partial(self._save_partial, job, begin=begin, spent=spent),
             )
         except NonFiniteError as error:
             raise NonFiniteError(f"{error.cause} ({job})", error.remedy) from error
         weights = get_weights(self.model)
         seconds = {key: value - before[key] for key, value in self.engine.seconds.items()}
-        row = self._row(job, masks, progress, self.steps - start, time.perf_counter() - begin, seconds["train"])
+        row = self._row(job, masks, progress, steps=self.steps - start)
+        row["seconds"] = round(spent + time.perf_counter() - begin, 3)
+        if seconds["train"]:
+            row["steps_per_second"] = round((self.engine.steps_timed - steps_before) / seconds["train"], 1)
         metrics = {
             "row": row,
             "history": progress.history,
@@ -143,7 +151,7 @@ class Trainer:
         elif job.round == 0:
             step, state = 0, {**self._initial_weights(job.replicate), **self.fresh}
         else:
-            step, state = self.rewind_step, self._rewind(job.replicate)[0]
+            step, state = self.rewind_step, self._pinned_rewind(job)
         return step, rewinding.masked(state, masks, self.slots)
 
     def _initial_weights(self, replicate: int) -> State:
@@ -166,18 +174,28 @@ class Trainer:
 
     def _save_rewind(self, replicate: int) -> None:
         save_rewind(self.store, replicate, self._capture())
+        self._rewind_states.pop(replicate, None)
+
+    def _pinned_rewind(self, job: Job) -> State:
+        """The rewind state, if it is the one that round 0 of the replicate wrote."""
+        state, digest = self._rewind(job.replicate)
+        if self.store.metrics(Job(job.replicate, 0)).get("rewind_manifest") != digest:
+            raise DamagedError(
+                f"{self.store.rewind(job.replicate)} is not the rewind state that round 0 wrote.",
+                "Restore it from a copy, or start over with --fresh.",
+            )
+        return state
 
     def _rewind(self, replicate: int) -> tuple[State, str]:
         if replicate not in self._rewind_states:
             self._rewind_states[replicate] = load_rewind(self.store, replicate)
         return self._rewind_states[replicate]
 
-    def _save_partial(self, job: Job, progress: Progress) -> None:
+    def _save_partial(self, job: Job, progress: Progress, *, begin: float, spent: float) -> None:
+        progress.seconds = spent + time.perf_counter() - begin
         self.store.save_partial(job, rewinding.capture(self.engine.variables()), progress.to_json())
 
-    def _row(
-        self, job: Job, masks: Masks, progress: Progress, steps: int, seconds: float, training: float
-    ) -> dict[str, Any]:
+    def _row(self, job: Job, masks: Masks, progress: Progress, *, steps: int) -> dict[str, Any]:
         last = progress.history[-1]
         kept, total = mask_tools.kept(masks), mask_tools.total(masks)
         row = {
@@ -197,8 +215,8 @@ class Trainer:
             "early_stop_step": progress.best_step,
             "early_stop_val_loss": progress.best_loss,
             "early_stop_test_accuracy": accuracy(progress.best_test),
-            "seconds": round(seconds, 3),
-            "steps_per_second": round(steps / training, 1) if training else None,
+            "seconds": None,
+            "steps_per_second": None,
         }
         others = {key: value for key, value in last.items() if key.startswith("val_")}
         others |= {f"test_{name}": value for name, value in progress.test.items()}

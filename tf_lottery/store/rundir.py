@@ -20,6 +20,7 @@ from tf_lottery.store.atomic import dump_arrays, dump_json, load_arrays, load_js
 
 SCHEMA = "tf-lottery.run-directory/1"
 TICKET = "ticket"
+LOCK_SECONDS = 1.0
 COLUMNS = (
     *("replicate", "round", "variant", "density", "sparsity", "weights_kept", "weights_total", "steps"),
     *("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy"),
@@ -116,15 +117,18 @@ class RunDirectory:
         write_bytes(self.path / "environment.json", dump_json(environment))
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, timeout: float = LOCK_SECONDS) -> Iterator[None]:
         """Hold the run directory for writing.
+
+        Args:
+            timeout: seconds to wait for it. A moment by default: `in_use` holds it for an instant.
 
         Raises:
             RunInUseError: another process holds it.
         """
         with resources(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock", timeout=0)
+            lock = filelock.FileLock(self.path / ".lock", timeout=timeout)
             try:
                 lock.acquire()
             except filelock.Timeout:
@@ -139,8 +143,10 @@ class RunDirectory:
 
     def in_use(self) -> bool:
         """Whether a process holds the run directory now."""
+        if not (self.path / ".lock").exists():
+            return False
         try:
-            with self.lock():
+            with self.lock(timeout=0):
                 return False
         except RunInUseError:
             return True
@@ -192,10 +198,17 @@ class RunDirectory:
 
     def load_partial(self, job: Job) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """The state and progress of a job that was stopped in its middle, or None."""
-        if not self.partial(job).exists():
+        path = self.partial(job)
+        if not path.exists():
             return None
-        state = load_arrays(self.partial(job))
-        return state, json.loads(state.pop("progress").tobytes())
+        try:
+            state = load_arrays(path)
+            return state, json.loads(state.pop("progress").tobytes())
+        except (DamagedError, KeyError, ValueError) as error:
+            raise DamagedError(
+                f"{path}, the saved state of a running training, is damaged.",
+                "Delete that file: the training then starts again from its rewind point. All that is committed stays.",
+            ) from error
 
     # What is derived from the committed jobs.
 

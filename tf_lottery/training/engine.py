@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_lottery.errors import NonFiniteError
-from tf_lottery.layers import apply_masks, named_variables
+from tf_lottery.errors import NonFiniteError, UnfitError
+from tf_lottery.layers import apply_masks, named_layers, named_variables
 from tf_lottery.training.batches import Batch, as_batch, gather, piece
 from tf_lottery.training.device import choose_xla
 from tf_lottery.training.order import Order
@@ -39,8 +39,10 @@ class Engine:
             is an int32 tensor (augmentation seed, step).
 
     Attributes:
+        optimizer: the optimizer, in a `LossScaleOptimizer` where the model computes in float16.
         traces: how often each compiled function was traced.
         seconds: time spent so far in "train" and "evaluate", and in "compile" (first calls, which trace and compile).
+        steps_timed: how many steps the time in "train" is for.
     """
 
     def __init__(
@@ -55,11 +57,12 @@ class Engine:
         augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     ) -> None:
         self.model = model
-        self.optimizer = optimizer
+        self.optimizer = optimizer = _scaling(optimizer, model)
         self.augment = augment
         self.xla = choose_xla(model, xla)
         self.traces = {"train": 0, "evaluate": 0}
         self.seconds = {"train": 0.0, "evaluate": 0.0, "compile": 0.0}
+        self.steps_timed = 0
         model.compile(optimizer=optimizer, loss=loss, metrics=metrics, loss_weights=loss_weights, jit_compile=False)
         optimizer.build(model.trainable_variables)
         self._loss = keras.metrics.Mean(name="loss")
@@ -107,15 +110,29 @@ class Engine:
         """
         indices = np.zeros((CHUNK_CAPACITY, order.batch), np.int32)
         indices[: stop - start] = order.steps(start, stop)
-        arguments = (tf.constant(indices), tf.constant([start, stop - start, augment_seed], tf.int32))
+        indices = tf.constant(indices)
+        if ("train", order.batch) not in self._called:
+            with self._timed("train", ("train", order.batch)):  # a chunk of no steps compiles, and changes nothing
+                self._train_chunk(data, indices, tf.constant([start, 0, augment_seed], tf.int32))
         with self._timed("train", ("train", order.batch), steps=stop - start):
-            self._train_chunk(data, *arguments)
+            self._train_chunk(data, indices, tf.constant([start, stop - start, augment_seed], tf.int32))
             self._check_loss(start, stop)
 
     def run_stream(self, batches: Iterator[Any], *, start: int, stop: int, augment_seed: int = 0) -> None:
-        """Train steps start..stop-1 on the next batches of a `tf.data` iterator. Raises as `run` does."""
+        """Train steps start..stop-1 on the next batches of a `tf.data` iterator.
+
+        Raises:
+            NonFiniteError: as `run` does.
+            UnfitError: the iterator has no more batches.
+        """
         with self._timed("train", ("stream",), steps=stop - start):
-            self._train_stream(batches, tf.constant([start, stop - start, augment_seed], tf.int32))
+            try:
+                self._train_stream(batches, tf.constant([start, stop - start, augment_seed], tf.int32))
+            except tf.errors.OutOfRangeError as error:
+                raise UnfitError(
+                    f"The training data ended before step {stop}: the tf.data.Dataset yields no batch.",
+                    "Give a data set of at least one batch.",
+                ) from error
             self._check_loss(start, stop)
 
     def chunk_size(self) -> int:
@@ -158,6 +175,7 @@ class Engine:
         tf.while_loop(lambda step: step < count, body, [tf.constant(0)], parallel_iterations=1)
 
     def _stream(self, batches: Iterator[Any], numbers: tf.Tensor) -> None:
+        self.traces["train"] += 1
         first, count, augment_seed = tf.unstack(numbers)
 
         def body(step: tf.Tensor) -> tuple[tf.Tensor]:
@@ -205,6 +223,14 @@ class Engine:
         return _Timed(self, kind, (kind, *key), steps)
 
 
+def _scaling(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> keras.optimizers.Optimizer:
+    """The optimizer, made to scale the loss where gradients are float16: small ones would vanish."""
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if scales or all(layer.compute_dtype != "float16" for layer in named_layers(model).values()):
+        return optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer)
+
+
 class _Timed:
     """Adds the time of a block to the engine's accounts; the first block of a key counts as compilation."""
 
@@ -220,4 +246,5 @@ class _Timed:
         self.engine._called.add(self.key)
         self.engine.seconds["compile" if first else self.kind] += seconds
         if self.steps and not first:
+            self.engine.steps_timed += self.steps
             self.engine._seconds_per_step = seconds / self.steps

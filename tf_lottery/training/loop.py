@@ -74,7 +74,15 @@ def splits(train: Any, validation: Any, test: Any = None) -> Splits:
 
 @dataclass
 class Progress:
-    """Where a training stands: all that is needed to go on, beside the state of the variables."""
+    """Where a training stands: all that is needed to go on, beside the state of the variables.
+
+    Attributes:
+        step: the next step.
+        history: one record per evaluation so far.
+        best_step, best_loss, best_test: the first step of least validation loss, that loss, and the test results there.
+        test: the last test results.
+        seconds: time that processes before this one spent on it.
+    """
 
     step: int
     history: list[Record] = field(default_factory=list)
@@ -82,6 +90,7 @@ class Progress:
     best_loss: float | None = None
     best_test: dict[str, float] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

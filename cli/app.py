@@ -1,0 +1,74 @@
+"""The command group: commands are loaded when they are called, and every failure becomes an exit code and two lines."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from . import failures
+from .command import write_examples
+
+# Name, module and line of help: the list is shown without importing the commands.
+COMMANDS = {
+    "run": ("run", "Find lottery tickets: train, prune, rewind, repeat."),
+    "status": ("status", "Show how far a run is."),
+    "ls": ("ls", "List the runs and their states."),
+    "report": ("report", "Write the plots and the HTML page of a run."),
+    "export": ("export", "Write a ticket as .keras, SavedModel and TFLite, verified."),
+    "verify": ("verify", "Check a run directory, a ticket or an exported file."),
+    "presets": ("presets", "List the named experiments."),
+    "data": ("data", "List, prepare and check data sets."),
+    "doctor": ("doctor", "Check this installation and this machine."),
+    "completion": ("completion", "Print the script for shell completion."),
+}
+EXAMPLES = {
+    "tf-lottery run": "Find tickets in the embedded digits, with a random control beside them: about one minute.",
+    "tf-lottery presets": "The experiments of the papers.",
+    "tf-lottery report digits-mlp": "Plots, table and verdict of the newest run of that name, as an HTML page.",
+}
+
+
+class App(click.Group):
+    """The `tf-lottery` command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f".{COMMANDS[cmd_name][0]}", __package__).command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(formatter, EXAMPLES)
+
+    def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        """Run a command and exit with the code of the contract, whatever happens."""
+        given = list(sys.argv[1:] if args is None else args)
+        extra.pop("standalone_mode", None)
+        code = failures.guarded(
+            lambda: super(App, self).main(given, standalone_mode=False, **extra), debug="--debug" in given
+        )
+        sys.exit(code)
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        import tf_lottery
+
+        click.echo(f"tf-lottery {tf_lottery.__version__}")
+        ctx.exit()
+
+
+@click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+def app() -> None:
+    """Find, train, study and ship lottery tickets: sparse subnetworks of Keras models that, rewound to their early
+    weights, train to the accuracy of the dense network."""

@@ -1,0 +1,57 @@
+"""What all commands share: examples at the end of the help page, `--debug`, and lists separated by commas."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+
+class Command(click.Command):
+    """A command whose help page ends with examples.
+
+    Args:
+        examples: what each example does, by the command as typed; the tests run them.
+    """
+
+    def __init__(self, *args: Any, examples: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.examples = dict(examples)
+        # Read from the arguments themselves, so that it also works when parsing fails.
+        self.params.append(
+            click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
+        )
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(formatter, self.examples)
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Mapping[str, str]) -> None:
+    """Write the section with examples of a help page."""
+    with formatter.section("Examples"):
+        for line, text in examples.items():
+            formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+            with formatter.indentation():
+                formatter.write_text(text)
+
+
+class ListOf(click.ParamType):
+    """A list of values separated by commas: `1,0.5,0.2`.
+
+    Args:
+        name: how the help page shows it.
+        item: makes one value of its text; a ValueError refuses it.
+    """
+
+    def __init__(self, name: str, item: Callable[[str], Any] = str) -> None:
+        self.name, self.item = name, item
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts: Sequence[str] = [part.strip() for part in str(value).split(",") if part.strip()]
+        if not parts:
+            self.fail("expected values separated by commas, received none.", param, ctx)
+        try:
+            return tuple(self.item(part) for part in parts)
+        except ValueError:
+            self.fail(f"expected {self.name} separated by commas, received {value!r}.", param, ctx)

@@ -1,0 +1,116 @@
+"""Failures: one line of cause, one of remedy, and the exit code of the contract."""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import click
+
+RESOURCE = 6
+INTERRUPTED = 130
+TERMINATED = 143
+# What the disk, its permissions and its limits raise.
+DISK = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EROFS", "EACCES", "EPERM", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENOTDIR")
+    if hasattr(errno, name)
+}
+
+
+class Terminated(BaseException):
+    """SIGTERM came. No `Exception`, so that nothing but the end of the process handles it."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a failure is told: exit code, and lines for stderr."""
+
+    code: int
+    lines: tuple[str, ...]
+
+
+def guarded(action: Callable[[], Any], *, debug: bool) -> int:
+    """Call `action` and return the exit code; a failure is told on stderr.
+
+    Args:
+        action: runs the command; the integer that it returns is the exit code, anything else means 0.
+        debug: show the traceback first.
+    """
+    try:
+        with terminable():
+            result = action()
+            sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except BrokenPipeError:
+        _drop_stdout()  # the reader has what it wanted, as in `tf-lottery ls | head -1`
+        return 0
+    except (Exception, KeyboardInterrupt, Terminated) as error:
+        failure = describe(error)
+        with contextlib.suppress(OSError, ValueError):
+            if debug and not isinstance(error, click.ClickException):
+                traceback.print_exception(error)
+            for line in failure.lines:
+                click.echo(line, err=True)
+        if isinstance(error, OSError):
+            _drop_stdout()
+        return failure.code
+
+
+def describe(error: BaseException) -> Failure:
+    """The exit code and the lines of a failure."""
+    from tf_lottery.errors import LotteryError
+
+    if isinstance(error, LotteryError):
+        return _failure(error.exit_code, error.cause, error.remedy)
+    if isinstance(error, click.ClickException):
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tf-lottery"
+        return _failure(error.exit_code, error.format_message(), f"See `{path} --help`.")
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return _failure(INTERRUPTED, "stopped by Ctrl-C.", "What was committed is kept: the same command goes on.")
+    if isinstance(error, Terminated):
+        return _failure(TERMINATED, "stopped by SIGTERM.", "What was committed is kept: the same command goes on.")
+    if isinstance(error, OSError) and error.errno in DISK:
+        where = f"{error.filename}: " if error.filename else ""
+        return _failure(RESOURCE, f"{where}{error.strerror}.", "Free disk space, or choose a place that you may write to.")
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return _failure(RESOURCE, "Out of memory.", "Take a smaller --batch-size, fewer --jobs, or a smaller model.")
+    text = " ".join(str(error).split())[:300]
+    return _failure(1, f"{type(error).__name__}: {text}", "This is a bug: run it with --debug, and report what it shows.")
+
+
+def _failure(code: int, cause: str, remedy: str) -> Failure:
+    lines = [f"error: {' '.join(cause.split())}", " ".join(remedy.split())]
+    return Failure(code, tuple(line for line in lines if line))
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that locks are released and processes are ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _drop_stdout() -> None:
+    """Send the rest of stdout nowhere: Python would fail on it again when it exits."""
+    with contextlib.suppress(OSError, ValueError):
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)

@@ -1,0 +1,88 @@
+"""The options of `run`: each sets the key of the configuration that has its name."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click import Choice, FloatRange, IntRange
+
+from tf_lottery.experiment.config import (
+    GRANULARITIES,
+    NORMALISATIONS,
+    OPTIMIZERS,
+    PRECISIONS,
+    VARIANTS,
+)
+from tf_lottery.pruning import SCOPES
+from tf_lottery.scoring import CRITERIA
+
+from .command import ListOf
+from .names import DatasetName, ModelName
+
+F = TypeVar("F", bound=Callable[..., Any])
+RATE = FloatRange(0, 1, max_open=True)
+DENSITY = FloatRange(0, 1, min_open=True)
+
+
+def _variant(text: str) -> str:
+    if text not in VARIANTS:
+        raise ValueError(text)
+    return text
+
+
+_OPTIONS = (
+    (["--dataset"], {"type": DatasetName(), "help": "Data set: see `tf-lottery data list`."}),
+    (["--data-dir"], {"type": click.Path(), "help": "Folder of prepared data sets or raw files."}),
+    (["--normalisation"], {"type": Choice(NORMALISATIONS), "help": "How inputs are scaled."}),
+    (["--validation"], {"type": FloatRange(0, min_open=True), "help": "Validation part: a count, or a fraction."}),
+    (["--pad-crop"], {"type": IntRange(0), "help": "Augment by random crops after padding by so many pixels."}),
+    (["--flip/--no-flip"], {"default": None, "help": "Augment by random horizontal flips."}),
+    (["--model"], {"type": ModelName(), "help": "Architecture, package.module:function, or a .keras file."}),
+    (["--include"], {"multiple": True, "metavar": "PATTERN", "help": "Prune only these layers. Repeatable."}),
+    (["--exclude"], {"multiple": True, "metavar": "PATTERN", "help": "Do not prune these layers. Repeatable."}),
+    (["--rounds"], {"type": IntRange(0), "help": "Rounds of pruning after the dense round 0."}),
+    (["--rate"], {"type": RATE, "help": "Fraction of the surviving weights pruned per round."}),
+    (["--output-rate"], {"type": RATE, "help": "Rate of the output layer; half of --rate by default."}),
+    (["--conv-rate"], {"type": RATE, "help": "Rate of convolutions; --rate by default."}),
+    (["--final-density"], {"type": DENSITY, "help": "Density to reach in the last round, by equal rates."}),
+    (["--densities"], {"type": ListOf("densities", float), "help": "A ladder such as 1,0.5,0.2 instead of a rate."}),
+    (["--scope"], {"type": Choice(SCOPES), "help": "What is ranked together."}),
+    (["--criterion"], {"type": Choice(list(CRITERIA)), "help": "Score by which weights are ranked."}),
+    (["--granularity"], {"type": Choice(GRANULARITIES), "help": "In what units weights are pruned."}),
+    (["--rewind"], {"metavar": "init|step:K|epoch:K", "help": "Where rounds rewind to."}),
+    (["--steps"], {"type": IntRange(1), "help": "Training steps per round."}),
+    (["--epochs"], {"type": FloatRange(0, min_open=True), "help": "Epochs per round, instead of --steps."}),
+    (["--batch-size"], {"type": IntRange(1), "help": "Examples per step."}),
+    (["--optimizer"], {"type": Choice(OPTIMIZERS), "help": "Optimizer."}),
+    (["--learning-rate"], {"type": FloatRange(0), "help": "Learning rate."}),
+    (["--momentum"], {"type": RATE, "help": "Momentum of sgd and rmsprop."}),
+    (["--weight-decay"], {"type": FloatRange(0), "help": "Decoupled weight decay."}),
+    (["--eval-every"], {"type": IntRange(1), "help": "Steps between evaluations."}),
+    (["--seed"], {"type": IntRange(0), "help": "Seed of everything that is random."}),
+    (["--replicates"], {"type": IntRange(1), "help": "Chains of rounds, each with other initial weights."}),
+    (["--variants"], {"type": ListOf(f"of {', '.join(VARIANTS)}", _variant), "help": "Ticket and controls."}),
+    (["--jobs"], {"type": IntRange(0), "help": "Processes at once; 0: as many as the cores hold."}),
+    (["--threads"], {"type": IntRange(1), "help": "Threads of one training."}),
+    (["--xla"], {"type": Choice(["auto", "on", "off"]), "help": "Compile with XLA; auto: where it pays."}),
+    (["--precision"], {"type": Choice(PRECISIONS), "help": "Precision of the computation."}),
+    (["--device"], {"type": Choice(["auto", "cpu", "gpu"]), "help": "Where to compute."}),
+)
+
+
+def configuration_options(function: F) -> F:
+    """Decorate a command with an option for each key of the configuration; one that is not given is None."""
+    for names, attributes in reversed(_OPTIONS):
+        function = click.option(*names, **attributes)(function)  # type: ignore[arg-type]
+    return function
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those configuration keys that were given on the command line.
+
+    A validation size of 1 or more is a count.
+    """
+    found = {key: value for key, value in options.items() if value not in (None, ())}
+    size = found.get("validation")
+    if size is not None and size >= 1 and size == int(size):
+        found["validation"] = int(size)
+    return found

@@ -1,0 +1,77 @@
+"""What is printed: tables and JSON on stdout, remarks on stderr."""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import click
+
+
+def print_json(document: Any) -> None:
+    """Print one strict JSON document on stdout."""
+    from tf_lottery.store.atomic import strict
+
+    click.echo(json.dumps(strict(document), indent=2, allow_nan=False))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[bool] = ()) -> None:
+    """Print a table on stdout: fitted to a terminal, otherwise with every cell in full on one line.
+
+    Args:
+        headers: one heading per column.
+        rows: cells as text.
+        right: which columns hold numbers; none by default.
+    """
+    from rich import box
+    from rich.table import Table
+
+    terminal = sys.stdout.isatty()
+    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False)
+    for position, heading in enumerate(headers):
+        number = bool(right) and right[position]
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    console = console_for(sys.stdout)
+    if not terminal:
+        console.width = 10_000
+        with console.capture() as capture:
+            console.print(table)
+        click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    else:
+        console.print(table)
+
+
+def console_for(stream: TextIO) -> Any:
+    """A rich console: colours on a terminal only, and none where NO_COLOR is set."""
+    from rich.console import Console
+
+    return Console(file=stream, force_terminal=stream.isatty(), highlight=False)
+
+
+def remark(text: str) -> None:
+    """Print a line on stderr."""
+    click.echo(text, err=True)
+
+
+def set_up_logging(context: click.Context, *, quiet: bool = False) -> None:
+    """Let the library's warnings appear on stderr, one line each, until the command ends; with `quiet` only errors."""
+    logger = logging.getLogger("tf_lottery")
+    handler = _Stderr(level=logging.ERROR if quiet else logging.WARNING)
+    logger.addHandler(handler)
+    context.call_on_close(lambda: logger.removeHandler(handler))
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever `sys.stderr` is at that moment, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+
+
+def _plain(cell: str) -> Any:
+    from rich.text import Text
+
+    return Text(cell)

@@ -1,0 +1,93 @@
+"""This process: what TensorFlow is told before it loads, and where the chatter of native code goes."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+
+# What absl and TensorFlow print before a log level can be set, and what they only inform about.
+NOISE = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} \d\d:\d\d:\d\d\.|\d{4}-\d\d-\d\d [\d:.]+: [IW] |"
+    rb"To enable the following instructions:"
+)
+
+
+def prepare() -> None:
+    """Set what TensorFlow reads when it loads, here and in spawned processes, unless the user has set it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if not sys.warnoptions and "PYTHONWARNINGS" not in os.environ:
+        warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"
+
+
+@contextlib.contextmanager
+def clean_output() -> Iterator[None]:
+    """Keep stdout for the command's result: all else that this process and its children write goes to stderr.
+
+    That includes what a user's model prints. From stderr, TensorFlow's chatter is taken out. Python's `sys.stderr` goes
+    on writing to where it did, so a terminal stays one.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(_Lazy()))
+        if _is_descriptor(sys.stderr, 2) and _is_descriptor(sys.__stdout__, 1):
+            stack.enter_context(_descriptors())
+        yield
+
+
+class _Lazy(io.TextIOBase):
+    """Writes to whatever `sys.stderr` is at that moment."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _descriptors() -> Iterator[None]:
+    for stream in (sys.__stdout__, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    stdout, stderr, before = os.dup(1), os.dup(2), sys.stderr
+    reading, writing = os.pipe()
+    terminal = open(os.dup(stderr), "w", buffering=1, errors="backslashreplace")  # noqa: SIM115
+    sys.stderr = terminal
+    os.dup2(writing, 2)
+    os.dup2(writing, 1)
+    os.close(writing)
+    forwarder = threading.Thread(target=_forward, args=(reading,), daemon=True)
+    forwarder.start()
+    try:
+        yield
+    finally:
+        terminal.flush()
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        os.close(stdout)
+        os.close(stderr)
+        # The pipe ends when the last process that holds it has ended; a child that does not end must not hold us up.
+        forwarder.join(timeout=2)
+        sys.stderr = before
+        terminal.close()
+
+
+def _forward(descriptor: int) -> None:
+    """Copy lines to stderr, without the noise."""
+    with open(descriptor, "rb") as lines:
+        for line in lines:
+            if not NOISE.match(line):
+                with contextlib.suppress(ValueError, OSError):
+                    sys.stderr.write(line.decode(errors="backslashreplace"))
+
+
+def _is_descriptor(stream: object, number: int) -> bool:
+    try:
+        return stream is not None and stream.fileno() == number  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return False

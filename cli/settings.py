@@ -1,0 +1,60 @@
+"""The effective configuration of a run: command line over configuration file over preset over defaults."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tf_lottery.experiment import presets
+from tf_lottery.experiment.config import Config, read_config_file
+
+# Options that say the same thing in different ways: one of them given by a stronger source replaces the others.
+REPLACES = {
+    "steps": {"epochs": None},
+    "epochs": {"steps": None},
+    "densities": {"output_rate": None, "conv_rate": None, "final_density": None},
+    "final_density": {"densities": ()},
+    "rate": {"densities": (), "final_density": None},
+}
+
+
+def effective(preset: str | None, config_file: str | None, options: Mapping[str, Any]) -> Config:
+    """The configuration of a run.
+
+    Args:
+        preset: the preset that was named, or None.
+        config_file: the path of a TOML or JSON file, or None.
+        options: configuration keys that were given on the command line.
+
+    Raises:
+        LotteryError: a name is unknown, a value out of range, or the file can't be read.
+    """
+    given = read_config_file(config_file) if config_file else {}
+    options = dict(options)
+    base = _base(preset, given, options)
+    for layer in (given, options):
+        base = _over(base, layer)
+    if preset:
+        base["preset"] = preset
+    return Config.from_json(base)
+
+
+def _base(preset: str | None, given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    if preset:
+        return presets.get(preset).config().to_json()
+    if given:
+        name = given.get("preset")
+        return presets.get(name).config().to_json() if name in presets.PRESETS else Config().to_json()
+    base = presets.get(presets.DEFAULT).config().to_json()
+    # With other data or another model it is no longer the experiment that the preset's name stands for.
+    return base | ({"preset": "custom"} if {"dataset", "model"} & options.keys() else {})
+
+
+def _over(base: dict[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key in layer:
+        if layer[key] not in (None, (), []):
+            merged |= {other: value for other, value in REPLACES.get(key, {}).items() if other not in layer}
+    merged |= layer
+    if layer.get("densities") and "rounds" not in layer:
+        # A ladder has as many rounds as rungs; `Config` adds the dense one where it is missing.
+        merged["rounds"] = len(layer["densities"])
+    return merged
