@@ -64,8 +64,13 @@ class Worker:
         self.log.close()
 
 
+def disturbed(run: dict[str, Any]) -> bool:
+    """Whether other processes had more than a twentieth of the cores' time during a run."""
+    return run["others"] > 0.05
+
+
 def race(
-    names: list[str], folder: Path, *, repeats: int, threads: int, progress: Callable[[str], None]
+    names: list[str], folder: Path, *, repeats: int, patience: int, threads: int, progress: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
     """Start each contender, warm it up, then let them train in turn; one at a time all the way.
 
@@ -73,6 +78,7 @@ def race(
         names: keys of `CONTENDERS`.
         folder: holds the workload; takes the logs.
         repeats: trainings of each after the warm-up.
+        patience: how often a training may be repeated at once because other processes disturbed it.
         threads: threads and cores of each process.
         progress: is told what is going on.
 
@@ -90,7 +96,11 @@ def race(
         for repeat in range(repeats):
             progress(f"repeat {repeat + 1} of {repeats}, load {os.getloadavg()[0]:.1f}")
             for name in names:
-                results[name]["runs"].append(workers[name].train())
+                runs = results[name]["runs"]
+                for _ in range(1 + patience):
+                    runs.append(workers[name].train())
+                    if not disturbed(runs[-1]):
+                        break
     finally:
         for worker in workers.values():
             worker.close()

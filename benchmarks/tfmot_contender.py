@@ -6,8 +6,8 @@ import os
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 import numpy as np
+import tensorflow_model_optimization as tfmot
 import tf_keras
-from tensorflow_model_optimization.python.core.sparsity.keras import prune, pruning_callbacks, pruning_schedule
 from workload import KINDS, Workload
 
 
@@ -15,15 +15,15 @@ class TfmotContender:
     """A net of tf_keras that tfmot holds at the workload's sparsity.
 
     `ConstantSparsity` chooses masks anew every 100 steps, for the first time in step 100, however early it is told to
-    begin. So that no step trains a dense net, the workload's masks, which are by magnitude too, are there from the start.
+    begin. So that no step trains a dense net, the workload's masks, by magnitude too, are there from the start.
     """
 
     def __init__(self, workload: Workload) -> None:
         net = _net(workload)
         net.set_weights([value * workload.masks.get(path, True) for path, value in workload.weights.items()])
         density = sum(mask.sum() for mask in workload.masks.values()) / sum(m.size for m in workload.masks.values())
-        schedule = pruning_schedule.ConstantSparsity(1 - float(density), begin_step=0)
-        self.model = prune.prune_low_magnitude(net, pruning_schedule=schedule)
+        schedule = tfmot.sparsity.keras.ConstantSparsity(1 - float(density), begin_step=0)
+        self.model = tfmot.sparsity.keras.prune_low_magnitude(net, pruning_schedule=schedule)
         holders = [mask for layer in self.model.layers for _, mask, _ in getattr(layer, "pruning_vars", ())]
         for holder, mask in zip(holders, workload.masks.values(), strict=True):
             holder.assign(mask)
@@ -52,7 +52,7 @@ class TfmotContender:
             epochs=1,
             shuffle=False,
             verbose=0,
-            callbacks=[pruning_callbacks.UpdatePruningStep()],
+            callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
         )
 
     def loss(self) -> float:
@@ -61,7 +61,10 @@ class TfmotContender:
     def details(self) -> dict[str, object]:
         kernels = [w for w in self.model.trainable_variables if w.name.split(":")[0].endswith("kernel")]
         kept = sum(int(np.count_nonzero(kernel.numpy())) for kernel in kernels)
-        return {"xla": bool(self.model.jit_compile), "density": kept / sum(int(np.prod(kernel.shape)) for kernel in kernels)}
+        return {
+            "xla": bool(self.model.jit_compile),
+            "density": kept / sum(int(np.prod(kernel.shape)) for kernel in kernels),
+        }
 
 
 def _net(workload: Workload) -> tf_keras.Model:

@@ -1,7 +1,7 @@
 """One contender in a process of its own: builds it, then trains each time it is told to, and says how long it took.
 
-Run by `throughput.py` as `python worker.py NAME FOLDER THREADS`. Commands come as lines on stdin, answers go as lines of
-JSON to stdout. Nothing but these answers may appear there, so what TensorFlow prints goes to stderr.
+Run by `throughput.py` as `python worker.py NAME FOLDER THREADS`. Commands come as lines on stdin, answers go as lines
+of JSON to stdout. Nothing but these answers may appear there, so what TensorFlow prints goes to stderr.
 """
 
 import gc
@@ -45,7 +45,7 @@ CONTENDERS = {
 
 
 def serve(name: str, folder: Path, threads: int) -> None:
-    """Answer commands until stdin ends: "make" writes the workload, "train" trains it once."""
+    """Build a contender, tell its validation loss, then train it once for every line of stdin."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     pin(threads)
@@ -57,8 +57,7 @@ def serve(name: str, folder: Path, threads: int) -> None:
     module, _, attribute = CONTENDERS[name].where.partition(":")
     make = getattr(importlib.import_module(module), attribute)
     contender = make(Workload.read(folder))
-    before = contender.loss()
-    answers.write(json.dumps({"loss_before": before}) + "\n")
+    answers.write(json.dumps({"loss_before": contender.loss()}) + "\n")
     for _ in sys.stdin:
         answers.write(json.dumps(measure(contender)) + "\n")
 
@@ -70,13 +69,36 @@ def pin(threads: int) -> None:
 
 
 def measure(contender: Any) -> dict[str, Any]:
-    """One training from the initial state: seconds by the clock and of the processor, and the validation loss after it."""
+    """One training from the initial state: its seconds by the clock and of the processor, and the loss after it."""
     contender.reset()
     gc.collect()
+    cores = busy_seconds()
     wall, processor = time.perf_counter(), time.process_time()
     contender.train()
     seconds, busy = time.perf_counter() - wall, time.process_time() - processor
-    return {"seconds": seconds, "cpu_seconds": busy, "loss_after": contender.loss(), **contender.details()}
+    others = max(0.0, busy_seconds() - cores - busy) / seconds
+    return {
+        "seconds": seconds,
+        "cpu_seconds": busy,
+        "others": others,
+        "loss_after": contender.loss(),
+        **contender.details(),
+    }
+
+
+def busy_seconds() -> float:
+    """Seconds that the cores of this process have been at work since the machine started, for whatever process.
+
+    What this process did not do itself, others did, on cores that it had to share with them. 0.0 where nothing tells it.
+    """
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+    except OSError:
+        return 0.0
+    mine = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    rows = [line.split() for line in lines if line.split()[0] in mine]
+    # Columns: user, nice, system, idle, iowait, irq, softirq, steal; guests are in user and nice already.
+    return sum(int(row[column]) for row in rows for column in (1, 2, 3, 6, 7, 8)) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,9 @@ class ListOf(click.ParamType):
     def __init__(self, name: str, item: Callable[[str], Any] = str) -> None:
         self.name, self.item = name, item
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "A,B,..."
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
         if isinstance(value, tuple):
             return value

@@ -29,6 +29,10 @@ class Terminated(BaseException):
     """SIGTERM came. No `Exception`, so that nothing but the end of the process handles it."""
 
 
+class Interrupted(BaseException):
+    """Ctrl-C came. Click would print an empty line on a `KeyboardInterrupt`."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """How a failure is told: exit code, and lines for stderr."""
@@ -52,7 +56,7 @@ def guarded(action: Callable[[], Any], *, debug: bool) -> int:
     except BrokenPipeError:
         _drop_stdout()  # the reader has what it wanted, as in `tf-lottery ls | head -1`
         return 0
-    except (Exception, KeyboardInterrupt, Terminated) as error:
+    except (Exception, Interrupted, KeyboardInterrupt, Terminated) as error:
         failure = describe(error)
         with contextlib.suppress(OSError, ValueError):
             if debug and not isinstance(error, click.ClickException):
@@ -73,17 +77,21 @@ def describe(error: BaseException) -> Failure:
     if isinstance(error, click.ClickException):
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tf-lottery"
         return _failure(error.exit_code, error.format_message(), f"See `{path} --help`.")
-    if isinstance(error, KeyboardInterrupt | click.Abort):
+    if isinstance(error, Interrupted | KeyboardInterrupt | click.Abort):
         return _failure(INTERRUPTED, "stopped by Ctrl-C.", "What was committed is kept: the same command goes on.")
     if isinstance(error, Terminated):
         return _failure(TERMINATED, "stopped by SIGTERM.", "What was committed is kept: the same command goes on.")
     if isinstance(error, OSError) and error.errno in DISK:
         where = f"{error.filename}: " if error.filename else ""
-        return _failure(RESOURCE, f"{where}{error.strerror}.", "Free disk space, or choose a place that you may write to.")
+        return _failure(
+            RESOURCE, f"{where}{error.strerror}.", "Free disk space, or choose a place that you may write to."
+        )
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return _failure(RESOURCE, "Out of memory.", "Take a smaller --batch-size, fewer --jobs, or a smaller model.")
     text = " ".join(str(error).split())[:300]
-    return _failure(1, f"{type(error).__name__}: {text}", "This is a bug: run it with --debug, and report what it shows.")
+    return _failure(
+        1, f"{type(error).__name__}: {text}", "This is a bug: run it with --debug, and report what it shows."
+    )
 
 
 def _failure(code: int, cause: str, remedy: str) -> Failure:

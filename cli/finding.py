@@ -33,7 +33,7 @@ def find(name: str | None, out: Path) -> RunDirectory:
     """The run that a user means.
 
     Args:
-        name: a path, a name below `out`, or the beginning of one, of which the newest is meant; None: the newest of all.
+        name: a path, a name below `out`, or the beginning of one, for the newest of those; None: the newest of all.
         out: the folder of the runs.
 
     Raises:
@@ -47,7 +47,9 @@ def find(name: str | None, out: Path) -> RunDirectory:
     if found:
         return RunDirectory(found[0])
     if name is None:
-        raise UsageError(f"There is no run below {out}.", "Start one with `tf-lottery run`, or give the folder with --out.")
+        raise UsageError(
+            f"There is no run below {out}.", "Start one with `tf-lottery run`, or give the folder with --out."
+        )
     names = [path.name for path in directories(out)]
     remedy = suggestion(name, names) if names else "Start one with `tf-lottery run`, or give the folder with --out."
     raise UsageError(f"There is no run {name!r}, neither at that path nor below {out}.", remedy)

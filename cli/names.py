@@ -1,5 +1,6 @@
 """Names that the shell can complete: runs, presets, data sets, models."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,16 @@ from click.shell_completion import CompletionItem
 DEFAULT_OUT = "runs"
 
 
-class _Name(click.ParamType):
-    """Any text, completed from a list."""
+class Name(click.ParamType):
+    """Any text, completed from a list of names, else from files.
 
-    def names(self, ctx: click.Context) -> list[str]:
-        raise TypeError  # each kind of name has its own list
+    Args:
+        name: how the help page shows it.
+        names: the names to complete from.
+    """
+
+    def __init__(self, name: str, names: Callable[[click.Context], Iterable[str]]) -> None:
+        self.name, self.names = name, names
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return str(value)
@@ -23,44 +29,30 @@ class _Name(click.ParamType):
         return found or [CompletionItem(incomplete, type="file")]
 
 
-class PresetName(_Name):
-    """A named experiment."""
+def _presets(ctx: click.Context) -> Iterable[str]:
+    from tf_lottery.experiment.presets import PRESETS
 
-    name = "preset"
-
-    def names(self, ctx: click.Context) -> list[str]:
-        from tf_lottery.experiment.presets import PRESETS
-
-        return list(PRESETS)
+    return PRESETS
 
 
-class DatasetName(_Name):
-    """A data set."""
+def _datasets(ctx: click.Context) -> Iterable[str]:
+    from tf_lottery import data
 
-    name = "name"
-
-    def names(self, ctx: click.Context) -> list[str]:
-        from tf_lottery import data
-
-        return data.names(data_dir=ctx.params.get("data_dir"))
+    return data.names(data_dir=ctx.params.get("data_dir"))
 
 
-class ModelName(_Name):
-    """An architecture, a function or a file."""
+def _models(ctx: click.Context) -> Iterable[str]:
+    from tf_lottery.models.catalogue import CATALOGUE
 
-    name = "model"
-
-    def names(self, ctx: click.Context) -> list[str]:
-        from tf_lottery.models.catalogue import CATALOGUE
-
-        return list(CATALOGUE)
+    return CATALOGUE
 
 
-class RunName(_Name):
-    """A run: a path, a name below `--out`, or the beginning of one."""
+def _runs(ctx: click.Context) -> Iterable[str]:
+    out = Path(ctx.params.get("out") or DEFAULT_OUT)
+    return sorted(path.parent.name for path in out.glob("*/config.json"))
 
-    name = "run"
 
-    def names(self, ctx: click.Context) -> list[str]:
-        out = Path(ctx.params.get("out") or DEFAULT_OUT)
-        return sorted(path.parent.name for path in out.glob("*/config.json"))
+PRESET = Name("preset", _presets)
+DATASET = Name("name", _datasets)
+MODEL = Name("model", _models)
+RUN = Name("run", _runs)

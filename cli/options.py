@@ -17,7 +17,7 @@ from tf_lottery.pruning import SCOPES
 from tf_lottery.scoring import CRITERIA
 
 from .command import ListOf
-from .names import DatasetName, ModelName
+from .names import DATASET, MODEL
 
 F = TypeVar("F", bound=Callable[..., Any])
 RATE = FloatRange(0, 1, max_open=True)
@@ -31,13 +31,13 @@ def _variant(text: str) -> str:
 
 
 _OPTIONS = (
-    (["--dataset"], {"type": DatasetName(), "help": "Data set: see `tf-lottery data list`."}),
+    (["--dataset"], {"type": DATASET, "help": "Data set: see `tf-lottery data list`."}),
     (["--data-dir"], {"type": click.Path(), "help": "Folder of prepared data sets or raw files."}),
     (["--normalisation"], {"type": Choice(NORMALISATIONS), "help": "How inputs are scaled."}),
     (["--validation"], {"type": FloatRange(0, min_open=True), "help": "Validation part: a count, or a fraction."}),
     (["--pad-crop"], {"type": IntRange(0), "help": "Augment by random crops after padding by so many pixels."}),
     (["--flip/--no-flip"], {"default": None, "help": "Augment by random horizontal flips."}),
-    (["--model"], {"type": ModelName(), "help": "Architecture, package.module:function, or a .keras file."}),
+    (["--model"], {"type": MODEL, "help": "Architecture, package.module:function, or a .keras file."}),
     (["--include"], {"multiple": True, "metavar": "PATTERN", "help": "Prune only these layers. Repeatable."}),
     (["--exclude"], {"multiple": True, "metavar": "PATTERN", "help": "Do not prune these layers. Repeatable."}),
     (["--rounds"], {"type": IntRange(0), "help": "Rounds of pruning after the dense round 0."}),
@@ -72,7 +72,7 @@ _OPTIONS = (
 def configuration_options(function: F) -> F:
     """Decorate a command with an option for each key of the configuration; one that is not given is None."""
     for names, attributes in reversed(_OPTIONS):
-        function = click.option(*names, **attributes)(function)  # type: ignore[arg-type]
+        function = click.option(*names, **attributes)(function)
     return function
 
 

@@ -20,7 +20,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     """Print a table on stdout: fitted to a terminal, otherwise with every cell in full on one line.
 
     Args:
-        headers: one heading per column.
+        headers: one heading per column; where all are empty, there is no heading.
         rows: cells as text.
         right: which columns hold numbers; none by default.
     """
@@ -28,7 +28,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     from rich.table import Table
 
     terminal = sys.stdout.isatty()
-    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, show_header=any(headers))
     for position, heading in enumerate(headers):
         number = bool(right) and right[position]
         table.add_column(heading, justify="right" if number else "left", overflow="fold")

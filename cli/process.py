@@ -11,9 +11,11 @@ from collections.abc import Iterator
 
 # What absl and TensorFlow print before a log level can be set, and what they only inform about.
 NOISE = re.compile(
-    rb"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} \d\d:\d\d:\d\d\.|\d{4}-\d\d-\d\d [\d:.]+: [IW] |"
+    rb"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} [\d:]+\.\d+ +\d+ \S+:\d+\]|"
+    rb"\d{4}-\d\d-\d\d [\d:.]+: [IW] |"
     rb"To enable the following instructions:"
 )
+END = b"\0end of output\n"
 
 
 def prepare() -> None:
@@ -60,7 +62,6 @@ def _descriptors() -> Iterator[None]:
     sys.stderr = terminal
     os.dup2(writing, 2)
     os.dup2(writing, 1)
-    os.close(writing)
     forwarder = threading.Thread(target=_forward, args=(reading,), daemon=True)
     forwarder.start()
     try:
@@ -71,8 +72,10 @@ def _descriptors() -> Iterator[None]:
         os.dup2(stderr, 2)
         os.close(stdout)
         os.close(stderr)
-        # The pipe ends when the last process that holds it has ended; a child that does not end must not hold us up.
-        forwarder.join(timeout=2)
+        # Children such as multiprocessing's resource tracker hold the pipe open for longer than we want to wait.
+        os.write(writing, END)
+        forwarder.join()
+        os.close(writing)
         sys.stderr = before
         terminal.close()
 
@@ -81,6 +84,8 @@ def _forward(descriptor: int) -> None:
     """Copy lines to stderr, without the noise."""
     with open(descriptor, "rb") as lines:
         for line in lines:
+            if line.endswith(END):
+                return
             if not NOISE.match(line):
                 with contextlib.suppress(ValueError, OSError):
                     sys.stderr.write(line.decode(errors="backslashreplace"))

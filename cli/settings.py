@@ -7,7 +7,7 @@ from tf_lottery.experiment import presets
 from tf_lottery.experiment.config import Config, read_config_file
 
 # Options that say the same thing in different ways: one of them given by a stronger source replaces the others.
-REPLACES = {
+REPLACES: dict[str, dict[str, Any]] = {
     "steps": {"epochs": None},
     "epochs": {"steps": None},
     "densities": {"output_rate": None, "conv_rate": None, "final_density": None},

@@ -69,7 +69,12 @@ def run(scores, masks=None, **options):
         # global ties go by the sorted key, whatever the order of the dict
         ({"b": [1, 1], "a": [1, 1]}, None, {"rate": 0.25, "scope": "global"}, {"b": [1, 1], "a": [0, 1]}),
         ({"b": [1, 1], "a": [1, 1, 1]}, None, {"rate": 0.6, "scope": "global"}, {"b": [0, 1], "a": [0, 0, 1]}),
-        ({"b": [1, 1], "a": [1, 1]}, None, {"rate": 0.75, "scope": "global", "allow_empty": True}, {"b": [0, 1], "a": [0, 0]}),
+        (
+            {"b": [1, 1], "a": [1, 1]},
+            None,
+            {"rate": 0.75, "scope": "global", "allow_empty": True},
+            {"b": [0, 1], "a": [0, 0]},
+        ),
         # global never empties an array: the next lowest of another goes instead
         ({"a": [1, 2], "b": [3, 4, 5]}, None, {"rate": 0.4, "scope": "global"}, {"a": [0, 1], "b": [0, 1, 1]}),
         ({"a": [1, 2], "b": [3, 4, 5]}, None, {"rate": 0.9, "scope": "global"}, {"a": [0, 1], "b": [0, 0, 1]}),
@@ -79,7 +84,12 @@ def run(scores, masks=None, **options):
             {"rate": 0.4, "scope": "global", "allow_empty": True},
             {"a": [0, 0], "b": [1, 1, 1]},
         ),
-        ({"a": [1, 2], "b": [3, 4]}, {"a": [0, 0], "b": [1, 1]}, {"rate": 0.5, "scope": "global"}, {"a": [0, 0], "b": [0, 1]}),
+        (
+            {"a": [1, 2], "b": [3, 4]},
+            {"a": [0, 0], "b": [1, 1]},
+            {"rate": 0.5, "scope": "global"},
+            {"a": [0, 0], "b": [0, 1]},
+        ),
         # global with rates: arrays of one rate are ranked together
         (
             {"a": [1, 9], "b": [2, 3], "o": [0, 1]},
@@ -94,7 +104,8 @@ def test_by_hand(scores, masks, options, expected):
 
 
 @pytest.mark.parametrize(
-    "size, rate, gone", [(5, 0.5, 2), (7, 0.5, 4), (25, 0.1, 2), (35, 0.1, 4), (45, 0.1, 4), (185, 0.1, 18), (10, 0.05, 0)]
+    "size, rate, gone",
+    [(5, 0.5, 2), (7, 0.5, 4), (25, 0.1, 2), (35, 0.1, 4), (45, 0.1, 4), (185, 0.1, 18), (10, 0.05, 0)],
 )
 def test_counts_round_half_to_even(size, rate, gone):
     scores = {"a": np.arange(float(size))}

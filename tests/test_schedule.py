@@ -27,13 +27,16 @@ def test_targets_out_of_range(density, rounds):
 
 
 @pytest.mark.parametrize(
-    "densities, rungs", [([1, 0.5, 0.2], (1.0, 0.5, 0.2)), ([0.5], (1.0, 0.5)), ([1], (1.0,)), ((0.3, 0.1), (1.0, 0.3, 0.1))]
+    "densities, rungs",
+    [([1, 0.5, 0.2], (1.0, 0.5, 0.2)), ([0.5], (1.0, 0.5)), ([1], (1.0,)), ((0.3, 0.1), (1.0, 0.3, 0.1))],
 )
 def test_ladders(densities, rungs):
     assert schedule.ladder(densities) == rungs
 
 
-@pytest.mark.parametrize("densities", [[], [0.5, 0.5], [0.2, 0.5], [1, 1], [0.5, 0], [1.5], [float("nan")], [0.5, -0.1]])
+@pytest.mark.parametrize(
+    "densities", [[], [0.5, 0.5], [0.2, 0.5], [1, 1], [0.5, 0], [1.5], [float("nan")], [0.5, -0.1]]
+)
 def test_ladders_that_are_refused(densities):
     with pytest.raises(UsageError, match="Densities must"):
         schedule.ladder(densities)

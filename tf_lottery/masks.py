@@ -44,7 +44,7 @@ def validate(masks: Mapping[str, np.ndarray], shapes: Mapping[str, Sequence[int]
         if mask.dtype != bool:
             if not np.isin(mask, (0, 1)).all():
                 raise UnfitError(
-                    f"The {what} for {key!r} must be boolean (True keeps). Received: dtype {mask.dtype} with other values.",
+                    f"The {what} for {key!r} must be boolean (True keeps). Received: other {mask.dtype} values.",
                     "Convert it first, e.g. `mask = scores > 0`.",
                 )
             mask = mask.astype(bool)

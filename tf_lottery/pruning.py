@@ -1,6 +1,6 @@
 """Which weights go: exact counts, chosen by partition among the survivors.
 
-Among survivors, weights rank by (score, sorted key, flat index), and exactly the asked number with the lowest rank goes.
+Among survivors, weights rank by (score, sorted key, flat index), and exactly the asked number of the lowest rank goes.
 Counts come from Python's `round` (half to even), so they are the same on every machine.
 """
 
@@ -53,7 +53,7 @@ def prune(
     for key, value in rates.items():
         if not _is_number(value) or not (0 <= value < 1 or (value == 1 and allow_empty)):
             raise UsageError(
-                f"`rate` must be in [0, 1): the fraction of surviving weights to prune. Received: {value!r} for {key!r}.",
+                f"`rate` must be in [0, 1): the fraction of survivors to prune. Received: {value!r} for {key!r}.",
                 "Pass e.g. rate=0.2.",
             )
     pruned: Masks = {}
@@ -86,7 +86,9 @@ def prune_to(
     """
     masks = validate(masks, {key: np.shape(score) for key, score in scores.items()})
     if not _is_number(density) or not 0 < density <= 1:
-        raise UsageError(f"`density` must be in (0, 1]: kept / total weights. Received: {density!r}.", "Pass e.g. 0.05.")
+        raise UsageError(
+            f"`density` must be in (0, 1]: kept / total weights. Received: {density!r}.", "Pass e.g. 0.05."
+        )
     pruned: Masks = {}
     for keys in groups(dict.fromkeys(masks, 0.0), scope=scope):
         survivors = sum(int(np.count_nonzero(masks[key])) for key in keys)
@@ -124,8 +126,8 @@ def remove_lowest(
 ) -> Masks:
     """Masks of `keys` without the `count` lowest-scored survivors, ranked together by (score, key, flat index).
 
-    A partition finds the highest score that goes; what scores less goes, and among ties the first. That costs one copy of
-    the survivors' scores and boolean arrays, and no sort: equal scores are as fast as different ones.
+    A partition finds the highest score that goes; what scores less goes, and among ties the first. That costs one copy
+    of the survivors' scores and boolean arrays, and no sort: equal scores are as fast as different ones.
 
     Raises:
         UnfitError: scores are no real numbers.

@@ -7,7 +7,7 @@ under `model/<path>` and every variable of the optimizer (iterations, slots, ave
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -16,12 +16,14 @@ import tensorflow as tf
 from tf_lottery import seeds
 from tf_lottery.errors import DamagedError, ResourceError, UsageError
 from tf_lottery.layers import named_layers, named_variables
+from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.paths import held_layer
 from tf_lottery.layers.sublayers import join, layer_variables
 from tf_lottery.masks import check_keys
 
 State: TypeAlias = dict[str, np.ndarray]
 MODEL, OPTIMIZER = "model/", "optimizer/"
+NOT_SLOTS = ("_variables", "_trainable_variables", "_accumulators")
 
 
 def capture(variables: Mapping[str, keras.Variable]) -> State:
@@ -59,7 +61,8 @@ def slots_of(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> dict[
     """The weight path that each slot (momentum, second moment, average, accumulated gradient) of a built optimizer is for.
 
     A Keras optimizer keeps its slots in lists that run parallel to the trainable variables; slots of another shape
-    (factored moments) belong to no single weight and are left out.
+    (factored moments) belong to no single weight and are left out. So are the accumulators of Adagrad and FTRL: they only
+    scale the steps and start above zero, and FTRL divides 0 by 0 without.
     """
     paths = {id(variable): path for path, variable in named_variables(model).items()}
     trainable = model.trainable_variables
@@ -76,7 +79,7 @@ def _slot_lists(optimizer: keras.optimizers.Optimizer, length: int) -> Iterator[
     for name, value in vars(optimizer).items():
         if isinstance(value, keras.optimizers.Optimizer):
             yield from _slot_lists(value, length)
-        elif isinstance(value, list) and len(value) == length and name not in ("_variables", "_trainable_variables"):
+        elif isinstance(value, list) and len(value) == length and name not in NOT_SLOTS:
             yield value
 
 
@@ -120,12 +123,20 @@ def _made_again(layer: keras.layers.Layer, *, seed: int, path: str) -> dict[str,
         return {}
     with seeds.seeded(seeds.derive(seed, path)):
         again = type(inner).from_config(_reseed(inner.get_config(), seed, path))
-        again.build_from_config(inner.get_build_config() or {})
-        if len(again.variables) < len(inner.variables) and layer._inbound_nodes:
-            # Without a `build` method, the sublayers are built by a call.
+        if builds_itself(inner):
+            again.build_from_config(inner.get_build_config() or {})
+        elif len(again.variables) < len(inner.variables) and layer._inbound_nodes:
+            # It has no `build` method: its sublayers are built by a call, here on inputs like those of the old layer.
             arguments = layer._inbound_nodes[0].arguments
-            keras.backend.compute_output_spec(again, *arguments.args, **arguments.kwargs)
+            again(*_inputs_like(arguments.args), **_inputs_like(arguments.kwargs))
     return layer_variables(again)
+
+
+def _inputs_like(arguments: Any) -> Any:
+    return keras.tree.map_structure(
+        lambda leaf: keras.Input(batch_shape=leaf.shape, dtype=leaf.dtype) if isinstance(leaf, keras.KerasTensor) else leaf,
+        arguments,
+    )
 
 
 def _reseed(config: object, seed: int, path: str) -> object:
@@ -171,7 +182,7 @@ def load_checkpoint(prefix: str | Path) -> State:
             re.sub(r"\.(.)", lambda m: {"S": "/", ".": "."}[m.group(1)], key): np.array(reader.get_tensor(name))
             for key, name in sorted(found.items())
         }
-    except (tf.errors.OpError, ValueError, KeyError, OSError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, LookupError, OSError, RuntimeError) as error:
         raise DamagedError(
             f"The checkpoint {prefix} can't be read: {str(error).splitlines()[0]}",
             "Start the run over with --fresh, or restore the files from a copy.",

@@ -23,7 +23,7 @@ def rate_to_reach(density: float, rounds: int) -> float:
 
 
 def ladder(densities: Sequence[float]) -> tuple[float, ...]:
-    """Check an explicit ladder of densities, one per round; a leading 1 (the dense round 0) is added where it is missing.
+    """Check an explicit ladder of densities, one per round; a leading 1 (the dense round 0) is added where missing.
 
     Returns:
         The densities of rounds 0, 1, 2, ...
@@ -72,7 +72,10 @@ def rates(
         >>> rates({"hidden/kernel": "dense", "output/kernel": "output"}, rate=0.2)
         {'hidden/kernel': 0.2, 'output/kernel': 0.1}
     """
-    by_role = {"output": rate / 2 if output_rate is None else output_rate, "conv": rate if conv_rate is None else conv_rate}
+    by_role = {
+        "output": rate / 2 if output_rate is None else output_rate,
+        "conv": rate if conv_rate is None else conv_rate,
+    }
     layer_rates = dict(layer_rates or {})
     unknown = sorted(set(layer_rates) - set(roles))
     if unknown:

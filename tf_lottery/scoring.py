@@ -54,15 +54,18 @@ def scores(weights: Mapping[str, np.ndarray], criterion: str = "magnitude", **kw
     """
     function = get(criterion)
     for key, weight in weights.items():
-        if not np.isfinite(weight).all():
+        bad = np.size(weight) - int(np.count_nonzero(np.isfinite(weight)))
+        if bad:
             raise NonFiniteError(
-                f"The weights of {key!r} must be finite. Received: {np.count_nonzero(~np.isfinite(weight))} NaN or infinite.",
+                f"The weights of {key!r} must be finite. Received: {bad} NaN or infinite.",
                 "The training diverged: lower the learning rate, or look at the data.",
             )
     try:
         inspect.signature(function).bind(weights, **kwargs)
     except TypeError as error:
-        raise UsageError(f"Criterion {criterion!r}: {error}.", f"Its signature: {inspect.signature(function)}.") from None
+        raise UsageError(
+            f"Criterion {criterion!r}: {error}.", f"Its signature: {inspect.signature(function)}."
+        ) from None
     return function(weights, **kwargs)
 
 

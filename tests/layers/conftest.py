@@ -113,6 +113,11 @@ def _initial_state() -> keras.Model:
     return keras.Model([inputs, state], [sequence, last])
 
 
+def _tied_embedding(**options: Any) -> keras.Model:
+    embedding, inputs = L.ReversibleEmbedding(7, 4, **options), keras.Input((5,), dtype="int32")
+    return keras.Model(inputs, embedding(L.Dense(4)(embedding(inputs)), reverse=True))
+
+
 def _branches() -> keras.Model:
     # Parallel layers of one shape, made in another order than they are used.
     first, second, third, last = L.Dense(4), L.Dense(4), L.Dense(4), L.Dense(4)
@@ -143,7 +148,11 @@ KINDS: dict[str, Callable[[], keras.Model]] = {
     "separable_conv1d": lambda: _sequential((6, 3), L.SeparableConv1D(4, 3)),
     "separable_conv2d": lambda: _sequential(IMAGE, L.SeparableConv2D(4, 3)),
     "embedding": lambda: _sequential((5,), L.Embedding(7, 4), L.Flatten(), L.Dense(2), dtype="int32"),
-    "embedding_mask": lambda: _sequential((5,), L.Embedding(7, 4, mask_zero=True), L.LSTM(3), L.Dense(2), dtype="int32"),
+    "embedding_mask": lambda: _sequential(
+        (5,), L.Embedding(7, 4, mask_zero=True), L.LSTM(3), L.Dense(2), dtype="int32"
+    ),
+    "embedding_tied": _tied_embedding,
+    "embedding_untied": lambda: _tied_embedding(tie_weights=False),
     "simple_rnn": lambda: _sequential((5, 3), L.SimpleRNN(4)),
     "lstm": lambda: _sequential((5, 3), L.LSTM(4, return_sequences=True, dropout=0.2, seed=1), L.LSTM(2)),
     "gru": lambda: _sequential((5, 3), L.GRU(4, recurrent_dropout=0.2, seed=1)),
@@ -166,16 +175,23 @@ KINDS: dict[str, Callable[[], keras.Model]] = {
     "operations": _operations,
     "keyword_call": _keyword_call,
     "dropout_norm": lambda: _sequential((4,), L.Dense(6), L.BatchNormalization(), L.Dropout(0.5), L.Dense(2)),
-    "layer_norm": lambda: _sequential((4,), L.Dense(6), L.LayerNormalization(), L.GaussianNoise(0.1, seed=1), L.Dense(2)),
+    "layer_norm": lambda: _sequential(
+        (4,), L.Dense(6), L.LayerNormalization(), L.GaussianNoise(0.1, seed=1), L.Dense(2)
+    ),
     "activity_loss": lambda: _sequential((4,), L.Dense(5, activity_regularizer="l2"), L.Dense(2)),
-    "kernel_loss": lambda: _sequential((4,), L.Dense(5, kernel_regularizer=keras.regularizers.L1L2(0.01, 0.02)), L.Dense(2)),
+    "kernel_loss": lambda: _sequential(
+        (4,), L.Dense(5, kernel_regularizer=keras.regularizers.L1L2(0.01, 0.02)), L.Dense(2)
+    ),
     "constraint": lambda: _sequential((4,), L.Dense(5, kernel_constraint="max_norm"), L.Dense(2)),
     "custom": lambda: _sequential((4,), Block(5), L.Dense(2)),
     "custom_lazy": lambda: _sequential((4,), LazyBlock(5), L.Dense(2)),
     "branches": _branches,
     "normalization": _adapted,
     "float16": lambda: _sequential(
-        (4,), L.Dense(5, dtype="mixed_float16"), L.BatchNormalization(dtype="mixed_float16"), L.Dense(2, dtype="float32")
+        (4,),
+        L.Dense(5, dtype="mixed_float16"),
+        L.BatchNormalization(dtype="mixed_float16"),
+        L.Dense(2, dtype="float32"),
     ),
 }
 

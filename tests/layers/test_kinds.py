@@ -59,7 +59,11 @@ def call_stateless(model: keras.Model, inputs: Any, *, training: bool) -> Outcom
         outputs,
         losses,
         {paths[id(v)]: dense(g, v) for v, g in zip(model.trainable_variables, gradients, strict=True)},
-        {paths[id(v)]: np.array(a) for v, a in zip(model.non_trainable_variables, after, strict=True) if id(v) in paths},
+        {
+            paths[id(v)]: np.array(a)
+            for v, a in zip(model.non_trainable_variables, after, strict=True)
+            if id(v) in paths
+        },
     )
 
 

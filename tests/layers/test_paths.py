@@ -161,7 +161,10 @@ def test_the_output_role_is_seen_through_activations_and_nested_models():
         ({"exclude": "dense_1"}, ["conv_a/kernel", "conv_b/kernel", "dense/kernel"]),
         ({"exclude": ["conv_*", "dense/kernel"]}, ["dense_1/kernel"]),
         ({"exclude": lambda path, v: v.shape[-1] == 2}, ["dense/kernel", "dense_1/kernel"]),
-        ({"include": ["conv_*", "*/bias"], "exclude": "conv_b"}, ["conv_a/kernel", "conv_a/bias", "dense/bias", "dense_1/bias"]),
+        (
+            {"include": ["conv_*", "*/bias"], "exclude": "conv_b"},
+            ["conv_a/kernel", "conv_a/bias", "dense/bias", "dense_1/bias"],
+        ),
     ],
 )
 def test_selectors(selectors, expected):
@@ -198,7 +201,9 @@ def test_a_name_that_means_two_layers_is_refused():
     keras.backend.clear_session()
     L.Dense(1)
     model = stack(None, None)  # dense_1 and dense_2, at the paths dense and dense_1
-    with pytest.raises(UsageError, match="`include` is ambiguous: Keras gave the name 'dense_1' to the layer at 'dense'"):
+    with pytest.raises(
+        UsageError, match="`include` is ambiguous: Keras gave the name 'dense_1' to the layer at 'dense'"
+    ):
         layers.discover(model, include="dense_1")
     assert found(model, include="dense_1/kernel") == ["dense_1/kernel"]
     assert found(model, include="dense_2") == ["dense_1/kernel"]

@@ -7,30 +7,30 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import optimizers
 
 import tf_lottery.layers as layers
 
-O = keras.optimizers
 OPTIMIZERS = {
-    "sgd_momentum": lambda: O.SGD(0.05, momentum=0.9),
-    "sgd_nesterov": lambda: O.SGD(0.05, momentum=0.9, nesterov=True),
-    "adam": lambda: O.Adam(0.01),
-    "amsgrad": lambda: O.Adam(0.01, amsgrad=True),
-    "adamw": lambda: O.AdamW(0.01, weight_decay=0.1),
-    "lion": lambda: O.Lion(0.01, weight_decay=0.1),
-    "rmsprop": lambda: O.RMSprop(0.01, centered=True, momentum=0.9),
-    "adafactor": lambda: O.Adafactor(0.01),
-    "nadam": lambda: O.Nadam(0.01),
-    "adagrad": lambda: O.Adagrad(0.05),
-    "adadelta": lambda: O.Adadelta(1.0),
-    "adamax": lambda: O.Adamax(0.01),
-    "ftrl": lambda: O.Ftrl(0.05, l1_regularization_strength=0.001),
-    "ema": lambda: O.Adam(0.01, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2),
-    "accumulation": lambda: O.Adam(0.01, gradient_accumulation_steps=2),
-    "global_clipnorm": lambda: O.SGD(0.1, momentum=0.9, global_clipnorm=0.1),
-    "clipnorm": lambda: O.SGD(0.1, clipnorm=0.1),
-    "clipvalue": lambda: O.Adam(0.01, clipvalue=0.01),
-    "loss_scale": lambda: O.LossScaleOptimizer(O.Adam(0.01)),
+    "sgd_momentum": lambda: optimizers.SGD(0.05, momentum=0.9),
+    "sgd_nesterov": lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+    "adam": lambda: optimizers.Adam(0.01),
+    "amsgrad": lambda: optimizers.Adam(0.01, amsgrad=True),
+    "adamw": lambda: optimizers.AdamW(0.01, weight_decay=0.1),
+    "lion": lambda: optimizers.Lion(0.01, weight_decay=0.1),
+    "rmsprop": lambda: optimizers.RMSprop(0.01, centered=True, momentum=0.9),
+    "adafactor": lambda: optimizers.Adafactor(0.01),
+    "nadam": lambda: optimizers.Nadam(0.01),
+    "adagrad": lambda: optimizers.Adagrad(0.05),
+    "adadelta": lambda: optimizers.Adadelta(1.0),
+    "adamax": lambda: optimizers.Adamax(0.01),
+    "ftrl": lambda: optimizers.Ftrl(0.05, l1_regularization_strength=0.001),
+    "ema": lambda: optimizers.Adam(0.01, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2),
+    "accumulation": lambda: optimizers.Adam(0.01, gradient_accumulation_steps=2),
+    "global_clipnorm": lambda: optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.1),
+    "clipnorm": lambda: optimizers.SGD(0.1, clipnorm=0.1),
+    "clipvalue": lambda: optimizers.Adam(0.01, clipvalue=0.01),
+    "loss_scale": lambda: optimizers.LossScaleOptimizer(optimizers.Adam(0.01)),
 }
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(12, 4)).astype("float32")
@@ -101,8 +101,10 @@ def test_stored_weights_stay_zero_in_mixed_precision(policy, jit, random_masks):
     before = stored(model)
     assert model.layers[0].layer.compute_dtype == policy.removeprefix("mixed_")
     assert {v.dtype for v in model.trainable_variables} == {"float32"}
-    optimizer = O.AdamW(0.01, weight_decay=0.1)
-    model.compile(O.LossScaleOptimizer(optimizer) if policy == "mixed_float16" else optimizer, "mse", jit_compile=jit)
+    optimizer = optimizers.AdamW(0.01, weight_decay=0.1)
+    if policy == "mixed_float16":
+        optimizer = optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer, "mse", jit_compile=jit)
     model.fit(X, Y, batch_size=4, epochs=2, verbose=0)
     assert_zero(stored(model), masks)
     assert_trained(before, stored(model), masks)
@@ -129,7 +131,7 @@ def test_a_whole_model_under_a_policy_computes_the_same(policy, random_masks):
 @pytest.mark.parametrize("jit", [False, True])
 def test_stored_weights_stay_zero_in_a_custom_loop(jit, random_masks):
     model, masks = pruned_at_half(make(), random_masks)
-    optimizer = O.AdamW(0.01, weight_decay=0.1)
+    optimizer = optimizers.AdamW(0.01, weight_decay=0.1)
     optimizer.build(model.trainable_variables)
 
     @tf.function(jit_compile=jit)
@@ -160,7 +162,7 @@ def test_pruned_weights_do_not_count_in_the_gradient_norm(random_masks):
 def test_an_optimizer_that_already_trained_shows_no_pruned_weight(name, random_masks, tmp_path):
     model = layers.wrap(make())
     # Muon turns the whole update of a kernel, so it moves stored pruned weights even with fresh slots.
-    model.compile({**OPTIMIZERS, "muon": lambda: O.Muon(0.01)}[name](), "mse", jit_compile=False)
+    model.compile({**OPTIMIZERS, "muon": lambda: optimizers.Muon(0.01)}[name](), "mse", jit_compile=False)
     model.fit(X, Y, batch_size=4, epochs=2, verbose=0)
     masks = random_masks(layers.get_masks(model))
     layers.set_masks(model, masks)
@@ -217,10 +219,10 @@ def test_masked_training_equals_plain_training_with_zeroed_gradients(random_mask
     plain = make()
     model, masks = pruned_at_half(plain, random_masks)
     layers.set_weights(plain, layers.get_weights(model))
-    optimizers = [O.AdamW(0.01, weight_decay=0.1, global_clipnorm=0.5) for _ in range(2)]
+    pair = [optimizers.AdamW(0.01, weight_decay=0.1, global_clipnorm=0.5) for _ in range(2)]
     paths = {id(v): path for path, v in layers.named_variables(plain).items()}
     for _ in range(5):
-        for each, optimizer in zip((plain, model), optimizers, strict=True):
+        for each, optimizer in zip((plain, model), pair, strict=True):
             with tf.GradientTape() as tape:
                 loss = keras.ops.mean((each(X, training=True) - Y) ** 2) + sum(each.losses)
             variables = each.trainable_variables

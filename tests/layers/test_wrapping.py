@@ -103,14 +103,61 @@ def test_names_of_model_and_layers_stay():
 
 def test_inputs_keep_names_types_and_structure():
     first, second = keras.Input((4,), name="a"), keras.Input((4,), dtype="int32")
-    model = keras.Model({"x": first, "y": [second]}, L.Dense(2)(first + keras.ops.cast(second, "float32")))
-    x = {"x": np.ones((2, 4), "float32"), "y": [np.ones((2, 4), "int32")]}
+    model = keras.Model([first, [second]], L.Dense(2)(first + keras.ops.cast(second, "float32")))
+    x = [np.ones((2, 4), "float32"), [np.ones((2, 4), "int32")]]
     wrapped = layers.wrap(model)
     for copy in (wrapped, layers.strip(wrapped)):
         inputs = [layer for layer in copy.layers if isinstance(layer, L.InputLayer)]
         assert {layer.name for layer in inputs} == {"a", second._keras_history.operation.name}
         assert [tensor.dtype for tensor in copy.inputs] == ["float32", "int32"]
         np.testing.assert_array_equal(model(x), copy(x))
+
+
+def test_layers_that_configurations_do_not_hold_whole_are_copied():
+    words = L.StringLookup(output_mode="multi_hot")
+    words.adapt(np.array(["hot", "cold", "hot"]))
+    model = keras.Sequential([keras.Input((2,), dtype="string"), words, L.Lambda(lambda x: 2 * x), L.Dense(3)])
+    x = keras.ops.convert_to_tensor([["hot", "cold"], ["cold", "mild"]])
+    wrapped = layers.wrap(model)
+    np.testing.assert_array_equal(model(x), wrapped(x))
+    np.testing.assert_array_equal(model(x), layers.strip(wrapped)(x))
+
+
+def test_a_layer_without_a_configuration_is_told():
+    class Plain(L.Layer):
+        def __init__(self, units):
+            super().__init__()
+            self.units = units
+
+        def call(self, inputs):
+            return inputs
+
+    model = keras.Sequential([keras.Input((4,)), Plain(3), L.Dense(2)])
+    with pytest.raises(UnfitError, match="'plain' of class Plain cannot be copied.*`get_config`"):
+        layers.wrap(model)
+    assert list(layers.get_masks(layers.wrap(model, in_place=True))) == ["dense/kernel"]
+
+
+def test_layers_that_share_a_variable_are_refused():
+    # Copies would each have one of their own, without a word.
+    class Tied(L.Layer):
+        def __init__(self, other, **kwargs):
+            super().__init__(**kwargs)
+            self.other = other
+
+        def call(self, inputs):
+            return keras.ops.matmul(inputs, keras.ops.transpose(self.other.kernel))
+
+        def get_config(self):
+            return {**super().get_config(), "other": keras.saving.serialize_keras_object(self.other)}
+
+        @classmethod
+        def from_config(cls, config):
+            return cls(keras.saving.deserialize_keras_object(config.pop("other")), **config)
+
+    dense, inputs = L.Dense(3), keras.Input((4,))
+    with pytest.raises(UnfitError, match="has other weights: tied/other/bias, tied/other/kernel"):
+        layers.wrap(keras.Model(inputs, Tied(dense)(dense(inputs))))
 
 
 @pytest.mark.parametrize("function", [layers.strip, layers.get_masks, layers.apply_masks])

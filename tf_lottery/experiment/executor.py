@@ -1,12 +1,13 @@
 """Runs jobs: one after the other in this process, or side by side in spawned processes that share the cores out."""
 
-import logging
 import multiprocessing as mp
 import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,6 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.store import Job, RunDirectory
 
-log = logging.getLogger(__name__)
 Progress = Callable[[Job, int, int], None]
 Done = Callable[[Job, dict[str, Any]], None]
 
@@ -80,7 +80,7 @@ def run_spawned(
         for _ in range(count):
             here, there = context.Pipe()
             process = context.Process(target=_work, args=(there, config, run_dir, os.getpid(), checkpoint_every), daemon=True)
-            process.start()
+            _start(process)
             there.close()
             pool[here] = process
         idle = list(pool)
@@ -113,6 +113,16 @@ def run_spawned(
             connection.close()
 
 
+def _start(process: Any) -> None:
+    """Start a process that Ctrl-C does not reach, not even while it loads: its parent is told too, and stops it."""
+    resource_tracker.ensure_running()  # its own start would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _send(connection: Connection, process: Any, job: Job) -> None:
     try:
         connection.send(job)
@@ -139,7 +149,6 @@ def _work(
     connection: Connection, config: Config, run_dir: Path, parent: int, checkpoint_every: float | None
 ) -> None:
     """The body of a spawned process: take jobs from the connection until None comes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told too, and stops this process
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     try:
         from tf_lottery.experiment.problem import from_config
@@ -159,8 +168,9 @@ def _work(
     except (BrokenPipeError, ConnectionError, EOFError):
         pass  # the parent is gone
     except Exception as error:
-        log.exception("a worker failed")
-        connection.send(("error", RuntimeError(f"{type(error).__name__}: {error}")))
+        failure = RuntimeError(f"{type(error).__name__}: {error}")
+        failure.add_note(traceback.format_exc())  # shown with the traceback of the parent
+        connection.send(("error", failure))
 
 
 def _exit_with(parent: int) -> None:

@@ -146,7 +146,8 @@ class Trainer:
         """The step that a job starts at, and its state there: rewind state times masks, or fresh weights times masks."""
         if job.variant != TICKET:
             seed = replicate_seed(self.config, job.replicate, "reinitialised weights", job.round)
-            weights = rewinding.fresh_weights(self.model, seed=seed)
+            # From a plain model: what is kept as it is (frozen layers) must not bear the masks of the job before.
+            weights = rewinding.fresh_weights(self.problem.make_model(job.replicate), seed=seed)
             step, state = 0, {**{MODEL + path: value for path, value in weights.items()}, **self.fresh}
         elif job.round == 0:
             step, state = 0, {**self._initial_weights(job.replicate), **self.fresh}

@@ -1,5 +1,6 @@
 """Copies of models, layer by layer, with the weights."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 
 import keras
@@ -49,14 +50,42 @@ def rebuild(model: keras.Model, replace: Callable[[keras.layers.Layer], keras.la
 
 
 def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A layer of the same configuration, built where it builds itself; weights are not copied."""
-    copy = type(layer).from_config(layer.get_config())
+    """A layer of the same configuration, built where it builds itself; weights are not copied.
+
+    Raises:
+        UnfitError: the layer cannot be made again by its configuration.
+    """
+    if isinstance(layer, keras.layers.Lambda):
+        return _copy_lambda(layer)  # Keras refuses to make a function from a configuration
+    try:
+        copy = type(layer).from_config(layer.get_config())
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise UnfitError(
+            f"The layer {layer.name!r} of class {type(layer).__name__} cannot be copied: {str(error).splitlines()[-1]}",
+            "Give its class a `get_config` with all arguments of its constructor.",
+        ) from error
     if not isinstance(layer, keras.layers.Layer):  # an operation of a functional model, such as `x + 1`
         return copy
     config = layer.get_build_config()
     if layer.built and not copy.built and config and builds_itself(layer):
         copy.build_from_config(config)
+    if hasattr(layer, "save_assets"):  # a vocabulary, which is neither configuration nor variable
+        with tempfile.TemporaryDirectory() as folder:
+            layer.save_assets(folder)
+            copy.load_assets(folder)
     return copy
+
+
+def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
+    return keras.layers.Lambda(
+        layer.function,
+        output_shape=layer._output_shape,
+        mask=layer.mask,
+        arguments=layer.arguments,
+        name=layer.name,
+        dtype=layer.dtype_policy,
+        trainable=layer.trainable,
+    )
 
 
 def _copy_input(tensor: keras.KerasTensor) -> keras.KerasTensor:

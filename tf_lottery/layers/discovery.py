@@ -1,17 +1,14 @@
 """Which weights can be masked, what role they play, and why the others are left alone."""
 
-import fnmatch
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 
-from tf_lottery.errors import UsageError
 from tf_lottery.layers.paths import held_layer, named_layers
-from tf_lottery.layers.sublayers import SEPARATOR, is_nested_model, join, owned_variables
-
-Selector: TypeAlias = str | Iterable[str] | Callable[[str, keras.Variable], bool]
+from tf_lottery.layers.selection import Selection, Selector
+from tf_lottery.layers.sublayers import is_nested_model, join, owned_variables
 
 _L = keras.layers
 CONVOLUTIONS: tuple[type, ...] = (
@@ -26,7 +23,7 @@ PASSIVE: tuple[type, ...] = (
     *(_L.Activation, _L.Softmax, _L.ReLU, _L.LeakyReLU, _L.ELU, _L.Dropout, _L.Identity),
     *(_L.Flatten, _L.Reshape, _L.Permute, _L.Rescaling),
 )
-KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel", "embeddings")
+KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel", "embeddings", "reverse_embeddings")
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
     found: dict[str, Found] = {}
     skipped: dict[str, str] = {}
     layers = named_layers(model)
-    chosen, excluded = _Selection("include", include, layers), _Selection("exclude", exclude, layers)
+    chosen, excluded = Selection("include", include, layers), Selection("exclude", exclude, layers)
     outputs = _output_layers(model.outputs)
     seen: set[int] = set()
     for layer_path, layer in layers.items():
@@ -86,7 +83,11 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
         for weight_path, variable, owner in owned_variables(inner):
             path = join(layer_path, weight_path)
             role = _role(owner, variable, output=id(owner) in outputs)
-            included = None if include is None else chosen.matches(path, layer_path, variable, kernel=_is_kernel(owner, variable))
+            included = (
+                None
+                if include is None
+                else chosen.matches(path, layer_path, variable, kernel=_is_kernel(owner, variable))
+            )
             reason = _reason(variable, role, included)
             if excluded.matches(path, layer_path, variable, kernel=True):
                 reason = "excluded by the caller"
@@ -136,76 +137,18 @@ def _is_kernel(owner: keras.layers.Layer, variable: keras.Variable) -> bool:
     )
 
 
-class _Selection:
-    """A selector, and which of its patterns were of use."""
-
-    def __init__(self, what: str, selector: Selector | None, layers: Mapping[str, keras.layers.Layer]) -> None:
-        self.what = what
-        self.predicate = selector if callable(selector) else None
-        self.patterns: list[str] = []
-        if isinstance(selector, str):
-            self.patterns = [selector]
-        elif selector is not None and not callable(selector):
-            self.patterns = list(selector)
-        if bad := [pattern for pattern in self.patterns if not isinstance(pattern, str)]:
-            raise UsageError(f"`{what}` must be names, glob patterns or a predicate. Received: {bad[0]!r}.")
-        self.automatic = self._automatic_names(layers)
-        self.unused = set(self.patterns)
-
-    def matches(self, path: str, layer_path: str, variable: keras.Variable, *, kernel: bool) -> bool:
-        """Whether a weight is selected: by its own path, or, if it is a kernel, by a name of what it is part of."""
-        if self.predicate is not None:
-            return bool(self.predicate(path, variable))
-        parts = path.split(SEPARATOR)
-        holders = {SEPARATOR.join(parts[:end]) for end in range(1, len(parts))}
-        holders |= {layer_path.rpartition(SEPARATOR)[2], self.automatic.get(layer_path, layer_path)}
-        hits = set()
-        for pattern in self.patterns:
-            if any(fnmatch.fnmatchcase(holder, pattern) for holder in holders):
-                hits |= {pattern} if kernel else set()
-            elif fnmatch.fnmatchcase(path, pattern):
-                hits.add(pattern)
-        self.unused -= hits
-        return bool(hits)
-
-    def check_used(self, paths: Iterable[str]) -> None:
-        """Raise if a pattern selected nothing."""
-        unused = [pattern for pattern in self.patterns if pattern in self.unused]
-        if unused:
-            raise UsageError(
-                f"`{self.what}` matches no weight of the model: {', '.join(map(repr, unused))}.",
-                f"Its weights: {', '.join(paths)}.",
-            )
-
-    def _automatic_names(self, layers: Mapping[str, keras.layers.Layer]) -> dict[str, str]:
-        """The Keras names, by path, of the layers that the patterns call by an automatic name such as `dense_7`."""
-        automatic = {}
-        for path, layer in layers.items():
-            name, known = held_layer(layer).name, path.rpartition(SEPARATOR)[2]
-            if name not in self.patterns or name == known:
-                continue
-            other = [rival for rival in layers if rival == name or rival.endswith(SEPARATOR + name)]
-            if other:
-                raise UsageError(
-                    f"`{self.what}` is ambiguous: Keras gave the name {name!r} to the layer at {path!r}, but {name!r} is "
-                    f"also the path of the layer that Keras named {held_layer(layers[other[0]]).name!r}.",
-                    f"Give the layers names of their own, or the path of a weight, such as {name + '/kernel'!r}.",
-                )
-            automatic[path] = name
-        return automatic
-
-
 def _output_layers(outputs: Iterable[Any]) -> set[int]:
     """The ids of the layers that make these outputs; activations and reshapes behind them are looked through."""
     found: set[int] = set()
     pending = list(keras.tree.flatten(outputs))
     while pending:
         history = pending.pop()._keras_history
-        layer = held_layer(history.operation)
+        operation: Any = history.operation
+        layer = held_layer(operation)
         if is_nested_model(layer):
             pending.append(layer.outputs[history.tensor_index])
         elif isinstance(layer, PASSIVE) or not isinstance(layer, _L.Layer):
-            pending += layer._inbound_nodes[history.node_index].arguments.keras_tensors
+            pending += operation._inbound_nodes[history.node_index].arguments.keras_tensors
         else:
             found |= {id(layer), id(layer.layer) if isinstance(layer, _L.TimeDistributed) else id(layer)}
     return found

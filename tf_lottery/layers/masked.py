@@ -63,7 +63,13 @@ class Masked(keras.layers.Wrapper):
 
         self.call = call
         # Without autocast here the weights arrive in full precision; the held layer casts them itself.
-        kwargs = {"name": layer.name, "dtype": layer.dtype_policy, "trainable": layer.trainable, **kwargs, "autocast": False}
+        kwargs = {
+            "name": layer.name,
+            "dtype": layer.dtype_policy,
+            "trainable": layer.trainable,
+            **kwargs,
+            "autocast": False,
+        }
         super().__init__(layer, **kwargs)
         self.weight_paths = list(weights)
         self.supports_masking = layer.supports_masking

@@ -1,8 +1,8 @@
 """Stable paths: every layer and variable of a model by a path that is the same for any build or reload of the model.
 
 Keras's own `variable.path` differs between a built and a reloaded model, and automatic names count up within a process
-(`dense`, then `dense_3` for a second build). Here an automatically named layer is numbered by its position among those of
-its class in its model, and a sublayer inside a composite layer is named by the attribute that holds it:
+(`dense`, then `dense_3` for a second build). Here an automatically named layer is numbered by its position among those
+of its class in its model, and a sublayer inside a composite layer is named by the attribute that holds it:
 `bidirectional/forward_layer/cell/kernel`.
 """
 
@@ -15,7 +15,7 @@ from tf_lottery.layers.sublayers import canonical_name, free_name, is_nested_mod
 
 
 def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Each layer of a model but its inputs by path, nested models opened; one that is used twice has its first path only.
+    """Each layer of a model but its inputs by path, nested models opened; one used twice has its first path only.
 
     A mask-applying layer stands under the path of the layer it holds.
     """

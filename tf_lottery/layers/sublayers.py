@@ -1,7 +1,7 @@
 """The variables of one layer and its sublayers, each under a stable name.
 
-A sublayer inside a composite layer is named by the attribute that holds it, `forward_layer/cell/kernel`; an automatically
-named layer of a model by its class and its position among those of its class.
+A sublayer inside a composite layer is named by the attribute that holds it, `forward_layer/cell/kernel`; an
+automatically named layer of a model by its class and its position among those of its class.
 """
 
 import re

@@ -4,7 +4,7 @@ import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -28,8 +28,8 @@ def wrap(
     """A copy of `model` whose maskable weights are held by mask-applying layers; all masks start as ones.
 
     It trains in `fit` or in any custom loop, saves and loads as `.keras`, and computes what `model` computes. It is not
-    compiled. Frozen layers (`trainable=False`) are masked too, and stay frozen. What is not masked, and why, is logged at
-    INFO level and told by `discover`.
+    compiled. Frozen layers (`trainable=False`) are masked too, and stay frozen. What is not masked, and why, is logged
+    at INFO level and told by `discover`.
 
     Args:
         model: a built Sequential or functional model.
@@ -123,7 +123,9 @@ def masked_layers(model: keras.Model) -> dict[str, Masked]:
     """
     layers = {path: layer for path, layer in named_layers(model).items() if isinstance(layer, Masked)}
     if not layers:
-        raise UsageError("A wrapped model is expected. Received a model without mask-applying layers.", "`wrap` it first.")
+        raise UsageError(
+            "A wrapped model is expected. Received a model without mask-applying layers.", "`wrap` it first."
+        )
     return layers
 
 

@@ -113,7 +113,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         DamagedError: it is missing, truncated or altered.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise damaged(path, error) from error

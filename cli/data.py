@@ -1,0 +1,104 @@
+"""`tf-lottery data`: list, prepare and check data sets."""
+
+import sys
+from typing import Any
+
+import click
+
+from .command import Command, write_examples
+from .names import DATASET
+from .output import print_json, print_table, remark, set_up_logging
+from .process import clean_output
+
+EXAMPLES = {
+    "tf-lottery data list": "What there is, and where.",
+    "tf-lottery data prepare mnist": "From raw files in the data folder, or by downloading.",
+    "tf-lottery data check digits": "Read every example.",
+}
+_data_dir = click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+class _Group(click.Group):
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(formatter, EXAMPLES)
+
+
+@click.group(cls=_Group)
+def command() -> None:
+    """List, prepare and check data sets.
+
+    They are looked for in --data-dir, else in $TF_LOTTERY_DATA, else where TFDS keeps them.
+    """
+
+
+@command.command("list", cls=Command, examples={"tf-lottery data list --json": "For scripts."})
+@_data_dir
+@_json
+def list_command(data_dir: str | None, as_json: bool) -> None:
+    """List the data sets: size, state and place."""
+    from tf_lottery import data
+
+    found = data.describe(data_dir=data_dir)
+    if as_json:
+        print_json({"schema": "tf-lottery.data/1", "datasets": found})
+        return
+    rows = [
+        (
+            row["name"],
+            "x".join(map(str, row["shape"])) if row["shape"] else "",
+            *(_number(row[key]) for key in ("classes", "train", "validation", "test")),
+            row["status"],
+            row["location"],
+        )
+        for row in found
+    ]
+    headers = ("Data set", "Shape", "Classes", "Train", "Validation", "Test", "State", "Where")
+    print_table(headers, rows, right=(False, False, True, True, True, True, False, False))
+
+
+@command.command(cls=Command, examples={"tf-lottery data prepare mnist": "Ready to load from then on."})
+@click.argument("name", type=DATASET)
+@_data_dir
+@click.pass_context
+def prepare(context: click.Context, name: str, data_dir: str | None) -> None:
+    """Make a data set ready, from raw files at hand or by downloading it, and print where it is."""
+    set_up_logging(context)
+    with clean_output():
+        from tf_lottery import data
+
+        place = data.prepare(name, data_dir=data_dir, download=True, progress=sys.stderr.isatty())
+    click.echo(place)
+
+
+@command.command(cls=Command, examples={"tf-lottery data check digits --json": "What was found, for scripts."})
+@click.argument("name", type=DATASET)
+@_data_dir
+@_json
+@click.pass_context
+def check(context: click.Context, name: str, data_dir: str | None, as_json: bool) -> None:
+    """Read every example of a data set and show what was found."""
+    set_up_logging(context)
+    with clean_output():
+        from tf_lottery import data
+
+        found = data.check(name, data_dir=data_dir)
+    if as_json:
+        print_json({"schema": "tf-lottery.data-check/1", **found})
+        return
+    rows = [
+        ("Where", found["location"]),
+        ("Shape", "x".join(map(str, found["shape"]))),
+        ("Classes", str(found["classes"])),
+        ("Pixel values", f"{found['value_range'][0]} to {found['value_range'][1]}"),
+        ("Fingerprint", found["fingerprint"]),
+    ]
+    for part, split in found["splits"].items():
+        counts = split["per_class"]
+        rows.append((f"{part} examples", f"{split['examples']:,} ({min(counts):,} to {max(counts):,} per class)"))
+    print_table((found["name"], ""), rows)
+    remark("Every example was read.")
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:,}"

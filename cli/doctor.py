@@ -1,0 +1,165 @@
+"""`tf-lottery doctor`: does this installation work on this machine?"""
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from tf_lottery.errors import CheckFailed
+
+from .command import Command
+from .finding import out_option
+from .output import print_json, print_table
+from .process import clean_output
+
+SCHEMA = "tf-lottery.doctor/1"
+EXAMPLES = {
+    "tf-lottery doctor": "Everything that a run needs.",
+    "tf-lottery doctor --json": "For a bug report.",
+}
+DISK_NEEDED = 1e9
+MEMORY_NEEDED = 2e9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the diagnosis: "ok", "warn" or "fail"."""
+
+    name: str
+    status: str
+    detail: str
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@out_option
+@click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(out: Path, data_dir: str | None, as_json: bool) -> None:
+    """Check versions, devices, XLA, LiteRT, data, disk and rights; exits with 1 if something fails."""
+    with clean_output():
+        checks = [*_software(), *_machine(), *_storage(out, data_dir)]
+    if as_json:
+        print_json({"schema": SCHEMA, "checks": [asdict(check) for check in checks]})
+    else:
+        print_table(("Check", "", "Found"), [(check.name, check.status, check.detail) for check in checks])
+    failed = [check.name for check in checks if check.status == "fail"]
+    if failed:
+        raise CheckFailed(
+            f"Failed: {', '.join(failed)}.", "Mend what the table says, then run `tf-lottery doctor` again."
+        )
+
+
+def _software() -> Iterator[Check]:
+    from importlib import metadata
+
+    yield Check("Python", "ok", platform.python_version())
+    for package in ("tf-lottery", "tensorflow", "keras", "numpy", "tensorflow-datasets", "ai-edge-litert"):
+        yield _attempt(package, lambda package=package: metadata.version(package))  # type: ignore[misc]
+    yield _attempt("Keras backend", _backend)
+    yield _attempt("XLA", _xla)
+    yield _attempt("LiteRT", _litert)
+
+
+def _machine() -> Iterator[Check]:
+    from tf_lottery.experiment.executor import available_cores
+
+    yield Check("Cores", "ok", f"{available_cores()} of {os.cpu_count()} may be used")
+    memory = _memory()
+    if memory is None:
+        yield Check("Memory", "warn", "not known on this system")
+    else:
+        yield Check("Memory", "ok" if memory >= MEMORY_NEEDED else "warn", f"{memory / 1e9:.1f} GB available")
+    yield _attempt("Devices", _devices)
+    threads = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS") if name in os.environ}
+    yield Check("Threads", "ok", ", ".join(f"{k}={v}" for k, v in threads.items()) or "not limited by the environment")
+
+
+def _storage(out: Path, data_dir: str | None) -> Iterator[Check]:
+    from tf_lottery.data import locations
+
+    folder = locations.base(data_dir) or locations.tfds_default()
+    prepared = locations.list_prepared(data_dir)
+    if folder.is_dir():
+        names = ", ".join(prepared) or "no prepared data set; digits needs none"
+        yield Check("Data folder", "ok", f"{folder}: {names}")
+    else:
+        yield Check("Data folder", "warn", f"{folder} does not exist; digits needs none")
+    existing = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    yield _attempt("Runs folder", lambda: _writable(existing, out))
+    free = shutil.disk_usage(existing).free
+    yield Check("Disk", "ok" if free >= DISK_NEEDED else "warn", f"{free / 1e9:.1f} GB free")
+
+
+def _attempt(name: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(name, "ok", check())
+    except Exception as error:  # A broken installation may raise anything; the table says what.
+        return Check(name, "fail", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+
+def _backend() -> str:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise CheckFailed(f"Keras uses {keras.backend.backend()}: set KERAS_BACKEND=tensorflow.")
+    return "tensorflow"
+
+
+def _xla() -> str:
+    import tensorflow as tf
+
+    doubled = tf.function(lambda x: x * 2 + 1, jit_compile=True, autograph=False)(tf.constant([1.0, 2.0]))
+    if doubled.numpy().tolist() != [3.0, 5.0]:
+        raise CheckFailed(f"XLA computes {doubled.numpy().tolist()} instead of [3.0, 5.0].")
+    return "compiles and computes right"
+
+
+def _litert() -> str:
+    """Convert the smallest model and run it as an export does: in a process of its own."""
+    import numpy as np
+    import tensorflow as tf
+
+    from tf_lottery.export.litert import run_file
+    from tf_lottery.export.silence import quiet
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((1, 2), tf.float32, name="x")])
+    def double(x: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        return {"y": x * 2.0}
+
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        module = tf.Module()
+        module.double = double
+        tf.saved_model.save(module, f"{folder}/model", signatures=double)
+        content = tf.lite.TFLiteConverter.from_saved_model(f"{folder}/model").convert()
+        file = Path(folder) / "double.tflite"
+        file.write_bytes(content)
+        outputs = run_file(file, {"x": np.array([[1.0, 2.0]], np.float32)}, scratch=Path(folder), timeout=60).outputs
+    if outputs["y"].ravel().tolist() != [2.0, 4.0]:
+        raise CheckFailed(f"LiteRT computes {outputs['y'].tolist()} instead of [[2.0, 4.0]].")
+    return "converts, loads and computes right"
+
+
+def _devices() -> str:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return ", ".join(["CPU", *(gpu.name.rsplit(":", 2)[-2] + gpu.name.rsplit(":", 1)[-1] for gpu in gpus)])
+
+
+def _writable(existing: Path, out: Path) -> str:
+    with tempfile.NamedTemporaryFile(dir=existing, prefix=".tf-lottery-doctor-"):
+        return f"{out} can be written"
+
+
+def _memory() -> float | None:
+    try:
+        with open("/proc/meminfo") as lines:
+            found = next(line for line in lines if line.startswith("MemAvailable"))
+        return int(found.split()[1]) * 1024.0
+    except (OSError, StopIteration, ValueError):
+        return None

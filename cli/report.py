@@ -1,0 +1,60 @@
+"""`tf-lottery report`: plots, table and verdict of a run."""
+
+from pathlib import Path
+
+import click
+from click import FloatRange
+
+from .command import Command
+from .finding import find, out_option
+from .names import RUN
+from .output import print_json, remark, set_up_logging
+from .process import clean_output
+
+SCHEMA = "tf-lottery.report/1"
+EXAMPLES = {
+    "tf-lottery report digits-mlp": "Into the run's own folder report/.",
+    "tf-lottery report digits-mlp --to page --max-drop 0.01": "Elsewhere; the ticket may lose a point of accuracy.",
+}
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@click.argument("run", type=RUN)
+@out_option
+@click.option("--to", type=click.Path(path_type=Path), help="Folder to write to.  [default: RUN/report]")
+@click.option(
+    "--max-drop", type=FloatRange(0, 1), default=0.005, show_default=True, help="Validation accuracy a ticket may lose."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def command(context: click.Context, run: str, out: Path, to: Path | None, max_drop: float, as_json: bool) -> None:
+    """Write PNG and SVG plots and one self-contained HTML page of a run, and print the page's path.
+
+    RUN is a path, a name below --out, or the beginning of one.
+    """
+    set_up_logging(context)
+    from tf_lottery.experiment.state import read_config, read_rows, read_state
+
+    store = find(run, out)
+    config = store.config()
+    read_config(store)
+    rows = read_rows(store)
+    with clean_output():
+        from tf_lottery.analysis.report import write_report
+
+        files = write_report(
+            rows=rows,
+            curves=store.curves(),
+            layers=store.layers(),
+            config=config,
+            environment=store.environment(),
+            folder=to or store.path / "report",
+            max_drop=max_drop,
+        )
+    state = read_state(store.path)
+    if state.jobs_done < state.jobs_total:
+        remark(f"The run is not finished: the report shows {state.jobs_done} of {state.jobs_total} trainings.")
+    if as_json:
+        print_json({"schema": SCHEMA, "run_dir": str(store.path), "files": {k: str(v) for k, v in files.items()}})
+    else:
+        click.echo(files["report.html"])

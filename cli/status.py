@@ -1,0 +1,58 @@
+"""`tf-lottery status`: how far a run is."""
+
+from pathlib import Path
+
+import click
+
+from .command import Command
+from .finding import find, out_option
+from .names import RUN
+from .output import print_json, print_table
+from .progress import duration
+
+SCHEMA = "tf-lottery.status/1"
+EXAMPLES = {
+    "tf-lottery status": "The run that changed last.",
+    "tf-lottery status digits-mlp --json": "The newest run of that name, for scripts.",
+}
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@click.argument("run", type=RUN, required=False)
+@out_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(run: str | None, out: Path, as_json: bool) -> None:
+    """Show how far a run is.
+
+    RUN is a path, a name below --out, or the beginning of one; without it, the run that changed last.
+    """
+    from tf_lottery.analysis.formats import plural
+    from tf_lottery.errors import DamagedError
+    from tf_lottery.experiment.state import read_state
+
+    state = read_state(find(run, out).path)
+    if state.state == "damaged":
+        raise DamagedError(state.problem, f"`tf-lottery verify {state.run_dir}` tells more.")
+    if as_json:
+        print_json({"schema": SCHEMA, "complete": state.jobs_done == state.jobs_total, **state.to_json()})
+        return
+    rows = [
+        ("Run", state.run_dir),
+        (
+            "State",
+            {"running": "running (in use)", "unfinished": "unfinished: the same command goes on"}.get(
+                state.state, state.state
+            ),
+        ),
+        ("Trainings", f"{state.jobs_done} of {state.jobs_total}"),
+        ("Rounds", f"{state.rounds_done} of {state.rounds_total}, in {plural(state.replicates, 'replicate')}"),
+        ("Variants", ", ".join(state.variants)),
+        ("Training time", duration(state.seconds)),
+    ]
+    if state.seconds_left is not None:
+        rows.append(("Left", f"about {duration(state.seconds_left)} in one process"))
+    for part in state.partial:
+        length = f" of {part.steps:,}" if part.steps else ""
+        where = f"replicate {part.replicate}, round {part.round}, {part.variant}"
+        rows.append(("Saved midway", f"{where}: step {part.step:,}{length}"))
+    print_table(("", ""), rows)

@@ -1,0 +1,57 @@
+"""`tf-lottery verify`: check a run directory, a ticket, or exported files."""
+
+from pathlib import Path
+
+import click
+
+from .command import Command
+from .finding import find, out_option
+from .names import RUN
+from .output import print_json, print_table, remark
+
+SCHEMA = "tf-lottery.verify/1"
+EXAMPLES = {
+    "tf-lottery verify digits-mlp": "Every file, mask, pruned weight and result of the newest run of that name.",
+    "tf-lottery verify saved_models": "What `tf-lottery export` wrote there.",
+}
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@click.argument("path", metavar="RUN|FILE", type=RUN)
+@out_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(path: str, out: Path, as_json: bool) -> None:
+    """Check a run directory, a ticket's .npz file, an exported file or a folder of them, byte by byte.
+
+    Exits with 5 if something is damaged. That a run is unfinished is no damage.
+    """
+    from tf_lottery.verification import verify_path, verify_run
+
+    given = Path(path)
+    exported = given.exists() and not (given / "config.json").is_file() and not any(given.glob("replicate_*/round_*"))
+    if exported:
+        found = verify_path(given)
+    else:
+        store = find(path, out)
+        given, found = store.path, verify_run(store)
+    if as_json:
+        print_json(
+            {
+                "schema": SCHEMA,
+                "path": str(given),
+                "ok": not found.problems,
+                "checked": found.checked,
+                "problems": found.problems,
+                "remarks": found.remarks,
+            }
+        )
+    else:
+        rows = [(what, f"{count:,}") for what, count in found.checked.items()]
+        print_table((str(given), "Checked"), rows, right=(False, True))
+    for text in found.remarks:
+        remark(text)
+    for text in found.problems[1:]:
+        remark(f"damaged: {text}")
+    found.raise_problems()
+    if not as_json:
+        click.echo("Everything is as it was written.")

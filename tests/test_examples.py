@@ -1,0 +1,102 @@
+"""The examples run as a user runs them: each as a process of its own, in an empty folder."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+
+
+def number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    assert found is not None, text
+    return float(found[1])
+
+
+def run(example: str, *arguments: str | Path, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", ROOT / "examples" / example, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def own_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What `own_model.py` prints, and the folder that it ran in."""
+    folder = tmp_path_factory.mktemp("own_model")
+    return run("own_model.py", folder=folder), folder
+
+
+def test_own_model_finds_a_ticket(own_model: tuple[str, Path]) -> None:
+    out, _ = own_model
+    rounds = re.findall(r"round (\d) +(\w+): +([\d.]+)% of the weights, validation ([\d.]+)%, test ([\d.]+)%", out)
+    assert [(int(r), v) for r, v, *_ in rounds] == [
+        (0, "ticket"),
+        *((r, v) for r in range(1, 7) for v in ("ticket", "random_reinit")),
+    ]
+    assert float(rounds[0][2]) == 100 and float(rounds[0][3]) > 90
+    # A ticket within a point of the dense network, well below half of the weights; trained on, it has not collapsed.
+    assert number(r"the ticket keeps ([\d.]+)%", out) < 50
+    assert number(r"test loss [\d.]+, accuracy ([\d.]+)%", out) > 90
+
+
+def test_own_model_writes_verified_files(own_model: tuple[str, Path]) -> None:
+    out, folder = own_model
+    files = folder / "saved_models" / "own_model"
+    report = json.loads((files / "export.json").read_text())
+    assert report["samples"] == "given" and report["refused"] == []
+    assert {file["format"] for file in report["files"]} == {"keras", "saved_model", "tflite"}
+    sizes = {file["encoding"]: file["bytes"] for file in report["files"] if file["format"] == "tflite"}
+    assert sizes["sparse"] < sizes["dense"] / 2
+    assert (folder / report["best"]).stat().st_size == sizes["sparse"]
+    assert f"to ship: {report['best']}" in out
+    assert [path.name for path in folder.iterdir()] == ["saved_models"]
+
+
+def test_own_model_stays_sparse_in_fit_and_needs_plain_keras_only(own_model: tuple[str, Path]) -> None:
+    """What `fit` trained further is still as sparse as the ticket, in a file that plain Keras loads."""
+    out, folder = own_model
+    code = (
+        "import sys, keras, numpy as np; m = keras.models.load_model(sys.argv[1]); "
+        "k = [np.array(m.get_layer(n).kernel.value) for n in ('conv', 'hidden', 'output')]; "
+        "print(100 * sum(map(np.count_nonzero, k)) / sum(a.size for a in k), 'tf_lottery' in sys.modules)"
+    )
+    file = folder / "saved_models" / "own_model" / "model.keras"
+    done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, timeout=60, check=True)
+    density, loaded = done.stdout.split()
+    assert loaded == "False"
+    assert float(density) == pytest.approx(number(r"the ticket keeps ([\d.]+)%", out), abs=0.06)
+
+
+def test_own_loop(tmp_path: Path) -> None:
+    out = run("own_loop.py", folder=tmp_path)
+    densities = [float(each) for each in re.findall(r"round \d: +([\d.]+)% of the weights", out)]
+    # By hand: 6400 * 0.5**r and 1000 * 0.75**r of 7400, each round half to even (422 after 562.5 -> 562 weights).
+    kept = [7400, 3200 + 750, 1600 + 562, 800 + 422, 400 + 316]
+    assert densities == [round(100 * each / 7400, 1) for each in kept]
+    accuracies = [float(each) for each in re.findall(r"test accuracy ([\d.]+)%", out)]
+    assert len(accuracies) == 5 and np.min(accuracies) > 85
+    assert "traced 1 time(s)" in out
+    assert "400 of 6400 hidden weights are left" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_examples_say_how_they_are_run(example: Path) -> None:
+    text = example.read_text()
+    assert f"python examples/{example.name}" in text
+    assert re.search(r"^def main\(", text, re.MULTILINE)
+    assert f"(examples/{example.name})" in (ROOT / "README.md").read_text()

@@ -1,0 +1,151 @@
+"""One training: the grid of evaluations, the captured step, early stopping that stops nothing, and going on after a stop."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_lottery.data import Arrays
+from tf_lottery.errors import NonFiniteError, UnfitError
+from tf_lottery.layers import wrap
+from tf_lottery.rewinding import capture, restore
+from tf_lottery.training.engine import Engine
+from tf_lottery.training.loop import MemoryFeed, Progress, StreamFeed, splits, train
+from tf_lottery.training.order import Order
+
+L = keras.layers
+
+
+def part(size, seed):
+    generator = np.random.default_rng(seed)
+    return Arrays(generator.normal(size=(size, 5)).astype("float32"), generator.integers(0, 3, size))
+
+
+def setup(*, test=True, train=None):
+    keras.utils.set_random_seed(6)
+    layers = [L.Dense(16, activation="relu"), L.BatchNormalization(), L.Dropout(0.2), L.Dense(3)]
+    model = wrap(keras.Sequential([keras.Input((5,)), *layers]))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    engine = Engine(model, optimizer=keras.optimizers.Adam(0.02), loss=loss, metrics=["accuracy"], xla="off")
+    data = splits(train or part(50, 0), part(20, 1), part(20, 2) if test else None)
+    engine.prepare(data.example())
+    return engine, data
+
+
+def run(engine, data, progress=None, **options):
+    feed = MemoryFeed(data.train, Order(50, 10, seed=0)) if not isinstance(data.train, tf.data.Dataset) else StreamFeed(data.train)
+    return train(engine, feed, data, progress=progress or Progress(0), **{"stop": 25, "eval_every": 6, **options})
+
+
+def bits(engine):
+    return {key: value.tobytes() for key, value in capture(engine.variables()).items()}
+
+
+def test_evaluations_are_on_the_grid_and_at_the_end():
+    engine, data = setup()
+    history = run(engine, data).history
+    assert [record["step"] for record in history] == [6, 12, 18, 24, 25]
+    assert list(history[0]) == ["step", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
+
+
+def test_from_a_later_start_the_grid_is_the_same():
+    engine, data = setup()
+    assert [record["step"] for record in run(engine, data, Progress(8)).history] == [12, 18, 24, 25]
+
+
+def test_the_grid_of_evaluations_and_the_captured_step_change_no_bit_of_the_weights():
+    outcomes = []
+    for options in ({"eval_every": 25}, {"eval_every": 1}, {"eval_every": 6, "capture_at": 9}):
+        engine, data = setup()
+        run(engine, data, **options)
+        outcomes.append({key: value for key, value in bits(engine).items() if not key.startswith("metrics/")})
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+@pytest.mark.parametrize("step", [0, 9, 12])
+def test_the_state_is_captured_at_the_step_that_was_asked_for(step):
+    engine, data = setup()
+    found = []
+    run(engine, data, capture_at=step, on_capture=lambda: found.append(capture(engine.variables())))
+    assert len(found) == 1 and found[0]["optimizer/0"] == step
+    plain, data = setup()
+    if step:
+        run(plain, data, stop=step, eval_every=100)
+    for key, value in capture(plain.variables()).items():
+        if not key.startswith("metrics/"):
+            np.testing.assert_array_equal(found[0][key], value, err_msg=key)
+
+
+def test_the_early_stop_step_is_the_first_of_least_validation_loss_and_stops_nothing():
+    engine, data = setup()
+    progress = run(engine, data, stop=200, eval_every=10)
+    losses = [record["val_loss"] for record in progress.history]
+    assert len(losses) == 20 and progress.step == 200
+    assert progress.best_loss == min(losses) and progress.best_step == 10 * (losses.index(min(losses)) + 1)
+    assert progress.best_step < 200  # it overfits: the test data at the minimum is not that of the end
+    assert progress.best_test != progress.test
+    assert engine.evaluate(data.validation)["loss"] == losses[-1]  # the weights are those of the last step
+
+
+def test_equal_losses_stop_at_the_first():
+    engine, data = setup()
+    engine.optimizer.learning_rate.assign(0.0)
+    engine.model.layers[1].trainable = False
+    assert run(engine, data).best_step in (6, 12, 18, 24, 25)
+    frozen = [record["val_loss"] for record in run(engine, data, Progress(0), stop=12, eval_every=6).history]
+    if frozen[0] == frozen[1]:
+        assert run(engine, data, Progress(0), stop=12, eval_every=6).best_step == 6
+
+
+def test_test_data_changes_neither_weights_nor_the_early_stop_step():
+    outcomes = []
+    for test in (True, False):
+        engine, data = setup(test=test)
+        progress = run(engine, data)
+        outcomes.append((progress.best_step, progress.history, bits(engine)))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("stop_at", [1, 6, 7, 24])
+def test_a_training_that_goes_on_from_a_saved_state_ends_the_same(stop_at):
+    engine, data = setup()
+    engine.chunk_size = lambda: 1
+    saved = {}
+
+    def save(progress):
+        if progress.step == stop_at:
+            saved["state"], saved["progress"] = capture(engine.variables()), progress.to_json()
+
+    whole = run(engine, data, checkpoint=lambda p: save(Progress(**p.to_json())), checkpoint_every=0.0)
+    again, data = setup()
+    restore(again.variables(), saved["state"])
+    resumed = run(again, data, Progress(**{**saved["progress"], "history": list(saved["progress"]["history"])}))
+    assert resumed.to_json() == whole.to_json()
+    assert bits(again) == bits(engine)
+
+
+def test_a_stream_rewinds_to_the_batches_of_a_step():
+    stream = tf.data.Dataset.from_tensor_slices((part(50, 0).x, part(50, 0).y)).batch(16)
+    engine, data = setup(train=stream)
+    found = []
+    run(engine, data, capture_at=9, on_capture=lambda: found.append(capture(engine.variables())))
+    again, data = setup(train=stream)
+    restore(again.variables(), found[0])
+    run(again, data, Progress(9))
+    first = {key: value for key, value in bits(engine).items() if not key.startswith("metrics/")}
+    assert first == {key: value for key, value in bits(again).items() if not key.startswith("metrics/")}
+
+
+def test_a_validation_loss_that_is_not_finite_is_an_error():
+    engine, data = setup()
+    kernel = engine.model.trainable_variables[-1]
+    kernel.assign(np.full(kernel.shape, np.nan, "float32"))
+    with pytest.raises(NonFiniteError, match="loss must be finite"):
+        run(engine, data)
+
+
+@pytest.mark.parametrize("element", [np.zeros((4, 5)), (np.zeros((4, 5)),), {"x": np.zeros((4, 5))}])
+def test_elements_of_another_form_are_an_error(element):
+    stream = tf.data.Dataset.from_tensors(element)
+    with pytest.raises(UnfitError, match=r"must yield \(x, y\)"):
+        splits(stream, stream).example()

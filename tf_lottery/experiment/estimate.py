@@ -1,0 +1,143 @@
+"""What an experiment will take, before it is started: trainings, weights, disk, and time from a few real steps."""
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tf_lottery.experiment import executor, plan
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.problem import Problem, replicate_seed
+from tf_lottery.layers import discover, get_masks, named_variables, wrap
+from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
+from tf_lottery.training.loop import MemoryFeed, StreamFeed, splits
+from tf_lottery.training.order import Order
+
+MEASURED_SECONDS = 1.0
+METRICS_BYTES = 4000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an experiment will take.
+
+    Attributes:
+        jobs: trainings that are still to be done.
+        jobs_total: trainings of the whole experiment.
+        processes: how many run side by side.
+        steps: steps of a full training.
+        rewind_step: where rounds rewind to.
+        weights_kept: weights kept in rounds 0, 1, 2, ...
+        parameters: all trainable numbers of the model, biases included.
+        skipped: layers with weights that are not pruned.
+        disk_bytes: of what is still to be written.
+        seconds_per_step, seconds_per_evaluation: measured.
+        seconds: for everything that is still to be done.
+        xla: whether the steps are compiled by XLA.
+    """
+
+    jobs: int
+    jobs_total: int
+    processes: int
+    steps: int
+    rewind_step: int
+    weights_kept: tuple[int, ...]
+    parameters: int
+    skipped: tuple[str, ...]
+    disk_bytes: int
+    seconds_per_step: float
+    seconds_per_evaluation: float
+    seconds: float
+    xla: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return asdict(self)
+
+
+def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimate:
+    """Measure a few real steps and an evaluation, and tell what the experiment will take. Writes nothing.
+
+    Args:
+        config: the experiment.
+        problem: its model and data.
+        jobs_done: trainings that are committed already.
+
+    Raises:
+        LotteryError: whatever would stop the experiment at its start.
+    """
+    begin = time.perf_counter()
+    per_epoch = problem.steps_per_epoch(config.batch_size)
+    steps, rewind = plan.training_steps(config, per_epoch), plan.rewind_step(config, per_epoch)
+    plain = problem.make_model(0)
+    found = discover(plain, include=problem.include, exclude=problem.exclude)
+    model = wrap(plain, include=problem.include, exclude=problem.exclude)
+    shapes = {key: mask.shape for key, mask in get_masks(model).items()}
+    engine = Engine(
+        model,
+        optimizer=problem.make_optimizer(),
+        loss=problem.loss,
+        metrics=problem.metrics,
+        loss_weights=problem.loss_weights,
+        xla=config.xla,
+        augment=problem.augment,
+    )
+    step_seconds, evaluation_seconds = _measure(config, problem, engine)
+    overhead = time.perf_counter() - begin - MEASURED_SECONDS
+    total = len(plan.jobs(config))
+    waiting = max(0, total - jobs_done)
+    processes = executor.workers(config, waiting) if waiting else 0
+    # A rewound training is shorter; a control is not.
+    share = (steps - rewind if rewind else steps) / steps
+    evaluations = steps // config.eval_every + 1
+    per_job = steps * step_seconds + evaluations * evaluation_seconds
+    tickets = 1 / len(config.variants)
+    seconds = waiting * per_job * (tickets * share + 1 - tickets) / max(1, processes) + max(0.0, overhead)
+    return Estimate(
+        jobs=waiting,
+        jobs_total=total,
+        processes=processes,
+        steps=steps,
+        rewind_step=rewind,
+        weights_kept=tuple(plan.kept_per_round(config, found.roles, shapes)),
+        parameters=sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables),
+        skipped=tuple(found.skipped),
+        disk_bytes=_disk(engine, model, shapes, waiting, config, evaluations),
+        seconds_per_step=step_seconds,
+        seconds_per_evaluation=evaluation_seconds,
+        seconds=round(seconds, 1),
+        xla=engine.xla,
+    )
+
+
+def _measure(config: Config, problem: Problem, engine: Engine) -> tuple[float, float]:
+    """Seconds of a step and of the evaluations of one mark on the grid, compilation left out."""
+    data = splits(problem.train, problem.validation, problem.test)
+    engine.prepare(data.example())
+    if problem.replayable:
+        order = Order(data.train.size, config.batch_size, replicate_seed(config, 0, "order"))
+        feed: MemoryFeed | StreamFeed = MemoryFeed(data.train, order)
+    else:
+        feed = StreamFeed(data.train)
+    step, count, measured = 0, 2, 0.0
+    feed.advance(engine, 0, count)  # compiles
+    while measured < MEASURED_SECONDS / 4 and count < CHUNK_CAPACITY:
+        step, count = step + count, min(CHUNK_CAPACITY, count * 4)
+        begin = time.perf_counter()
+        feed.advance(engine, step, step + count)
+        measured = time.perf_counter() - begin
+    engine.evaluate(data.validation)  # compiles
+    begin = time.perf_counter()
+    engine.evaluate(data.validation)
+    return measured / count, time.perf_counter() - begin
+
+
+def _disk(
+    engine: Engine, model: Any, shapes: dict[str, tuple[int, ...]], jobs: int, config: Config, evaluations: int
+) -> int:
+    variables = sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in named_variables(model).values())
+    state = sum(math.prod(v.shape) * 4 for v in engine.variables().values())
+    masks = sum(math.prod(shape) for shape in shapes.values()) // 8
+    return jobs * (variables + masks + METRICS_BYTES + 300 * evaluations) + config.replicates * state

@@ -1,0 +1,224 @@
+"""Check that a run directory is what a run left there: hashes, masks, zeros, rewind weights, results. No TensorFlow."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tf_lottery import masks as mask_tools
+from tf_lottery.errors import DamagedError, LotteryError
+from tf_lottery.store import manifest
+from tf_lottery.store.atomic import load_arrays, load_json
+from tf_lottery.store.rundir import COLUMNS, TICKET, Job, RunDirectory
+
+REMEDY = "Restore the run directory from a copy, or start over with --fresh."
+
+
+@dataclass
+class Verification:
+    """What was checked, and what is wrong.
+
+    Attributes:
+        checked: how often each kind of check was made, by what it says.
+        problems: one sentence for each thing that is wrong.
+        remarks: what is not wrong, but worth knowing.
+    """
+
+    checked: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Note that a check was made, however it ended."""
+        self.checked[what] = self.checked.get(what, 0) + number
+
+    def require(self, what: str, holds: bool, problem: str) -> None:
+        """Note a check and, where it does not hold, the problem."""
+        self.count(what)
+        if not holds:
+            self.problems.append(problem)
+
+    def attempt(self, what: str, check: Any, *arguments: Any) -> Any:
+        """The result of a check that counts its items or raises; None where it raises."""
+        try:
+            result = check(*arguments)
+        except LotteryError as error:
+            self.count(what)
+            self.problems.append(error.cause)
+            return None
+        self.count(what, result if isinstance(result, int) else 1)
+        return result
+
+    def raise_problems(self) -> None:
+        """Raise what is wrong.
+
+        Raises:
+            DamagedError: there is a problem; the message tells the first one and the number of the others.
+        """
+        if self.problems:
+            more = f" ({len(self.problems) - 1} more problems)" if len(self.problems) > 1 else ""
+            raise DamagedError(f"{self.problems[0]}{more}", REMEDY)
+
+
+def verify_store(store: RunDirectory, planned: Iterable[Job]) -> Verification:
+    """Check all that is committed in a run directory.
+
+    Args:
+        store: the run directory; best not in use.
+        planned: the trainings of its configuration, committed or not.
+
+    Returns:
+        What was checked, with all problems rather than the first.
+    """
+    found = Verification()
+    expected = set(planned)
+    jobs = store.complete_jobs()
+    for job in jobs:
+        found.require("trainings belong to the configuration", job in expected, f"{store.job(job)} is not of this run.")
+    for replicate in sorted({job.replicate for job in jobs}):
+        _verify_replicate(store, replicate, [job for job in jobs if job.replicate == replicate], found)
+    _verify_results(store, jobs, found)
+    _look_for_leftovers(store, expected, set(jobs), found)
+    return found
+
+
+def _verify_replicate(store: RunDirectory, replicate: int, jobs: list[Job], found: Verification) -> None:
+    rewind = store.rewind(replicate)
+    found.attempt("rewind files have their SHA-256", manifest.verify, rewind)
+    try:
+        pin = manifest.digest(rewind / manifest.NAME)
+    except LotteryError:
+        pin = None  # told above
+    tickets: dict[int, mask_tools.Masks] = {}
+    for job in jobs:  # the ticket of a round comes before its controls
+        if found.attempt("files of trainings have their SHA-256", manifest.verify, store.job(job)) is None:
+            continue
+        try:
+            masks, weights, metrics = store.masks(job), store.weights(job), store.metrics(job)
+            _verify_job(job, masks, weights, metrics, pin, found)
+            before = tickets.get(job.round - 1)
+        except (LotteryError, KeyError, TypeError, AttributeError) as error:
+            cause = error.cause if isinstance(error, LotteryError) else f"{type(error).__name__}: {error}"
+            found.problems.append(f"{store.job(job)} can't be read as a training: {cause}")
+            continue
+        if job.variant == TICKET:
+            tickets[job.round] = masks
+            if before is not None:
+                found.require(
+                    "masks are subsets of the round before", _within(masks, before), _bad(job, "keeps pruned weights")
+                )
+        elif job.round in tickets:
+            same = _same(masks, tickets[job.round])
+            found.require("masks of controls are the ticket's", same, _bad(job, "has other masks than the ticket"))
+
+
+def _verify_job(
+    job: Job,
+    masks: dict[str, np.ndarray],
+    weights: dict[str, np.ndarray],
+    metrics: dict[str, Any],
+    pin: str | None,
+    found: Verification,
+) -> None:
+    boolean = bool(masks) and all(mask.dtype == bool for mask in masks.values())
+    found.require("masks are boolean", boolean, _bad(job, "has masks that are not boolean"))
+    fits = all(key in weights and weights[key].shape == mask.shape for key, mask in masks.items())
+    found.require("masks fit the weights", fits, _bad(job, "has masks that do not fit its weights"))
+    if fits and boolean:
+        zeros = all(not np.any(weights[key][~mask]) for key, mask in masks.items())
+        found.require("pruned weights are exactly 0.0", zeros, _bad(job, "has pruned weights that are not 0.0"))
+    finite = all(np.isfinite(weight).all() for weight in weights.values() if weight.dtype.kind == "f")
+    found.require("weights are finite", finite, _bad(job, "has weights that are not finite"))
+    row = metrics["row"]
+    own = (row["replicate"], row["round"], row["variant"]) == (job.replicate, job.round, job.variant)
+    found.require("results are of their training", own, _bad(job, "has the results of another training"))
+    counts = (row["weights_kept"], row["weights_total"]) == (mask_tools.kept(masks), mask_tools.total(masks))
+    found.require("results count the weights of the masks", counts, _bad(job, "has results that count other weights"))
+    pinned = pin is None or metrics["rewind_manifest"] == pin
+    found.require(
+        "rewind weights are those that were pinned", pinned, _bad(job, "was trained from other rewind weights")
+    )
+
+
+def _verify_results(store: RunDirectory, jobs: list[Job], found: Verification) -> None:
+    path = store.path / "results.csv"
+    if not jobs and not path.exists():
+        return
+    try:
+        given = list(csv.DictReader(io.StringIO(path.read_bytes().decode())))
+        rows = store.rows()
+    except (OSError, UnicodeDecodeError, LotteryError, KeyError, TypeError) as error:
+        found.problems.append(f"{path} or the metrics of a training can't be read: {error}.")
+        return
+    columns = list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
+    wanted = [{key: _cell(row.get(key)) for key in columns} for row in rows]
+    # A process that was killed between committing a training and writing the table leaves the table one behind.
+    behind = [row for row in wanted if row not in given]
+    odd = [row for row in given if row not in wanted]
+    found.count("rows of results.csv are what the metrics say", len(given))
+    if odd:
+        found.problems.append(f"{path} has rows that the metrics of the trainings do not say.")
+    elif behind:
+        found.remarks.append(f"results.csv lacks {len(behind)} committed trainings; the next `run` writes them.")
+
+
+def _look_for_leftovers(store: RunDirectory, expected: set[Job], done: set[Job], found: Verification) -> None:
+    found.count("no half-written files")
+    leftovers = [path for path in store.path.rglob(".*.tmp") if "report" not in path.relative_to(store.path).parts[:1]]
+    if leftovers:
+        found.remarks.append(f"{len(leftovers)} half-written files of a killed process; the next `run` removes them.")
+    for job in sorted(expected - done):
+        partial = store.partial(job)
+        if partial.exists():
+            found.attempt("states in the middle of a training can be read", load_arrays, partial)
+    for name in ("environment.json", "model.json"):
+        if (store.path / name).exists():
+            found.attempt("files of the run can be read", load_json, store.path / name)
+        elif done:
+            found.problems.append(f"{store.path / name} is missing.")
+
+
+def _within(masks: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> bool:
+    return masks.keys() == before.keys() and not any(np.any(masks[key] & ~before[key]) for key in masks)
+
+
+def _same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def _bad(job: Job, what: str) -> str:
+    return f"The training of {job} {what}."
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def verify_ticket_arrays(
+    masks: dict[str, np.ndarray], groups: dict[str, dict[str, np.ndarray]], *, path: Path
+) -> Verification:
+    """Check a ticket: masks fit its weights, pruned ones are exactly 0.0, all are finite.
+
+    Args:
+        masks: its masks.
+        groups: its weights, by what they are ("rewind", "trained"); an empty group is left out.
+        path: its file, for messages.
+    """
+    found = Verification()
+    for name, weights in groups.items():
+        if not weights:
+            continue
+        fits = all(key in weights and weights[key].shape == mask.shape for key, mask in masks.items())
+        found.require("masks fit the weights", fits, f"The masks of {path} do not fit its {name} weights.")
+        if fits:
+            zeros = all(not np.any(weights[key][~mask]) for key, mask in masks.items())
+            found.require(
+                "pruned weights are exactly 0.0", zeros, f"{path} has pruned {name} weights that are not 0.0."
+            )
+        finite = all(np.isfinite(weight).all() for weight in weights.values() if weight.dtype.kind == "f")
+        found.require("weights are finite", finite, f"{path} has {name} weights that are not finite.")
+    return found
