@@ -10,8 +10,8 @@ STAMP := $(VENV)/.installed
 
 demo: $(STAMP)
 	$(BIN)/tf-lottery run --out runs
-	$(BIN)/tf-lottery report --out runs
-	$(BIN)/tf-lottery export --out runs --to saved_models/demo --force
+	$(BIN)/tf-lottery report digits-mlp --out runs
+	$(BIN)/tf-lottery export digits-mlp --out runs --to saved_models/demo --force
 
 test: check
 	$(BIN)/pytest

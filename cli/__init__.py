@@ -6,8 +6,10 @@ Importing this loads nothing else: spawned processes of a run import it again.
 
 def main() -> None:
     """Entry point of the console script."""
-    from .app import app
-    from .process import prepare
-
+    try:
+        from .app import app
+        from .process import prepare
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     prepare()
     app.main(prog_name="tf-lottery")

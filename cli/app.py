@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from . import failures
-from .command import write_examples
+from .command import Group
 
 # Name, module and line of help: the list is shown without importing the commands.
 COMMANDS = {
@@ -30,7 +30,7 @@ EXAMPLES = {
 }
 
 
-class App(click.Group):
+class App(Group):
     """The `tf-lottery` command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -44,9 +44,6 @@ class App(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        write_examples(formatter, EXAMPLES)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -72,7 +69,9 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=App, examples=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 def app() -> None:

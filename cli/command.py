@@ -25,6 +25,32 @@ class Command(click.Command):
         write_examples(formatter, self.examples)
 
 
+class Group(click.Group):
+    """A group of commands that knows what a mistyped one may have meant, and whose help page ends with examples.
+
+    Args:
+        examples: as for `Command`.
+    """
+
+    def __init__(self, *args: Any, examples: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.examples = dict(examples)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        names = self.list_commands(ctx)
+        if args[0] not in names and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from tf_lottery.errors import UsageError
+            from tf_lottery.text import suggestion
+
+            raise UsageError(f"Unknown command {args[0]!r}.", suggestion(args[0], names))
+        return super().resolve_command(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(formatter, self.examples)
+
+
 def write_examples(formatter: click.HelpFormatter, examples: Mapping[str, str]) -> None:
     """Write the section with examples of a help page."""
     with formatter.section("Examples"):

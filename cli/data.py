@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .command import Command, write_examples
+from .command import Command, Group
 from .names import DATASET
 from .output import print_json, print_table, remark, set_up_logging
 from .process import clean_output
@@ -19,12 +19,7 @@ _data_dir = click.option("--data-dir", type=click.Path(), help="Folder of prepar
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-class _Group(click.Group):
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        write_examples(formatter, EXAMPLES)
-
-
-@click.group(cls=_Group)
+@click.group(cls=Group, examples=EXAMPLES)
 def command() -> None:
     """List, prepare and check data sets.
 

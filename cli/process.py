@@ -84,11 +84,13 @@ def _forward(descriptor: int) -> None:
     """Copy lines to stderr, without the noise."""
     with open(descriptor, "rb") as lines:
         for line in lines:
-            if line.endswith(END):
-                return
-            if not NOISE.match(line):
+            last = line.endswith(END)
+            line = line.removesuffix(END)
+            if line and not NOISE.match(line):
                 with contextlib.suppress(ValueError, OSError):
                     sys.stderr.write(line.decode(errors="backslashreplace"))
+            if last:
+                return
 
 
 def _is_descriptor(stream: object, number: int) -> bool:

@@ -41,6 +41,7 @@ EXAMPLES = {
 @out_option
 @click.option("--fresh", is_flag=True, help="Start over in a new directory instead of going on.")
 @click.option("--dry-run", is_flag=True, help="Tell trainings, weights, disk and time; write nothing.")
+@click.option("--checkpoint-every", type=click.FloatRange(0), help="Seconds between states saved in mid-training.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--quiet", is_flag=True, help="No progress and no hints.")
 @click.pass_context
@@ -51,6 +52,7 @@ def command(
     out: Path,
     fresh: bool,
     dry_run: bool,
+    checkpoint_every: float | None,
     as_json: bool,
     quiet: bool,
     **given: Any,
@@ -70,7 +72,9 @@ def command(
         model_hash = _check(config)
         store = experiment.locate(config, out, fresh=fresh, model_hash=model_hash)
         with _nothing_empty_left(store), shown(quiet=quiet) as events:
-            rows = experiment.run(config, store, events=events, model_hash=model_hash)
+            rows = experiment.run(
+                config, store, events=events, model_hash=model_hash, checkpoint_every=checkpoint_every
+            )
     effective = store.config()
     if as_json:
         complete = all(store.is_complete(job) for job in plan.jobs(experiment.extended(config, store)))
@@ -122,7 +126,9 @@ def _check(config: Config) -> str:
             suggestion(config.model, CATALOGUE),
         )
     from tf_lottery.experiment import problem
+    from tf_lottery.training.device import configure
 
+    configure(threads=config.threads, device=config.device)  # possible only before TensorFlow computes anything
     problem.from_config(config)
     return problem.model_hash(config)
 
@@ -145,13 +151,13 @@ def _nothing_empty_left(store: RunDirectory) -> Iterator[None]:
 
 def _dry_run(config: Config, out: Path, *, fresh: bool, as_json: bool) -> None:
     with clean_output():
-        _check(config)
+        model_hash = _check(config)
         from tf_lottery.experiment import problem
         from tf_lottery.experiment.estimate import estimate
         from tf_lottery.training.device import configure
 
         configure(threads=config.threads, device=config.device)
-        store = experiment.locate(config, out, fresh=fresh, model_hash=problem.model_hash(config))
+        store = experiment.locate(config, out, fresh=fresh, model_hash=model_hash)
         if (store.path / "config.json").exists():
             config = experiment.extended(config, store)
         done = sum(store.is_complete(job) for job in plan.jobs(config))

@@ -1,4 +1,4 @@
-"""Put the demo's table and plot into the README.
+"""Put the demo's table, verdict and plot into the README.
 
 make demo
 python docs/refresh_demo.py runs/digits-mlp-<hash>
@@ -8,7 +8,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from tf_lottery.analysis.tables import Table, render_rows
+from tf_lottery.analysis.tables import Table, render_rows, verdict
 from tf_lottery.experiment.presets import PRESETS
 from tf_lottery.result import open_run
 
@@ -35,13 +35,13 @@ def presets_markdown() -> str:
     return "".join(f"| `{one.name}` | {one.source} | {one.cost} | {one.expect} |\n" for one in presets)
 
 
-def refreshed(readme: str, table: str) -> str:
-    """The README with another table between its marks."""
+def refreshed(readme: str, content: str) -> str:
+    """The README with other content between its marks."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     if not after:
         raise ValueError(f"The README must hold the lines {BEGIN.strip()!r} and {END.strip()!r}.")
-    return before + BEGIN + "\n" + table + "\n" + END + after
+    return before + BEGIN + "\n" + content + "\n" + END + after
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -50,8 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("run", type=Path)
     run = parser.parse_args(arguments).run
     readme = ROOT / "README.md"
-    table = markdown(render_rows(open_run(run).rows))
-    readme.write_text(refreshed(readme.read_text(), table))
+    rows = open_run(run).rows
+    shown = f"{markdown(render_rows(rows))}\nThe verdict of `tf-lottery run`:\n\n> {verdict(rows, max_drop=0.0)}\n"
+    readme.write_text(refreshed(readme.read_text(), shown))
     shutil.copyfile(run / "report" / "accuracy.png", ROOT / "docs" / "images" / "demo_accuracy.png")
 
 

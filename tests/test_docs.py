@@ -132,6 +132,14 @@ def test_the_table_of_presets_is_that_of_the_code() -> None:
     assert refresh_demo().presets_markdown() in (ROOT / "README.md").read_text()
 
 
+def test_every_room_is_described() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    package = ROOT / "tf_lottery"
+    rooms = {path.name for path in package.iterdir() if (path / "__init__.py").is_file()}
+    rooms |= {path.stem for path in package.glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == rooms
+
+
 def test_the_demo_table_is_replaced_between_its_marks() -> None:
     module = refresh_demo()
     headers = (

@@ -127,9 +127,7 @@ def test_a_damaged_file_is_found(tmp_path, name, harm):
     if name == "manifest.json" and harm == "delete":
         assert not store.is_complete(job)
         return
-    if name == "manifest.json" and harm == "flip":
-        return  # either another hash, or no JSON: the test below flips all bits
-    with pytest.raises(DamagedError, match=name.split(".")[0]):
+    with pytest.raises(DamagedError):
         manifest.verify(store.job(job))
 
 

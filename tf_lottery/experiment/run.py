@@ -35,14 +35,20 @@ def _numbered(name: str, number: int) -> str:
     return name if number == 1 else f"{name}-{number}"
 
 
-def extended(config: Config, store: RunDirectory) -> Config:
+def extended(config: Config, store: RunDirectory, *, model_hash: str | None = None) -> Config:
     """The configuration of a run that is extended: no fewer rounds, replicates and variants than it had.
+
+    Args:
+        config: the configuration that is asked for now.
+        store: the run directory.
+        model_hash: what a user's model adds to the hash now; None takes the model for the one of the run.
 
     Raises:
         UsageError: the directory holds a run of another configuration.
     """
     document = store.config()
-    before_hash, model_hash = document.pop("hash", None), document.pop("model_hash", None)
+    before_hash, before_model = document.pop("hash", None), document.pop("model_hash", None)
+    model_hash = before_model if model_hash is None else model_hash
     before = Config.from_json(document)
     if before_hash != config.hash(**_extra(model_hash)):
         raise UsageError(
@@ -83,7 +89,7 @@ def run(
     with store.lock():
         store.clean()
         store.create(_document(config, model_hash))
-        store.update_config(_document(extended(config, store), model_hash))
+        store.update_config(_document(extended(config, store, model_hash=model_hash), model_hash))
         jobs = plan.jobs(config)
         done = {job for job in jobs if store.is_complete(job)}
         for job in done:

@@ -152,7 +152,8 @@ def _verify_results(store: RunDirectory, jobs: list[Job], found: Verification) -
         given = list(csv.DictReader(io.StringIO(path.read_bytes().decode())))
         rows = store.rows()
     except (OSError, UnicodeDecodeError, LotteryError, KeyError, TypeError) as error:
-        found.problems.append(f"{path} or the metrics of a training can't be read: {error}.")
+        if not found.problems:  # a damaged file of metrics has been told already
+            found.problems.append(f"{path} or the metrics of a training can't be read: {error}")
         return
     columns = list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
     wanted = [{key: _cell(row.get(key)) for key in columns} for row in rows]

@@ -1,0 +1,104 @@
+"""Every failure: one line of cause, one of remedy, the exit code of the contract, nothing left behind."""
+
+import errno
+import os
+import signal
+
+import click
+import pytest
+from tf_lottery_cli import failures
+
+from tf_lottery import errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.CheckFailed("a", "b"), 1),
+        (errors.UsageError("a", "b"), 2),
+        (errors.UnfitError("a", "b"), 3),
+        (errors.NonFiniteError("a", "b"), 3),
+        (errors.RunInUseError("a", "b"), 4),
+        (errors.DamagedError("a\nb", "c"), 5),
+        (errors.ResourceError("a", "b"), 6),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), 6),
+        (OSError(errno.EROFS, "Read-only file system", "x"), 6),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), 6),
+        (MemoryError(), 6),
+        (click.UsageError("no such option"), 2),
+        (failures.Interrupted(), 130),
+        (KeyboardInterrupt(), 130),
+        (failures.Terminated(), 143),
+        (KeyError("x"), 1),
+    ],
+)
+def test_each_error_has_its_code_and_two_lines(error, code):
+    failure = failures.describe(error)
+    assert failure.code == code
+    assert len(failure.lines) == 2
+    assert failure.lines[0].startswith("error: ")
+    assert "\n" not in "".join(failure.lines)
+
+
+def test_an_unexpected_error_is_called_a_bug(capsys):
+    def fail():
+        raise ZeroDivisionError("three by zero")
+
+    assert failures.guarded(fail, debug=False) == 1
+    told = capsys.readouterr().err
+    assert told == (
+        "error: ZeroDivisionError: three by zero\nThis is a bug: run it with --debug, and report what it shows.\n"
+    )
+    assert failures.guarded(fail, debug=True) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_sigterm_ends_with_143_and_the_handler_is_put_back(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert failures.guarded(lambda: os.kill(os.getpid(), signal.SIGTERM), debug=False) == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "SIGTERM" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["run", "nosuch"], 2, "digits-mlp"),
+        (["run", "digit-mlp"], 2, "Did you mean 'digits-mlp'"),
+        (["run", "--rate", "1"], 2, "0<=x<1"),
+        (["run", "--rate", "nan"], 2, "rate"),
+        (["run", "--rounds", "-1"], 2, "x>=0"),
+        (["run", "--steps", "0"], 2, "x>=1"),
+        (["run", "--steps", "10", "--epochs", "1"], 2, "steps"),
+        (["run", "--densities", "0.5,0.8"], 2, "Densities must fall"),
+        (["run", "--densities", "a,b"], 2, "separated by commas"),
+        (["run", "--variants", "ticket,nosuch"], 2, "random_reinit"),
+        (["run", "--rewind", "step:500", "--steps", "100"], 2, "before the end"),
+        (["run", "--rewind", "later"], 2, "step:K"),
+        (["run", "--model", "mpl"], 2, "Did you mean 'mlp'"),
+        (["run", "--dataset", "../digits"], 2, "data list"),
+        (["run", "--config", "nosuch.toml"], 2, "can't be read"),
+        (["run", "--scope", "local"], 2, "global"),
+        (["status"], 2, "There is no run"),
+        (["status", "nosuch"], 2, "There is no run"),
+        (["report", "nosuch"], 2, "There is no run"),
+        (["verify", "nosuch"], 2, "There is no run"),
+        (["export", "nosuch"], 2, "There is no run"),
+        (["export", "ticket.npz", "--round", "3"], 2, "--round"),
+        (["completion", "powershell"], 2, "bash"),
+    ],
+)
+def test_bad_input_has_its_code_and_leaves_nothing(arguments, code, told, invoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*arguments)
+    assert result.exit_code == code
+    assert told in result.stderr
+    assert 1 <= result.stderr.count("\n") <= 2
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(invoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "Traceback" in invoke("run", "nosuch", "--debug").stderr
+    assert "Traceback" in invoke("--debug", "run", "nosuch").stderr

@@ -1,0 +1,101 @@
+"""Help pages, their examples, versions, and that asking for help loads nothing heavy."""
+
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from tf_lottery_cli import app as application
+from tf_lottery_cli import data
+
+HEAVY = ("tensorflow", "keras", "matplotlib", "sklearn", "tensorflow_datasets")
+
+
+def commands() -> dict[str, click.Command]:
+    context = click.Context(application.app)
+    found = {name: application.app.get_command(context, name) for name in application.COMMANDS}
+    group = found.pop("data")
+    return found | {f"data {name}": command for name, command in group.commands.items()}
+
+
+def examples() -> list[str]:
+    lines = dict.fromkeys([*application.EXAMPLES, *data.EXAMPLES])
+    for command in commands().values():
+        lines |= dict.fromkeys(command.examples)
+    lines.pop("tf-lottery run")  # about a minute: `make demo` runs it
+    ordered = list(lines)
+    return sorted(ordered, key=lambda line: not line.startswith("tf-lottery export"))  # `verify saved_models` needs it
+
+
+@pytest.mark.parametrize("name", ["", *commands(), "data"])
+def test_every_help_page_ends_with_examples(name, invoke):
+    result = invoke(*name.split(), "--help")
+    assert result.exit_code == 0
+    body = result.output.split("Examples:\n")
+    assert len(body) == 2
+    assert body[1].lstrip().startswith("tf-lottery ")
+
+
+@pytest.mark.parametrize("line", examples())
+def test_examples_of_the_help_pages_run(line, workplace, shell):
+    arguments = shlex.split(line)
+    assert arguments[0] == "tf-lottery"
+    arguments = arguments[1:]
+    if arguments[0] == "run" and "--dry-run" not in arguments:
+        arguments += ["--out", "examples"]  # the finished run stays as it is
+        arguments += ["--jobs", "1"]
+    done = shell(*arguments, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert "Traceback" not in done.stderr
+    assert "oneDNN" not in done.stderr
+
+
+def test_the_list_of_commands_is_the_commands(invoke):
+    for name, command in commands().items():
+        assert command.help, name
+        assert name.split()[-1] == command.name or name == command.name or command.callback.__name__ == "command"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["presets"], ["ls"], ["status"], ["data", "list"]]
+)
+def test_light_commands_load_nothing_heavy(arguments, workplace):
+    code = (
+        "import sys, tf_lottery_cli\n"
+        f"sys.argv = ['tf-lottery', *{arguments!r}]\n"
+        "try:\n    tf_lottery_cli.main()\nexcept SystemExit as end:\n    assert end.code == 0, end.code\n"
+        f"print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("LOADED []\n")
+
+
+def test_help_takes_less_than_half_a_second(tmp_path):
+    script = Path(sys.executable).with_name("tf-lottery")
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        subprocess.run([script, "--help"], cwd=tmp_path, capture_output=True, check=True)
+        times.append(time.perf_counter() - begin)
+    assert min(times) < 0.5
+
+
+def test_version(invoke):
+    import tf_lottery
+
+    assert invoke("--version").output == f"tf-lottery {tf_lottery.__version__}\n"
+
+
+def test_unknown_command_and_option_are_told_with_the_nearest(invoke):
+    result = invoke("verfy")
+    assert result.exit_code == 2
+    assert "verify" in result.stderr
+    result = invoke("run", "--round", "3")
+    assert result.exit_code == 2
+    assert "--rounds" in result.stderr
+    assert result.stderr.count("\n") == 2
+    assert result.stdout == ""

@@ -1,0 +1,141 @@
+"""Small parts: the time left, lists, completion, tables, noise, presets, data, and the diagnosis."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.shell_completion import ShellComplete
+from tf_lottery_cli import output
+from tf_lottery_cli.app import app
+from tf_lottery_cli.process import NOISE
+from tf_lottery_cli.progress import Clock, Tally, describe_row, duration
+
+from tf_lottery.store import Job
+
+
+def test_the_time_left_counts_from_the_first_report():
+    times = iter([100.0, 100.0, 110.0, 130.0])
+    clock = Clock(now=lambda: next(times))
+    assert clock.left(2.0, 10) is None
+    assert clock.left(3.0, 10) == pytest.approx(70.0)
+    assert clock.left(5.0, 10) == pytest.approx(50.0)
+
+
+def test_the_tally_adds_fractions_of_running_trainings():
+    tally = Tally()
+    tally.start(total=5, waiting=3)
+    tally.advance(Job(0, 1), 50, 100)
+    tally.advance(Job(0, 1, "random_reinit"), 25, 100)
+    assert tally.done == 2.75
+    tally.finish(Job(0, 1))
+    assert tally.done == 3.25
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (9.96, "10 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3600, "1 h 0 min")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_finished_training_in_words():
+    row = {"density": 0.5, "val_accuracy": 0.9, "test_accuracy": None, "seconds": 1.0}
+    assert describe_row(row) == "50.0 % of the weights, validation accuracy 90.0 %, 1.0 s"
+
+
+def test_tables_off_a_terminal_have_each_row_on_a_line(capsys):
+    output.print_table(("Name", "Count"), [("a" * 200, "1"), ("[b]", "23")], right=(False, True))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{'Name':<200}  Count", f"{'a' * 200}  {'1':>5}", f"{'[b]':<200}  {'23':>5}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "noise"),
+    [
+        (b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n", True),
+        (b"I0000 00:00:1795181366.152734    1399 port.cc:153] oneDNN custom operations are on.\n", True),
+        (b"2026-11-20 13:29:25.123456: I tensorflow/core/platform/cpu_feature_guard.cc:210] This\n", True),
+        (b"E0000 00:00:1795181366.152734    1399 cuda.cc:1] failed\n", False),
+        (b"In my own model\n", False),
+    ],
+)
+def test_only_chatter_is_noise(line, noise):
+    assert bool(NOISE.match(line)) is noise
+
+
+def complete(arguments, incomplete):
+    found = ShellComplete(app, {}, "tf-lottery", "_TF_LOTTERY_COMPLETE").get_completions(arguments, incomplete)
+    return [item.value for item in found]
+
+
+def test_completion_knows_commands_presets_runs_and_data(copied):
+    assert complete([], "ver") == ["verify"]
+    assert complete(["run"], "digits") == ["digits-mlp"]
+    assert complete(["run", "--dataset"], "mnis") == ["mnist"]
+    assert complete(["run", "--model"], "conv") == ["conv2", "conv4", "conv6"]
+    assert complete(["status"], "digits") == [copied.name]
+    assert complete(["data", "check"], "digi") == ["digits"]
+    assert "--rounds" in complete(["run"], "--ro")
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell_name, invoke):
+    result = invoke("completion", shell_name)
+    assert result.exit_code == 0
+    assert "_TF_LOTTERY_COMPLETE" in result.stdout
+
+
+def test_the_completion_of_a_real_bash(tmp_path):
+    variables = {"COMP_WORDS": "tf-lottery sta", "COMP_CWORD": "1", "_TF_LOTTERY_COMPLETE": "bash_complete"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tf_lottery_cli"], env={**os.environ, **variables}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "plain,status"
+
+
+def test_presets_as_json(invoke):
+    document = json.loads(invoke("presets", "--json").stdout)
+    assert document["schema"] == "tf-lottery.presets/1"
+    names = [preset["name"] for preset in document["presets"]]
+    assert names[0] == "digits-mlp"
+    assert {"mnist-lenet-300-100", "mnist-fc1-35", "mnist-lenet5-35", "cifar10-conv6"} <= set(names)
+    assert all(preset["source"] and preset["cost"] and preset["expect"] for preset in document["presets"])
+
+
+def test_data_check_reads_every_example(invoke):
+    document = json.loads(invoke("data", "check", "digits", "--json").stdout)
+    assert sum(split["examples"] for split in document["splits"].values()) == 1797
+    assert document["value_range"] == [0, 16]
+    result = invoke("data", "check", "nosuch/../x")
+    assert result.exit_code == 2
+
+
+def test_data_list_as_json(invoke, data_dir):
+    document = json.loads(invoke("data", "list", "--data-dir", data_dir, "--json").stdout)
+    status = {row["name"]: row["status"] for row in document["datasets"]}
+    assert status["digits"] == "embedded"
+    assert status["cifar10_subset"] == "prepared"
+
+
+def test_the_dry_run_writes_nothing_and_counts_exactly(shell, tmp_path):
+    done = shell("run", "--rounds", "3", "--replicates", "2", "--dry-run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["schema"] == "tf-lottery.dry-run/1"
+    assert document["weights_kept"] == [11900, 8988, 6795, 5144]
+    assert (document["jobs"], document["steps"], document["rewind_step"]) == (14, 1500, 0)
+    assert document["seconds"] > 0
+    assert document["disk_bytes"] > 14 * 12060 * 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doctor_fails_where_runs_cannot_be_written(shell, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = shell("doctor", "--out", "file/runs", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    checks = {check["name"]: check["status"] for check in json.loads(done.stdout)["checks"]}
+    assert checks["Runs folder"] == "fail"
+    assert checks["XLA"] == checks["LiteRT"] == checks["Keras backend"] == "ok"
+    assert "Runs folder" in done.stderr

@@ -1,0 +1,191 @@
+"""`run` in real processes: what it prints, how it is stopped and goes on, and how it fails."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tf_lottery
+
+QUICK = ["--rounds", "1", "--steps", "60", "--replicates", "1", "--jobs", "1"]
+TIMINGS = ("seconds", "steps_per_second")
+
+
+def results(run: Path) -> list[dict[str, str]]:
+    with open(run / "results.csv") as file:
+        return [{k: v for k, v in row.items() if k not in TIMINGS} for row in csv.DictReader(file)]
+
+
+def test_json_is_one_document_of_the_contract(workplace):
+    document = json.loads((workplace / "run.json").read_text())
+    assert list(document) == ["schema", "run_dir", "complete", "config", "results"]
+    assert document["schema"] == "tf-lottery.run/1"
+    assert document["complete"] is True
+    assert (workplace / document["run_dir"] / "results.csv").is_file()
+    assert [row["weights_kept"] for row in document["results"] if row["variant"] == "ticket"] == [11900, 8988, 6795]
+    assert {"replicate", "round", "variant", "density", "test_accuracy", "early_stop_step"} <= document["results"][
+        0
+    ].keys()
+
+
+def test_off_a_terminal_there_is_a_line_for_each_training_and_no_noise(workplace):
+    lines = (workplace / "run.stderr").read_text().splitlines()
+    assert "5 trainings" in lines[0]
+    assert [line.split()[0] for line in lines[1:]] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_finished_run_is_not_done_again_and_its_configuration_runs_to_the_same_hash(workplace, shell):
+    (run,) = (workplace / "runs").iterdir()
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("manifest.json")}
+    begin = time.perf_counter()
+    done = shell("run", "--config", str(run / "config.json"), cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - begin < 5  # it loads no TensorFlow
+    assert done.stdout.splitlines()[-1] == f"Run directory: runs/{run.name}"
+    assert "The sparsest ticket" in done.stdout or "No winning ticket" in done.stdout
+    assert "tf-lottery report" in done.stderr
+    assert [path.name for path in (workplace / "runs").iterdir()] == [run.name]
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("manifest.json")} == before
+
+
+def test_quiet_says_nothing_on_stderr(workplace, shell):
+    (run,) = (workplace / "runs").iterdir()
+    done = shell("run", "--config", str(run / "config.json"), "--quiet", cwd=workplace)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_stdout_is_kept_clean_of_what_the_users_model_prints(shell, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import keras\n"
+        "def model(input_shape, classes):\n"
+        "    print('here is my model')\n"
+        "    layers = [keras.Input(input_shape), keras.layers.Flatten(), keras.layers.Dense(classes)]\n"
+        "    return keras.Sequential(layers)\n"
+    )
+    done = shell("run", "--model", "mine:model", *QUICK, "--jobs", "2", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["complete"] is True
+    assert "here is my model" in done.stderr
+    assert document["config"]["model_hash"]
+    # The configuration runs again to the same directory: the model's own hash is part of it.
+    again = shell("run", "--config", f"{document['run_dir']}/config.json", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["run_dir"] == document["run_dir"]
+
+
+def test_a_loss_that_is_not_finite_ends_with_3_and_leaves_no_directory(shell, tmp_path):
+    done = shell("run", *QUICK, "--optimizer", "sgd", "--learning-rate", "1e30", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "loss must be finite" in done.stderr.splitlines()[-2]
+    assert "replicate 0, round 0" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_data_ends_with_3_and_leaves_no_directory(shell, tmp_path):
+    done = shell("run", "--dataset", "cifar10", *QUICK, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "tf-lottery data prepare cifar10" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be_written_end_with_6(shell, tmp_path, workplace):
+    (tmp_path / "file").write_text("")
+    done = shell("run", *QUICK, "--out", "file/runs", cwd=tmp_path)
+    assert done.returncode == 6
+    assert len(done.stderr.splitlines()) == 2
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "tf_lottery_cli", "presets"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 6
+    assert "No space left" in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    command = f"{sys.executable} -m tf_lottery_cli presets --json | head -c 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{", "")
+
+
+def start(arguments: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tf_lottery_cli", "run", *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not any(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_run_that_is_killed_in_use_and_interrupted_goes_on_to_the_same_results(shell, environment, tmp_path, invoke):
+    """SIGKILL in the middle of a training, Ctrl-C with worker processes, SIGTERM; then the end equals one go."""
+    common = ["--rounds", "2", "--steps", "4000", "--replicates", "1", "--eval-every", "500", "--seed", "3"]
+    whole = shell("run", *common, "--jobs", "1", "--out", "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    broken = [*common, "--out", "broken", "--checkpoint-every", "0.01"]
+
+    process = start([*broken, "--jobs", "1"], tmp_path, environment)
+    wait_for("broken/*/replicate_0/round_00/partial.npz", tmp_path, process)
+    in_use = shell("run", *broken, cwd=tmp_path)
+    assert in_use.returncode == 4
+    assert "in use" in in_use.stderr
+    process.kill()
+    process.communicate()
+    state = json.loads(invoke("status", "--out", str(tmp_path / "broken"), "--json").stdout)
+    assert (state["state"], state["jobs_total"]) == ("unfinished", 5)
+    assert state["partial"] == [] or state["partial"][0]["step"] > 0
+    assert invoke("verify", next((tmp_path / "broken").iterdir())).exit_code == 0
+
+    for number, jobs, code in ((signal.SIGINT, "2", 130), (signal.SIGTERM, "1", 143)):
+        done = len(list((tmp_path / "broken").rglob("metrics.json")))
+        process = start([*broken, "--jobs", jobs], tmp_path, environment)
+        deadline = time.monotonic() + 120
+        while len(list((tmp_path / "broken").rglob("metrics.json"))) <= done and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=30)
+        if process.returncode:  # on a fast machine the run may have ended by itself
+            assert process.returncode == code, told
+            assert "the same command goes on" in told
+            assert "Traceback" not in told
+
+    done = shell("run", *broken, "--jobs", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (first,), (second,) = (tmp_path / "whole").iterdir(), (tmp_path / "broken").iterdir()
+    assert first.name == second.name
+    assert results(first) == results(second)
+    for path in first.rglob("*.npz"):
+        ours, theirs = np.load(path), np.load(second / path.relative_to(first))
+        assert ours.files == theirs.files
+        assert all(np.array_equal(ours[key], theirs[key]) for key in ours.files)
+    assert invoke("verify", second).exit_code == 0
+    assert tf_lottery.open_run(second).ticket(2).density == pytest.approx(6795 / 11900)
+
+
+def test_fresh_starts_over_in_a_new_directory(workplace, shell, tmp_path):
+    first = shell("run", *QUICK, "--json", cwd=tmp_path)
+    second = shell("run", *QUICK, "--json", "--fresh", cwd=tmp_path)
+    one, two = json.loads(first.stdout), json.loads(second.stdout)
+    assert two["run_dir"] == one["run_dir"] + "-2"
+    untimed = [[{k: v for k, v in row.items() if k not in TIMINGS} for row in d["results"]] for d in (one, two)]
+    assert untimed[0] == untimed[1]

@@ -1,0 +1,22 @@
+"""A process of its own that runs an experiment: `run_child.py RUN_DIR CONFIG_JSON CHECKPOINT_SECONDS`.
+
+It works in the folder of the model's module, as the command line does. "ready" on stdout means that the run has begun.
+"""
+
+import json
+import sys
+
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.run import Events, run
+from tf_lottery.store import RunDirectory
+
+
+def main() -> None:
+    run_dir, text, seconds = sys.argv[1:]
+    config = Config.from_json(json.loads(text))
+    events = Events(on_progress=lambda job, step, stop: print("at", job, step, flush=True))
+    run(config, RunDirectory(run_dir), events=events, model_hash="model", checkpoint_every=float(seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Killed at any moment and started again by the same command, a run ends as if nothing had happened, bit for bit."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CHILD = Path(__file__).with_name("run_child.py")
+MODEL = '''
+import keras
+from keras import layers as L
+
+
+def small(input_shape, classes):
+    return keras.Sequential([
+        keras.Input(input_shape), L.Flatten(), L.Dense(24), L.BatchNormalization(), L.ReLU(), L.Dropout(0.3), L.Dense(classes),
+    ])
+'''
+CONFIG = {
+    "dataset": "digits",
+    "model": "kill_model:small",
+    "steps": 400,
+    "eval_every": 40,
+    "batch_size": 32,
+    "rounds": 2,
+    "rewind": "step:60",
+    "xla": "off",
+    "jobs": 1,
+    "seed": 3,
+}
+TIMINGS = ("seconds", "steps_per_second")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("kill")
+    (path / "kill_model.py").write_text(MODEL)
+    return path
+
+
+def start(folder, name, **changes):
+    command = [sys.executable, str(CHILD), name, json.dumps(CONFIG | changes), "0.05"]
+    with open(folder / f"{name}.log", "a") as log:
+        return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
+
+
+def finish(process, folder, name):
+    process.stdout.read()
+    process.stdout.close()
+    assert process.wait(timeout=120) == 0, (folder / f"{name}.log").read_text()[-3000:]
+
+
+def content(run_dir):
+    """Every byte of a run but the timings, by file."""
+    found = {}
+    for path in sorted(run_dir.rglob("*")):
+        name = str(path.relative_to(run_dir))
+        if path.is_dir() or name == ".lock":
+            continue
+        if path.name == "results.csv":
+            with open(path) as file:
+                found[name] = [{k: v for k, v in row.items() if k not in TIMINGS} for row in csv.DictReader(file)]
+        elif path.name == "metrics.json":
+            document = json.loads(path.read_bytes())
+            document.pop("seconds")
+            document["row"] = {key: value for key, value in document["row"].items() if key not in TIMINGS}
+            found[name] = document
+        elif path.name == "manifest.json":
+            files = json.loads(path.read_bytes())["files"]
+            found[name] = {key: value for key, value in files.items() if key != "metrics.json"}
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def assert_same(first, second):
+    assert sorted(first) == sorted(second)
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """The uninterrupted run, and how long it worked after its first sign of life."""
+    process = start(folder, "whole")
+    process.stdout.readline()
+    begin = time.monotonic()
+    finish(process, folder, "whole")
+    found = content(folder / "whole")
+    # Round 0 and two rounds of ticket and control, their curves, the rewind state.
+    assert sum(name.endswith("weights.npz") for name in found) == 5
+    assert len(found["results.csv"]) == 5 and found["metrics.jsonl"].count(b"\n") == 10 + 2 * (9 + 10)
+    assert not any("partial" in name or name.endswith(".tmp") for name in found)
+    return found, time.monotonic() - begin
+
+
+def kill_until_done(folder, name, *, generator, duration):
+    """Start, kill at a random moment, and so on until the run is done. Returns how often it was killed, and how far in."""
+    kills, partials = 0, 0
+    while True:
+        process = start(folder, name)
+        if generator.random() < 0.8:  # mostly while it works, sometimes while it starts
+            process.stdout.readline()
+            time.sleep(generator.uniform(0, 0.8 * duration))
+        else:
+            time.sleep(generator.uniform(0, 5))
+        if process.poll() is not None:
+            finish(process, folder, name)
+            return kills, partials
+        os.kill(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
+        kills += 1
+        partials += any((folder / name).rglob("partial.npz"))
+        if kills >= 6:
+            process = start(folder, name)
+            finish(process, folder, name)
+            return kills, partials
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(folder, whole):
+    found, duration = whole
+    generator = random.Random(1)
+    process = start(folder, "killed")
+    for _ in range(3):
+        process.stdout.readline()
+        time.sleep(generator.uniform(0.02, 0.25) * duration)
+        os.kill(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        assert process.wait() == -signal.SIGKILL
+        process = start(folder, "killed")
+    finish(process, folder, "killed")
+    assert_same(content(folder / "killed"), found)
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments(folder, whole):
+    found, duration = whole
+    generator = random.Random(2)
+    kills = partials = attempt = 0
+    while kills < 20:
+        attempt += 1
+        more, cut = kill_until_done(folder, f"random-{attempt}", generator=generator, duration=duration)
+        kills, partials = kills + more, partials + cut
+        assert_same(content(folder / f"random-{attempt}"), found)
+    assert partials >= 3, "some kills were in the middle of a training whose state had been saved"
+
+
+def test_the_same_seed_gives_the_same_bits_with_any_number_of_jobs(folder, whole):
+    process = start(folder, "jobs", jobs=2)
+    finish(process, folder, "jobs")
+    found = content(folder / "jobs")
+    for files in (found, expected := dict(whole[0])):
+        document = json.loads(files["config.json"])
+        document.pop("jobs")
+        files["config.json"] = document
+    assert_same(found, expected)
