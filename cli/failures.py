@@ -17,6 +17,12 @@ import click
 RESOURCE = 6
 INTERRUPTED = 130
 TERMINATED = 143
+# For errors whose cause says it all.
+REMEDIES = {
+    1: "See what the command printed.",
+    2: "Correct the option or the configuration; `--help` shows what is valid.",
+    3: "Choose data and a model that fit each other.",
+}
 # What the disk, its permissions and its limits raise.
 DISK = {
     getattr(errno, name)
@@ -73,7 +79,7 @@ def describe(error: BaseException) -> Failure:
     from tf_lottery.errors import LotteryError
 
     if isinstance(error, LotteryError):
-        return _failure(error.exit_code, error.cause, error.remedy)
+        return _failure(error.exit_code, error.cause, error.remedy or REMEDIES.get(error.exit_code, ""))
     if isinstance(error, click.ClickException):
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tf-lottery"
         return _failure(error.exit_code, error.format_message(), f"See `{path} --help`.")

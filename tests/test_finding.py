@@ -141,8 +141,8 @@ def test_a_run_directory_is_resumed_and_extended(tmp_path):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_another_experiment_in_the_same_directory_is_refused(tmp_path_factory, change, request):
-    path = request.config.cache.mkdir("unused") if False else tmp_path_factory.getbasetemp() / "one-run"
+def test_another_experiment_in_the_same_directory_is_refused(tmp_path_factory, change):
+    path = tmp_path_factory.getbasetemp() / "one-run"
     if not path.exists():
         find(make, run_dir=path, rounds=0)
     change = dict(change)

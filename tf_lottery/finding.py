@@ -4,9 +4,11 @@ import functools
 import hashlib
 import inspect
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -19,7 +21,7 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment.checking import check_data
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.executor import available_cores
-from tf_lottery.experiment.problem import Problem, configuration_hash, replicate_seed
+from tf_lottery.experiment.problem import Problem, configuration_hash, replicate_seed, without_automatic_names
 from tf_lottery.experiment.run import Events, run
 from tf_lottery.layers import Selector, discover
 from tf_lottery.layers.wrapping import check_maskable, check_wrappable
@@ -160,16 +162,18 @@ def find_ticket(
     )
     if eval_every is None:
         config = config.updated(eval_every=_eval_every(config, problem))
-    described = [optimizer_config, _describe(loss), _describe(metrics), _describe(loss_weights), sorted(found.found)]
+    described = [without_automatic_names(optimizer_config), _describe(loss), _describe(metrics), _describe(loss_weights), sorted(found.found)]
     text = json.dumps([configuration_hash(first), described, fingerprint], sort_keys=True, default=str)
     model_hash = hashlib.sha256(text.encode()).hexdigest()
-    temporary = None
-    if run_dir is None:
-        temporary = tempfile.TemporaryDirectory(prefix="tf_lottery-")
-        run_dir = temporary.name
     events = Events(on_progress=on_progress) if on_progress else Events()
-    run(config, RunDirectory(run_dir), make_problem=lambda: problem, events=events, model_hash=model_hash)
-    return Result(run_dir, temporary)
+    directory = Path(run_dir if run_dir is not None else tempfile.mkdtemp(prefix="tf_lottery-"))
+    try:
+        run(config, RunDirectory(directory), make_problem=lambda: problem, events=events, model_hash=model_hash)
+    except BaseException:
+        if run_dir is None:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return Result(directory, temporary=run_dir is None)
 
 
 def _maker(model: Any, replicates: int, seed: int) -> Callable[[int], keras.Model]:

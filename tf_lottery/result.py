@@ -1,6 +1,7 @@
 """The result of an experiment: its rows, and the tickets in its run directory."""
 
-import tempfile
+import shutil
+import weakref
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,17 @@ class Result:
 
     Args:
         run_dir: its run directory.
-        temporary: the temporary directory that holds it, kept for as long as this result is.
+        temporary: whether to remove the directory when this result goes.
 
     Attributes:
         rows: one dict per training, with the columns of `results.csv`.
         run_dir: where everything is.
     """
 
-    def __init__(self, run_dir: str | PathLike[str], temporary: tempfile.TemporaryDirectory | None = None) -> None:
+    def __init__(self, run_dir: str | PathLike[str], *, temporary: bool = False) -> None:
         self._store = RunDirectory(run_dir)
-        self._temporary = temporary
+        if temporary:
+            weakref.finalize(self, shutil.rmtree, run_dir, ignore_errors=True)
         self.run_dir = Path(run_dir)
         self.rows: list[dict[str, Any]] = self._store.rows()
 

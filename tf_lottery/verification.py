@@ -27,6 +27,8 @@ def verify_run(store: RunDirectory) -> Verification:
     right = document.get("hash") == expected
     problem = f"{store.path / 'config.json'} has been changed: its hash is {expected}, not {document.get('hash')}."
     found.require("the configuration has its hash", right, problem)
+    if store.in_use():
+        found.remarks.append("The run is in use: what changed while it was checked may be wrongly told.")
     missing = sum(not store.is_complete(job) for job in jobs)
     if missing:
         found.remarks.append(f"The run is not finished: {missing} of {len(jobs)} trainings are missing.")

@@ -16,6 +16,7 @@ from tf_lottery import errors
     [
         (errors.CheckFailed("a", "b"), 1),
         (errors.UsageError("a", "b"), 2),
+        (errors.UsageError("a"), 2),
         (errors.UnfitError("a", "b"), 3),
         (errors.NonFiniteError("a", "b"), 3),
         (errors.RunInUseError("a", "b"), 4),

@@ -182,9 +182,10 @@ def test_a_run_that_is_killed_in_use_and_interrupted_goes_on_to_the_same_results
     assert tf_lottery.open_run(second).ticket(2).density == pytest.approx(6795 / 11900)
 
 
-def test_fresh_starts_over_in_a_new_directory(workplace, shell, tmp_path):
-    first = shell("run", *QUICK, "--json", cwd=tmp_path)
-    second = shell("run", *QUICK, "--json", "--fresh", cwd=tmp_path)
+def test_fresh_starts_over_in_a_new_directory(shell, tmp_path):
+    dense = ["--rounds", "0", "--steps", "20", "--replicates", "1", "--json"]
+    first = shell("run", *dense, cwd=tmp_path)
+    second = shell("run", *dense, "--fresh", cwd=tmp_path)
     one, two = json.loads(first.stdout), json.loads(second.stdout)
     assert two["run_dir"] == one["run_dir"] + "-2"
     untimed = [[{k: v for k, v in row.items() if k not in TIMINGS} for row in d["results"]] for d in (one, two)]

@@ -32,6 +32,8 @@ def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, los
         if part is None:
             continue
         batch = _first(part, name)
+        if _is_sparse(loss) and len(model.outputs) == 1:
+            _check_labels(part.y if isinstance(part, Arrays) else batch.y, loss, model.outputs[0].shape[-1], name)
         try:
             outputs = trial(batch.x, training=False)
             trial.compute_loss(x=batch.x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=False)
@@ -41,8 +43,6 @@ def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, los
                 f"The {name} data does not fit the model and the loss: {_line(error)}",
                 f"The model takes {shapes}; x is {_shapes(batch.x)} and y {_shapes(batch.y)}, for two examples or a batch.",
             ) from error
-        if _is_sparse(loss) and len(model.outputs) == 1:
-            _check_labels(part.y if isinstance(part, Arrays) else batch.y, loss, model.outputs[0].shape[-1], name)
 
 
 def _first(part: Arrays | tf.data.Dataset, name: str) -> Batch:

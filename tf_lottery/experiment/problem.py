@@ -3,7 +3,8 @@
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -170,7 +171,25 @@ def model_hash(config: Config) -> str:
 
 def configuration_hash(model: keras.Model) -> str:
     """SHA-256 of a model's configuration, without the automatic names that count up in a process."""
-    layers = {path: {**layer.get_config(), "name": path} for path, layer in named_layers(model).items()}
+    layers = {
+        path: [type(layer).__name__, without_automatic_names({**layer.get_config(), "name": path})]
+        for path, layer in named_layers(model).items()
+    }
     shapes = [[list(tensor.shape) for tensor in tensors] for tensors in (model.inputs, model.outputs)]
     text = json.dumps([layers, shapes], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def without_automatic_names(document: Any) -> Any:
+    """A copy of a serialized object, without the numbers in the names that Keras counts up in a process (`adam_1`)."""
+    if isinstance(document, list | tuple):
+        return [without_automatic_names(item) for item in document]
+    if not isinstance(document, Mapping):
+        return document
+    copy = {key: without_automatic_names(value) for key, value in document.items()}
+    kind, config = copy.get("class_name"), copy.get("config")
+    if isinstance(kind, str) and isinstance(config, dict) and isinstance(config.get("name"), str):
+        base = re.sub(r"_\d+$", "", config["name"])
+        if base.replace("_", "") == kind.lower():
+            config["name"] = base
+    return copy
