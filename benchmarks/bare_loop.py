@@ -4,6 +4,8 @@ Raw tensors carry the state from step to step. It does what the engine does: gat
 trains with Adam, and keeps a running loss and accuracy. XLA compiles it where the net has no convolutions.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 from workload import KINDS, Workload
@@ -39,7 +41,7 @@ class BareLoop:
         for variable in (*self.first, *self.second, *self.running):
             variable.assign(tf.zeros_like(variable))
 
-    def train(self) -> None:
+    def train(self, stop_clock: Callable[[], None]) -> None:
         for start in range(0, self.steps, CHUNK):
             count = min(CHUNK, self.steps - start)
             indices = np.zeros((CHUNK, self.order.shape[1]), np.int32)
@@ -47,6 +49,7 @@ class BareLoop:
             self._chunk(*self.data, tf.constant(indices), tf.constant(start), tf.constant(count))
             if not np.isfinite(self.running[0].numpy()):
                 raise ArithmeticError(f"The loss of the bare loop is {self.running[0].numpy()}.")
+        stop_clock()
 
     def loss(self) -> float:
         return float(self._validate(*self.validation))

@@ -1,5 +1,7 @@
 """This library's engine, used as an experiment uses it: chunks of steps on data in memory."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 from workload import ORDER_SEED, Workload
@@ -41,12 +43,13 @@ class EngineContender:
     def reset(self) -> None:
         restore(self.engine.variables(), self.initial)
 
-    def train(self) -> None:
+    def train(self, stop_clock: Callable[[], None]) -> None:
         step = 0
         while step < self.steps:
             stop = min(self.steps, step + min(self.engine.chunk_size(), CHUNK_CAPACITY))
             self.engine.run(self.data, self.order, start=step, stop=stop)
             step = stop
+        stop_clock()
 
     def loss(self) -> float:
         return self.engine.evaluate(self.validation)["loss"]

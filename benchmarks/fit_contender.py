@@ -1,5 +1,6 @@
 """Keras `fit`: on the wrapped net, plain or compiled by XLA, and on the plain net for reference."""
 
+from collections.abc import Callable
 from functools import partial
 
 import keras
@@ -44,9 +45,10 @@ class FitContender:
         for variable, value in zip(self.variables, self.initial, strict=True):
             variable.assign(value)
 
-    def train(self) -> None:
+    def train(self, stop_clock: Callable[[], None]) -> None:
         # The batches lie in order: the same examples in every step as for all others.
-        self.model.fit(self.x, self.y, batch_size=self.batch, epochs=1, shuffle=False, verbose=0)
+        end = keras.callbacks.LambdaCallback(on_train_end=lambda logs: stop_clock())
+        self.model.fit(self.x, self.y, batch_size=self.batch, epochs=1, shuffle=False, verbose=0, callbacks=[end])
 
     def loss(self) -> float:
         return self.model.evaluate(*self.validation, batch_size=200, verbose=0, return_dict=True)["loss"]

@@ -81,14 +81,14 @@ def table(document: dict[str, Any]) -> str:
         f"{options['model']} on {data}, batch {options['batch']}, Adam, density {options['density']:g}, "
         f"{options['steps']} steps, {options['threads']} thread(s) and core(s) each",
         "",
-        f"{'microseconds per step':<52}{'median':>8}{'min':>7}{'max':>7}{'cpu':>7}{'quiet':>7}{'/engine':>9}{'/bare':>7}"
-        f"{'loss before':>13}{'after':>10}",
+        f"{'microseconds per step':<52}{'median':>7}{'min':>7}{'max':>7}{'cpu':>7}{'quiet':>7}{'/engine':>9}"
+        f"{'/bare':>7}{'loss before':>13}{'after':>10}",
     ]
     for name, it in document["contenders"].items():
         ratios = [f"{it[key]:.2f}" if key in it else "-" for key in ("times_engine", "times_bare")]
         lines.append(
-            f"{name + ': ' + it['what']:<52}{it['us']:>8.0f}{it['us_min']:>7.0f}{it['us_max']:>7.0f}{it['cpu_us']:>7.0f}"
-            f"{it['quiet_runs']:>4}/{len(it['runs'])}{ratios[0]:>10}{ratios[1]:>7}"
+            f"{name + ': ' + it['what']:<52}{it['us']:>7.0f}{it['us_min']:>7.0f}{it['us_max']:>7.0f}"
+            f"{it['cpu_us']:>7.0f}{it['quiet_runs']:>4}/{len(it['runs'])}{ratios[0]:>10}{ratios[1]:>7}"
             f"{it['loss_before']:>13.4f}{it['loss_after']:>10.5f}"
         )
     same = "agree" if document["same_loss"] else "DISAGREE: the measurement is void"

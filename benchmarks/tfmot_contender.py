@@ -1,6 +1,7 @@
 """tfmot's `prune_low_magnitude` in `fit`, as its users run it, on tf_keras, which it needs."""
 
 import os
+from collections.abc import Callable
 
 # tfmot sets this when it is imported; TensorFlow must see it from the start.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -44,7 +45,8 @@ class TfmotContender:
         for variable, value in zip(self.variables, self.initial, strict=True):
             variable.assign(value)
 
-    def train(self) -> None:
+    def train(self, stop_clock: Callable[[], None]) -> None:
+        end = tf_keras.callbacks.LambdaCallback(on_train_end=lambda logs: stop_clock())
         self.model.fit(
             self.x,
             self.y,
@@ -52,7 +54,7 @@ class TfmotContender:
             epochs=1,
             shuffle=False,
             verbose=0,
-            callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
+            callbacks=[tfmot.sparsity.keras.UpdatePruningStep(), end],
         )
 
     def loss(self) -> float:

@@ -69,27 +69,45 @@ def pin(threads: int) -> None:
 
 
 def measure(contender: Any) -> dict[str, Any]:
-    """One training from the initial state: its seconds by the clock and of the processor, and the loss after it."""
+    """One training from the initial state: its seconds by the clock and of the processor, and the loss after it.
+
+    `others` is the share of the cores' time that other processes had meanwhile.
+    """
     contender.reset()
     gc.collect()
     cores = busy_seconds()
-    wall, processor = time.perf_counter(), time.process_time()
-    contender.train()
-    seconds, busy = time.perf_counter() - wall, time.process_time() - processor
-    others = max(0.0, busy_seconds() - cores - busy) / seconds
+    clock = Clock()
+    contender.train(clock.stop)
+    returned = time.perf_counter() - clock.begin[0]
+    others = max(0.0, busy_seconds() - cores - (time.process_time() - clock.begin[1])) / returned
     return {
-        "seconds": seconds,
-        "cpu_seconds": busy,
+        "seconds": clock.end[0] - clock.begin[0],
+        "cpu_seconds": clock.end[1] - clock.begin[1],
+        "return_seconds": returned,
         "others": others,
         "loss_after": contender.loss(),
         **contender.details(),
     }
 
 
+class Clock:
+    """Time by the clock and of the processor, from its making to `stop`.
+
+    The contender stops it after its last step: what `fit` does after that, it does once, however long it trained. It
+    waits there for a thread of tf.data that sleeps for ever longer, which may take as long again as the training.
+    """
+
+    def __init__(self) -> None:
+        self.begin = self.end = (time.perf_counter(), time.process_time())
+
+    def stop(self) -> None:
+        self.end = (time.perf_counter(), time.process_time())
+
+
 def busy_seconds() -> float:
     """Seconds that the cores of this process have been at work since the machine started, for whatever process.
 
-    What this process did not do itself, others did, on cores that it had to share with them. 0.0 where nothing tells it.
+    What this process did not do itself, others did, on cores that it had to share with them. 0.0 where unknown.
     """
     try:
         lines = Path("/proc/stat").read_text().splitlines()

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click import FloatRange, IntRange
+from click import IntRange
 
 from tf_lottery.errors import UsageError
 
 from .command import Command, ListOf
-from .finding import find, out_option
+from .finding import find, max_drop_option, out_option
 from .names import DATASET, RUN
 from .output import print_json, print_table, remark, set_up_logging
 from .process import clean_output
@@ -29,9 +29,7 @@ EXAMPLES = {
     "--to", type=click.Path(path_type=Path), default="saved_models", show_default=True, help="Folder, or a file name."
 )
 @click.option("--formats", type=ListOf("formats"), default=("all",), help="all, or some of keras,saved_model,tflite.")
-@click.option(
-    "--max-drop", type=FloatRange(0, 1), default=0.005, show_default=True, help="Validation accuracy a ticket may lose."
-)
+@max_drop_option
 @click.option("--dataset", type=DATASET, help="Data to compare on, for a model; normalised to [0, 1].")
 @click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from tf_lottery.analysis.selection import MAX_DROP
 from tf_lottery.errors import UsageError
 from tf_lottery.store import RunDirectory
 from tf_lottery.text import suggestion
@@ -12,6 +13,13 @@ from .names import DEFAULT_OUT
 
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True, help="Folder of the runs."
+)
+max_drop_option = click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 1),
+    default=MAX_DROP,
+    show_default=True,
+    help="Validation accuracy a ticket may lose.",
 )
 
 

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import click
-from click import FloatRange
 
 from .command import Command
-from .finding import find, out_option
+from .finding import find, max_drop_option, out_option
 from .names import RUN
 from .output import print_json, remark, set_up_logging
 from .process import clean_output
@@ -22,9 +21,7 @@ EXAMPLES = {
 @click.argument("run", type=RUN)
 @out_option
 @click.option("--to", type=click.Path(path_type=Path), help="Folder to write to.  [default: RUN/report]")
-@click.option(
-    "--max-drop", type=FloatRange(0, 1), default=0.005, show_default=True, help="Validation accuracy a ticket may lose."
-)
+@max_drop_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def command(context: click.Context, run: str, out: Path, to: Path | None, max_drop: float, as_json: bool) -> None:

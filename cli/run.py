@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tf_lottery.errors import LotteryError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
-from tf_lottery.store import RunDirectory
+from tf_lottery.store import Job, RunDirectory
 
 from . import options, settings
 from .command import Command
@@ -42,6 +43,7 @@ EXAMPLES = {
 @click.option("--fresh", is_flag=True, help="Start over in a new directory instead of going on.")
 @click.option("--dry-run", is_flag=True, help="Tell trainings, weights, disk and time; write nothing.")
 @click.option("--checkpoint-every", type=click.FloatRange(0), help="Seconds between states saved in mid-training.")
+@click.option("--tensorboard", is_flag=True, help="Write learning curves for TensorBoard into the run directory.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--quiet", is_flag=True, help="No progress and no hints.")
 @click.pass_context
@@ -53,6 +55,7 @@ def command(
     fresh: bool,
     dry_run: bool,
     checkpoint_every: float | None,
+    tensorboard: bool,
     as_json: bool,
     quiet: bool,
     **given: Any,
@@ -72,6 +75,8 @@ def command(
         model_hash = _check(config)
         store = experiment.locate(config, out, fresh=fresh, model_hash=model_hash)
         with _nothing_empty_left(store), shown(quiet=quiet) as events:
+            if tensorboard:
+                events = _with_tensorboard(events, store)
             rows = experiment.run(
                 config, store, events=events, model_hash=model_hash, checkpoint_every=checkpoint_every
             )
@@ -90,14 +95,30 @@ def command(
         remark(f"      tf-lottery export {where}   (the ticket as .keras, SavedModel and TFLite)")
 
 
+def _with_tensorboard(events: experiment.Events, store: RunDirectory) -> experiment.Events:
+    """The same events, with a training's curves written for TensorBoard when it is done."""
+    from tf_lottery.analysis.tensorboard import write_tensorboard
+
+    write_tensorboard([], store.path / "tensorboard")  # tells at once if TensorBoard is not installed
+
+    def on_done(job: Job, row: dict[str, Any]) -> None:
+        events.on_done(job, row)
+        identity = {"replicate": job.replicate, "round": job.round, "variant": job.variant}
+        curves = [{**identity, **record} for record in store.metrics(job)["history"]]
+        write_tensorboard(curves, store.path / "tensorboard")
+
+    return replace(events, on_done=on_done)
+
+
 def _show(rows: list[dict[str, Any]], store: RunDirectory) -> None:
+    from tf_lottery.analysis.selection import MAX_DROP
     from tf_lottery.analysis.tables import render_rows
     from tf_lottery.analysis.verdict import verdict
 
     table = render_rows(rows)
     print_table(table.headers, table.rows, right=table.right)
     click.echo()
-    click.echo(verdict(rows))
+    click.echo(verdict(rows, max_drop=MAX_DROP))
     click.echo(f"Run directory: {store.path}")
 
 

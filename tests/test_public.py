@@ -9,7 +9,9 @@ import pytest
 
 import tf_lottery as tfl
 
-NAMES = "wrap strip get_masks set_masks scores prune find_ticket load_model load_ticket export Result Ticket ExportReport"
+NAMES = (
+    "wrap strip get_masks set_masks scores prune find_ticket load_model load_ticket export Result Ticket ExportReport"
+)
 
 
 @pytest.mark.parametrize("name", NAMES.split())

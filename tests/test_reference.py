@@ -45,4 +45,6 @@ def means(rows):
     for row in rows:
         groups[row["variant"], row["round"]].append(row)
     names = ("weights_kept", "test_accuracy", "early_stop_step")
-    return {key: {name: sum(row[name] for row in group) / len(group) for name in names} for key, group in groups.items()}
+    return {
+        key: {name: sum(row[name] for row in group) / len(group) for name in names} for key, group in groups.items()
+    }

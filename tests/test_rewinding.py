@@ -117,7 +117,9 @@ def test_a_state_with_other_keys_is_refused_and_nothing_is_assigned():
     engine, _, _ = engine_with("sgd")
     state = state_of(engine)
     variables = {key: v for key, v in engine.variables().items() if not key.startswith("metrics/")}
-    changed = {key: value + 1 for key, value in state.items() if key != "model/dense/bias"} | {"model/other": np.ones(1)}
+    changed = {key: value + 1 for key, value in state.items() if key != "model/dense/bias"} | {
+        "model/other": np.ones(1)
+    }
     with pytest.raises(UnfitError, match=r"missing: model/dense/bias; unexpected: model/other"):
         rewinding.restore(variables, changed)
     assert_same_bits(state_of(engine), state)
@@ -198,7 +200,9 @@ def big_model():
     x = L.Dense(48, kernel_initializer="orthogonal", bias_initializer="ones", name="orthogonal")(x)
     x = L.BatchNormalization(name="norm")(x)
     x = L.Dropout(0.5, seed=7, name="drop")(x)
-    inner = keras.Sequential([keras.Input((48,)), L.Dense(64, name="inside"), L.Dense(64, name="deeper")], name="nested")
+    inner = keras.Sequential(
+        [keras.Input((48,)), L.Dense(64, name="inside"), L.Dense(64, name="deeper")], name="nested"
+    )
     return keras.Model(inputs, L.Dense(3, name="out")(inner(x)))
 
 

@@ -1,7 +1,7 @@
 """The exception tree: every failure that a user can mend, with its cause, its remedy and an exit code.
 
-A `LotteryError` carries two sentences: `cause` (what was expected, what came, where) and `remedy` (what to do). Each class
-also derives from the built-in exception that a Python caller would expect, so `except ValueError` works as usual.
+A `LotteryError` carries two sentences: `cause` (what was expected, what came, where) and `remedy` (what to do). Each
+class also derives from the built-in exception that a Python caller would expect, so `except ValueError` works as usual.
 """
 
 

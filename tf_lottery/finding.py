@@ -68,8 +68,8 @@ def find_ticket(
     """Find winning tickets of a model: rounds of train, prune, rewind (Frankle & Carbin 2018, arXiv 1803.03635).
 
     Args:
-        model: a built model, for one replicate; or a function that makes one, for several (its unseeded initializers are
-            then a function of `seed`). Sequential or functional; it is not changed.
+        model: a built model, for one replicate; or a function that makes one, for several (its unseeded initializers
+            are then a function of `seed`). Sequential or functional; it is not changed.
         train: the training data: (x, y) or (x, y, sample_weight) of arrays (nests of arrays for several inputs or
             outputs), or a `tf.data.Dataset` of such batches.
         validation: validation data of the same form; it chooses the early-stop step and the round. By default a part of
@@ -162,7 +162,13 @@ def find_ticket(
     )
     if eval_every is None:
         config = config.updated(eval_every=_eval_every(config, problem))
-    described = [without_automatic_names(optimizer_config), _describe(loss), _describe(metrics), _describe(loss_weights), sorted(found.found)]
+    described = [
+        without_automatic_names(optimizer_config),
+        _describe(loss),
+        _describe(metrics),
+        _describe(loss_weights),
+        sorted(found.found),
+    ]
     text = json.dumps([configuration_hash(first), described, fingerprint], sort_keys=True, default=str)
     model_hash = hashlib.sha256(text.encode()).hexdigest()
     events = Events(on_progress=on_progress) if on_progress else Events()
@@ -188,7 +194,9 @@ def _maker(model: Any, replicates: int, seed: int) -> Callable[[int], keras.Mode
         check_model(model, source="`model`")
         return lambda replicate: model
     if not callable(model):
-        raise UsageError(f"`model` must be a keras.Model or a function that makes one. Received: {type(model).__name__}.")
+        raise UsageError(
+            f"`model` must be a keras.Model or a function that makes one. Received: {type(model).__name__}."
+        )
 
     config = Config(seed=seed)
 

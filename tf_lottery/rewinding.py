@@ -1,7 +1,8 @@
 """Rewinding: take the whole state of a training at a step, and put it back with masks applied.
 
-A state is a plain dict of arrays: every variable of the model (weights, batch-norm statistics, states of seed generators)
-under `model/<path>` and every variable of the optimizer (iterations, slots, averages) under `optimizer/<index>`.
+A state is a plain dict of arrays: every variable of the model (weights, batch-norm statistics, states of seed
+generators) under `model/<path>` and every variable of the optimizer (iterations, slots, averages) under
+`optimizer/<index>`.
 """
 
 import re
@@ -58,11 +59,11 @@ def masked(state: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], slo
 
 
 def slots_of(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> dict[str, str]:
-    """The weight path that each slot (momentum, second moment, average, accumulated gradient) of a built optimizer is for.
+    """The weight path that each slot (momentum, second moment, average, sum of gradients) of a built optimizer is for.
 
     A Keras optimizer keeps its slots in lists that run parallel to the trainable variables; slots of another shape
-    (factored moments) belong to no single weight and are left out. So are the accumulators of Adagrad and FTRL: they only
-    scale the steps and start above zero, and FTRL divides 0 by 0 without.
+    (factored moments) belong to no single weight and are left out. So are the accumulators of Adagrad and FTRL: they
+    only scale the steps and start above zero, and FTRL divides 0 by 0 without.
     """
     paths = {id(variable): path for path, variable in named_variables(model).items()}
     trainable = model.trainable_variables
@@ -87,9 +88,9 @@ def fresh_weights(model: keras.Model, *, seed: int) -> State:
     """New values for every variable of a model, drawn anew as when it was built, but from other seeds.
 
     Each layer is made again from its configuration, with the seed of every initializer and random layer derived from
-    (seed, path): the distribution is the layer's own, equal seeds in two layers do not give equal weights, and a seed that
-    the configuration fixes does not bring the old weights back. What no initializer made keeps its value: frozen layers,
-    and preprocessing layers that were adapted to data.
+    (seed, path): the distribution is the layer's own, equal seeds in two layers do not give equal weights, and a seed
+    that the configuration fixes does not bring the old weights back. What no initializer made keeps its value: frozen
+    layers, and preprocessing layers that were adapted to data.
 
     Args:
         model: a built model, plain or wrapped; it is not changed.
@@ -108,8 +109,8 @@ def fresh_weights(model: keras.Model, *, seed: int) -> State:
         after = before if not inner.trainable or hasattr(inner, "adapt") else _made_again(layer, seed=seed, path=path)
         if {key: tuple(v.shape) for key, v in before.items()} != {key: tuple(v.shape) for key, v in after.items()}:
             raise UsageError(
-                f"Layer {path!r} ({type(inner).__name__}) can't be initialised again: made from its configuration it has "
-                f"other variables ({', '.join(after) or 'none'} instead of {', '.join(before)}).",
+                f"Layer {path!r} ({type(inner).__name__}) can't be initialised again: made from its configuration it "
+                f"has other variables ({', '.join(after) or 'none'} instead of {', '.join(before)}).",
                 "Implement `get_config` and `build` so that they make the same layer.",
             )
         fresh |= {join(path, key): np.array(keras.ops.convert_to_numpy(v.value)) for key, v in after.items()}
@@ -134,7 +135,9 @@ def _made_again(layer: keras.layers.Layer, *, seed: int, path: str) -> dict[str,
 
 def _inputs_like(arguments: Any) -> Any:
     return keras.tree.map_structure(
-        lambda leaf: keras.Input(batch_shape=leaf.shape, dtype=leaf.dtype) if isinstance(leaf, keras.KerasTensor) else leaf,
+        lambda leaf: (
+            keras.Input(batch_shape=leaf.shape, dtype=leaf.dtype) if isinstance(leaf, keras.KerasTensor) else leaf
+        ),
         arguments,
     )
 
@@ -163,7 +166,9 @@ def save_checkpoint(prefix: str | Path, state: Mapping[str, np.ndarray]) -> None
         checkpoint = tf.train.Checkpoint(state={key: tf.Variable(value) for key, value in state.items()})
         checkpoint.write(str(prefix))
     except (tf.errors.OpError, OSError) as error:
-        raise ResourceError(f"The checkpoint {prefix} can't be written: {error}.", "Check disk and permissions.") from error
+        raise ResourceError(
+            f"The checkpoint {prefix} can't be written: {error}.", "Check disk and permissions."
+        ) from error
 
 
 def load_checkpoint(prefix: str | Path) -> State:

@@ -138,7 +138,7 @@ def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None
 
 def test_a_run_that_is_killed_in_use_and_interrupted_goes_on_to_the_same_results(shell, environment, tmp_path, invoke):
     """SIGKILL in the middle of a training, Ctrl-C with worker processes, SIGTERM; then the end equals one go."""
-    common = ["--rounds", "2", "--steps", "4000", "--replicates", "1", "--eval-every", "500", "--seed", "3"]
+    common = ["--rounds", "3", "--steps", "3000", "--replicates", "1", "--eval-every", "500", "--seed", "3"]
     whole = shell("run", *common, "--jobs", "1", "--out", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     broken = [*common, "--out", "broken", "--checkpoint-every", "0.01"]
@@ -151,7 +151,7 @@ def test_a_run_that_is_killed_in_use_and_interrupted_goes_on_to_the_same_results
     process.kill()
     process.communicate()
     state = json.loads(invoke("status", "--out", str(tmp_path / "broken"), "--json").stdout)
-    assert (state["state"], state["jobs_total"]) == ("unfinished", 5)
+    assert (state["state"], state["jobs_total"]) == ("unfinished", 7)
     assert state["partial"] == [] or state["partial"][0]["step"] > 0
     assert invoke("verify", next((tmp_path / "broken").iterdir())).exit_code == 0
 
@@ -164,7 +164,7 @@ def test_a_run_that_is_killed_in_use_and_interrupted_goes_on_to_the_same_results
             time.sleep(0.02)
         process.send_signal(number)
         _, told = process.communicate(timeout=30)
-        if process.returncode:  # on a fast machine the run may have ended by itself
+        if "Next:" not in told:  # on a fast machine the run may have ended by itself
             assert process.returncode == code, told
             assert "the same command goes on" in told
             assert "Traceback" not in told

@@ -13,16 +13,17 @@ from pathlib import Path
 import pytest
 
 CHILD = Path(__file__).with_name("run_child.py")
-MODEL = '''
+MODEL = """
 import keras
 from keras import layers as L
 
 
 def small(input_shape, classes):
     return keras.Sequential([
-        keras.Input(input_shape), L.Flatten(), L.Dense(24), L.BatchNormalization(), L.ReLU(), L.Dropout(0.3), L.Dense(classes),
+        keras.Input(input_shape), L.Flatten(), L.Dense(24), L.BatchNormalization(), L.ReLU(), L.Dropout(0.3),
+        L.Dense(classes),
     ])
-'''
+"""
 CONFIG = {
     "dataset": "digits",
     "model": "kill_model:small",
@@ -101,7 +102,7 @@ def whole(folder):
 
 
 def kill_until_done(folder, name, *, generator, duration):
-    """Start, kill at a random moment, and so on until the run is done. Returns how often it was killed, and how far in."""
+    """Start, kill at a random moment, and so on until it is done. Returns how often, and how often mid-training."""
     kills, partials = 0, 0
     while True:
         process = start(folder, name)

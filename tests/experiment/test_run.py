@@ -67,12 +67,16 @@ def test_a_run_leaves_what_the_contract_says(whole):
     assert (path / "replicate_0/rewind/manifest.json").is_file()
     assert not list(path.rglob("*.tmp")) and not list(path.rglob("partial.npz"))
     environment = json.loads((path / "environment.json").read_text())
-    assert {"tensorflow", "keras", "numpy", "python", "threads", "xla", "precision", "tf32", "processor"} < set(environment)
+    assert {"tensorflow", "keras", "numpy", "python", "threads", "xla", "precision", "tf32", "processor"} < set(
+        environment
+    )
 
 
 def test_the_same_run_again_does_nothing(whole):
     path, rows = whole
-    before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in path.rglob("*") if "replicate" in str(p) and p.is_file()}
+    before = {
+        p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in path.rglob("*") if "replicate" in str(p) and p.is_file()
+    }
     heard = []
     events = Events(on_start=lambda store, jobs, waiting: heard.append((len(jobs), len(waiting))))
 
@@ -119,7 +123,9 @@ def test_events_tell_the_run(tmp_path):
     assert ("progress", Job(0, 0), 12, 12) in heard
 
 
-@pytest.mark.parametrize("change", [{"rate": 0.4}, {"seed": 1}, {"steps": 13}, {"rewind": "step:3"}, {"optimizer": "sgd"}])
+@pytest.mark.parametrize(
+    "change", [{"rate": 0.4}, {"seed": 1}, {"steps": 13}, {"rewind": "step:3"}, {"optimizer": "sgd"}]
+)
 def test_another_configuration_in_the_same_directory_is_refused(whole, change):
     path, rows = whole
     with pytest.raises(UsageError, match="another configuration"):

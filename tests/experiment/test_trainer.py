@@ -81,7 +81,9 @@ def test_what_is_trained_is_what_was_started_from(tmp_path, rewind):
     config = CONFIG.updated(rewind=rewind, replicates=1)
     given = problem(lambda: keras.optimizers.SGD(0.0, momentum=0.9))
     trainer, store = trained(tmp_path, config, given)
-    dense = {path: w for path, w in store.weights(Job(0, 0)).items() if path.endswith(("kernel", "bias", "gamma", "beta"))}
+    dense = {
+        path: w for path, w in store.weights(Job(0, 0)).items() if path.endswith(("kernel", "bias", "gamma", "beta"))
+    }
     for number in (1, 2):
         masks, weights = store.masks(Job(0, number)), store.weights(Job(0, number))
         for path, weight in dense.items():
@@ -235,8 +237,8 @@ def test_a_nan_loss_names_the_job_and_leaves_what_is_committed(tmp_path):
     config = CONFIG.updated(replicates=1, rewind="init")
     store = RunDirectory(tmp_path)
     Trainer(config, problem(), store).run(Job(0, 0))
-    far = part(60, 0)
-    trainer = Trainer(config, problem(train=Arrays(far.x * np.float32(1e38), far.y)), store)
+    heavy = Arrays(part(60, 0).x, part(60, 0).y, np.full(60, 3e38, "float32"))
+    trainer = Trainer(config, problem(train=heavy), store)
     with pytest.raises(NonFiniteError, match=r"steps \d+ to \d+.*replicate 0, round 1, ticket"):
         trainer.run(Job(0, 1))
     assert store.complete_jobs() == [Job(0, 0)]

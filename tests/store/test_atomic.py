@@ -30,10 +30,16 @@ def test_json_is_strict_and_knows_numpy():
 
 
 def test_equal_arrays_give_equal_bytes_and_come_back(tmp_path):
-    arrays = {"a/b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.array([True]), "d": np.array(2.5, np.float16)}
+    arrays = {
+        "a/b": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "c": np.array([True]),
+        "d": np.array(2.5, np.float16),
+    }
     for compressed in (False, True):
         content = atomic.dump_arrays(arrays, compressed=compressed)
-        assert content == atomic.dump_arrays({key: value.copy() for key, value in arrays.items()}, compressed=compressed)
+        assert content == atomic.dump_arrays(
+            {key: value.copy() for key, value in arrays.items()}, compressed=compressed
+        )
         (tmp_path / "a.npz").write_bytes(content)
         loaded = atomic.load_arrays(tmp_path / "a.npz")
         assert list(loaded) == list(arrays)

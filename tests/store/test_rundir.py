@@ -172,7 +172,10 @@ def test_one_process_at_a_time(tmp_path):
             print(type(error).__name__, error.exit_code, error.cause)
         """
         assert run_python(code, store.path).stdout.startswith("RunInUseError 4")
-        with pytest.raises(RunInUseError, match="in use by another process"), RunDirectory(store.path).lock(timeout=0.01):
+        with (
+            pytest.raises(RunInUseError, match="in use by another process"),
+            RunDirectory(store.path).lock(timeout=0.01),
+        ):
             pass
     assert not store.in_use()
     assert "got it" in run_python(code, store.path).stdout

@@ -129,14 +129,20 @@ def test_several_inputs_and_outputs_with_losses_of_their_own():
         keras.utils.set_random_seed(2)
         a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
         hidden = L.Dense(6, activation="tanh", kernel_regularizer="l2")(L.Concatenate()([a, b]))
-        model = keras.Model({"a": a, "b": b}, {"value": L.Dense(1, name="value")(hidden), "kind": L.Dense(3, name="kind")(hidden)})
+        model = keras.Model(
+            {"a": a, "b": b}, {"value": L.Dense(1, name="value")(hidden), "kind": L.Dense(3, name="kind")(hidden)}
+        )
         return wrap(model)
 
     generator = np.random.default_rng(0)
     x = {"a": generator.normal(size=(50, 3)).astype("float32"), "b": generator.normal(size=(50, 2)).astype("float32")}
     y = {"value": generator.normal(size=(50, 1)).astype("float32"), "kind": generator.integers(0, 3, 50)}
     loss = {"value": "mse", "kind": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
-    options = {"loss": loss, "metrics": {"value": ["mae"], "kind": ["accuracy"]}, "loss_weights": {"value": 0.5, "kind": 2.0}}
+    options = {
+        "loss": loss,
+        "metrics": {"value": ["mae"], "kind": ["accuracy"]},
+        "loss_weights": {"value": 0.5, "kind": 2.0},
+    }
     batch, order = on_device(Arrays(x, y)), Order(50, 10, seed=0)
     mine, theirs = two(), two()
     engine = engine_of(mine, keras.optimizers.Adam(0.01), batch, **options)
@@ -152,7 +158,9 @@ def test_several_inputs_and_outputs_with_losses_of_their_own():
 
 def test_regression_with_a_metric():
     generator = np.random.default_rng(0)
-    batch = on_device(Arrays(generator.normal(size=(40, 5)).astype("float32"), generator.normal(size=40).astype("float32")))
+    batch = on_device(
+        Arrays(generator.normal(size=(40, 5)).astype("float32"), generator.normal(size=40).astype("float32"))
+    )
     model = make(lambda: (L.Dense(4, activation="relu"), L.Dense(1)))
     engine = engine_of(model, keras.optimizers.SGD(), batch, loss="mse", metrics=["mae"])
     engine.run(batch, Order(40, 8, 0), start=0, stop=5)
@@ -168,7 +176,9 @@ def test_augmentation_is_seeded_by_the_step():
     batch = data()
     outcomes = []
     for bounds, seed in (((0, 6), 1), ((0, 2, 6), 1), ((0, 6), 2)):
-        engine = engine_of(make(lambda: (L.Rescaling(0.001), L.Dense(3))), keras.optimizers.SGD(0.01), batch, augment=shift)
+        engine = engine_of(
+            make(lambda: (L.Rescaling(0.001), L.Dense(3))), keras.optimizers.SGD(0.01), batch, augment=shift
+        )
         for start, stop in zip(bounds, bounds[1:], strict=False):
             engine.run(batch, Order(64, 16, 3), start=start, stop=stop, augment_seed=seed)
         outcomes.append(bits(engine))
@@ -177,7 +187,9 @@ def test_augmentation_is_seeded_by_the_step():
 
 def test_a_loss_that_becomes_nan_is_an_error_that_names_the_steps():
     batch = data()
-    engine = engine_of(make(lambda: (L.Dense(8), L.Dense(1))), keras.optimizers.SGD(1e30), batch, loss="mse", metrics=None)
+    engine = engine_of(
+        make(lambda: (L.Dense(8), L.Dense(1))), keras.optimizers.SGD(1e30), batch, loss="mse", metrics=None
+    )
     with pytest.raises(NonFiniteError, match=r"(nan|inf) in steps 0 to 9"):
         engine.run(batch, Order(64, 16, 0), start=0, stop=10)
 
@@ -188,7 +200,9 @@ def test_a_float16_model_scales_its_loss():
     assert isinstance(engine.optimizer, keras.optimizers.LossScaleOptimizer)
     wrapped = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05))
     assert engine_of(make(dtype="mixed_float16"), wrapped, batch).optimizer is wrapped
-    assert isinstance(engine_of(make(dtype="mixed_bfloat16"), keras.optimizers.SGD(), batch).optimizer, keras.optimizers.SGD)
+    assert isinstance(
+        engine_of(make(dtype="mixed_bfloat16"), keras.optimizers.SGD(), batch).optimizer, keras.optimizers.SGD
+    )
 
 
 def test_average_weights_replace_the_live_ones_at_the_end():
@@ -218,9 +232,7 @@ def test_a_stream_is_trained_in_its_order_with_weights_and_a_partial_last_batch(
     for (path, a), b in zip(named_variables(mine).items(), named_variables(theirs).values(), strict=True):
         np.testing.assert_allclose(a, np.asarray(b), rtol=1e-4, atol=1e-5, err_msg=path)
     assert engine.traces["train"] <= 3  # the loop, and a step for one batch size and for any
-    assert engine.evaluate(dataset) == pytest.approx(
-        theirs.evaluate(dataset, verbose=0, return_dict=True), rel=1e-3
-    )
+    assert engine.evaluate(dataset) == pytest.approx(theirs.evaluate(dataset, verbose=0, return_dict=True), rel=1e-3)
 
 
 def test_a_stream_without_batches_is_an_error():

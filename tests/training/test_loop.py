@@ -1,4 +1,4 @@
-"""One training: the grid of evaluations, the captured step, early stopping that stops nothing, and going on after a stop."""
+"""One training: the grid of evaluations, the captured step, early stopping that stops nothing, going on."""
 
 import keras
 import numpy as np
@@ -33,7 +33,11 @@ def setup(*, test=True, train=None, layers=None):
 
 
 def run(engine, data, progress=None, **options):
-    feed = MemoryFeed(data.train, Order(50, 10, seed=0)) if not isinstance(data.train, tf.data.Dataset) else StreamFeed(data.train)
+    feed = (
+        MemoryFeed(data.train, Order(50, 10, seed=0))
+        if not isinstance(data.train, tf.data.Dataset)
+        else StreamFeed(data.train)
+    )
     return train(engine, feed, data, progress=progress or Progress(0), **{"stop": 25, "eval_every": 6, **options})
 
 

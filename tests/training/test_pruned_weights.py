@@ -21,7 +21,9 @@ SETTINGS = {
     "lion with decay": lambda: K.Lion(0.002, weight_decay=0.1),
     "rmsprop with momentum": lambda: K.RMSprop(0.005, momentum=0.5, centered=True),
     "averages": lambda: K.Adam(0.01, use_ema=True, ema_momentum=0.9),
-    "averages that overwrite": lambda: K.SGD(0.05, momentum=0.9, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3),
+    "averages that overwrite": lambda: K.SGD(
+        0.05, momentum=0.9, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3
+    ),
     "clipping": lambda: K.SGD(0.05, momentum=0.9, global_clipnorm=0.1),
     "accumulation": lambda: K.Adam(0.01, gradient_accumulation_steps=2),
     "float16": lambda: K.SGD(0.05, momentum=0.9),

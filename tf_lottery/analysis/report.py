@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from tf_lottery.analysis import formats, plots
 from tf_lottery.analysis.canvas import styled
-from tf_lottery.analysis.selection import select_round
+from tf_lottery.analysis.selection import MAX_DROP, select_round
 from tf_lottery.analysis.tables import render_rows
 from tf_lottery.analysis.values import Row, number
 from tf_lottery.analysis.verdict import verdict
@@ -71,7 +71,7 @@ def write_report(
     config: Mapping[str, Any],
     environment: Mapping[str, Any],
     folder: str | Path,
-    max_drop: float = 0.005,
+    max_drop: float = MAX_DROP,
 ) -> dict[str, Path]:
     """Write the figures and the page into `folder`; equal input gives equal bytes.
 

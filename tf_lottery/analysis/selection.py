@@ -10,6 +10,8 @@ from tf_lottery.errors import UnfitError, UsageError
 
 # Means of equal accuracies differ in the last bits, and 0.98 - 0.005 is not 0.975: less than one example in a billion.
 TOLERANCE = 1e-9
+# How much validation accuracy a ticket may lose where nobody says: half a point.
+MAX_DROP = 0.005
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,9 @@ def write_tensorboard(curves: Sequence[Mapping[str, Any]], folder: Path) -> list
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
     except ImportError:
-        raise UsageError("TensorBoard is not installed.", "Install the extra: pip install 'tf-lottery[tensorboard]'.") from None
+        raise UsageError(
+            "TensorBoard is not installed.", "Install the extra: pip install 'tf-lottery[tensorboard]'."
+        ) from None
     trainings: dict[Path, list[Mapping[str, Any]]] = {}
     for record in curves:
         name = f"replicate_{record['replicate']}_round_{record['round']:02d}_{record['variant']}"

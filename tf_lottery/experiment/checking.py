@@ -41,7 +41,7 @@ def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, los
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
             raise UnfitError(
                 f"The {name} data does not fit the model and the loss: {_line(error)}",
-                f"The model takes {shapes}; x is {_shapes(batch.x)} and y {_shapes(batch.y)}, for two examples or a batch.",
+                f"The model takes {shapes}; a batch here has x of {_shapes(batch.x)} and y of {_shapes(batch.y)}.",
             ) from error
 
 

@@ -157,7 +157,9 @@ class Config:
         if self.validation is not None and self.validation <= 0:
             raise UsageError(f"`validation` must be a positive count or fraction. Received: {self.validation}.")
         if self.densities and (self.final_density or self.output_rate is not None or self.conv_rate is not None):
-            raise UsageError("`densities` is a ladder for all weights alike: it excludes other rates and final_density.")
+            raise UsageError(
+                "`densities` is a ladder for all weights alike: it excludes other rates and final_density."
+            )
         if self.final_density is not None:
             schedule.rate_to_reach(self.final_density, self.rounds)
         if self.seed < 0:

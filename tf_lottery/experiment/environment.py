@@ -48,7 +48,8 @@ def record(store: RunDirectory, config: Config, *, xla: bool, fingerprint: str) 
         return
     if before.get("data_fingerprint") != fingerprint:
         raise UnfitError(
-            f"The data of {store.path} has changed since the run began.", "Restore the data, or start over with --fresh."
+            f"The data of {store.path} has changed since the run began.",
+            "Restore the data, or start over with --fresh.",
         )
     changed = [key for key in DECISIVE if before.get(key) != now.get(key)]
     if changed:

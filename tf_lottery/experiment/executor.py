@@ -79,7 +79,9 @@ def run_spawned(
     try:
         for _ in range(count):
             here, there = context.Pipe()
-            process = context.Process(target=_work, args=(there, config, run_dir, os.getpid(), checkpoint_every), daemon=True)
+            process = context.Process(
+                target=_work, args=(there, config, run_dir, os.getpid(), checkpoint_every), daemon=True
+            )
             _start(process)
             there.close()
             pool[here] = process
@@ -145,9 +147,7 @@ def _died(process: Any, job: Job) -> ResourceError:
     )
 
 
-def _work(
-    connection: Connection, config: Config, run_dir: Path, parent: int, checkpoint_every: float | None
-) -> None:
+def _work(connection: Connection, config: Config, run_dir: Path, parent: int, checkpoint_every: float | None) -> None:
     """The body of a spawned process: take jobs from the connection until None comes."""
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     try:

@@ -26,7 +26,7 @@ def jobs(config: Config) -> list[Job]:
 
 
 def needs(job: Job) -> Job | None:
-    """The training that must be committed before a job can start: the ticket of the round before, which makes its masks."""
+    """The training that must be committed before a job can start: the ticket of the round before makes its masks."""
     return Job(job.replicate, job.round - 1) if job.round else None
 
 

@@ -120,7 +120,9 @@ PRESETS = {
                 "eval_every": 500,
             },
         ),
-        _conv(2, 2e-4, 0.10, 20_000, "about a day a replicate on two CPU cores", "3.5 points over dense at 9 % density"),
+        _conv(
+            2, 2e-4, 0.10, 20_000, "about a day a replicate on two CPU cores", "3.5 points over dense at 9 % density"
+        ),
         _conv(4, 3e-4, 0.10, 25_000, "about two days a replicate on two CPU cores", "3.5 points over dense at 9 %"),
         _conv(6, 3e-4, 0.15, 30_000, "about three days a replicate on two CPU cores", "3.3 points over dense at 15 %"),
     )

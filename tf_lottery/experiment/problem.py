@@ -76,7 +76,8 @@ def from_config(config: Config) -> Problem:
 
         if len(dataset.input_shape) != 3:
             raise UnfitError(
-                f"Augmentation needs images (height, width, channels). Received: {dataset.input_shape}.", "Switch it off."
+                f"Augmentation needs images (height, width, channels). Received: {dataset.input_shape}.",
+                "Switch it off.",
             )
         augment = functools.partial(_augment, augmented, config.pad_crop, config.flip)
     return Problem(

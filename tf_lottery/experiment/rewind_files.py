@@ -20,8 +20,8 @@ PREFIX = "checkpoint"
 def save_rewind(store: RunDirectory, replicate: int, state: Mapping[str, np.ndarray]) -> None:
     """Write the rewind state of a replicate, in round 0.
 
-    A state that a stopped round 0 left is replaced where it differs (a stream yields other batches, an unseeded model has
-    other weights): nothing depends on it yet.
+    A state that a stopped round 0 left is replaced where it differs (a stream yields other batches, an unseeded model
+    has other weights): nothing depends on it yet.
 
     Raises:
         DamagedError: round 0 is committed and pins another state.

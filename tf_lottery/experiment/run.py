@@ -52,7 +52,8 @@ def extended(config: Config, store: RunDirectory, *, model_hash: str | None = No
     before = Config.from_json(document)
     if before_hash != config.hash(**_extra(model_hash)):
         raise UsageError(
-            f"{store.path} holds a run of another configuration or model.", "Choose another directory, or start with --fresh."
+            f"{store.path} holds a run of another configuration or model.",
+            "Choose another directory, or start with --fresh.",
         )
     return config.updated(
         rounds=max(config.rounds, before.rounds),

@@ -14,11 +14,11 @@ from tf_lottery.errors import DamagedError, NonFiniteError
 from tf_lottery.experiment import environment, plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.problem import Problem, replicate_seed
+from tf_lottery.experiment.rewind_files import load_rewind, save_rewind
 from tf_lottery.layers import discover, get_masks, get_weights, named_variables, set_masks, wrap
 from tf_lottery.masks import Masks
 from tf_lottery.rewinding import MODEL, State
 from tf_lottery.store import TICKET, Job, RunDirectory
-from tf_lottery.experiment.rewind_files import load_rewind, save_rewind
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.loop import MemoryFeed, Progress, StreamFeed, splits, train
 from tf_lottery.training.order import Order
@@ -46,7 +46,9 @@ class Trainer:
         steps_per_epoch = problem.steps_per_epoch(config.batch_size)
         self.steps = plan.training_steps(config, steps_per_epoch)
         self.rewind_step = plan.rewind_step(config, steps_per_epoch)
-        plain = problem.make_model(0)
+        # A control is drawn from the plain model of its replicate, round after round.
+        self._make_model = functools.lru_cache(maxsize=2)(problem.make_model)
+        plain = self._make_model(0)
         self.model = wrap(plain, include=problem.include, exclude=problem.exclude)
         self.roles = discover(plain, include=problem.include, exclude=problem.exclude).roles
         self.data = splits(problem.train, problem.validation, problem.test)
@@ -129,7 +131,7 @@ class Trainer:
         return row
 
     def masks(self, job: Job) -> Masks:
-        """The masks of a job: all ones in round 0, then pruned from the ticket of the round before, also for a control."""
+        """The masks of a job: ones in round 0, then pruned from the ticket of the round before, also for a control."""
         before = plan.needs(job)
         if before is None:
             return {key: np.ones_like(mask) for key, mask in get_masks(self.model).items()}
@@ -143,11 +145,11 @@ class Trainer:
         )
 
     def start(self, job: Job, masks: Masks) -> tuple[int, State]:
-        """The step that a job starts at, and its state there: rewind state times masks, or fresh weights times masks."""
+        """The step that a job starts at, and its state there: rewind state, or fresh weights, times masks."""
         if job.variant != TICKET:
             seed = replicate_seed(self.config, job.replicate, "reinitialised weights", job.round)
             # From a plain model: what is kept as it is (frozen layers) must not bear the masks of the job before.
-            weights = rewinding.fresh_weights(self.problem.make_model(job.replicate), seed=seed)
+            weights = rewinding.fresh_weights(self._make_model(job.replicate), seed=seed)
             step, state = 0, {**{MODEL + path: value for path, value in weights.items()}, **self.fresh}
         elif job.round == 0:
             step, state = 0, {**self._initial_weights(job.replicate), **self.fresh}
@@ -156,8 +158,10 @@ class Trainer:
         return step, rewinding.masked(state, masks, self.slots)
 
     def _initial_weights(self, replicate: int) -> State:
-        model = self.problem.make_model(replicate)
-        mask_tools.check_keys(named_variables(model), named_variables(self.model), what=f"model of replicate {replicate}")
+        model = self._make_model(replicate)
+        mask_tools.check_keys(
+            named_variables(model), named_variables(self.model), what=f"model of replicate {replicate}"
+        )
         return {MODEL + path: weight for path, weight in get_weights(model).items()}
 
     def _state_variables(self) -> dict[str, Any]:

@@ -37,7 +37,9 @@ def read(directory: Path) -> dict[str, str]:
     document = load_json(directory / NAME)
     files = document.get("files") if isinstance(document, dict) else None
     if not isinstance(files, dict) or not files:
-        raise DamagedError(f"{directory / NAME} is not a manifest.", "Restore it from a copy, or start over with --fresh.")
+        raise DamagedError(
+            f"{directory / NAME} is not a manifest.", "Restore it from a copy, or start over with --fresh."
+        )
     return files
 
 

@@ -96,10 +96,14 @@ class RunDirectory:
             DamagedError: its configuration can't be read.
         """
         if not (self.path / "config.json").is_file():
-            raise UsageError(f"{self.path} is not a run directory: it has no config.json.", "`tf-lottery ls` lists runs.")
+            raise UsageError(
+                f"{self.path} is not a run directory: it has no config.json.", "`tf-lottery ls` lists runs."
+            )
         document = load_json(self.path / "config.json")
         if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
-            raise DamagedError(f"{self.path / 'config.json'} is not a configuration of a run.", "Start over with --fresh.")
+            raise DamagedError(
+                f"{self.path / 'config.json'} is not a configuration of a run.", "Start over with --fresh."
+            )
         return document
 
     def write_model(self, architecture: str) -> None:
@@ -166,9 +170,12 @@ class RunDirectory:
         with resources(directory):
             directory.mkdir(parents=True, exist_ok=True)
         hashes = {
-            f"{name}.npz": write_bytes(directory / f"{name}.npz", dump_arrays(content, compressed=name == "masks"))
+            f"{name}.npz": write_bytes(
+                directory / f"{name}.npz", dump_arrays(content, compressed=name == "masks"), sync=False
+            )
             for name, content in arrays.items()
         }
+        # This makes the names of all of them durable, so that none is missing where the manifest is there.
         hashes["metrics.json"] = write_bytes(directory / "metrics.json", dump_json(metrics))
         manifest.write(directory, hashes)
         self.partial(job).unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from tf_lottery.errors import ResourceError, UsageError
 from tf_lottery.layers.masked import Masked
 
 _L = keras.layers
-# Kinds whose XLA code on a CPU is known to be as fast as the stock kernels or faster. XLA's CPU convolutions are so slow
-# that a chunk of steps may never return; a model with any other kind runs without XLA unless it is asked for.
+# Kinds whose XLA code on a CPU is known to be as fast as the stock kernels or faster. XLA's CPU convolutions are so
+# slow that a chunk of steps may never return; a model with any other kind runs without XLA unless it is asked for.
 XLA_ON_CPU: tuple[type, ...] = (
     *(_L.InputLayer, _L.Dense, _L.EinsumDense, _L.Flatten, _L.Reshape, _L.Permute, _L.RepeatVector, _L.Rescaling),
     *(_L.Activation, _L.ReLU, _L.LeakyReLU, _L.PReLU, _L.ELU, _L.Softmax, _L.Dropout, _L.GaussianNoise),
@@ -61,7 +61,9 @@ def configure(*, threads: int | None, device: str = "auto") -> None:
     try:
         gpus = tf.config.list_physical_devices("GPU")
         if device == "gpu" and not gpus:
-            raise ResourceError("`device` is gpu, but TensorFlow sees no GPU.", "Use --device cpu, or install the gpu extra.")
+            raise ResourceError(
+                "`device` is gpu, but TensorFlow sees no GPU.", "Use --device cpu, or install the gpu extra."
+            )
         if device == "cpu" and gpus:
             tf.config.set_visible_devices([], "GPU")
         elif gpus:
@@ -72,7 +74,9 @@ def configure(*, threads: int | None, device: str = "auto") -> None:
             tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:
         if not (tf.config.threading.get_intra_op_parallelism_threads() == threads and device == "auto"):
-            raise ResourceError(f"The device can't be configured: {error}", "Configure it first in the process.") from error
+            raise ResourceError(
+                f"The device can't be configured: {error}", "Configure it first in the process."
+            ) from error
 
 
 @contextlib.contextmanager

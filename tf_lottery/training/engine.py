@@ -1,8 +1,8 @@
 """The training engine: one compiled chunk of steps for every round, variant and replicate of a model.
 
-The compiled functions are made once per (model, optimizer, batch shape). Masks, weights, optimizer state and the order of
-the data are variables and arguments, so nothing is traced or compiled again when they change. A chunk has a fixed capacity
-of steps and a count of those to do, so a shorter chunk compiles nothing new either.
+The compiled functions are made once per (model, optimizer, batch shape). Masks, weights, optimizer state and the order
+of the data are variables and arguments, so nothing is traced or compiled again when they change. A chunk has a fixed
+capacity of steps and a count of those to do, so a shorter chunk compiles nothing new either.
 """
 
 import functools
@@ -35,8 +35,8 @@ class Engine:
         metrics: as in `model.compile`.
         loss_weights: as in `model.compile`.
         xla: "auto", "on" or "off".
-        augment: function (images, seeds) -> images for the inputs of a training batch, made of graph operations; `seeds`
-            is an int32 tensor (augmentation seed, step).
+        augment: function (images, seeds) -> images for the inputs of a training batch, made of graph operations;
+            `seeds` is an int32 tensor (augmentation seed, step).
 
     Attributes:
         optimizer: the optimizer, in a `LossScaleOptimizer` where the model computes in float16.
@@ -142,7 +142,7 @@ class Engine:
         return int(np.clip(CHUNK_SECONDS / self._seconds_per_step, 1, CHUNK_CAPACITY))
 
     def finish(self) -> None:
-        """End a training: averaged weights replace the live ones where the optimizer keeps them; pruned ones are 0.0."""
+        """End a training: averages replace the live weights where the optimizer keeps them; pruned ones are 0.0."""
         self.optimizer.finalize_variable_values(self.model.trainable_variables)
         apply_masks(self.model)
 
@@ -206,16 +206,15 @@ class Engine:
     def _score(self, batch: Batch) -> None:
         self.traces["evaluate"] += 1
         outputs = self.model(batch.x, training=False)
-        loss = self.model.compute_loss(
-            x=batch.x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=False
-        )
+        loss = self.model.compute_loss(x=batch.x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=False)
         self._loss.update_state(loss, sample_weight=tf.shape(tf.nest.flatten(batch.x)[0])[0])
         self.model.compute_metrics(batch.x, batch.y, outputs, batch.weight)
 
     def _check_loss(self, start: int, stop: int) -> None:
         if not np.isfinite(self._loss.result()):
             raise NonFiniteError(
-                f"The training loss must be finite. It became {float(self._loss.result())} in steps {start} to {stop - 1}.",
+                f"The training loss must be finite. It became {float(self._loss.result())} in steps {start} to "
+                f"{stop - 1}.",
                 "Lower the learning rate, clip the gradients, or look at the data.",
             )
 

@@ -1,4 +1,4 @@
-"""One training: steps start..stop with evaluations on a grid, states taken at given steps, and a way to go on after a stop."""
+"""One training: steps start..stop, evaluations on a grid, states taken at given steps, a way to go on after a stop."""
 
 import math
 import time
@@ -112,8 +112,9 @@ def train(
 ) -> Progress:
     """Train from `progress.step` to `stop`, on the state that the engine's model and optimizer are in.
 
-    Evaluations of the validation data happen at each multiple of `eval_every` and at the end. The test data is evaluated
-    where the validation loss is the least so far and at the end, and is never used for anything but the report.
+    Evaluations of the validation data happen at each multiple of `eval_every` and at the end. The test data is
+    evaluated where the validation loss is the least so far and at the end, and is never used for anything but the
+    report.
 
     Args:
         engine, feed, data: what trains on what.
@@ -127,8 +128,8 @@ def train(
         checkpoint: saves the state and the progress, so that a later call with them goes on exactly.
 
     Returns:
-        `progress`, with `history` (one record per evaluation), the first step of least validation loss in `best_step`, and
-        test results in `best_test` and `test`.
+        `progress`, with `history` (one record per evaluation), the first step of least validation loss in `best_step`,
+        and test results in `best_test` and `test`.
 
     Raises:
         NonFiniteError: the loss became NaN or infinite.

@@ -1,0 +1,103 @@
+"""The benchmarks run at toy sizes, train what they say they train, and write valid JSON."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def run(script: str, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a benchmark in a process of its own, as a user does."""
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
+def test_throughput_of_a_dense_net(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    size = ["--steps", "7", "--repeats", "1", "--patience", "0"]
+    done = run("throughput.py", "--synthetic", *size, "--json", str(report))
+    document = json.loads(report.read_text())
+    assert list(document["contenders"]) == ["engine", "fit", "fit-plain", "fit-xla", "tfmot", "bare"]
+    for name, contender in document["contenders"].items():
+        assert len(contender["runs"]) == 1 and contender["us"] > 0 and math.isfinite(contender["times_engine"])
+        # All of them really train: from the same weights, masked or not, to a lower loss.
+        dense = document["contenders"]["fit-plain"]["loss_before"]
+        start = dense if name == "fit-plain" else document["contenders"]["engine"]["loss_before"]
+        assert contender["loss_before"] == pytest.approx(start, rel=1e-5)
+        assert contender["loss_after"] < contender["loss_before"]
+        assert name in done.stdout
+    engine, bare = (document["contenders"][name] for name in ("engine", "bare"))
+    assert document["same_loss"] and engine["loss_after"] == pytest.approx(bare["loss_after"], rel=1e-5)
+    assert engine["runs"][0]["xla"] and engine["runs"][0]["traces"]["train"] == 1
+    assert document["contenders"]["tfmot"]["runs"][0]["density"] == pytest.approx(0.3, abs=1e-4)
+    assert [target["what"].split(" at ")[0] for target in document["targets"]] == [
+        "engine / bare",
+        "fit / engine",
+        "tfmot / engine",
+    ]
+
+
+def test_throughput_of_a_convolutional_net_leaves_xla_out(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    size = ["--steps", "2", "--repeats", "1", "--patience", "0", "--batch", "8"]
+    run(
+        "throughput.py", "--synthetic", "--model", "lenet5", "--contenders", "engine,bare", *size, "--json", str(report)
+    )
+    document = json.loads(report.read_text())
+    engine, bare = (document["contenders"][name] for name in ("engine", "bare"))
+    assert not engine["runs"][0]["xla"] and not bare["runs"][0]["xla"]
+    assert engine["loss_after"] == pytest.approx(bare["loss_after"], rel=1e-4)
+    assert engine["loss_after"] < engine["loss_before"]
+
+
+def test_throughput_refuses_an_unknown_contender() -> None:
+    assert "choose from engine, fit" in run("throughput.py", "--contenders", "nobody", code=2).stderr
+
+
+def test_disagreeing_losses_void_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import summary
+
+    def result(loss: float) -> dict[str, object]:
+        run = {"seconds": 1.0, "cpu_seconds": 1.0, "others": 0.0, "loss_after": loss}
+        return {"what": "", "loss_before": 2.0, "warm_up": run, "runs": [run, {**run, "seconds": 9.0, "others": 0.5}]}
+
+    options = {"model": "fc1", "steps": 10}
+    same = summary.summarise({"engine": result(0.5), "bare": result(0.50001)}, options)
+    other = summary.summarise({"engine": result(0.5), "bare": result(0.501)}, options)
+    assert same["same_loss"] and not other["same_loss"]
+    # The disturbed run of 9 seconds does not count.
+    assert same["contenders"]["engine"]["us"] == pytest.approx(1e5)
+    assert same["contenders"]["engine"]["quiet_runs"] == 1
+    # Losses of contenders with masks of their own, or none, are not compared.
+    assert summary.same_loss({"engine": result(0.5), "tfmot": result(0.4), "fit-plain": result(0.3)})
+
+
+def test_overhead_counts_compilations(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    size = ["--preset", "digits-mlp", "--rounds", "2", "--steps", "60"]
+    run("overhead.py", *size, "--json", str(report))
+    document = json.loads(report.read_text())
+    # Round 0, then two rounds with their controls: one training loop, two evaluations, and nothing new after round 0.
+    assert len(document["jobs"]) == 5
+    assert {job["traces"]["train"] for job in document["jobs"]} == {1}
+    assert len({job["xla_modules"] for job in document["jobs"]}) == 1 and document["jobs"][0]["xla_modules"] >= 2
+    for job in document["jobs"]:
+        assert job["outside"] == pytest.approx(job["wall"] - job["train"] - job["evaluate"] - job["compile"])
+    assert document["evaluation_seconds"] > 0 and document["process_seconds"] > document["run_seconds"]
+
+
+def test_pruning_is_exact(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = run("pruning.py", "--weights", "100003", "--ties", "100001", "--json", str(report))
+    document = json.loads(report.read_text())
+    assert document["weights"]["exact"] and document["ties"]["exact"]
+    assert document["weights"]["memory_ratio"] > 0 and "exact" in done.stdout
