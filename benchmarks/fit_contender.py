@@ -57,7 +57,7 @@ class FitContender:
         return {"xla": bool(self.model.jit_compile), "steps_per_execution": self.model.steps_per_execution}
 
 
-XLA_OPTIONS = {"jit_compile": True, "steps_per_execution": 100}
+XLA_OPTIONS: dict[str, object] = {"jit_compile": True, "steps_per_execution": 100}
 fit = partial(FitContender, masked=True, options={})
 fit_plain = partial(FitContender, masked=False, options={})
 fit_xla = partial(FitContender, masked=True, options=XLA_OPTIONS)

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.case:
         print(json.dumps({"weights": prune_weights, "ties": prune_ties}[options.case](getattr(options, options.case))))
         return 0
-    document = {
+    document: dict[str, Any] = {
         "schema": "tf-lottery.pruning/1",
         "weights": case("weights", options.weights),
         "ties": case("ties", options.ties),

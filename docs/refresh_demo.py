@@ -8,6 +8,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+from tf_lottery.analysis.selection import MAX_DROP
 from tf_lottery.analysis.tables import Table, render_rows, verdict
 from tf_lottery.experiment.presets import PRESETS
 from tf_lottery.result import open_run
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     run = parser.parse_args(arguments).run
     readme = ROOT / "README.md"
     rows = open_run(run).rows
-    shown = f"{markdown(render_rows(rows))}\nThe verdict of `tf-lottery run`:\n\n> {verdict(rows, max_drop=0.0)}\n"
+    shown = f"{markdown(render_rows(rows))}\nThe verdict of `tf-lottery run`:\n\n> {verdict(rows, max_drop=MAX_DROP)}\n"
     readme.write_text(refreshed(readme.read_text(), shown))
     shutil.copyfile(run / "report" / "accuracy.png", ROOT / "docs" / "images" / "demo_accuracy.png")
 

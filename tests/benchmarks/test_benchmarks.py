@@ -54,8 +54,9 @@ def test_throughput_of_a_convolutional_net_leaves_xla_out(tmp_path: Path) -> Non
     document = json.loads(report.read_text())
     engine, bare = (document["contenders"][name] for name in ("engine", "bare"))
     assert not engine["runs"][0]["xla"] and not bare["runs"][0]["xla"]
+    # Two steps of Adam need not improve a net, but they change it, and in the same way.
     assert engine["loss_after"] == pytest.approx(bare["loss_after"], rel=1e-4)
-    assert engine["loss_after"] < engine["loss_before"]
+    assert abs(engine["loss_after"] - engine["loss_before"]) > 1e-3
 
 
 def test_throughput_refuses_an_unknown_contender() -> None:

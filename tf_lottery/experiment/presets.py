@@ -71,7 +71,7 @@ PRESETS = {
         Preset(
             name="mnist-lenet-300-100",
             source=f"{PAPER}, figure 2: LeNet",
-            cost="about 25 minutes a replicate on two CPU cores (5 with --steps 10000)",
+            cost="about 15 minutes a replicate on two CPU cores (3 with --steps 10000)",
             expect="tickets of 21 % to 3.6 % density reach the dense 98.1 %, and sooner; reinitialised ones lose",
             values={
                 "dataset": "mnist",
@@ -89,7 +89,7 @@ PRESETS = {
         Preset(
             name="mnist-fc1-35",
             source=f"{REPORT}: fc1, 35 rounds of 10 %",
-            cost="about 10 minutes a replicate on two CPU cores",
+            cost="about 5 minutes a replicate on two CPU cores",
             expect="accuracy holds down to 10 to 15 % density",
             values={
                 "dataset": "mnist",
@@ -106,7 +106,7 @@ PRESETS = {
         Preset(
             name="mnist-lenet5-35",
             source=f"{REPORT}: LeNet5 with two 64-filter convolutions, 35 rounds of 10 %",
-            cost="over 12 hours a replicate on two CPU cores",
+            cost="about 12 hours a replicate on two CPU cores",
             expect="accuracy holds down to 10 to 15 % density",
             values={
                 "dataset": "mnist",

@@ -191,6 +191,6 @@ def without_automatic_names(document: Any) -> Any:
     kind, config = copy.get("class_name"), copy.get("config")
     if isinstance(kind, str) and isinstance(config, dict) and isinstance(config.get("name"), str):
         base = re.sub(r"_\d+$", "", config["name"])
-        if base.replace("_", "") == kind.lower():
+        if base.replace("_", "").endswith(kind.lower()):  # `forward_lstm_2` inside a Bidirectional, too
             config["name"] = base
     return copy

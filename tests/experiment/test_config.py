@@ -1,0 +1,92 @@
+"""Configurations: checked when made, the same after a round trip, and hashed by what decides the results."""
+
+import json
+
+import pytest
+
+from tf_lottery.errors import DamagedError, UsageError
+from tf_lottery.experiment.config import Config, read_config_file, rewind_point
+
+
+def test_a_round_trip_through_json_is_the_same_configuration_and_hash():
+    config = Config(densities=(1.0, 0.5, 0.25), include=("a/*",), rewind="epoch:1.5", validation=500, momentum=0.9)
+    again = Config.from_json(json.loads(json.dumps(config.to_json())))
+    assert again == config and again.hash() == config.hash()
+    assert isinstance(again.densities, tuple) and again.rounds == 2
+
+
+def test_integers_are_taken_for_floats_and_hash_alike():
+    assert Config(rate=0).hash() == Config(rate=0.0).hash()
+    assert Config(validation=5).hash() != Config(validation=5.0 / 7).hash()
+
+
+def test_controls_always_have_their_ticket_and_order_does_not_matter():
+    assert Config(variants=("random_reinit",)).variants == ("ticket", "random_reinit")
+    assert Config(variants=("random_reinit", "ticket")) == Config(variants=("ticket", "random_reinit"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rate": 1}, r"`rate` must be in \[0, 1\)"),
+        ({"rate": "0.2"}, "`rate` must be float"),
+        ({"rate": float("inf")}, "`rate` must be float"),
+        ({"rate": True}, "`rate` must be float"),
+        ({"output_rate": -0.1}, "`output_rate` must be in"),
+        ({"rounds": -1}, "`rounds` must be at least 0"),
+        ({"steps": 0}, "`steps` must be positive"),
+        ({"steps": 2**31}, "below 2"),
+        ({"steps": 5, "epochs": 1.0}, "either `steps` or `epochs`"),
+        ({"steps": None}, "either `steps` or `epochs`"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+        ({"eval_every": 0}, "`eval_every` must be at least 1"),
+        ({"learning_rate": -1.0}, "must not be negative"),
+        ({"validation": 0}, "`validation` must be a positive"),
+        ({"seed": -1}, "`seed` must not be negative"),
+        ({"threads": 0}, "`threads` must be at least 1"),
+        ({"optimizer": "adm"}, "Unknown optimizer 'adm'.*adam"),
+        ({"precision": "float16"}, "Unknown precision"),
+        ({"variants": ("tickt",)}, "Unknown variant"),
+        ({"rewind": "step:-1"}, "`rewind` must be init, step:K or epoch:K"),
+        ({"densities": (1.0, 0.5), "output_rate": 0.1}, "excludes other rates"),
+        ({"densities": (0.5, 1.0)}, "ensit"),
+        ({"final_density": 2.0}, "ensity"),
+        ({"include": (3,)}, "`include` must be"),
+    ],
+    ids=str,
+)
+def test_values_out_of_range_are_refused(values, message):
+    with pytest.raises(UsageError, match=message):
+        Config(**values)
+
+
+def test_unknown_keys_are_refused_with_a_suggestion():
+    with pytest.raises(UsageError, match="Unknown configuration key 'rats'.*rate"):
+        Config.from_json({"rats": 0.2})
+
+
+def test_rewind_points():
+    assert rewind_point("init") == ("step", 0.0)
+    assert rewind_point("step:500") == ("step", 500.0) and rewind_point("epoch:0.5") == ("epoch", 0.5)
+    for text in ("", "step", "step:1.5", "epoch:-1", "500", "Step:1"):
+        with pytest.raises(UsageError):
+            rewind_point(text)
+
+
+def test_configuration_files(tmp_path):
+    (tmp_path / "a.toml").write_text('rate = 0.3\nvariants = ["ticket"]\n')
+    assert read_config_file(tmp_path / "a.toml") == {"rate": 0.3, "variants": ["ticket"]}
+    (tmp_path / "a.json").write_text('{"schema": "x", "hash": "y", "rate": 0.3}')
+    assert read_config_file(tmp_path / "a.json") == {"rate": 0.3}
+    for name, content, kind in (
+        ("b.json", "{", DamagedError),
+        ("b.toml", "=", DamagedError),
+        ("c.json", "[1]", UsageError),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(kind):
+            read_config_file(tmp_path / name)
+    with pytest.raises(UsageError, match="can't be read"):
+        read_config_file(tmp_path / "none.toml")
+    with pytest.raises(UsageError, match=r"ends in \.toml or \.json"):
+        read_config_file(tmp_path / "a.yaml")
