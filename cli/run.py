@@ -82,7 +82,9 @@ def command(
             )
     effective = store.config()
     if as_json:
-        complete = all(store.is_complete(job) for job in plan.jobs(experiment.extended(config, store)))
+        complete = all(
+            store.is_complete(job) for job in plan.jobs(experiment.extended(config, store, model_hash=model_hash))
+        )
         print_json(
             {"schema": SCHEMA, "run_dir": str(store.path), "complete": complete, "config": effective, "results": rows}
         )
@@ -180,7 +182,7 @@ def _dry_run(config: Config, out: Path, *, fresh: bool, as_json: bool) -> None:
         configure(threads=config.threads, device=config.device)
         store = experiment.locate(config, out, fresh=fresh, model_hash=model_hash)
         if (store.path / "config.json").exists():
-            config = experiment.extended(config, store)
+            config = experiment.extended(config, store, model_hash=model_hash)
         done = sum(store.is_complete(job) for job in plan.jobs(config))
         found = estimate(config, problem.from_config(config), jobs_done=done)
     if as_json:

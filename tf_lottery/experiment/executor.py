@@ -103,14 +103,10 @@ def run_spawned(
                     done.add(job)
                     idle.append(connection)
                     on_done(job, content)
-        for connection in pool:
-            connection.send(None)
-        for process in pool.values():
-            process.join(timeout=10)
     finally:
+        # Whatever is done is committed, so nothing is lost; leaving TensorFlow in order would take seconds.
         for connection, process in pool.items():
-            if process.is_alive():
-                process.kill()
+            process.kill()
             process.join()
             connection.close()
 
@@ -148,7 +144,7 @@ def _died(process: Any, job: Job) -> ResourceError:
 
 
 def _work(connection: Connection, config: Config, run_dir: Path, parent: int, checkpoint_every: float | None) -> None:
-    """The body of a spawned process: take jobs from the connection until None comes."""
+    """The body of a spawned process: take jobs from the connection until this process is killed."""
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     try:
         from tf_lottery.experiment.problem import from_config
@@ -157,7 +153,8 @@ def _work(connection: Connection, config: Config, run_dir: Path, parent: int, ch
 
         configure(threads=config.threads, device=config.device)
         trainer = None
-        while (job := connection.recv()) is not None:
+        while True:
+            job = connection.recv()
             if trainer is None:
                 every = checkpoint_every or CHECKPOINT_SECONDS
                 trainer = Trainer(config, from_config(config), RunDirectory(run_dir), checkpoint_every=every)
