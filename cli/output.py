@@ -31,7 +31,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, show_header=any(headers))
     for position, heading in enumerate(headers):
         number = bool(right) and right[position]
-        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+        table.add_column(_plain(heading), justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_plain(cell) for cell in row))
     console = console_for(sys.stdout)

@@ -19,12 +19,28 @@ END = b"\0end of output\n"
 
 
 def prepare() -> None:
-    """Set what TensorFlow reads when it loads, here and in spawned processes, unless the user has set it."""
+    """Open standard streams that are closed, and set what TensorFlow reads when it loads unless the user has set it."""
+    _open_streams()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if not sys.warnoptions and "PYTHONWARNINGS" not in os.environ:
         warnings.simplefilter("ignore")
         os.environ["PYTHONWARNINGS"] = "ignore"
+
+
+def _open_streams() -> None:
+    """Give closed standard streams (`>&-`) to /dev/null: the next file opened would take their place.
+
+    Then whatever native code prints would be written into that file.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.set_inheritable(descriptor, True)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
 
 
 @contextlib.contextmanager

@@ -5,7 +5,10 @@ generators) under `model/<path>` and every variable of the optimizer (iterations
 `optimizer/<index>`.
 """
 
+import contextlib
+import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -164,7 +167,8 @@ def save_checkpoint(prefix: str | Path, state: Mapping[str, np.ndarray]) -> None
     """
     try:
         checkpoint = tf.train.Checkpoint(state={key: tf.Variable(value) for key, value in state.items()})
-        checkpoint.write(str(prefix))
+        with openable(prefix) as name:
+            checkpoint.write(name)
     except (tf.errors.OpError, OSError) as error:
         raise ResourceError(
             f"The checkpoint {prefix} can't be written: {error}.", "Check disk and permissions."
@@ -178,17 +182,39 @@ def load_checkpoint(prefix: str | Path) -> State:
         DamagedError: it is missing, truncated or altered.
     """
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        names = reader.get_variable_to_shape_map()
-        pattern = re.compile(r"state/(.*)/\.ATTRIBUTES/VARIABLE_VALUE")
-        found = {match.group(1): name for name in names if (match := pattern.fullmatch(name))}
-        # The names of a checkpoint's nodes escape "/" as ".S" and "." as "..".
-        return {
-            re.sub(r"\.(.)", lambda m: {"S": "/", ".": "."}[m.group(1)], key): np.array(reader.get_tensor(name))
-            for key, name in sorted(found.items())
-        }
+        with openable(prefix) as name:
+            return _read_checkpoint(name)
     except (tf.errors.OpError, ValueError, LookupError, OSError, RuntimeError) as error:
         raise DamagedError(
             f"The checkpoint {prefix} can't be read: {str(error).splitlines()[0]}",
             "Start the run over with --fresh, or restore the files from a copy.",
         ) from error
+
+
+def _read_checkpoint(prefix: str) -> State:
+    reader = tf.train.load_checkpoint(prefix)
+    names = reader.get_variable_to_shape_map()
+    pattern = re.compile(r"state/(.*)/\.ATTRIBUTES/VARIABLE_VALUE")
+    found = {match.group(1): name for name in names if (match := pattern.fullmatch(name))}
+    # The names of a checkpoint's nodes escape "/" as ".S" and "." as "..".
+    return {
+        re.sub(r"\.(.)", lambda m: {"S": "/", ".": "."}[m.group(1)], key): np.array(reader.get_tensor(name))
+        for key, name in sorted(found.items())
+    }
+
+
+@contextlib.contextmanager
+def openable(prefix: str | Path) -> Iterator[str]:
+    """A name by which TensorFlow can open a checkpoint or a SavedModel.
+
+    Its reader takes a name for a pattern, in which "[" and "\\" do not stand for themselves, and it takes UTF-8 only.
+    Such a folder is reached by a link.
+    """
+    path = Path(prefix)
+    if "[" not in str(path) and "\\" not in str(path) and str(path).isprintable():
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "link"
+        os.symlink(path.parent.absolute(), link, target_is_directory=True)
+        yield str(link / path.name)

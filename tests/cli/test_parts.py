@@ -46,9 +46,9 @@ def test_a_finished_training_in_words():
 
 
 def test_tables_off_a_terminal_have_each_row_on_a_line(capsys):
-    output.print_table(("Name", "Count"), [("a" * 200, "1"), ("[b]", "23")], right=(False, True))
+    output.print_table(("[Name]", "Count"), [("a" * 200, "1"), ("[b]", "23")], right=(False, True))
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"{'Name':<200}  Count", f"{'a' * 200}  {'1':>5}", f"{'[b]':<200}  {'23':>5}"]
+    assert lines == [f"{'[Name]':<200}  Count", f"{'a' * 200}  {'1':>5}", f"{'[b]':<200}  {'23':>5}"]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,20 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "{", "")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_error_and_nothing_is_written_into_the_files_of_the_run(
+    closed, environment, tmp_path
+):
+    # The next file opened took the place of the closed stream: a table crashed, and native code printed into that file.
+    command = f"{sys.executable} -m tf_lottery_cli run --rounds 0 --steps 20 --replicates 1 --jobs 1 {closed}"
+    done = subprocess.run(["bash", "-c", command], env=environment, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    check = [sys.executable, "-m", "tf_lottery_cli", "verify", str(run)]
+    assert subprocess.run(check, env=environment, cwd=tmp_path, capture_output=True).returncode == 0
+    assert (run / ".lock").read_bytes() == b""
+
+
 def start(arguments: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tf_lottery_cli", "run", *arguments],

@@ -127,6 +127,12 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path):
     np.testing.assert_array_equal(loaded.get_weights()[0], second.get_weights()[0])
 
 
+def test_a_folder_of_any_name_is_fine(tmp_path):
+    # TensorFlow takes a path for a pattern when it loads: an export to "app [1]" failed as if the disk were full.
+    report = export(small(), tmp_path / "app [1]", format="all", samples=np.ones((4, 64), "float32"))
+    assert {record["format"] for record in report.files} == {"keras", "saved_model", "tflite"}
+
+
 def test_a_failed_forced_export_keeps_the_old_files(tmp_path, tampered):
     (tmp_path / "model.keras").write_text("old")
     with pytest.raises(CheckFailed):

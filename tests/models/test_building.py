@@ -90,6 +90,17 @@ def test_function_inside_a_package(module, tmp_path):
         ),
         ("1 / 0\n", "any", UnfitError, "ZeroDivisionError"),
         ("import not_there_at_all\n", "any", UnfitError, "not_there_at_all"),
+        # An exit in the user's code ended the command with exit code 0 and not a word.
+        ("import sys\ndef leave():\n    sys.exit()\n", "leave", UnfitError, "SystemExit"),
+        ("raise SystemExit(0)\n", "any", UnfitError, "SystemExit"),
+        # This was an AttributeError further on.
+        (
+            "import keras\nclass Own(keras.Model):\n    def call(self, x):\n        return x\n"
+            "def own():\n    model = Own()\n    model.built = True\n    return model\n",
+            "own",
+            UnfitError,
+            "Subclassed models are not supported",
+        ),
     ],
 )
 def test_bad_functions(module, body, function, error, words):

@@ -10,6 +10,7 @@ from tf_lottery.export.candidate import Candidate, Refusal
 from tf_lottery.export.signature import Signature, serving_module
 from tf_lottery.export.silence import one_line
 from tf_lottery.export.verification import compare
+from tf_lottery.rewinding import openable
 
 SUFFIX = "_saved_model"
 SIGNATURE = "serving_default"
@@ -70,7 +71,8 @@ def write_saved_model(
 
 
 def _outputs(folder: Path, samples: list[np.ndarray], signature: Signature) -> dict[str, np.ndarray]:
-    loaded = tf.saved_model.load(str(folder))
+    with openable(folder) as name:
+        loaded = tf.saved_model.load(name)
     serve = loaded.signatures[SIGNATURE]
     parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(samples[0]), _CHUNK):

@@ -21,16 +21,18 @@ from tf_lottery.export.candidate import Candidate, Refusal
 from tf_lottery.export.signature import Signature
 from tf_lottery.export.silence import one_line
 from tf_lottery.export.verification import compare
+from tf_lottery.rewinding import openable
 
 ENCODINGS = ("dense", "sparse")
 
 
 def convert(source: Path, *, encoding: str) -> bytes:
     """The SavedModel folder `source` as a float32 TFLite file, its weights encoded as `encoding` (dense or sparse)."""
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(source))
-    if encoding == "sparse":
-        converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
-    return converter.convert()
+    with openable(source) as name:
+        converter = tf.lite.TFLiteConverter.from_saved_model(name)
+        if encoding == "sparse":
+            converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+        return converter.convert()
 
 
 def write_tflite(

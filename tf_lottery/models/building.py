@@ -17,6 +17,7 @@ import numpy as np
 
 from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, ResourceError, UnfitError, UsageError
 from tf_lottery.layers import Masked
+from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.models.architectures import ARCHITECTURES
 from tf_lottery.models.catalogue import CATALOGUE
 from tf_lottery.text import suggestion
@@ -63,7 +64,7 @@ def check_model(model: Any, *, source: str) -> keras.Model:
     """The model itself, if it is a built Keras 3 model whose weights are all finite.
 
     Raises:
-        UnfitError: it is something else, or not built.
+        UnfitError: it is something else, subclassed, or not built.
         NonFiniteError: a weight is NaN or infinite; the message names it.
     """
     if not isinstance(model, keras.Model):
@@ -75,6 +76,11 @@ def check_model(model: Any, *, source: str) -> keras.Model:
         raise UnfitError(
             f"The model of {source} is not built: its weights do not exist yet.",
             "Start it with keras.Input(shape), or call model.build((None, ...)) before returning it.",
+        )
+    if not is_nested_model(model):
+        raise UnfitError(
+            f"Subclassed models are not supported. {source} gives a {type(model).__name__}.",
+            "Make it a functional model: keras.Model(inputs, outputs).",
         )
     for variable in model.variables:
         if not keras.backend.is_float_dtype(variable.dtype):
@@ -133,7 +139,7 @@ def _call(text: str, *, input_shape: Any, classes: int | None) -> Any:
                     "Run from the folder that holds it, or install it.",
                 ) from error
             raise _failed(text, error) from error
-        except Exception as error:  # The user's module may raise anything.
+        except (Exception, SystemExit) as error:  # The user's module may raise anything; its exit code is not ours.
             raise _failed(text, error) from error
         function = getattr(module, function_name, None)
         if not callable(function):
@@ -146,7 +152,7 @@ def _call(text: str, *, input_shape: Any, classes: int | None) -> Any:
             return function(**arguments)
         except LotteryError:
             raise
-        except Exception as error:  # So may the function.
+        except (Exception, SystemExit) as error:  # So may the function.
             raise _failed(text, error) from error
 
 
@@ -183,7 +189,7 @@ def _current_directory_importable() -> Iterator[None]:
         sys.path.remove(folder)
 
 
-def _failed(text: str, error: Exception) -> UnfitError:
+def _failed(text: str, error: BaseException) -> UnfitError:
     return UnfitError(f"The model function {text!r} failed: {_line(error)}", "Mend the function.")
 
 
