@@ -103,9 +103,10 @@ def table(document: dict[str, Any]) -> str:
     same = "agree" if document["same_loss"] else "DISAGREE: the measurement is void"
     lines += [
         "",
-        "call: median until the call returned, which is what the caller waits for; the other columns end with the last step",
+        "call: median until the call returned, what the caller waits for; the other columns end with the last step",
         "quiet: runs that no other process disturbed; where there are any, only they count",
-        f"validation losses of those that train the same masks {same} (relative tolerance {tolerance(options['steps']):g})",
+        f"validation losses of those that train the same masks {same} "
+        f"(relative tolerance {tolerance(options['steps']):g})",
     ]
     for target in document["targets"]:
         lines.append(

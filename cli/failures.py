@@ -26,7 +26,7 @@ REMEDIES = {
 # What the disk, its permissions and its limits raise.
 DISK = {
     getattr(errno, name)
-    for name in ("ENOSPC", "EROFS", "EACCES", "EPERM", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENOTDIR")
+    for name in ("ENOSPC", "EROFS", "EACCES", "ENOENT", "EPERM", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENOTDIR")
     if hasattr(errno, name)
 }
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tf_lottery.errors import UsageError
 from tf_lottery.experiment import presets
 from tf_lottery.experiment.config import Config, read_config_file
+from tf_lottery.schedule import ladder
 
 # Options that say the same thing in different ways: one of them given by a stronger source replaces the others.
 REPLACES: dict[str, dict[str, Any]] = {
@@ -29,12 +31,30 @@ def effective(preset: str | None, config_file: str | None, options: Mapping[str,
     """
     given = read_config_file(config_file) if config_file else {}
     options = dict(options)
+    _check_ladder(options)
     base = _base(preset, given, options)
     for layer in (given, options):
         base = _over(base, layer)
     if preset:
         base["preset"] = preset
     return Config.from_json(base)
+
+
+def _check_ladder(options: Mapping[str, Any]) -> None:
+    """A ladder says all of the densities, so that no other option may say them too."""
+    densities = options.get("densities")
+    if not densities:
+        return
+    for name in ("rate", "output_rate", "conv_rate", "final_density"):
+        if options.get(name) is not None:
+            option = name.replace("_", "-")
+            raise UsageError(f"--densities and --{option} exclude each other.", "Drop one of them.")
+    rungs = len(ladder(densities)) - 1
+    if (options.get("rounds") or 0) > rungs:
+        raise UsageError(
+            f"--densities has {rungs} rounds after the dense one. Received: --rounds {options['rounds']}.",
+            "Give a density for each round.",
+        )
 
 
 def _base(preset: str | None, given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

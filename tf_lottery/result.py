@@ -83,7 +83,7 @@ class Result:
             "rewind_step": metrics["start_step"],
             "row": metrics["row"],
             "environment": self._store.environment(),
-            "architecture": (self.run_dir / "model.json").read_text(),
+            "architecture": self._store.model(),
         }
         return Ticket(masks, mask_tools.apply(weights, masks), self._store.weights(job), recipe)
 

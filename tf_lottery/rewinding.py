@@ -170,8 +170,9 @@ def save_checkpoint(prefix: str | Path, state: Mapping[str, np.ndarray]) -> None
         with openable(prefix) as name:
             checkpoint.write(name)
     except (tf.errors.OpError, OSError) as error:
+        reason = re.sub(r"\{\{.*?\}\}\s*", "", str(error).splitlines()[0])  # without the name of TensorFlow's node
         raise ResourceError(
-            f"The checkpoint {prefix} can't be written: {error}.", "Check disk and permissions."
+            f"The checkpoint {prefix} can't be written: {reason}.", "Check disk and permissions."
         ) from error
 
 

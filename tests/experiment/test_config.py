@@ -9,7 +9,7 @@ from tf_lottery.experiment.config import Config, read_config_file, rewind_point
 
 
 def test_a_round_trip_through_json_is_the_same_configuration_and_hash():
-    config = Config(densities=(1.0, 0.5, 0.25), include=("a/*",), rewind="epoch:1.5", validation=500, momentum=0.9)
+    config = Config(densities=(1.0, 0.5, 0.25), include=("a/*",), rewind="epoch:1.5", validation=500, flip=True)
     again = Config.from_json(json.loads(json.dumps(config.to_json())))
     assert again == config and again.hash() == config.hash()
     assert isinstance(again.densities, tuple) and again.rounds == 2

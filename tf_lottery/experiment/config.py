@@ -17,6 +17,8 @@ from tf_lottery.text import suggestion
 
 VARIANTS = ("ticket", "random_reinit")
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "lion", "nadam", "adagrad", "adadelta", "adamax", "ftrl")
+MOMENTUM = ("sgd", "rmsprop")  # those that take `momentum`
+MOST = 1000  # rounds and replicates
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 NORMALISATIONS = ("none", "unit", "standard")
 GRANULARITIES = ("unstructured",)
@@ -90,7 +92,8 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("include", "exclude", "densities", "variants"):
             value = getattr(self, name)
-            object.__setattr__(self, name, (value,) if isinstance(value, str | float | int) else tuple(value))
+            single = isinstance(value, str | float | int)
+            object.__setattr__(self, name, (value,) if single else () if value is None else tuple(value))
         self._check_types()
         self._check_choices()
         self._check_ranges()
@@ -141,6 +144,19 @@ class Config:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise UsageError(f"`{name}` must be at least {bound}. Received: {getattr(self, name)}.")
+        for name in ("rounds", "replicates"):
+            if getattr(self, name) > MOST:
+                raise UsageError(f"`{name}` must be at most {MOST}. Received: {getattr(self, name)}.")
+        if self.momentum and self.optimizer not in MOMENTUM:
+            raise UsageError(
+                f"`momentum` is of {' and '.join(MOMENTUM)}. Received: {self.momentum} for {self.optimizer}.",
+                "Drop it, or choose another optimizer.",
+            )
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.preset):
+            raise UsageError(
+                f"`preset` names a directory: letters, digits, '.', '_' and '-'. Received: {self.preset!r}.",
+                "Choose another name.",
+            )
         if (self.steps is None) == (self.epochs is None):
             raise UsageError("Give either `steps` or `epochs`, the length of a training.", "Drop one of them.")
         for name in ("steps", "epochs"):

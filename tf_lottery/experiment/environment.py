@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.config import Config
 from tf_lottery.store import RunDirectory
+from tf_lottery.store.atomic import dump_json
 
 log = logging.getLogger(__name__)
 PACKAGES = ("tf-lottery", "tensorflow", "keras", "numpy")
@@ -35,28 +36,30 @@ def describe(config: Config, *, xla: bool, fingerprint: str) -> dict[str, Any]:
     }
 
 
-def record(store: RunDirectory, config: Config, *, xla: bool, fingerprint: str) -> None:
+def record(store: RunDirectory, config: Config, *, xla: bool, fingerprint: str) -> str:
     """Write down what a run is made with; where that is done, check that it has not changed.
+
+    Returns:
+        The SHA-256 of `environment.json`.
 
     Raises:
         UnfitError: the data is not the data that the run began with.
+        DamagedError: the file was altered.
     """
     now = describe(config, xla=xla, fingerprint=fingerprint)
     before = store.environment()
-    if not before:
-        store.write_environment(now)
-        return
-    if before.get("data_fingerprint") != fingerprint:
+    if before and before.get("data_fingerprint") != fingerprint:
         raise UnfitError(
             f"The data of {store.path} has changed since the run began.",
             "Restore the data, or start over with --fresh.",
         )
-    changed = [key for key in DECISIVE if before.get(key) != now.get(key)]
+    changed = [key for key in DECISIVE if before and before.get(key) != now.get(key)]
     if changed:
         log.warning(
             "the run goes on with another %s: results are no longer bit for bit those of one go",
             ", ".join(f"{key} ({now.get(key)} instead of {before.get(key)})" for key in changed),
         )
+    return store.pin("environment.json", dump_json(now))
 
 
 def processor() -> str:

@@ -156,7 +156,7 @@ def _work(connection: Connection, config: Config, run_dir: Path, parent: int, ch
         while True:
             job = connection.recv()
             if trainer is None:
-                every = checkpoint_every or CHECKPOINT_SECONDS
+                every = CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every
                 trainer = Trainer(config, from_config(config), RunDirectory(run_dir), checkpoint_every=every)
             row = trainer.run(job, lambda job, step, stop: connection.send(("progress", (step, stop))))
             connection.send(("done", row))

@@ -89,6 +89,30 @@ def kept_per_round(config: Config, roles: Mapping[str, str], shapes: Mapping[str
     return kept
 
 
+def check_reachable(config: Config, sizes: Mapping[str, int]) -> None:
+    """Check that the last density leaves every weight array something.
+
+    Args:
+        config: the experiment.
+        sizes: the number of weights of each maskable array.
+
+    Raises:
+        UsageError: it would not, so that it could not be reached.
+    """
+    last = config.final_density or min(config.densities, default=None)
+    if last is None or config.output_rate is not None or config.conv_rate is not None:
+        return
+    layerwise = config.scope == "layerwise"
+    groups = [[key] for key in sizes] if layerwise else [list(sizes)]
+    for keys in groups:
+        kept = round(last * sum(sizes[key] for key in keys))
+        if kept < len(keys):
+            raise UsageError(
+                f"A density of {last} would keep {kept} weights of {', '.join(keys)}; each array keeps at least one.",
+                "Choose a higher density.",
+            )
+
+
 def training_steps(config: Config, steps_per_epoch: int | None) -> int:
     """Steps of a full training.
 

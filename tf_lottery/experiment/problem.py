@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from tf_lottery import data as datasets
 from tf_lottery import seeds
 from tf_lottery.data import Arrays, Dataset
 from tf_lottery.errors import UnfitError
-from tf_lottery.experiment.config import Config
-from tf_lottery.layers import Masked, Selector, named_layers
+from tf_lottery.experiment.config import MOMENTUM, Config
+from tf_lottery.layers import Masked, Selector, architecture
 from tf_lottery.models.building import build
 from tf_lottery.training.device import configure, precision
 
@@ -125,7 +124,7 @@ def make_optimizer(config: Config) -> keras.optimizers.Optimizer:
     options: dict[str, Any] = {"learning_rate": config.learning_rate}
     if config.weight_decay or config.optimizer == "adamw":
         options["weight_decay"] = config.weight_decay
-    if config.optimizer in ("sgd", "rmsprop"):
+    if config.optimizer in MOMENTUM:
         options["momentum"] = config.momentum
     optimizer = keras.optimizers.get({"class_name": config.optimizer, "config": options})
     return keras.optimizers.LossScaleOptimizer(optimizer) if config.precision == "mixed_float16" else optimizer
@@ -141,6 +140,11 @@ def check_model(model: keras.Model, dataset: Dataset) -> keras.losses.Loss:
         raise UnfitError(
             f"A run by configuration needs a classifier of one output. Received {len(model.outputs)} outputs.",
             "Use `find_ticket` from Python, with any loss.",
+        )
+    if len(model.outputs[0].shape) != 2:
+        raise UnfitError(
+            f"The model's output must have the shape (batch, classes). Received: {tuple(model.outputs[0].shape)}.",
+            "Flatten or pool before the last layer.",
         )
     outputs = model.outputs[0].shape[-1]
     shape = tuple(model.inputs[0].shape[1:]) if len(model.inputs) == 1 else [tuple(i.shape[1:]) for i in model.inputs]
@@ -171,14 +175,8 @@ def model_hash(config: Config) -> str:
 
 
 def configuration_hash(model: keras.Model) -> str:
-    """SHA-256 of a model's configuration, without the automatic names that count up in a process."""
-    layers = {
-        path: [type(layer).__name__, without_automatic_names({**layer.get_config(), "name": path})]
-        for path, layer in named_layers(model).items()
-    }
-    shapes = [[list(tensor.shape) for tensor in tensors] for tensors in (model.inputs, model.outputs)]
-    text = json.dumps([layers, shapes], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """SHA-256 of a model's architecture: its layers, their configurations and connections."""
+    return hashlib.sha256(architecture(model).encode()).hexdigest()
 
 
 def without_automatic_names(document: Any) -> Any:

@@ -1,11 +1,12 @@
 """An experiment from configuration to results: open or resume its run directory, do what is missing, tell the rows."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tf_lottery.errors import DamagedError, UsageError
+from tf_lottery.errors import UsageError
 from tf_lottery.experiment import executor, plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.store import Job, RunDirectory, manifest
@@ -23,12 +24,9 @@ class Events:
 def locate(config: Config, out: str | Path, *, fresh: bool = False, model_hash: str = "") -> RunDirectory:
     """The run directory of a configuration below `out`: the newest of its hash, or with `fresh` a new one."""
     name = f"{config.preset}-{config.hash(**_extra(model_hash))}"
-    number = 1
-    while (Path(out) / _numbered(name, number + 1)).exists():
-        number += 1
-    if fresh and (Path(out) / _numbered(name, number)).exists():
-        number += 1
-    return RunDirectory(Path(out) / _numbered(name, number))
+    found = [re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", path.name) for path in Path(out).glob(f"{name}*")]
+    newest = max((int(match[1] or 1) for match in found if match), default=0)
+    return RunDirectory(Path(out) / _numbered(name, newest + 1 if fresh else max(newest, 1)))
 
 
 def _numbered(name: str, number: int) -> str:
@@ -94,7 +92,7 @@ def run(
         jobs = plan.jobs(config)
         done = {job for job in jobs if store.is_complete(job)}
         for job in done:
-            _check_metrics(store, job)
+            store.metrics(job)  # damage is told before anything is trained
         waiting = [job for job in jobs if job not in done]
         events.on_start(store, jobs, waiting)
         if waiting:
@@ -110,14 +108,6 @@ def _document(config: Config, model_hash: str) -> dict[str, Any]:
 
 def _extra(model_hash: str | None) -> dict[str, str]:
     return {"model_hash": model_hash} if model_hash else {}
-
-
-def _check_metrics(store: RunDirectory, job: Job) -> None:
-    path = store.job(job) / "metrics.json"
-    metrics = store.metrics(job)
-    whole = manifest.digest(path) == manifest.read(path.parent).get(path.name)
-    if not whole or not isinstance(metrics, dict) or "row" not in metrics:
-        raise DamagedError(f"{path} is damaged.", "Restore it from a copy, or start over with --fresh.")
 
 
 def _execute(
@@ -155,5 +145,7 @@ def _execute(
     if make_problem is None:
         configure(threads=config.threads, device=config.device)
     problem = make_problem() if make_problem else from_config(config)
-    trainer = Trainer(config, problem, store, checkpoint_every=checkpoint_every or CHECKPOINT_SECONDS)
+    trainer = Trainer(
+        config, problem, store, checkpoint_every=CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every
+    )
     executor.run_here(trainer, waiting, on_progress=events.on_progress, on_done=committed)

@@ -15,7 +15,7 @@ from tf_lottery.experiment import environment, plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.problem import Problem, replicate_seed
 from tf_lottery.experiment.rewind_files import load_rewind, save_rewind
-from tf_lottery.layers import discover, get_masks, get_weights, named_variables, set_masks, wrap
+from tf_lottery.layers import architecture, discover, get_masks, get_weights, named_variables, set_masks, wrap
 from tf_lottery.masks import Masks
 from tf_lottery.rewinding import MODEL, State
 from tf_lottery.store import TICKET, Job, RunDirectory
@@ -51,6 +51,7 @@ class Trainer:
         plain = self._make_model(0)
         self.model = wrap(plain, include=problem.include, exclude=problem.exclude)
         self.roles = discover(plain, include=problem.include, exclude=problem.exclude).roles
+        plan.check_reachable(config, {key: mask.size for key, mask in get_masks(self.model).items()})
         self.data = splits(problem.train, problem.validation, problem.test)
         self.engine = Engine(
             self.model,
@@ -65,10 +66,12 @@ class Trainer:
         self.slots = rewinding.slots_of(self.engine.optimizer, self.model)
         self.fresh = {key: value for key, value in self._capture().items() if key.startswith(rewinding.OPTIMIZER)}
         self._rewind_states: dict[int, tuple[State, str]] = {}
-        environment.record(store, config, xla=self.engine.xla, fingerprint=problem.fingerprint)
+        self.pinned = {
+            "environment.json": environment.record(store, config, xla=self.engine.xla, fingerprint=problem.fingerprint),
+            "model.json": store.pin("model.json", architecture(plain).encode()),
+        }
         if not problem.replayable:
             log.info("the training data is a stream: a training that is stopped starts again from its beginning")
-        store.write_model(plain.to_json())
 
     def run(self, job: Job, report: Report = lambda job, step, stop: None) -> dict[str, Any]:
         """Train one job and commit it. A job that was stopped in its middle goes on from its last saved state.
@@ -125,6 +128,7 @@ class Trainer:
             "layers": {k: {"kept": int(np.count_nonzero(m)), "total": m.size} for k, m in masks.items()},
             "start_step": start,
             "rewind_manifest": self._rewind(job.replicate)[1],
+            "pinned": self.pinned,
             "seconds": seconds,
         }
         self.store.commit(job, {"masks": masks, "weights": weights}, metrics)

@@ -1,5 +1,6 @@
 """Mask-applying layers: wrap a Keras model, strip it, get and set its masks."""
 
+from tf_lottery.layers.architecture import architecture
 from tf_lottery.layers.discovery import Discovery, Found, Selector, discover
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.paths import named_layers, named_variables
@@ -21,6 +22,7 @@ __all__ = [
     "Masked",
     "Selector",
     "apply_masks",
+    "architecture",
     "discover",
     "get_masks",
     "get_weights",

@@ -65,7 +65,7 @@ def resources(path: Path) -> Iterator[None]:
     except OSError as error:
         raise ResourceError(
             f"{path} can't be written: {error.strerror or error}.",
-            "Free disk space, or choose another directory with --out. The same command then goes on where it stopped.",
+            "Free disk space, or choose another directory. A run goes on where it stopped when it is started again.",
         ) from error
 
 

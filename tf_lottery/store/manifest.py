@@ -20,7 +20,11 @@ def write(directory: Path, hashes: dict[str, str]) -> str:
     Returns:
         The SHA-256 of the manifest itself, which stands for all of the files.
     """
-    return write_bytes(directory / NAME, dump_json({"schema": SCHEMA, "files": dict(sorted(hashes.items()))}))
+    return write_bytes(directory / NAME, _content(hashes))
+
+
+def _content(hashes: dict[str, str]) -> bytes:
+    return dump_json({"schema": SCHEMA, "files": dict(sorted(hashes.items()))})
 
 
 def exists(directory: Path) -> bool:
@@ -36,7 +40,7 @@ def read(directory: Path) -> dict[str, str]:
     """
     document = load_json(directory / NAME)
     files = document.get("files") if isinstance(document, dict) else None
-    if not isinstance(files, dict) or not files:
+    if not isinstance(files, dict) or not files or (directory / NAME).read_bytes() != _content(files):
         raise DamagedError(
             f"{directory / NAME} is not a manifest.", "Restore it from a copy, or start over with --fresh."
         )
@@ -53,14 +57,23 @@ def verify(directory: Path) -> int:
         DamagedError: a file is missing or altered.
     """
     files = read(directory)
-    for name, expected in files.items():
-        actual = digest(directory / name)
-        if actual != expected:
-            raise DamagedError(
-                f"{directory / name} is damaged: SHA-256 {actual[:12]} instead of {expected[:12]}.",
-                "Restore it from a copy, or start over with --fresh.",
-            )
+    for name in files:
+        check(directory, name)
     return len(files)
+
+
+def check(directory: Path, name: str) -> None:
+    """Check one file of a directory against its manifest.
+
+    Raises:
+        DamagedError: it is missing, altered, or not in the manifest.
+    """
+    expected, actual = read(directory).get(name, "none"), digest(directory / name)
+    if actual != expected:
+        raise DamagedError(
+            f"{directory / name} is damaged: SHA-256 {actual[:12]} instead of {expected[:12]}.",
+            "Restore it from a copy, or start over with --fresh.",
+        )
 
 
 def digest(path: Path) -> str:

@@ -106,19 +106,56 @@ class RunDirectory:
             )
         return document
 
-    def write_model(self, architecture: str) -> None:
-        """Write `model.json`, the plain model's architecture as Keras writes it, unless it is there."""
-        if not (self.path / "model.json").exists():
-            write_bytes(self.path / "model.json", architecture.encode())
+    def pin(self, name: str, content: bytes) -> str:
+        """Write a file of the run as a whole, once: every committed training tells its SHA-256.
+
+        Args:
+            name: its name, e.g. "model.json".
+            content: what to write, where no training is committed yet.
+
+        Returns:
+            Its SHA-256, to be committed in the metrics.
+
+        Raises:
+            DamagedError: it is not what the committed trainings tell.
+        """
+        if not self.complete_jobs():
+            return write_bytes(self.path / name, content)
+        self.check_pinned(name)
+        return manifest.digest(self.path / name)
+
+    def check_pinned(self, name: str) -> None:
+        """Check a file of the run as a whole against what every committed training tells of it.
+
+        Raises:
+            DamagedError: it is missing or altered.
+        """
+        actual = manifest.digest(self.path / name)
+        if any(self.metrics(job).get("pinned", {}).get(name) != actual for job in self.complete_jobs()):
+            raise DamagedError(
+                f"{self.path / name} is not the file that the run began with.",
+                "Restore it from a copy, or start over with --fresh.",
+            )
+
+    def model(self) -> str:
+        """The plain model's architecture, as JSON for `keras.models.model_from_json`.
+
+        Raises:
+            DamagedError: it is missing or altered.
+        """
+        self.check_pinned("model.json")
+        return (self.path / "model.json").read_text()
 
     def environment(self) -> dict[str, Any]:
-        """What the run was made with: versions, processor, threads, XLA, precision; {} before the first training."""
+        """What the run was made with: versions, processor, threads, XLA, precision; {} before the first training.
+
+        Raises:
+            DamagedError: it is missing or altered.
+        """
+        if self.complete_jobs():
+            self.check_pinned("environment.json")
         path = self.path / "environment.json"
         return load_json(path) if path.exists() else {}
-
-    def write_environment(self, environment: Mapping[str, Any]) -> None:
-        """Write `environment.json`."""
-        write_bytes(self.path / "environment.json", dump_json(environment))
 
     @contextlib.contextmanager
     def lock(self, *, timeout: float = LOCK_SECONDS) -> Iterator[None]:
@@ -187,8 +224,13 @@ class RunDirectory:
         return load_arrays(self.job(job) / "weights.npz")
 
     def metrics(self, job: Job) -> dict[str, Any]:
-        """The metrics of a committed job, read once: what is committed never changes."""
+        """The metrics of a committed job, read once: what is committed never changes.
+
+        Raises:
+            DamagedError: they are missing, or not what the manifest says.
+        """
         if job not in self._metrics:
+            manifest.check(self.job(job), "metrics.json")
             self._metrics[job] = load_json(self.job(job) / "metrics.json")
         return self._metrics[job]
 
@@ -241,12 +283,16 @@ class RunDirectory:
 
     def write_results(self) -> None:
         """Write `results.csv` and `metrics.jsonl` from the committed jobs, in an order that does not depend on time."""
-        rows, curves = self.rows(), self.curves()
+        for name, content in self.derived().items():
+            write_bytes(self.path / name, content)
+
+    def derived(self) -> dict[str, bytes]:
+        """What `results.csv` and `metrics.jsonl` hold, by name."""
+        rows = self.rows()
         columns = list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
         table = io.StringIO()
         writer = csv.DictWriter(table, columns, lineterminator="\n", restval="")
         writer.writeheader()
         writer.writerows(rows)
-        write_bytes(self.path / "results.csv", table.getvalue().encode())
-        lines = "".join(json.dumps(strict(record)) + "\n" for record in curves)
-        write_bytes(self.path / "metrics.jsonl", lines.encode())
+        lines = "".join(json.dumps(strict(record)) + "\n" for record in self.curves())
+        return {"results.csv": table.getvalue().encode(), "metrics.jsonl": lines.encode()}

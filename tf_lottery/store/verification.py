@@ -1,7 +1,5 @@
 """Check that a run directory is what a run left there: hashes, masks, zeros, rewind weights, results. No TensorFlow."""
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +10,7 @@ import numpy as np
 from tf_lottery import masks as mask_tools
 from tf_lottery.errors import DamagedError, LotteryError
 from tf_lottery.store import manifest
-from tf_lottery.store.atomic import load_arrays, load_json
-from tf_lottery.store.rundir import COLUMNS, TICKET, Job, RunDirectory
+from tf_lottery.store.rundir import TICKET, Job, RunDirectory
 
 REMEDY = "Restore the run directory from a copy, or start over with --fresh."
 
@@ -26,11 +23,13 @@ class Verification:
         checked: how often each kind of check was made, by what it says.
         problems: one sentence for each thing that is wrong.
         remarks: what is not wrong, but worth knowing.
+        remedies: what to do about a problem, where that is known better than `REMEDY`.
     """
 
     checked: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    remedies: dict[str, str] = field(default_factory=dict)
 
     def count(self, what: str, number: int = 1) -> None:
         """Note that a check was made, however it ended."""
@@ -49,6 +48,7 @@ class Verification:
         except LotteryError as error:
             self.count(what)
             self.problems.append(error.cause)
+            self.remedies.setdefault(error.cause, error.remedy)
             return None
         self.count(what, result if isinstance(result, int) else 1)
         return result
@@ -61,7 +61,7 @@ class Verification:
         """
         if self.problems:
             more = f" ({len(self.problems) - 1} more problems)" if len(self.problems) > 1 else ""
-            raise DamagedError(f"{self.problems[0]}{more}", REMEDY)
+            raise DamagedError(f"{self.problems[0]}{more}", self.remedies.get(self.problems[0], REMEDY))
 
 
 def verify_store(store: RunDirectory, planned: Iterable[Job]) -> Verification:
@@ -145,26 +145,29 @@ def _verify_job(
 
 
 def _verify_results(store: RunDirectory, jobs: list[Job], found: Verification) -> None:
-    path = store.path / "results.csv"
-    if not jobs and not path.exists():
-        return
+    """Check the files that are derived from the metrics of the trainings, line by line."""
     try:
-        given = list(csv.DictReader(io.StringIO(path.read_bytes().decode())))
-        rows = store.rows()
-    except (OSError, UnicodeDecodeError, LotteryError, KeyError, TypeError) as error:
+        derived = store.derived()
+    except (LotteryError, KeyError, TypeError, AttributeError) as error:
         if not found.problems:  # a damaged file of metrics has been told already
-            found.problems.append(f"{path} or the metrics of a training can't be read: {error}")
+            found.problems.append(f"The metrics of a training can't be read: {error}")
         return
-    columns = list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
-    wanted = [{key: _cell(row.get(key)) for key in columns} for row in rows]
-    # A process that was killed between committing a training and writing the table leaves the table one behind.
-    behind = [row for row in wanted if row not in given]
-    odd = [row for row in given if row not in wanted]
-    found.count("rows of results.csv are what the metrics say", len(given))
-    if odd:
-        found.problems.append(f"{path} has rows that the metrics of the trainings do not say.")
-    elif behind:
-        found.remarks.append(f"results.csv lacks {len(behind)} committed trainings; the next `run` writes them.")
+    for name, content in derived.items():
+        path = store.path / name
+        if not path.exists():
+            if jobs:
+                found.remarks.append(f"{name} is not written yet; the next `run` writes it.")
+            continue
+        given, wanted = path.read_bytes(), content
+        found.count(f"lines of {name} are what the metrics say", given.count(b"\n"))
+        if given == wanted:
+            continue
+        # A process that was killed between committing a training and writing the file leaves it one training behind.
+        lines, known = given.splitlines(keepends=True), set(wanted.splitlines(keepends=True))
+        if lines and all(line in known for line in lines):
+            found.remarks.append(f"{name} lacks committed trainings; the next `run` writes them.")
+        else:
+            found.problems.append(f"{path} is not what the metrics of the trainings say.")
 
 
 def _look_for_leftovers(store: RunDirectory, expected: set[Job], done: set[Job], found: Verification) -> None:
@@ -175,12 +178,10 @@ def _look_for_leftovers(store: RunDirectory, expected: set[Job], done: set[Job],
     for job in sorted(expected - done):
         partial = store.partial(job)
         if partial.exists():
-            found.attempt("states in the middle of a training can be read", load_arrays, partial)
+            found.attempt("states in the middle of a training can be read", store.load_partial, job)
     for name in ("environment.json", "model.json"):
-        if (store.path / name).exists():
-            found.attempt("files of the run can be read", load_json, store.path / name)
-        elif done:
-            found.problems.append(f"{store.path / name} is missing.")
+        if done:
+            found.attempt("files of the run are those that were pinned", store.check_pinned, name)
 
 
 def _within(masks: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> bool:
