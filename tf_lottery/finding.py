@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import inspect
 import json
 import shutil
 import tempfile
@@ -23,9 +22,11 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.executor import available_cores
 from tf_lottery.experiment.problem import Problem, configuration_hash, replicate_seed, without_automatic_names
 from tf_lottery.experiment.run import Events, run
+from tf_lottery.identity import describe
 from tf_lottery.layers import Selector, discover
 from tf_lottery.layers.wrapping import check_maskable, check_wrappable
 from tf_lottery.models.building import check_model
+from tf_lottery.optimizers import copy_optimizer, get_optimizer
 from tf_lottery.result import Result
 from tf_lottery.store import Job, RunDirectory
 
@@ -146,10 +147,11 @@ def find_ticket(
     check_maskable(found)
     data, fingerprint = _data(train, validation, test, validation_split=validation_split, seed=seed)
     check_data(first, data, loss=loss, loss_weights=loss_weights)
-    optimizer_config = keras.optimizers.serialize(keras.optimizers.get(optimizer))
+    optimizer = get_optimizer(optimizer)
+    copy_optimizer(optimizer)  # one that can't be copied is an error before the run begins
     problem = Problem(
         make_model=make_model,
-        make_optimizer=lambda: keras.optimizers.deserialize(optimizer_config),
+        make_optimizer=functools.partial(copy_optimizer, optimizer),
         loss=loss,
         metrics=metrics,
         loss_weights=loss_weights,
@@ -163,10 +165,11 @@ def find_ticket(
     if eval_every is None:
         config = config.updated(eval_every=_eval_every(config, problem))
     described = [
-        without_automatic_names(optimizer_config),
-        _describe(loss),
-        _describe(metrics),
-        _describe(loss_weights),
+        without_automatic_names(keras.optimizers.serialize(optimizer)),
+        str(getattr(optimizer, "_exclude_from_weight_decay_pattern", None)),
+        describe(loss),
+        describe(metrics),
+        describe(loss_weights),
         sorted(found.found),
     ]
     text = json.dumps([configuration_hash(first), described, fingerprint], sort_keys=True, default=str)
@@ -220,6 +223,12 @@ def _data(train: Any, validation: Any, test: Any, *, validation_split: float, se
         return (dataset.train, dataset.validation, dataset.test), dataset.fingerprint
     if validation is None:
         raise UsageError("A tf.data.Dataset can't be split: `validation` must be given.", "Pass a validation data set.")
+    for name, part in (("validation", validation), ("test", test)):
+        if isinstance(part, tf.data.Dataset) and part.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise UsageError(
+                f"`{name}` repeats without end, and an evaluation covers every example of it.",
+                "Leave out `.repeat()`, or end it with `.take(batches)`.",
+            )
     if len(streams) < 2 + (test is not None):
         raise UsageError(
             "`train`, `validation` and `test` must be all arrays or all tf.data.Datasets.",
@@ -231,19 +240,3 @@ def _data(train: Any, validation: Any, test: Any, *, validation_split: float, se
 def _eval_every(config: Config, problem: Problem) -> int:
     """A twentieth of a training."""
     return max(1, plan.training_steps(config, problem.steps_per_epoch(config.batch_size)) // 20)
-
-
-def _describe(value: Any) -> Any:
-    """What tells one loss or metric from another, over processes: configuration, or source of a function."""
-    if isinstance(value, list | tuple):
-        return [_describe(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _describe(item) for key, item in value.items()}
-    if hasattr(value, "get_config"):
-        return [type(value).__name__, value.get_config()]
-    if callable(value):
-        try:
-            return inspect.getsource(value)
-        except (OSError, TypeError):
-            return getattr(value, "__qualname__", type(value).__name__)
-    return value

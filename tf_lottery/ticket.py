@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tf_lottery import masks as mask_tools
-from tf_lottery.errors import DamagedError, UsageError
+from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.masks import Masks
 from tf_lottery.store.atomic import damaged, dump_arrays, load_arrays, strict, write_bytes
 
@@ -33,6 +33,10 @@ class Ticket:
     rewind_weights: dict[str, np.ndarray]
     trained_weights: dict[str, np.ndarray] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        kept, total = mask_tools.kept(self.masks), mask_tools.total(self.masks)
+        return f"<Ticket of {kept} of {total} weights in {len(self.masks)} arrays>"
 
     @property
     def density(self) -> float:
@@ -71,6 +75,7 @@ class Ticket:
 
         Raises:
             UsageError: the recipe has no architecture, or there are no trained weights.
+            UnfitError: the architecture has code of the caller's own, which no recipe holds.
         """
         import keras
 
@@ -78,7 +83,15 @@ class Ticket:
 
         if "architecture" not in self.recipe:
             raise UsageError("The ticket's recipe has no architecture.", "Use `apply(model)` with a model of your own.")
-        return strip(self.apply(keras.models.model_from_json(self.recipe["architecture"]), trained=trained))
+        try:
+            plain = keras.models.model_from_json(self.recipe["architecture"])
+        except (ValueError, TypeError, ImportError, AttributeError) as error:
+            raise UnfitError(
+                f"The model can't be made from the recipe: {' '.join(str(error).split())[:200]}",
+                "Make it yourself: `strip(ticket.apply(model, trained=True))`. Or register its custom classes with "
+                "`keras.saving.register_keras_serializable`; a Lambda layer can't be made from a recipe.",
+            ) from error
+        return strip(self.apply(plain, trained=trained))
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the ticket as one portable `.npz` file, without pickle; a CRC guards its content.

@@ -47,7 +47,8 @@ class Verification:
             result = check(*arguments)
         except LotteryError as error:
             self.count(what)
-            self.problems.append(error.cause)
+            if error.cause not in self.problems:  # one damaged file can make several checks fail
+                self.problems.append(error.cause)
             self.remedies.setdefault(error.cause, error.remedy)
             return None
         self.count(what, result if isinstance(result, int) else 1)
@@ -165,7 +166,9 @@ def _verify_results(store: RunDirectory, jobs: list[Job], found: Verification) -
         # A process that was killed between committing a training and writing the file leaves it one training behind.
         lines, known = given.splitlines(keepends=True), set(wanted.splitlines(keepends=True))
         if lines and all(line in known for line in lines):
-            found.remarks.append(f"{name} lacks committed trainings; the next `run` writes them.")
+            lacking = len(wanted.splitlines()) - len(lines)
+            unit = "trainings" if name.endswith(".csv") else "evaluations"
+            found.remarks.append(f"{name} lacks {lacking} committed {unit}; the next `run` writes them.")
         else:
             found.problems.append(f"{path} is not what the metrics of the trainings say.")
 

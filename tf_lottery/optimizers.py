@@ -1,0 +1,70 @@
+"""Optimizers as configurations: new ones like the caller's, whose own is never touched."""
+
+from typing import Any
+
+import keras
+
+from tf_lottery.errors import UsageError
+
+WITHOUT_DECAY = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
+
+
+def get_optimizer(identifier: Any) -> keras.optimizers.Optimizer:
+    """The optimizer of a name, or the optimizer itself.
+
+    Raises:
+        UsageError: it is neither, or it is told by variables which weights it does not decay.
+    """
+    try:
+        optimizer = keras.optimizers.get(identifier)
+    except (ValueError, TypeError) as error:
+        raise _unknown(identifier) from error
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise _unknown(identifier)
+    if getattr(optimizer, "_exclude_from_weight_decay", None):
+        raise UsageError(
+            f"The optimizer {optimizer.name!r} excludes variables of one model from weight decay, and the models that "
+            "are trained here are copies.",
+            "Exclude them by name: `exclude_from_weight_decay(var_names=[...])`.",
+        )
+    return optimizer
+
+
+def copy_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """A new optimizer of the same configuration, without the state of the old one.
+
+    A class or schedule of the caller's own need not be registered: schedules and functions for the learning rate have
+    no state, so they are shared. What `exclude_from_weight_decay` names is kept, which no configuration holds.
+
+    Raises:
+        UsageError: it can't be made again from its configuration.
+
+    Example:
+        >>> copy_optimizer(keras.optimizers.SGD(0.5, momentum=0.9)).momentum
+        0.9
+    """
+    try:
+        config = optimizer.get_config()
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            config["inner_optimizer"] = copy_optimizer(optimizer.inner_optimizer)
+            return type(optimizer)(**config)
+        if "learning_rate" in config and not isinstance(config["learning_rate"], float):
+            config["learning_rate"] = optimizer._learning_rate
+        copy = type(optimizer).from_config(config)
+    except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
+        raise UsageError(
+            f"The optimizer {type(optimizer).__name__} can't be made again from its configuration: "
+            f"{' '.join(str(error).split())[:200]}",
+            "Give its class a `get_config` with all arguments of its constructor.",
+        ) from error
+    for attribute in WITHOUT_DECAY:
+        if hasattr(optimizer, attribute):
+            setattr(copy, attribute, getattr(optimizer, attribute))
+    return copy
+
+
+def _unknown(identifier: Any) -> UsageError:
+    return UsageError(
+        f"`optimizer` must be a Keras optimizer or the name of one. Received: {identifier!r}.",
+        "Pass e.g. 'adam' or keras.optimizers.Adam(1e-3).",
+    )
