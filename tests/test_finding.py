@@ -287,3 +287,21 @@ def test_a_round_that_is_not_there_is_an_error():
         result.ticket(7)
     with pytest.raises(UsageError, match="Its rounds: none; its replicates: 0"):
         result.ticket(0, replicate=3)
+
+
+def test_a_loss_with_another_captured_value_is_another_run(tmp_path):
+    # It was told by its source alone, so the old results came back.
+    def scaled(factor):
+        return lambda true, predicted: factor * LOSS(true, predicted)
+
+    find(loss=scaled(1.0), rounds=0, run_dir=tmp_path / "run")
+    with pytest.raises(UsageError, match="another configuration"):
+        find(loss=scaled(100.0), rounds=0, run_dir=tmp_path / "run")
+
+
+def test_a_validation_stream_without_end_is_refused():
+    # Its evaluation never returned.
+    batches = tf.data.Dataset.from_tensor_slices((X, Y)).batch(16)
+    for parts in ({"validation": batches.repeat()}, {"validation": batches, "test": batches.repeat()}):
+        with pytest.raises(UsageError, match="without end"):
+            find(train=batches, **parts)

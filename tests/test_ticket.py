@@ -139,3 +139,17 @@ def test_a_ticket_file_holds_no_pickle(ticket, tmp_path):
         assert archive.testzip() is None and all(name.endswith(".npy") for name in archive.namelist())
     with np.load(tmp_path / "ticket.npz", allow_pickle=False) as arrays:
         assert all(arrays[key].dtype.kind in "bfui" for key in arrays.files)
+
+
+def test_a_model_of_unregistered_classes_is_refused_with_a_way_out():
+    class Own(keras.layers.Dense):
+        pass
+
+    model = keras.Sequential([keras.Input((4,)), Own(3)])
+    wrapped = tfl.wrap(model)
+    weights = tfl.get_weights(wrapped)
+    ticket = tfl.Ticket(tfl.get_masks(wrapped), weights, weights, {"architecture": model.to_json()})
+    with pytest.raises(UnfitError, match="strip"):
+        ticket.model()
+    assert tfl.strip(ticket.apply(model, trained=True)).count_params() == 15
+    assert repr(ticket) == "<Ticket of 12 of 12 weights in 1 arrays>"

@@ -26,7 +26,7 @@ from tf_lottery.identity import describe
 from tf_lottery.layers import Selector, discover
 from tf_lottery.layers.wrapping import check_maskable, check_wrappable
 from tf_lottery.models.building import check_model
-from tf_lottery.optimizers import copy_optimizer, get_optimizer
+from tf_lottery.optimizers import copy_optimizer, get_optimizer, serialize_optimizer
 from tf_lottery.result import Result
 from tf_lottery.store import Job, RunDirectory
 
@@ -165,8 +165,7 @@ def find_ticket(
     if eval_every is None:
         config = config.updated(eval_every=_eval_every(config, problem))
     described = [
-        without_automatic_names(keras.optimizers.serialize(optimizer)),
-        str(getattr(optimizer, "_exclude_from_weight_decay_pattern", None)),
+        without_automatic_names(serialize_optimizer(optimizer)),
         describe(loss),
         describe(metrics),
         describe(loss_weights),

@@ -12,6 +12,7 @@ import numpy as np
 from tf_lottery.layers.sublayers import has_automatic_name
 
 DEPTH = 6  # of what a function captures, and what that captures; a cycle ends there
+WRAPPED = ("fn", "_fn", "_fn_kwargs")
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -53,6 +54,8 @@ def describe(value: Any, *, depth: int = DEPTH) -> Any:
     if isinstance(configuration, dict):
         configuration = {key: item for key, item in configuration.items() if key not in names}
     described = [type(value).__qualname__, inner(configuration)]
+    # Keras's own wrappers of functions leave out of their configurations what they pass on, such as Huber's delta.
+    described += [inner(attributes[key]) for key in WRAPPED if key in attributes]
     if type(value).__module__.startswith("keras."):
         return described
     plain = {key: item for key, item in attributes.items() if isinstance(item, PLAIN) and key not in names}
@@ -83,4 +86,3 @@ def _configuration(value: Any) -> Any:
         return value.get_config()
     except (AttributeError, NotImplementedError, TypeError, ValueError):
         return None
-

@@ -1,5 +1,8 @@
 """Optimizers as configurations: new ones like the caller's, whose own is never touched."""
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -21,7 +24,7 @@ def get_optimizer(identifier: Any) -> keras.optimizers.Optimizer:
         raise _unknown(identifier) from error
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise _unknown(identifier)
-    if getattr(optimizer, "_exclude_from_weight_decay", None):
+    if getattr(getattr(optimizer, "inner_optimizer", optimizer), WITHOUT_DECAY[0], None):
         raise UsageError(
             f"The optimizer {optimizer.name!r} excludes variables of one model from weight decay, and the models that "
             "are trained here are copies.",
@@ -44,7 +47,8 @@ def copy_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Op
         0.9
     """
     try:
-        config = optimizer.get_config()
+        with _without_warning():
+            config = optimizer.get_config()
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             config["inner_optimizer"] = copy_optimizer(optimizer.inner_optimizer)
             return type(optimizer)(**config)
@@ -61,6 +65,22 @@ def copy_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Op
         if hasattr(optimizer, attribute):
             setattr(copy, attribute, getattr(optimizer, attribute))
     return copy
+
+
+def serialize_optimizer(optimizer: keras.optimizers.Optimizer) -> list[Any]:
+    """What tells one optimizer from another: its configuration, and what it does not decay."""
+    with _without_warning():
+        config = keras.optimizers.serialize(optimizer)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return [config, str(getattr(inner, WITHOUT_DECAY[1], None))]
+
+
+@contextlib.contextmanager
+def _without_warning() -> Iterator[None]:
+    """Without Keras's advice on how to load a lambda again: nothing loads it here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The object being serialized includes a `lambda`")
+        yield
 
 
 def _unknown(identifier: Any) -> UsageError:

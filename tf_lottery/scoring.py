@@ -54,9 +54,7 @@ def scores(weights: Mapping[str, np.ndarray], criterion: str = "magnitude", **kw
     """
     function = get(criterion)
     for key, weight in weights.items():
-        # NumPy knows bfloat16 as a dtype that it can't ask for NaN.
-        asked = weight.astype(np.float32) if getattr(weight, "dtype", np.dtype(float)).kind == "V" else weight
-        bad = np.size(weight) - int(np.count_nonzero(np.isfinite(asked)))
+        bad = np.size(weight) - int(np.count_nonzero(np.isfinite(weight)))
         if bad:
             raise NonFiniteError(
                 f"The weights of {key!r} must be finite. Received: {bad} NaN or infinite.",
