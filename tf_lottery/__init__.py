@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tf_lottery.errors import LotteryError
     from tf_lottery.experiment.config import Config
     from tf_lottery.export import ExportReport, export
     from tf_lottery.finding import find_ticket
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Config": "experiment.config",
     "ExportReport": "export",
+    "LotteryError": "errors",
     "Result": "result",
     "Ticket": "ticket",
     "apply_masks": "layers",
@@ -61,6 +63,7 @@ except PackageNotFoundError:  # a source tree that is not installed
 __all__ = [
     "Config",
     "ExportReport",
+    "LotteryError",
     "Result",
     "Ticket",
     "apply_masks",

@@ -1,5 +1,6 @@
 """`find_ticket`: the main job for a Keras user's own model, data, loss and optimizer, in this process."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -18,7 +19,7 @@ from tf_lottery.data import from_arrays
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.checking import check_data
-from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.config import MOMENTUM, OPTIMIZERS, Config
 from tf_lottery.experiment.executor import available_cores
 from tf_lottery.experiment.problem import Problem, configuration_hash, replicate_seed, without_automatic_names
 from tf_lottery.experiment.run import Events, run
@@ -95,7 +96,8 @@ def find_ticket(
         eval_every: steps between evaluations; a twentieth of a training by default.
         validation_split: part of the training arrays that is set aside where `validation` is None: fraction or count.
         xla: "auto", "on" or "off".
-        run_dir: the run directory. The same call with the same directory resumes or extends the run. By default a
+        run_dir: the run directory. The same call with the same directory resumes or extends the run, with the initial
+            weights that it began with. By default a
             temporary one that goes with the result.
         on_progress: called about once a second with (job, step, last step).
 
@@ -117,10 +119,13 @@ def find_ticket(
     """
     if steps is None and epochs is None:
         epochs = DEFAULT_EPOCHS
+    optimizer = get_optimizer(optimizer)
     config = Config(
         preset="find-ticket",
         dataset="user",
         model="user",
+        normalisation="none",
+        **_told(optimizer),
         batch_size=batch_size,
         steps=steps,
         epochs=epochs,
@@ -147,7 +152,6 @@ def find_ticket(
     check_maskable(found)
     data, fingerprint = _data(train, validation, test, validation_split=validation_split, seed=seed)
     check_data(first, data, loss=loss, loss_weights=loss_weights)
-    optimizer = get_optimizer(optimizer)
     copy_optimizer(optimizer)  # one that can't be copied is an error before the run begins
     problem = Problem(
         make_model=make_model,
@@ -182,6 +186,21 @@ def find_ticket(
             shutil.rmtree(directory, ignore_errors=True)
         raise
     return Result(directory, temporary=run_dir is None)
+
+
+def _told(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """What the configuration tells of a caller's optimizer; a schedule by its first learning rate."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    name = type(inner).__name__.lower()
+    numbers = {"momentum": getattr(inner, "momentum", 0.0), "weight_decay": getattr(inner, "weight_decay", 0.0) or 0.0}
+    told = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
+    if name not in MOMENTUM:
+        told.pop("momentum", None)
+    with contextlib.suppress(
+        AttributeError, TypeError, ValueError
+    ):  # several optimizers in one have no rate of their own
+        told["learning_rate"] = float(inner.learning_rate)
+    return {"optimizer": name if name in OPTIMIZERS else "user", **told}
 
 
 def _maker(model: Any, replicates: int, seed: int) -> Callable[[int], keras.Model]:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tf_lottery.errors import UnfitError
+from tf_lottery.errors import UnfitError, UsageError
 
 Masks: TypeAlias = dict[str, np.ndarray]
 
@@ -32,6 +32,11 @@ def validate(masks: Mapping[str, np.ndarray], shapes: Mapping[str, Sequence[int]
     Raises:
         UnfitError: a key is missing or extra, a shape differs, or a value is neither 0 nor 1.
     """
+    if not isinstance(masks, Mapping):
+        raise UsageError(
+            f"The {what} must be a dictionary of arrays by weight path. Received: {type(masks).__name__}.",
+            "`get_masks` gives such a dictionary.",
+        )
     check_keys(masks, shapes, what=what)
     checked = {}
     for key, shape in shapes.items():

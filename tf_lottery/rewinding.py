@@ -61,6 +61,11 @@ def masked(state: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], slo
     }
 
 
+def optimizer_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
+    """Every variable of a built optimizer, as `optimizer/<index>`."""
+    return {f"{OPTIMIZER}{index}": variable for index, variable in enumerate(optimizer.variables)}
+
+
 def slots_of(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> dict[str, str]:
     """The weight path that each slot (momentum, second moment, average, sum of gradients) of a built optimizer is for.
 

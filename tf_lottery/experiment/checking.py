@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_lottery.data import Arrays
 from tf_lottery.data.tree import leaves
 from tf_lottery.errors import UnfitError
+from tf_lottery.layers.copying import copy_layer, rebuild
 from tf_lottery.training.batches import Batch, as_batch
 
 PARTS = ("train", "validation", "test")
@@ -26,7 +27,7 @@ def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, los
     Raises:
         UnfitError: a shape, a structure, or the range of class numbers does not fit.
     """
-    trial = keras.models.clone_model(model)
+    trial = rebuild(model, copy_layer)
     trial.compile(loss=loss, loss_weights=loss_weights)
     for name, part in zip(PARTS, data, strict=True):
         if part is None:

@@ -17,7 +17,7 @@ from tf_lottery.text import suggestion
 
 VARIANTS = ("ticket", "random_reinit")
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "lion", "nadam", "adagrad", "adadelta", "adamax", "ftrl")
-MOMENTUM = ("sgd", "rmsprop")  # those that take `momentum`
+MOMENTUM = ("sgd", "rmsprop", "user")  # those that take `momentum`; "user" is a Python caller's own
 MOST = 1000  # rounds and replicates
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 NORMALISATIONS = ("none", "unit", "standard")
@@ -122,7 +122,7 @@ class Config:
             "scope": SCOPES,
             "criterion": tuple(scoring.CRITERIA),
             "granularity": GRANULARITIES,
-            "optimizer": OPTIMIZERS,
+            "optimizer": (*OPTIMIZERS, "user"),
             "precision": PRECISIONS,
             "normalisation": NORMALISATIONS,
             "xla": ("auto", "on", "off"),
@@ -149,7 +149,7 @@ class Config:
                 raise UsageError(f"`{name}` must be at most {MOST}. Received: {getattr(self, name)}.")
         if self.momentum and self.optimizer not in MOMENTUM:
             raise UsageError(
-                f"`momentum` is of {' and '.join(MOMENTUM)}. Received: {self.momentum} for {self.optimizer}.",
+                f"`momentum` is of {' and '.join(MOMENTUM[:2])}. Received: {self.momentum} for {self.optimizer}.",
                 "Drop it, or choose another optimizer.",
             )
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.preset):

@@ -10,16 +10,25 @@ import numpy as np
 
 from tf_lottery import masks as mask_tools
 from tf_lottery import rewinding
-from tf_lottery.errors import DamagedError, NonFiniteError
+from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError
 from tf_lottery.experiment import environment, plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.problem import Problem, replicate_seed
 from tf_lottery.experiment.rewind_files import load_rewind, save_rewind
-from tf_lottery.layers import architecture, discover, get_masks, get_weights, named_variables, set_masks, wrap
+from tf_lottery.layers import (
+    architecture,
+    discover,
+    get_masks,
+    get_weights,
+    named_variables,
+    set_masks,
+    set_weights,
+    wrap,
+)
 from tf_lottery.masks import Masks
 from tf_lottery.rewinding import MODEL, State
 from tf_lottery.store import TICKET, Job, RunDirectory
-from tf_lottery.training.engine import Engine
+from tf_lottery.training.engine import Engine, with_loss_scale
 from tf_lottery.training.loop import MemoryFeed, Progress, StreamFeed, splits, train
 from tf_lottery.training.order import Order
 
@@ -51,6 +60,12 @@ class Trainer:
         plain = self._make_model(0)
         self.model = wrap(plain, include=problem.include, exclude=problem.exclude)
         self.roles = discover(plain, include=problem.include, exclude=problem.exclude).roles
+        for path, variable in named_variables(self.model).items():
+            if variable.dtype == "bfloat16":
+                raise UnfitError(
+                    f"Weights of {path!r} are stored as bfloat16, which no `.npz` file holds.",
+                    "Use the dtype policy mixed_bfloat16: it computes in bfloat16 and keeps float32 weights.",
+                )
         plan.check_reachable(config, {key: mask.size for key, mask in get_masks(self.model).items()})
         self.data = splits(problem.train, problem.validation, problem.test)
         self.engine = Engine(
@@ -65,6 +80,7 @@ class Trainer:
         self.engine.prepare(self.data.example())
         self.slots = rewinding.slots_of(self.engine.optimizer, self.model)
         self.fresh = {key: value for key, value in self._capture().items() if key.startswith(rewinding.OPTIMIZER)}
+        self._copies_weights = self._optimizer_copies_weights()
         self._rewind_states: dict[int, tuple[State, str]] = {}
         self.pinned = {
             "environment.json": environment.record(store, config, xla=self.engine.xla, fingerprint=problem.fingerprint),
@@ -154,9 +170,9 @@ class Trainer:
             seed = replicate_seed(self.config, job.replicate, "reinitialised weights", job.round)
             # From a plain model: what is kept as it is (frozen layers) must not bear the masks of the job before.
             weights = rewinding.fresh_weights(self._make_model(job.replicate), seed=seed)
-            step, state = 0, {**{MODEL + path: value for path, value in weights.items()}, **self.fresh}
+            step, state = 0, self._with_fresh_optimizer(weights, masks)
         elif job.round == 0:
-            step, state = 0, {**self._initial_weights(job.replicate), **self.fresh}
+            step, state = 0, self._with_fresh_optimizer(self._initial_weights(job.replicate), masks)
         else:
             step, state = self.rewind_step, self._pinned_rewind(job)
         return step, rewinding.masked(state, masks, self.slots)
@@ -166,7 +182,24 @@ class Trainer:
         mask_tools.check_keys(
             named_variables(model), named_variables(self.model), what=f"model of replicate {replicate}"
         )
-        return {MODEL + path: weight for path, weight in get_weights(model).items()}
+        return get_weights(model)
+
+    def _with_fresh_optimizer(self, weights: State, masks: Masks) -> State:
+        """The state at step 0: `weights` by path, and an optimizer that has not trained."""
+        state = {MODEL + path: value for path, value in weights.items()}
+        if not self._copies_weights:
+            return {**state, **self.fresh}
+        set_masks(self.model, masks)
+        set_weights(self.model, weights)
+        optimizer = with_loss_scale(self.problem.make_optimizer(), self.model)
+        optimizer.build(self.model.trainable_variables)
+        return {**state, **rewinding.capture(rewinding.optimizer_variables(optimizer))}
+
+    def _optimizer_copies_weights(self) -> bool:
+        """Whether the optimizer starts from the weights, as schedule-free ones do, and not from constants."""
+        weights = get_weights(self.model)
+        pairs = ((self.fresh[slot], weights[path]) for slot, path in self.slots.items())
+        return any(np.any(slot) and np.array_equal(slot, weight) for slot, weight in pairs)
 
     def _state_variables(self) -> dict[str, Any]:
         return {key: value for key, value in self.engine.variables().items() if not key.startswith("metrics/")}

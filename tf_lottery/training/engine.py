@@ -6,6 +6,7 @@ capacity of steps and a count of those to do, so a shorter chunk compiles nothin
 """
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,12 +15,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_lottery.errors import NonFiniteError, UnfitError
+from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.layers import apply_masks, named_layers, named_variables
+from tf_lottery.rewinding import optimizer_variables
 from tf_lottery.training.batches import Batch, as_batch, gather, piece
 from tf_lottery.training.device import choose_xla
 from tf_lottery.training.order import Order
 
+log = logging.getLogger(__name__)
 CHUNK_SECONDS = 1.0
 CHUNK_CAPACITY = 500
 EVALUATION_BATCH = 1000
@@ -57,7 +60,7 @@ class Engine:
         augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     ) -> None:
         self.model = model
-        self.optimizer = optimizer = _scaling(optimizer, model)
+        self.optimizer = optimizer = with_loss_scale(optimizer, model)
         self.augment = augment
         self.xla = choose_xla(model, xla)
         self.traces = {"train": 0, "evaluate": 0}
@@ -68,6 +71,11 @@ class Engine:
         self._loss = keras.metrics.Mean(name="loss")
         self._seconds_per_step: float | None = None
         self._called: set[tuple[Any, ...]] = set()
+        self._drawing: list[keras.Variable] = []
+        self._may_drop_xla = self.xla and xla == "auto"
+        self._compile()
+
+    def _compile(self) -> None:
         compiled = functools.partial(tf.function, jit_compile=self.xla, autograph=False)
         self._train_chunk = compiled(self._chunk)
         self._train_step = compiled(self._step, reduce_retracing=True)
@@ -76,18 +84,37 @@ class Engine:
         self._evaluate_batch = compiled(self._score, reduce_retracing=True)
 
     def prepare(self, example: Batch) -> None:
-        """Create the variables of the metrics, which Keras makes at first use, outside of any compiled function."""
+        """Create the variables of the metrics, which Keras makes at first use, outside of any compiled function.
+
+        Raises:
+            UsageError: Keras does not take the loss or a metric.
+        """
+        state = [variable for variable in named_variables(self.model).values() if not variable.trainable]
+        before = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in state]
         outputs = self.model(example.x, training=False)
-        self.model.compute_loss(x=example.x, y=example.y, y_pred=outputs, sample_weight=example.weight, training=False)
-        self.model.compute_metrics(example.x, example.y, outputs, example.weight)
+        try:
+            self.model.compute_loss(
+                x=example.x, y=example.y, y_pred=outputs, sample_weight=example.weight, training=False
+            )
+            self.model.compute_metrics(example.x, example.y, outputs, example.weight)
+        except (ValueError, TypeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UsageError(
+                f"Keras does not take the loss or a metric: {reason}", "Correct `loss` and `metrics`."
+            ) from error
         self.reset_metrics()
+        # What draws random numbers at inference too (sampling layers) would train otherwise for each evaluation.
+        for variable, value in zip(state, before, strict=True):
+            if not np.array_equal(keras.ops.convert_to_numpy(variable.value), value):
+                self._drawing.append(variable)
+                variable.assign(value)
 
     def variables(self) -> dict[str, keras.Variable]:
         """Every variable that a training changes, by a stable name: model, optimizer and running metrics."""
         metrics = [variable for metric in (self._loss, *self.model.metrics) for variable in metric.variables]
         return {
             **{f"model/{path}": variable for path, variable in named_variables(self.model).items()},
-            **{f"optimizer/{index}": variable for index, variable in enumerate(self.optimizer.variables)},
+            **optimizer_variables(self.optimizer),
             **{f"metrics/{index}": variable for index, variable in enumerate(metrics)},
         }
 
@@ -99,7 +126,13 @@ class Engine:
     def results(self) -> dict[str, float]:
         """Running loss and metrics since the last reset."""
         metrics = keras.tree.flatten_with_path(self.model.get_metrics_result())
-        named = {"_".join(map(str, path)): float(value) for path, value in metrics if path != ("loss",)}
+        named: dict[str, float] = {}
+        for path, value in metrics:
+            name, values = "_".join(map(str, path)), np.asarray(value)
+            if values.ndim:  # a value per class, say
+                named |= {f"{name}_{index}": float(item) for index, item in enumerate(values.ravel())}
+            elif path != ("loss",):
+                named[name] = float(values)
         return {"loss": float(self._loss.result()), **named}
 
     def run(self, data: Batch, order: Order, *, start: int, stop: int, augment_seed: int = 0) -> None:
@@ -112,9 +145,10 @@ class Engine:
         indices[: stop - start] = order.steps(start, stop)
         indices = tf.constant(indices)
         if ("train", order.batch) not in self._called:
-            with self._timed("train", ("train", order.batch)):  # a chunk of no steps compiles, and changes nothing
-                self._train_chunk(data, indices, tf.constant([start, 0, augment_seed], tf.int32))
-        with self._timed("train", ("train", order.batch), steps=stop - start):
+            nothing = tf.constant([start, 0, augment_seed], tf.int32)
+            with self._timed("train", (order.batch,)):  # a chunk of no steps compiles, and changes nothing
+                self._try_xla(lambda: self._train_chunk(data, indices, nothing))
+        with self._timed("train", (order.batch,), steps=stop - start):
             self._train_chunk(data, indices, tf.constant([start, stop - start, augment_seed], tf.int32))
             self._check_loss(start, stop)
 
@@ -127,11 +161,20 @@ class Engine:
         """
         with self._timed("train", ("stream",), steps=stop - start):
             try:
+                if ("train", "stream") not in self._called:
+                    nothing = tf.constant([start, 0, augment_seed], tf.int32)
+                    self._try_xla(lambda: self._train_stream(batches, nothing))
                 self._train_stream(batches, tf.constant([start, stop - start, augment_seed], tf.int32))
             except tf.errors.OutOfRangeError as error:
                 raise UnfitError(
                     f"The training data ended before step {stop}: the tf.data.Dataset yields no batch.",
                     "Give a data set of at least one batch.",
+                ) from error
+            except tf.errors.OpError as error:
+                raise UnfitError(
+                    f"The training data can't be read or trained on in steps {start} to {stop - 1}: "
+                    f"{error.message.strip().splitlines()[0]}",
+                    "Look at what the tf.data.Dataset yields, or force xla='off'.",
                 ) from error
             self._check_loss(start, stop)
 
@@ -147,22 +190,50 @@ class Engine:
         apply_masks(self.model)
 
     def evaluate(self, data: Batch | tf.data.Dataset) -> dict[str, float]:
-        """Loss and metrics over every example, as `model.evaluate` gives them. Resets the running metrics."""
+        """Loss and metrics over every example, as `model.evaluate` gives them. Resets the running metrics.
+
+        The state of the training is not changed, also not by layers that draw random numbers at inference.
+        """
         self.reset_metrics()
+        drawing = [variable.value + 0 for variable in self._drawing]
         if isinstance(data, tf.data.Dataset):
             with self._timed("evaluate", ("stream",)):
                 for element in data:
-                    self._evaluate_batch(as_batch(element))
+                    batch = as_batch(element)
+                    self._try_xla(functools.partial(self._evaluate_as_compiled, batch))
         else:
             length = min(EVALUATION_BATCH, data.size)
             count, rest = divmod(data.size, length)
             with self._timed("evaluate", (data.size,)):
-                self._evaluate_pieces(data, 0, length, count)
+                self._try_xla(lambda: self._evaluate_pieces(data, 0, length, count))
                 if rest:
                     self._evaluate_pieces(data, data.size - rest, rest, 1)
         results = self.results()
         self.reset_metrics()
+        for variable, value in zip(self._drawing, drawing, strict=True):
+            variable.assign(value)
         return results
+
+    def _evaluate_as_compiled(self, batch: Batch) -> None:
+        self._evaluate_batch(batch)
+
+    def _try_xla(self, call: Callable[[], Any]) -> None:
+        """Make a call that may be the first of a compiled function; where XLA was a choice and fails, do without.
+
+        XLA refuses host operations (`tf.py_function` in a loss, `tf.numpy_function` in a metric) when it compiles, so
+        nothing has been computed yet.
+        """
+        try:
+            call()
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            if not self._may_drop_xla:
+                raise
+            log.warning(
+                "training goes on without XLA, which can't compile it: %s", error.message.strip().splitlines()[0]
+            )
+            self.xla = self._may_drop_xla = False
+            self._compile()
+            call()
 
     def _chunk(self, data: Batch, indices: tf.Tensor, numbers: tf.Tensor) -> None:
         self.traces["train"] += 1
@@ -222,7 +293,7 @@ class Engine:
         return _Timed(self, kind, (kind, *key), steps)
 
 
-def _scaling(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> keras.optimizers.Optimizer:
+def with_loss_scale(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> keras.optimizers.Optimizer:
     """The optimizer, made to scale the loss where gradients are float16: small ones would vanish."""
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if scales or all(layer.compute_dtype != "float16" for layer in named_layers(model).values()):
