@@ -159,6 +159,7 @@ def test_a_run_that_is_killed_in_use_and_interrupted_goes_on_to_the_same_results
 
     process = start([*broken, "--jobs", "1"], tmp_path, environment)
     wait_for("broken/*/replicate_0/round_00/partial.npz", tmp_path, process)
+    process.send_signal(signal.SIGSTOP)  # it holds the lock, and does not end before the second command comes
     in_use = shell("run", *broken, cwd=tmp_path)
     assert in_use.returncode == 4
     assert "in use" in in_use.stderr

@@ -75,15 +75,8 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
     found = discover(plain, include=problem.include, exclude=problem.exclude)
     model = wrap(plain, include=problem.include, exclude=problem.exclude)
     shapes = {key: mask.shape for key, mask in get_masks(model).items()}
-    engine = Engine(
-        model,
-        optimizer=problem.make_optimizer(),
-        loss=problem.loss,
-        metrics=problem.metrics,
-        loss_weights=problem.loss_weights,
-        xla=config.xla,
-        augment=problem.augment,
-    )
+    plan.check_reachable(config, {key: math.prod(shape) for key, shape in shapes.items()})
+    engine = problem.engine(model, xla=config.xla)
     step_seconds, evaluation_seconds = _measure(config, problem, engine)
     overhead = time.perf_counter() - begin - MEASURED_SECONDS
     total = len(plan.jobs(config))

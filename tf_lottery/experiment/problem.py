@@ -19,6 +19,7 @@ from tf_lottery.experiment.config import MOMENTUM, Config
 from tf_lottery.layers import Masked, Selector, architecture
 from tf_lottery.models.building import build
 from tf_lottery.training.device import configure, precision
+from tf_lottery.training.engine import Engine
 
 Data: TypeAlias = Any  # Arrays, or a tf.data.Dataset, which has no types
 
@@ -54,6 +55,18 @@ class Problem:
     def replayable(self) -> bool:
         """Whether the batch of a step is known from the seed alone, so that a training can go on in its middle."""
         return isinstance(self.train, Arrays)
+
+    def engine(self, model: keras.Model, *, xla: str) -> Engine:
+        """An engine that trains a wrapped model on this problem."""
+        return Engine(
+            model,
+            optimizer=self.make_optimizer(),
+            loss=self.loss,
+            metrics=self.metrics,
+            loss_weights=self.loss_weights,
+            xla=xla,
+            augment=self.augment,
+        )
 
     def steps_per_epoch(self, batch_size: int) -> int | None:
         """Steps of an epoch, or None for a stream of unknown length."""

@@ -28,7 +28,7 @@ from tf_lottery.layers import (
 from tf_lottery.masks import Masks
 from tf_lottery.rewinding import MODEL, State
 from tf_lottery.store import TICKET, Job, RunDirectory
-from tf_lottery.training.engine import Engine, with_loss_scale
+from tf_lottery.training.engine import with_loss_scale
 from tf_lottery.training.loop import MemoryFeed, Progress, StreamFeed, splits, train
 from tf_lottery.training.order import Order
 
@@ -68,15 +68,7 @@ class Trainer:
                 )
         plan.check_reachable(config, {key: mask.size for key, mask in get_masks(self.model).items()})
         self.data = splits(problem.train, problem.validation, problem.test)
-        self.engine = Engine(
-            self.model,
-            optimizer=problem.make_optimizer(),
-            loss=problem.loss,
-            metrics=problem.metrics,
-            loss_weights=problem.loss_weights,
-            xla=config.xla,
-            augment=problem.augment,
-        )
+        self.engine = problem.engine(self.model, xla=config.xla)
         self.engine.prepare(self.data.example())
         self.slots = rewinding.slots_of(self.engine.optimizer, self.model)
         self.fresh = {key: value for key, value in self._capture().items() if key.startswith(rewinding.OPTIMIZER)}
