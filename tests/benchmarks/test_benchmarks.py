@@ -68,7 +68,7 @@ def test_disagreeing_losses_void_a_measurement(monkeypatch: pytest.MonkeyPatch) 
     import summary
 
     def result(loss: float) -> dict[str, object]:
-        run = {"seconds": 1.0, "cpu_seconds": 1.0, "others": 0.0, "loss_after": loss}
+        run = {"seconds": 1.0, "cpu_seconds": 1.0, "return_seconds": 1.0, "others": 0.0, "loss_after": loss}
         return {"what": "", "loss_before": 2.0, "warm_up": run, "runs": [run, {**run, "seconds": 9.0, "others": 0.5}]}
 
     options = {"model": "fc1", "steps": 10}

@@ -69,7 +69,7 @@ def test_an_altered_architecture_is_neither_exported_nor_extended(run):
 
 def test_altered_metrics_are_not_believed(run):
     path = run / "replicate_0" / "round_01" / "metrics.json"
-    path.write_bytes(path.read_bytes().replace(b'"val_accuracy": 0.', b'"val_accuracy": 0.9'))
+    path.write_bytes(path.read_bytes().replace(b'"val_loss": ', b'"val_loss": 1'))
     with pytest.raises(DamagedError, match="metrics.json"):
         tfl.open_run(run)
 
