@@ -9,11 +9,8 @@ from tf_lottery import seeds
 from tf_lottery.data.arrays import Arrays
 from tf_lottery.data.content import Content
 
-SHAPE = (8, 8, 1)
 CLASSES = 10
 SCALE = 16.0
-TRAIN, TEST = 1437, 360
-VALIDATION = 237
 
 
 def read() -> Content:

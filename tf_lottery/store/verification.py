@@ -199,10 +199,6 @@ def _bad(job: Job, what: str) -> str:
     return f"The training of {job} {what}."
 
 
-def _cell(value: object) -> str:
-    return "" if value is None else str(value)
-
-
 def verify_ticket_arrays(
     masks: dict[str, np.ndarray], groups: dict[str, dict[str, np.ndarray]], *, path: Path
 ) -> Verification:

@@ -147,7 +147,7 @@ class Engine:
         if ("train", order.batch) not in self._called:
             nothing = tf.constant([start, 0, augment_seed], tf.int32)
             with self._timed("train", (order.batch,)):  # a chunk of no steps compiles, and changes nothing
-                self._try_xla(lambda: self._train_chunk(data, indices, nothing))
+                self._try_xla("_train_chunk", data, indices, nothing)
         with self._timed("train", (order.batch,), steps=stop - start):
             self._train_chunk(data, indices, tf.constant([start, stop - start, augment_seed], tf.int32))
             self._check_loss(start, stop)
@@ -163,7 +163,7 @@ class Engine:
             try:
                 if ("train", "stream") not in self._called:
                     nothing = tf.constant([start, 0, augment_seed], tf.int32)
-                    self._try_xla(lambda: self._train_stream(batches, nothing))
+                    self._try_xla("_train_stream", batches, nothing)
                 self._train_stream(batches, tf.constant([start, stop - start, augment_seed], tf.int32))
             except tf.errors.OutOfRangeError as error:
                 raise UnfitError(
@@ -200,12 +200,12 @@ class Engine:
             with self._timed("evaluate", ("stream",)):
                 for element in data:
                     batch = as_batch(element)
-                    self._try_xla(functools.partial(self._evaluate_as_compiled, batch))
+                    self._try_xla("_evaluate_batch", batch)
         else:
             length = min(EVALUATION_BATCH, data.size)
             count, rest = divmod(data.size, length)
             with self._timed("evaluate", (data.size,)):
-                self._try_xla(lambda: self._evaluate_pieces(data, 0, length, count))
+                self._try_xla("_evaluate_pieces", data, 0, length, count)
                 if rest:
                     self._evaluate_pieces(data, data.size - rest, rest, 1)
         results = self.results()
@@ -214,17 +214,14 @@ class Engine:
             variable.assign(value)
         return results
 
-    def _evaluate_as_compiled(self, batch: Batch) -> None:
-        self._evaluate_batch(batch)
-
-    def _try_xla(self, call: Callable[[], Any]) -> None:
-        """Make a call that may be the first of a compiled function; where XLA was a choice and fails, do without.
+    def _try_xla(self, name: str, *arguments: Any) -> None:
+        """Call a compiled function, perhaps for the first time; where XLA was a choice and fails, do without.
 
         XLA refuses host operations (`tf.py_function` in a loss, `tf.numpy_function` in a metric) when it compiles, so
         nothing has been computed yet.
         """
         try:
-            call()
+            getattr(self, name)(*arguments)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if not self._may_drop_xla:
                 raise
@@ -233,7 +230,7 @@ class Engine:
             )
             self.xla = self._may_drop_xla = False
             self._compile()
-            call()
+            getattr(self, name)(*arguments)
 
     def _chunk(self, data: Batch, indices: tf.Tensor, numbers: tf.Tensor) -> None:
         self.traces["train"] += 1
