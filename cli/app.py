@@ -16,6 +16,7 @@ COMMANDS = {
     "status": ("status", "Show how far a run is."),
     "ls": ("ls", "List the runs and their states."),
     "report": ("report", "Write the plots and the HTML page of a run."),
+    "analyse": ("analyse", "Study a run: stability, barriers, masks, robustness."),
     "export": ("export", "Write a ticket as .keras, SavedModel and TFLite, verified."),
     "verify": ("verify", "Check a run directory, a ticket or an exported file."),
     "presets": ("presets", "List the named experiments."),

@@ -14,9 +14,9 @@ PACKAGE = ROOT / "tf_lottery"
 
 # Lowest first: a room may import from those before it only.
 ORDER = (
-    *("errors", "text", "seeds", "masks", "scoring", "pruning", "schedule", "layers", "rewinding", "data", "models"),
-    *("training", "store", "ticket", "export", "experiment", "analysis", "result", "identity", "optimizers", "finding"),
-    "verification",
+    *("errors", "text", "seeds", "masks", "scoring", "pruning", "schedule", "layers", "gradients", "rewinding", "data"),
+    *("models", "learning_rate", "training", "store", "ticket", "export", "experiment", "analysis", "result"),
+    *("studies", "claims", "identity", "optimizers", "finding", "verification"),
 )
 WITHOUT_TENSORFLOW = ("errors", "text", "seeds", "masks", "scoring", "pruning", "schedule", "store", "analysis")
 SOURCES = [

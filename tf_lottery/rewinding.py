@@ -61,6 +61,11 @@ def masked(state: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], slo
     }
 
 
+def is_random_state(path: str) -> bool:
+    """Whether a variable's path is that of the state of a random generator (Dropout and the like)."""
+    return path.endswith("seed_generator_state")
+
+
 def optimizer_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
     """Every variable of a built optimizer, as `optimizer/<index>`."""
     return {f"{OPTIMIZER}{index}": variable for index, variable in enumerate(optimizer.variables)}

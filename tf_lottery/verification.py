@@ -4,9 +4,10 @@ from pathlib import Path
 
 from tf_lottery.errors import LotteryError, UsageError
 from tf_lottery.experiment import plan
+from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.state import read_config
 from tf_lottery.export.integrity import MANIFEST, check_file, read_manifest
-from tf_lottery.store import RunDirectory
+from tf_lottery.store import SEARCH, RunDirectory
 from tf_lottery.store.verification import Verification, verify_store, verify_ticket_arrays
 from tf_lottery.ticket import load_ticket
 
@@ -22,7 +23,8 @@ def verify_run(store: RunDirectory) -> Verification:
     config = read_config(store)
     model_hash = document.get("model_hash")
     jobs = plan.jobs(config)
-    found = verify_store(store, jobs)
+    own_masks = {name for name, control in CONTROLS.items() if control.own_masks} | {SEARCH}
+    found = verify_store(store, jobs, own_masks=own_masks, nested=config.pruning == "iterative")
     expected = config.hash(**({"model_hash": model_hash} if model_hash else {}))
     right = document.get("hash") == expected
     problem = f"{store.path / 'config.json'} has been changed: its hash is {expected}, not {document.get('hash')}."

@@ -14,6 +14,12 @@ from tf_lottery.analysis.report import write_report
 from tf_lottery.errors import ResourceError, UnfitError
 
 FIGURES = ("accuracy", "early_stop", "learning_curves", "layer_density")
+TABLES = ("summary", "jobs", "comparisons")
+FILES = {
+    "report.html",
+    *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")),
+    *(f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet")),
+}
 
 
 def make_input(**changes):
@@ -54,7 +60,7 @@ def report(tmp_path_factory):
 
 
 def test_every_figure_is_there_as_png_and_svg(report):
-    assert set(report) == {"report.html", *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg"))}
+    assert set(report) == FILES
     folder = report["report.html"].parent
     assert {path.name for path in folder.iterdir()} == set(report), "no temporary file stays"
     for name in FIGURES:
@@ -81,7 +87,9 @@ def test_the_page_holds_verdict_table_configuration_and_versions(report):
     text = report["report.html"].read_text(encoding="utf-8")
     assert "keeps 50.0 % of the weights (round 1): test accuracy 90.0 % against 90.0 % dense" in text
     assert text.index('class="verdict"') < text.index("<figure")
-    assert text.count("<tr") == 1 + 3 + 3 + 2
+    # Results with their head, configuration, versions; and the answers with theirs: three of the ticket, one of the
+    # control, and two of the speed.
+    assert text.count("<tr") == 1 + 3 + 3 + 2 + 1 + 6
     assert text.count('<tr class="chosen">') == 1
     assert '<th scope="row">rate</th><td>0.5</td>' in text
     assert "[&#34;ticket&#34;, &#34;random_reinit&#34;]" in text
@@ -114,7 +122,7 @@ def test_a_second_report_replaces_the_first(tmp_path):
     first = write_report(**make_input(), folder=tmp_path)["report.html"].read_bytes()
     second = write_report(**make_input(environment={"python": "3.12"}), folder=tmp_path)["report.html"].read_bytes()
     assert first != second
-    assert len(list(tmp_path.iterdir())) == 9
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 def test_a_run_without_a_dense_round_is_refused_and_writes_nothing(tmp_path):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tf_lottery.errors import DamagedError, UsageError
-from tf_lottery.experiment.config import Config, read_config_file, rewind_point
+from tf_lottery.experiment.config import Config, read_config_file
+from tf_lottery.experiment.rewind_point import RewindPoint, rewind_point
 
 
 def test_a_round_trip_through_json_is_the_same_configuration_and_hash():
@@ -47,7 +48,7 @@ def test_controls_always_have_their_ticket_and_order_does_not_matter():
         ({"optimizer": "adm"}, "Unknown optimizer 'adm'.*adam"),
         ({"precision": "float16"}, "Unknown precision"),
         ({"variants": ("tickt",)}, "Unknown variant"),
-        ({"rewind": "step:-1"}, "`rewind` must be init, step:K or epoch:K"),
+        ({"rewind": "step:-1"}, "`rewind` must be init, step:K, epoch:K, lr"),
         ({"densities": (1.0, 0.5), "output_rate": 0.1}, "excludes other rates"),
         ({"densities": (0.5, 1.0)}, "ensit"),
         ({"final_density": 2.0}, "ensity"),
@@ -66,9 +67,17 @@ def test_unknown_keys_are_refused_with_a_suggestion():
 
 
 def test_rewind_points():
-    assert rewind_point("init") == ("step", 0.0)
-    assert rewind_point("step:500") == ("step", 500.0) and rewind_point("epoch:0.5") == ("epoch", 0.5)
-    for text in ("", "step", "step:1.5", "epoch:-1", "500", "Step:1"):
+    expected = {
+        "init": ("weights", "step", 0.0),
+        "step:500": ("weights", "step", 500.0),
+        "epoch:0.5": ("weights", "epoch", 0.5),
+        "lr": ("lr", "step", 0.0),
+        "lr:epoch:2": ("lr", "epoch", 2.0),
+        "finetune": ("finetune", "step", None),
+        "finetune:step:30": ("finetune", "step", 30.0),
+    }
+    assert {text: rewind_point(text) for text in expected} == {k: RewindPoint(*v) for k, v in expected.items()}
+    for text in ("", "step", "step:1.5", "epoch:-1", "500", "Step:1", "lr:", "lr:5", "weights:step:3", "lr:init"):
         with pytest.raises(UsageError):
             rewind_point(text)
 

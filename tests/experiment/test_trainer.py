@@ -1,5 +1,7 @@
 """The jobs of an experiment: what each starts from, which masks it has, and what it leaves."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -64,12 +66,12 @@ def test_one_trace_serves_all_rounds_variants_and_replicates(done):
 def test_a_job_starts_from_the_rewind_state_times_its_masks(done):
     trainer, store = done
     for job in [Job(0, 1), Job(0, 2), Job(1, 2)]:
-        masks = trainer.masks(job)
-        step, state = trainer.start(job, masks)
+        start = trainer.beginnings.start(job)
+        masks, step, state = start.masks, start.step, start.state
         saved, _ = load_rewind(store, job.replicate)
         assert step == 9 and state["optimizer/0"] == 9
         for key, value in state.items():
-            path = key.removeprefix("model/") if key.startswith("model/") else trainer.slots.get(key)
+            path = key.removeprefix("model/") if key.startswith("model/") else trainer.bench.slots.get(key)
             expected = saved[key] * masks[path] if path in masks else saved[key]
             np.testing.assert_array_equal(value, expected, err_msg=key)
             assert value.dtype == saved[key].dtype
@@ -114,30 +116,31 @@ def test_masks_of_a_control_are_the_tickets_and_its_weights_are_others(done):
             ticket, control = Job(replicate, number), Job(replicate, number, "random_reinit")
             files = [(store.job(job) / "masks.npz").read_bytes() for job in (ticket, control)]
             assert files[0] == files[1]
-            masks = trainer.masks(control)
-            step, start = trainer.start(control, masks)
-            _, tickets = trainer.start(ticket, masks)
+            begun = trainer.beginnings.start(control)
+            masks, step, start = begun.masks, begun.step, begun.state
+            tickets = trainer.beginnings.start(ticket).state
             assert step == 0 and start["optimizer/0"] == 0
             for path, mask in masks.items():
                 fresh, old = start[f"model/{path}"], tickets[f"model/{path}"]
                 assert not fresh[~mask].any() and (fresh[mask] != old[mask]).all(), path
             assert not start["model/batch_normalization/moving_mean"].any()
-            assert not any(start[key].any() for key in trainer.slots)
+            assert not any(start[key].any() for key in trainer.bench.slots)
 
 
 def test_controls_of_other_rounds_and_replicates_start_from_other_weights(done):
     trainer, _ = done
     jobs = [Job(r, n, "random_reinit") for r in (0, 1) for n in (1, 2)]
-    ones = {key: np.ones_like(mask) for key, mask in trainer.masks(Job(0, 0)).items()}
-    kernels = [trainer.start(job, ones)[1]["model/dense/kernel"].tobytes() for job in jobs]
-    assert len(set(kernels)) == 4
+    kernels = [trainer.beginnings.start(job).state["model/dense/kernel"] for job in jobs]
+    for first, second in itertools.combinations(kernels, 2):
+        both = (first != 0) & (second != 0)
+        assert both.any() and not np.any((first == second) & both)
 
 
 def test_replicates_differ_in_weights_and_order(done):
     trainer, store = done
     a, b = store.weights(Job(0, 0)), store.weights(Job(1, 0))
     assert not np.array_equal(a["dense/kernel"], b["dense/kernel"])
-    assert not np.array_equal(trainer._feed(0).order.steps(0, 6), trainer._feed(1).order.steps(0, 6))
+    assert not np.array_equal(trainer.bench.feed(0).order.steps(0, 6), trainer.bench.feed(1).order.steps(0, 6))
 
 
 def test_masks_come_from_the_weights_of_the_last_step_and_shrink(done):
@@ -285,6 +288,5 @@ def test_the_accuracy_is_the_metric_of_that_name_or_the_first_that_ends_so():
 def test_scoring_does_not_touch_what_is_trained_next(done):
     trainer, _ = done
     before = {k: v.tobytes() for k, v in rewinding.capture(trainer.engine.variables()).items()}
-    trainer.masks(Job(0, 2))
-    trainer.start(Job(0, 2, "random_reinit"), trainer.masks(Job(0, 2)))
+    trainer.beginnings.start(Job(0, 2, "random_reinit"))
     assert before == {k: v.tobytes() for k, v in rewinding.capture(trainer.engine.variables()).items()}

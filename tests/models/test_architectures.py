@@ -17,6 +17,13 @@ KERNELS = {
     "conv2": [1_728, 36_864, 16 * 16 * 64 * 256, 65_536, 2_560],
     "conv4": [1_728, 36_864, 73_728, 147_456, 8 * 8 * 128 * 256, 65_536, 2_560],
     "conv6": [1_728, 36_864, 73_728, 147_456, 294_912, 589_824, 4 * 4 * 256 * 256, 65_536, 2_560],
+    # Stem; per stage the blocks' two 3x3 convolutions, and a 1x1 shortcut where the stage halves the image; output.
+    "resnet8": [432, *[2_304] * 2, 4_608, 9_216, 512, 18_432, 36_864, 2_048, 640],
+    "resnet20": [432, *[2_304] * 6, 4_608, 9_216, 512, *[9_216] * 4, 18_432, 36_864, 2_048, *[36_864] * 4, 640],
+    "vgg16": [
+        *(1_728, 36_864, 73_728, 147_456, 294_912, 589_824, 589_824, 1_179_648, 2_359_296, 2_359_296),
+        *(2_359_296, 2_359_296, 2_359_296, 5_120),
+    ],
 }
 
 
@@ -30,7 +37,7 @@ def test_weights_are_those_computed_by_hand(name):
     model = ARCHITECTURES[name](entry.input_shape, entry.classes)
     assert [int(np.prod(kernel.shape)) for kernel in kernels(model)] == KERNELS[name]
     assert sum(KERNELS[name]) == entry.weights
-    assert model.count_params() == entry.parameters
+    assert sum(int(np.prod(variable.shape)) for variable in model.trainable_variables) == entry.parameters
     assert model.input_shape == (None, *entry.input_shape)
     assert model.output_shape == (None, entry.classes)
     assert model.name == name
@@ -48,6 +55,12 @@ def test_totals_of_the_paper():
     assert sum(KERNELS["conv2"][:2]) == 38_592
     assert sum(KERNELS["conv4"][:4]) == 259_776
     assert sum(KERNELS["conv6"][:6]) == 1_144_512
+    # Figure 2 and appendix I: ResNet has 270K convolution weights, of them 2,560 in shortcuts, 640 in the output.
+    assert round(sum(KERNELS["resnet20"][:-1]) / 1e3) == 270
+    assert KERNELS["resnet20"].count(512) == KERNELS["resnet20"].count(2_048) == 1 and 512 + 2_048 == 2_560
+    # Table 1 of arXiv 1912.05671: 274K and 14.7M parameters.
+    assert round(ARCHITECTURES["resnet20"]((32, 32, 3), 10).count_params() / 1e3) == 274
+    assert round(CATALOGUE["vgg16"].parameters / 1e6, 1) == 14.7
 
 
 def test_layer_names_are_stable_in_one_process():
@@ -116,6 +129,11 @@ def test_mlp_learns_the_digits():
         ("fc1", (), 10),
         ("fc1", (28, 28, 1), None),
         ("fc1", (28, 28, 1), 0),
+        ("resnet8", (64,), 10),
+        ("resnet20", (7, 32, 3), 10),
+        ("resnet20", (32, 32, 3), None),
+        ("vgg16", (32, 7, 3), 10),
+        ("vgg16", (8, 8), 10),
     ],
 )
 def test_unfit_inputs_are_refused_with_a_remedy(name, shape, classes):

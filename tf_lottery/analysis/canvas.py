@@ -12,12 +12,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from tf_lottery.analysis.formats import density_percent
+from tf_lottery.experiment.controls import CONTROLS
 
 # Okabe & Ito's palette, which people with the common colour-vision deficiencies can tell apart; and each variant has a
-# marker and a dash of its own, for print in grey.
+# marker and a dash of its own, for print in grey. The second seven repeat the colours, with hollow markers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES = ("-", "--", "-.", ":", "-", "--", "-.")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "*", "d", "8")
+Dash = str | tuple[float, tuple[float, ...]]
+DASHES: tuple[Dash, ...] = (
+    *("-", "--", "-.", ":", "-", "--", "-."),
+    *((0, (6, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (1, 2)), (0, (8, 2)), (0, (2, 2)), (0, (5, 1, 2, 1)), (0, (1, 1))),
+)
 GREY = "#5f6570"
 STYLE = {
     "axes.axisbelow": True,
@@ -56,9 +61,17 @@ def styled() -> Iterator[None]:
 
 
 def look(position: int) -> dict[str, Any]:
-    """Colour, marker and dash of the variant at `position`; the ticket's is 0."""
-    index = position % len(COLOURS)
-    return {"color": COLOURS[index], "marker": MARKERS[index], "linestyle": DASHES[index]}
+    """Colour, marker and dash of the line at `position`: fourteen that differ, then the same again."""
+    colour = COLOURS[position % len(COLOURS)]
+    index = position % len(MARKERS)
+    hollow = {"markerfacecolor": "white", "markeredgewidth": 1.3} if index >= len(COLOURS) else {}
+    return {"color": colour, "marker": MARKERS[index], "linestyle": DASHES[index], **hollow}
+
+
+def variant_look(variant: str) -> dict[str, Any]:
+    """The look of a variant, the same in every figure and run, whichever others there are."""
+    names = ("ticket", *CONTROLS)
+    return look(names.index(variant) if variant in names else len(names))
 
 
 def new_axes(*, title: str, width: float = 7.0, height: float = 4.3) -> tuple[Figure, Axes]:

@@ -10,9 +10,12 @@ from matplotlib.lines import Line2D
 
 from tf_lottery.analysis.canvas import say_nothing_recorded, set_percent_axis, styled
 from tf_lottery.analysis.formats import density_percent
-from tf_lottery.analysis.values import Row, first_recorded, number, spread, variants
+from tf_lottery.analysis.values import Row, first_recorded, number, spread, ticket_densities, variants, without_searches
+from tf_lottery.experiment.controls import CONTROLS
 
 MOST_LINES = 7
+# These train on after the end of another training, so their steps are no measure of how fast they learn.
+GOING_ON = tuple(name for name, control in CONTROLS.items() if control.goes_on)
 # The y axis is fitted to the last half of the training, with as much room again on the bad side: the first steps climb
 # so steeply that with them on the axis all rounds look the same.
 SETTLED = 0.5
@@ -28,12 +31,15 @@ def learning_curves(curves: Sequence[Row], rows: Sequence[Row] = ()) -> Figure:
     """Validation accuracy (without one: loss) against step, a panel per variant, a line per round.
 
     Of many rounds seven are shown, evenly spread, the first and the last among them. A line is the mean over
-    replicates. The y axis is fitted to the second half of the training, so the steep first steps are cut off.
+    replicates. Controls that train on after the end of another training are left out. The y axis is fitted to the
+    second half of the training, so the steep first steps are cut off.
 
     Args:
         curves: dictionaries with replicate, round, variant, step and the metrics at that step.
         rows: result rows, for the densities in the legend; without them rounds are numbered only.
     """
+    # What trains on after the end of another training has steps far to the right of all others.
+    curves = [row for row in without_searches(curves) if str(row["variant"]) not in GOING_ON]
     column = first_recorded(curves, tuple(NAMES))
     with styled():
         if column is None:
@@ -42,9 +48,12 @@ def learning_curves(curves: Sequence[Row], rows: Sequence[Row] = ()) -> Figure:
             axes.set_title("Learning curves", loc="left")
             say_nothing_recorded(axes, "learning curves were")
             return figure
-        panels = [name for name in variants(curves) if any(row["variant"] == name for row in curves)]
-        figure = Figure(figsize=(5.2 * min(len(panels), 3) + 1.9, 4.3 * -(-len(panels) // 3)))
-        grid = figure.subplots(-(-len(panels) // 3), min(len(panels), 3), sharex=True, sharey=True, squeeze=False)
+        panels = variants(curves)
+        across = min(len(panels), 3 if len(panels) <= 6 else 4)
+        wide, high = (5.2, 4.3) if across <= 3 else (4.0, 3.3)
+        down = -(-len(panels) // across)
+        figure = Figure(figsize=(wide * across + 1.9, high * down))
+        grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         shown = spread_rounds([int(row["round"]) for row in curves])
         colours = round_colours(shown)
         means = {name: mean_curves([row for row in curves if row["variant"] == name], column) for name in panels}
@@ -57,7 +66,7 @@ def learning_curves(curves: Sequence[Row], rows: Sequence[Row] = ()) -> Figure:
         set_range(grid[0, 0], means, shown, accuracy=column.endswith("accuracy"))
         for axes in grid[:, 0]:
             axes.set_ylabel(NAMES[column])
-        add_legend(figure, shown, colours, densities(rows))
+        add_legend(figure, shown, colours, ticket_densities(rows))
         return figure
 
 
@@ -109,14 +118,6 @@ def round_colours(shown: Sequence[int]) -> dict[int, tuple[float, ...]]:
     colormap = matplotlib.colormaps["viridis"]
     # The last tenth is a yellow that vanishes on white.
     return {index: colormap(0.88 * place / max(len(shown) - 1, 1)) for place, index in enumerate(shown)}
-
-
-def densities(rows: Sequence[Row]) -> dict[int, float]:
-    """Mean density of each round."""
-    groups: dict[int, list[object]] = defaultdict(list)
-    for row in rows:
-        groups[int(row["round"])].append(row.get("density"))
-    return {index: mean.mean for index, group in groups.items() if (mean := spread(group)) is not None}
 
 
 def set_range(

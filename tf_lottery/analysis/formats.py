@@ -1,6 +1,11 @@
 """Text for numbers: one way to write a density, an accuracy, a loss and a range, for terminal, plots and HTML."""
 
+from typing import TYPE_CHECKING
+
 from tf_lottery.analysis.values import Spread
+
+if TYPE_CHECKING:  # intervals load scipy, and listings use this module
+    from tf_lottery.analysis.statistics import Interval
 
 MISSING = "-"
 
@@ -73,3 +78,47 @@ def spread_text(value: Spread | None, *, kind: str) -> str:
         mean, low, high = write(value.mean), write(value.low), write(value.high)
         unit = ""
     return f"{mean}{unit}" if value.count == 1 else f"{mean}{unit} ({low}-{high})"
+
+
+def signed(value: float, *, kind: str) -> str:
+    """A difference with its sign: points of accuracies, steps, or of a loss.
+
+    Args:
+        value: the difference.
+        kind: `percent` (fractions), `count` (steps) or `loss`.
+
+    Example:
+        >>> signed(0.0147, kind="percent"), signed(-1200, kind="count"), signed(0.01234, kind="loss")
+        ('+1.47 points', '-1,200 steps', '+0.01234')
+    """
+    if kind == "percent":
+        return f"{100.0 * value:+.2f} points"
+    return f"{value:+,.0f} steps" if kind == "count" else f"{value:+.4g}"
+
+
+def difference_text(value: "Interval", *, kind: str) -> str:
+    """A mean difference with its interval and the number of pairs.
+
+    Example:
+        >>> from tf_lottery.analysis.statistics import Interval
+        >>> difference_text(Interval(0.0147, 0.01, 0.02, 3, 0.95), kind="percent")
+        '+1.47 points (95 % interval +1.00 to +2.00, 3 replicates)'
+    """
+    low, high = (signed(part, kind=kind).split(" ")[0] for part in (value.low, value.high))
+    interval = f"{100 * value.confidence:g} % interval {low} to {high}"
+    return f"{signed(value.mean, kind=kind)} ({interval}, {plural(value.count, 'replicate')})"
+
+
+def density_range(value: "Interval | Spread") -> str:
+    """A density with its interval, or its range below 3 replicates.
+
+    Example:
+        >>> density_range(Spread(0.056, 0.05, 0.07, 2))
+        '5.6 % (range 5.0 to 7.0 %)'
+    """
+    mean, low, high = (density_percent(part) for part in (value.mean, value.low, value.high))
+    if value.count == 1:
+        return f"{mean} %"
+    confidence = getattr(value, "confidence", None)
+    name = f"{100 * confidence:g} % interval" if confidence else "range"
+    return f"{mean} % ({name} {low} to {high} %)"

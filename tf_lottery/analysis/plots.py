@@ -1,31 +1,44 @@
 """The figures of a run: each a pure function of plain rows that returns a matplotlib `Figure`."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tf_lottery.analysis.bands import Line, add_legend, draw_lines
 from tf_lottery.analysis.canvas import (
     GREY,
-    look,
     new_axes,
     say_nothing_recorded,
     set_density_axis,
     set_percent_axis,
     styled,
+    variant_look,
 )
-from tf_lottery.analysis.curves import learning_curves
+from tf_lottery.analysis.curves import GOING_ON, learning_curves
 from tf_lottery.analysis.layer_density import layer_density
-from tf_lottery.analysis.values import Row, Spread, first_recorded, number, spread, variants
+from tf_lottery.analysis.statistics import Interval, band
+from tf_lottery.analysis.values import (
+    SCORES,
+    Row,
+    Spread,
+    first_recorded,
+    select,
+    ticket_densities,
+    variants,
+    without_searches,
+)
 
 __all__ = ["early_stop", "final_score", "layer_density", "learning_curves"]
 
-SCORES = ("test_accuracy", "val_accuracy", "test_loss", "val_loss", "train_loss")
+# Above so many variants the legend stands beside the axes, which keep their size.
+MOST_NARROW = 5
 
 
 def final_score(rows: Sequence[Row]) -> Figure:
-    """Test accuracy at the end of training against density, per variant: the mean, and the range over replicates.
+    """Test accuracy at the end of training against density, per variant: the mean with its 95 % interval.
+
+    Fewer than 3 replicates have a range instead of an interval.
 
     Without test accuracy it shows the validation accuracy, else the test loss, else the validation loss, and says so on
     its axis. The horizontal line is the dense network (round 0).
@@ -33,10 +46,11 @@ def final_score(rows: Sequence[Row]) -> Figure:
     Args:
         rows: result rows with the columns of `results.csv`; missing values are None or NaN.
     """
+    rows = without_searches(rows)
     column = first_recorded(rows, SCORES)
     name = words(column or "test_accuracy")
     with styled():
-        figure, axes = new_axes(title=f"{name} at the end of training, by density")
+        figure, axes = new_axes(title=f"{name} at the end of training, by density", width=width(rows))
         if column is None:
             say_nothing_recorded(axes, "accuracy or loss")
             return figure
@@ -51,57 +65,56 @@ def final_score(rows: Sequence[Row]) -> Figure:
 def early_stop(rows: Sequence[Row]) -> Figure:
     """The step of least validation loss against density, per variant: how fast each sparse network learns.
 
+    Controls that train on after the end of another training are left out.
+
     Args:
         rows: result rows with the columns of `results.csv`; missing values are None or NaN.
     """
+    rows = without_searches(rows)
     with styled():
-        figure, axes = new_axes(title="Early-stop step, by density")
+        figure, axes = new_axes(title="Early-stop step, by density", width=width(rows))
         if first_recorded(rows, ["early_stop_step"]) is None:
             say_nothing_recorded(axes, "early-stop step")
             return figure
-        draw(axes, rows, "early_stop_step")
+        draw(axes, rows, "early_stop_step", without=GOING_ON)
         axes.set_ylim(bottom=0.0)
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set_ylabel("Step of least validation loss")
         return figure
 
 
-def draw(axes: Axes, rows: Sequence[Row], column: str) -> None:
-    """A line per variant with a band for its range, the dense line, and the density axis."""
-    dense = spread(row.get(column) for row in rows if row["variant"] == "ticket" and int(row["round"]) == 0)
+def draw(axes: Axes, rows: Sequence[Row], column: str, *, without: Collection[str] = ()) -> None:
+    """A line per variant with bands, the dense line, and the density axis."""
+    dense = band(row.get(column) for row in select(rows, "ticket", 0))
     if dense is not None:
         axes.axhline(dense.mean, color=GREY, linestyle=(0, (1, 1.5)), linewidth=1.3, label="dense", zorder=1.5)
-    several = False
-    for position, variant in enumerate(variants(rows)):
-        line = by_density([row for row in rows if row["variant"] == variant], column)
-        if not line:
-            continue
-        xs, spreads = [density for density, _ in line], [value for _, value in line]
-        style = look(position)
-        axes.plot(
-            xs, [value.mean for value in spreads], label=variant.replace("_", " "), zorder=3 - position / 10, **style
-        )
-        if any(value.count > 1 for value in spreads):
-            several = True
-            lows, highs = [value.low for value in spreads], [value.high for value in spreads]
-            axes.fill_between(xs, lows, highs, color=style["color"], alpha=0.16, linewidth=0)
-            axes.vlines(xs, lows, highs, color=style["color"], linewidth=1.0, alpha=0.6)
-    set_density_axis(axes, [float(row["density"]) for row in rows if number(row.get("density")) is not None])
+    lines = [
+        Line(variant.replace("_", " "), variant_look(variant), by_density(rows, column, variant=variant))
+        for variant in variants(rows)
+        if variant not in without
+    ]
+    draw_lines(axes, lines)
+    set_density_axis(axes, list(ticket_densities(rows).values()))
     axes.margins(y=0.08)
-    axes.legend(loc="best", title="mean and range" if several else None, title_fontsize=9)
+    add_legend(axes, lines)
 
 
-def by_density(rows: Sequence[Row], column: str) -> list[tuple[float, Spread]]:
-    """(density, spread over replicates) of each round with a value, from dense to sparse."""
-    groups: dict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[int(row["round"])].append(row)
+def by_density(rows: Sequence[Row], column: str, *, variant: str = "ticket") -> list[tuple[float, Interval | Spread]]:
+    """(density, mean with its band) of each round with a value, from dense to sparse.
+
+    A control is drawn at the ticket's density of its round, also one without masks: that is the ticket it is there for.
+    """
     line = []
-    for group in groups.values():
-        value, density = spread(row.get(column) for row in group), spread(row.get("density") for row in group)
-        if value is not None and density is not None and density.mean > 0:
-            line.append((density.mean, value))
+    for index, density in ticket_densities(rows).items():
+        value = band(row.get(column) for row in select(rows, variant, index))
+        if value is not None and density > 0:
+            line.append((density, value))
     return sorted(line, key=lambda point: -point[0])
+
+
+def width(rows: Sequence[Row]) -> float:
+    """Inches, with room for a legend beside the axes where there are many variants."""
+    return 7.0 if len(variants(rows)) <= MOST_NARROW else 9.4
 
 
 def words(column: str) -> str:

@@ -1,4 +1,4 @@
-"""The report of a run: every figure as PNG and SVG, and one HTML page that needs nothing but itself."""
+"""The report of a run: figures as PNG and SVG, tables as CSV and Parquet, and a page that needs nothing but itself."""
 
 import base64
 import importlib.resources
@@ -13,9 +13,11 @@ import jinja2
 from matplotlib.figure import Figure
 
 from tf_lottery.analysis import formats, plots
+from tf_lottery.analysis.answers import CAUTION, answers, comparisons
 from tf_lottery.analysis.canvas import styled
+from tf_lottery.analysis.datafiles import csv_bytes, parquet_bytes
 from tf_lottery.analysis.selection import MAX_DROP, select_round
-from tf_lottery.analysis.tables import render_rows
+from tf_lottery.analysis.tables import render_rows, summary_table
 from tf_lottery.analysis.values import Row, number
 from tf_lottery.analysis.verdict import verdict
 from tf_lottery.store.atomic import write_bytes
@@ -42,12 +44,14 @@ PICTURES = (
     Picture(
         "accuracy",
         "How good each sparse network is at the end of its training: dense on the left, sparse on the right. The "
-        "dotted line is the dense network. A winning ticket stays near it where the reinitialised control falls away.",
+        "dotted line is the dense network. A winning ticket stays near it where the reinitialised control falls away. "
+        "A control stands at the density of the ticket that it is there for.",
         lambda rows, curves, layers: plots.final_score(rows),
     ),
     Picture(
         "early_stop",
-        "How fast each sparse network learns: the first evaluated step of least validation loss. Lower is faster.",
+        "How fast each sparse network learns: the first evaluated step of least validation loss. Lower is faster. "
+        "A network that trains on after another training is left out.",
         lambda rows, curves, layers: plots.early_stop(rows),
     ),
     Picture(
@@ -73,7 +77,7 @@ def write_report(
     folder: str | Path,
     max_drop: float = MAX_DROP,
 ) -> dict[str, Path]:
-    """Write the figures and the page into `folder`; equal input gives equal bytes.
+    """Write the figures, the tables and the page into `folder`; equal input gives equal bytes.
 
     Each file is written under a temporary name and renamed; the page comes last, so it never describes figures that are
     not there.
@@ -88,7 +92,8 @@ def write_report(
         max_drop: validation accuracy that the ticket of the verdict may lose, a fraction.
 
     Returns:
-        File name to path: `report.html`, and for each figure `<name>.png` and `<name>.svg`.
+        File name to path: `report.html`; for each figure `<name>.png` and `<name>.svg`; and, as `.csv` and `.parquet`,
+        `summary` (per round and variant), `jobs` (per training) and `comparisons` (the ticket against the others).
 
     Raises:
         UnfitError: there is no dense round, or it has neither validation accuracy nor validation loss.
@@ -100,24 +105,51 @@ def write_report(
     figures = []
     for picture in PICTURES:
         figure = picture.draw(rows, curves, layers)
-        contents[f"{picture.name}.png"] = image_bytes(figure, "png")
-        contents[f"{picture.name}.svg"] = svg = image_bytes(figure, "svg")
-        figures.append(
-            {
-                "title": picture.name.replace("_", " "),
-                "caption": picture.caption,
-                "wide": figure.get_figwidth() > 2 * figure.get_figheight(),
-                "source": "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii"),
-            }
-        )
+        images = figure_files(picture.name, figure)
+        contents |= images
+        figures.append(shown(picture.name, picture.caption, figure, images))
+    tables = {
+        "summary": summary_table(rows),
+        "jobs": rows,
+        "comparisons": [each.to_row() for each in comparisons(rows, max_drop=max_drop)],
+    }
+    contents |= table_files(tables)
     page = render_page(
         rows=rows, figures=figures, config=config, environment=environment, max_drop=max_drop, files=list(contents)
     )
     contents["report.html"] = page.encode("utf-8")
+    return write_files(contents, folder)
+
+
+def write_files(contents: Mapping[str, bytes], folder: str | Path) -> dict[str, Path]:
+    """Write each file under a temporary name and rename it, in this order; name to path."""
     paths = {name: Path(folder) / name for name in contents}
     for name, path in paths.items():
         write_bytes(path, contents[name])
     return paths
+
+
+def figure_files(name: str, figure: Figure) -> dict[str, bytes]:
+    """A figure as `<name>.png` and `<name>.svg`."""
+    return {f"{name}.{kind}": image_bytes(figure, kind) for kind in ("png", "svg")}
+
+
+def table_files(tables: Mapping[str, Sequence[Row]]) -> dict[str, bytes]:
+    """Tables as `<name>.csv` and `<name>.parquet`."""
+    files = {}
+    for name, rows in tables.items():
+        files[f"{name}.csv"], files[f"{name}.parquet"] = csv_bytes(rows), parquet_bytes(rows)
+    return files
+
+
+def shown(name: str, caption: str, figure: Figure, images: Mapping[str, bytes]) -> dict[str, Any]:
+    """A figure for the page: its SVG inside of it."""
+    return {
+        "title": name.replace("_", " "),
+        "caption": caption,
+        "wide": figure.get_figwidth() > 2 * figure.get_figheight(),
+        "source": "data:image/svg+xml;base64," + base64.b64encode(images[f"{name}.svg"]).decode("ascii"),
+    }
 
 
 def render_page(
@@ -132,14 +164,14 @@ def render_page(
     """The HTML page as text. Every value that comes from outside is escaped."""
     table = render_rows(rows)
     chosen = select_round(rows, max_drop=max_drop)
-    template = importlib.resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
-    environment_ = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment_.from_string(template).render(
+    return fill(
+        TEMPLATE,
+        what="lottery-ticket report",
         title=heading(config),
         subtitle=" · ".join(facts(rows, config)),
         verdict=verdict(rows, max_drop=max_drop),
+        answers=answers(rows, max_drop=max_drop),
+        caution=CAUTION,
         figures=figures,
         table=table,
         several=replicates(rows) > 1,
@@ -148,6 +180,23 @@ def render_page(
         environment=settings(environment),
         files=files,
     )
+
+
+def fill(template: str, **values: Any) -> str:
+    """A page of this package as text; what is not given is an error, and text from outside is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(source),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**values)
+
+
+def source(name: str) -> str:
+    """The text of a template."""
+    return importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def image_bytes(figure: Figure, kind: str) -> bytes:

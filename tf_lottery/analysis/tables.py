@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from tf_lottery.analysis import formats
 from tf_lottery.analysis.selection import select_round
-from tf_lottery.analysis.values import Row, Spread, has_values, number, spread, variants
+from tf_lottery.analysis.statistics import Interval, band
+from tf_lottery.analysis.values import Row, Spread, has_values, number, select, spread, variants, without_searches
 from tf_lottery.analysis.verdict import verdict
 from tf_lottery.errors import UnfitError
 
-__all__ = ["Table", "render_rows", "select_round", "summarise", "verdict"]
+__all__ = ["Table", "render_rows", "select_round", "summarise", "summary_table", "verdict"]
 
 MEASURED = (
     "train_loss",
@@ -61,7 +62,7 @@ def extra_metrics(rows: Iterable[Row]) -> list[str]:
 
 
 def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """One dictionary per (round, variant): the means over replicates, with their ranges.
+    """One dictionary per (round, variant): the means over replicates, with their ranges; searches are left out.
 
     Args:
         rows: result rows with the columns of `results.csv`; values that were not measured are None or NaN.
@@ -79,8 +80,9 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
         >>> summarise([row | {"val_accuracy": 0.5}, row | {"val_accuracy": 1.0}])[0]["val_accuracy_mean"]
         0.75
     """
+    rows = checked(rows)
     groups: dict[tuple[int, str], list[Row]] = defaultdict(list)
-    order = {name: position for position, name in enumerate(variants(checked(rows)))}
+    order = {name: position for position, name in enumerate(variants(rows))}
     for row in rows:
         groups[int(row["round"]), str(row["variant"])].append(row)
     metrics = (*MEASURED, *extra_metrics(rows))
@@ -101,6 +103,20 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return summary
 
 
+def summary_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """`summarise` for files: with `m_low` and `m_high`, the 95 % interval of each metric; None below 3 replicates."""
+    rows = checked(rows)
+    table = summarise(rows)
+    metrics = (*MEASURED, *extra_metrics(rows))
+    for line in table:
+        group = select(rows, line["variant"], line["round"])
+        for metric in metrics:
+            over = band(row.get(metric) for row in group)
+            line[f"{metric}_low"] = over.low if isinstance(over, Interval) else None
+            line[f"{metric}_high"] = over.high if isinstance(over, Interval) else None
+    return table
+
+
 def render_rows(rows: Sequence[Row]) -> Table:
     """The summary as text, the same in the terminal and on the HTML page.
 
@@ -112,6 +128,7 @@ def render_rows(rows: Sequence[Row]) -> Table:
         >>> render_rows([row | {"val_accuracy": 0.5}]).rows
         (('0', 'ticket', '100 %', '4', '50.00 %'),)
     """
+    rows = checked(rows)
     accurate = has_values(rows, "val_accuracy") or has_values(rows, "test_accuracy")
     columns = [
         entry
@@ -122,7 +139,7 @@ def render_rows(rows: Sequence[Row]) -> Table:
         if has_values(rows, metric):
             columns.append((metric, readable(metric), "loss"))
     groups: dict[tuple[int, str], list[Row]] = defaultdict(list)
-    for row in checked(rows):
+    for row in rows:
         groups[int(row["round"]), str(row["variant"])].append(row)
     lines = []
     for line in summarise(rows):
@@ -155,7 +172,7 @@ def mean_of(rows: Iterable[Row], column: str) -> float | None:
 
 
 def checked(rows: Sequence[Row]) -> Sequence[Row]:
-    """The rows, if each says which round and variant it is and at what density."""
+    """The rows without trainings that only searched, if each says its round, its variant and its density."""
     for position, row in enumerate(rows):
         lacking = [column for column in ("round", "density") if number(row.get(column)) is None]
         if not row.get("variant"):
@@ -165,4 +182,4 @@ def checked(rows: Sequence[Row]) -> Sequence[Row]:
                 f"A result row needs `round`, `variant` and `density`. Row {position} lacks {', '.join(lacking)}.",
                 "Pass the rows as the run wrote them, or run `tf-lottery verify` on the run directory.",
             )
-    return rows
+    return without_searches(rows)

@@ -1,11 +1,17 @@
 """Numbers out of result rows: what is missing stays missing, and replicates become a mean with its range."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tf_lottery.store import SEARCH
+
 Row = Mapping[str, Any]
+# What tells how good a network is, the first that was recorded: test data where there are any, and accuracies before
+# losses.
+SCORES = ("test_accuracy", "val_accuracy", "test_loss", "val_loss", "train_loss")
 
 
 @dataclass(frozen=True)
@@ -68,5 +74,25 @@ def first_recorded(rows: Sequence[Row], columns: Sequence[str]) -> str | None:
 
 
 def variants(rows: Iterable[Row]) -> list[str]:
-    """The variants in the rows: the ticket first, then the controls by name."""
-    return sorted({str(row["variant"]) for row in rows}, key=lambda name: (name != "ticket", name))
+    """The variants in the rows: the ticket first, then the controls by name; trainings that only searched are none."""
+    names = {str(row["variant"]) for row in rows} - {SEARCH}
+    return sorted(names, key=lambda name: (name != "ticket", name))
+
+
+def without_searches(rows: Iterable[Row]) -> list[Row]:
+    """The rows of networks that were trained in full: shorter trainings that found masks are no results."""
+    return [row for row in rows if str(row.get("variant")) != SEARCH]
+
+
+def select(rows: Iterable[Row], variant: str, index: int | None = None) -> list[Row]:
+    """The rows of one variant, of all rounds or of one."""
+    of_variant = [row for row in rows if str(row.get("variant")) == variant]
+    return of_variant if index is None else [row for row in of_variant if number(row.get("round")) == index]
+
+
+def ticket_densities(rows: Iterable[Row]) -> dict[int, float]:
+    """Mean density of the ticket in each round that it has, by round."""
+    groups: dict[int, list[object]] = defaultdict(list)
+    for row in select(rows, "ticket"):
+        groups[int(row["round"])].append(row.get("density"))
+    return {index: over.mean for index, group in sorted(groups.items()) if (over := spread(group)) is not None}

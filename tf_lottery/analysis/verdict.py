@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tf_lottery.analysis import formats
 from tf_lottery.analysis.selection import Candidate, candidates, criterion, select_round
-from tf_lottery.analysis.values import Row, Spread, number, spread
+from tf_lottery.analysis.values import Row, Spread, select, spread
 
 CONTROL = "random_reinit"
 
@@ -136,11 +136,6 @@ def trust(replicates: int) -> str:
     if replicates == 1:
         return "This is one replicate: small differences may be chance."
     return f"Means over {replicates} replicates."
-
-
-def select(rows: Sequence[Row], variant: str, index: int) -> list[Row]:
-    """The rows of one variant and round."""
-    return [row for row in rows if str(row.get("variant")) == variant and number(row.get("round")) == index]
 
 
 def spread_of(rows: Sequence[Row], column: str) -> Spread | None:

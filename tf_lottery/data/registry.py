@@ -1,6 +1,7 @@
 """Data sets by name: what there is, where it is, and loading it. Listing loads neither TensorFlow nor scikit-learn."""
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from tf_lottery.data import digits, locations, preparing, tfds
@@ -11,6 +12,7 @@ from tf_lottery.data.known import KNOWN
 from tf_lottery.data.metadata import read_metadata
 from tf_lottery.data.normalisation import MODES, Normalisation, fit
 from tf_lottery.data.split import split
+from tf_lottery.data.subset import select_classes, subset_fingerprint, to_labels
 from tf_lottery.errors import LotteryError, UsageError
 from tf_lottery.text import suggestion
 
@@ -41,6 +43,7 @@ def load(
     validation: int | float | None = None,
     normalisation: str = "unit",
     seed: int = 0,
+    classes: Iterable[int] | None = None,
 ) -> Dataset:
     """Load an image-classification data set, split and normalised.
 
@@ -50,16 +53,18 @@ def load(
         name: "digits", or any TFDS data set with `image` and `label`, as `name` or `name/config`.
         data_dir: the data folder; by default $TF_LOTTERY_DATA, then TFDS's own.
         validation: how many (or what fraction) of the training examples to set aside. By default the data set's own
-            validation split, else the number in `describe`, else a tenth.
+            validation split, else the number in `describe` (of some of the classes, in proportion), else a tenth.
         normalisation: "none", "unit" or "standard" (see `tf_lottery.data.normalisation`).
         seed: fixes which examples are set aside.
+        classes: labels of the classes to keep, in all splits, before any example is set aside; they are relabelled
+            0, 1, ... in this order. None or () keeps all.
 
     Returns:
         A `Dataset` of float32 images (examples, height, width, channels) and int32 labels (examples,).
 
     Raises:
-        UsageError: an unknown name or mode, or `validation` out of range.
-        UnfitError: the data set is not there, or is no image classification.
+        UsageError: an unknown name, mode or class, a class named twice, a single class, or `validation` out of range.
+        UnfitError: the data set is not there, or is no image classification, or a class has no training example.
         DamagedError: a file is truncated or altered.
         ResourceError: disk or permission trouble.
 
@@ -67,15 +72,22 @@ def load(
         >>> data = load("digits")
         >>> data.train.size, data.validation.size, data.test.size, data.input_shape
         (1200, 237, 360, (8, 8, 1))
+        >>> load("digits", classes=(8, 3)).classes
+        2
     """
     if normalisation not in MODES:
         raise UsageError(f"Unknown normalisation {normalisation!r}.", suggestion(normalisation, MODES))
     content = _read(name, data_dir)
-    fingerprint = content.fingerprint()
+    fingerprint, share = content.fingerprint(), _default_validation(name)
+    chosen = () if classes is None else to_labels(classes)
+    if chosen:
+        whole = content.train.size
+        content = select_classes(content, chosen)
+        fingerprint = subset_fingerprint(fingerprint, chosen)
+        share = share if isinstance(share, float) else round(share * content.train.size / whole)
     train, held_out = content.train, content.validation
     if held_out is None or validation is not None:
-        share = _default_validation(name) if validation is None else validation
-        train, held_out = split(train, validation=share, seed=seed)
+        train, held_out = split(train, validation=share if validation is None else validation, seed=seed)
     how = fit(train.x, mode=normalisation, scale=content.scale)
     return Dataset(
         name=name,

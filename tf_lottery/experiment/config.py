@@ -12,10 +12,15 @@ from typing import Any, get_args, get_origin
 
 from tf_lottery import schedule, scoring
 from tf_lottery.errors import DamagedError, UsageError
+from tf_lottery.experiment.controls import CONTROLS
+from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_point
 from tf_lottery.pruning import SCOPES
 from tf_lottery.text import suggestion
 
-VARIANTS = ("ticket", "random_reinit")
+VARIANTS = ("ticket", *CONTROLS)
+DEFAULT_VARIANTS = ("ticket", "random_reinit")
+PRUNINGS = ("iterative", "one_shot", "before_training", "early_bird")
+LR_SCHEDULES = ("constant", "step", "cosine")
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "lion", "nadam", "adagrad", "adadelta", "adamax", "ftrl")
 MOMENTUM = ("sgd", "rmsprop", "user")  # those that take `momentum`; "user" is a Python caller's own
 MOST = 1000  # rounds and replicates
@@ -23,7 +28,14 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 NORMALISATIONS = ("none", "unit", "standard")
 GRANULARITIES = ("unstructured",)
 # What only extends a run, or says where it runs, is not in its hash.
-NOT_HASHED = frozenset({"preset", "rounds", "replicates", "variants", "jobs", "device", "data_dir"})
+NOT_HASHED = frozenset({"preset", "rounds", "replicates", "variants", "jobs", "device", "data_dir", "tickets_from"})
+# Hashed only where they are not the default, so that a run of an earlier version is found again.
+HASHED_IF_SET = frozenset(
+    {
+        *("classes", "lr_schedule", "lr_milestones", "lr_drop", "warmup"),
+        *("pruning", "search_steps", "mask_distance", "score_examples", "tickets_hash"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -34,10 +46,14 @@ class Config:
         preset: name of the preset it started from; names the run directory.
         dataset, data_dir, normalisation, validation: which data, where, how it is scaled, and the size (count or
             fraction) of the validation part; None takes the data set's own.
+        classes: which classes are used, in their new order 0, 1, ...; all of them if none is named.
         pad_crop, flip: augmentation: random crops after zero padding by so many pixels; random horizontal flips.
         model: an architecture, `package.module:function`, or a `.keras` file.
         include, exclude: which weights to mask, as for `wrap`.
         optimizer, learning_rate, momentum, weight_decay: of the optimizer; weight decay is decoupled.
+        lr_schedule, lr_milestones, lr_drop: "constant"; "step": times `lr_drop` at each of the steps `lr_milestones`;
+            "cosine": down to zero over a full training.
+        warmup: steps of linear warm-up before any of them.
         batch_size, steps, epochs: examples per step; length of a full training in steps, or in epochs.
         rounds: rounds of pruning after the dense round 0.
         rate, output_rate, conv_rate: fraction of the surviving weights pruned per round; the output layer's is half of
@@ -45,7 +61,16 @@ class Config:
         final_density: density to reach in the last round by equal rates, instead of `rate`.
         densities: an explicit ladder of densities, instead of a rate.
         scope, criterion, granularity: what is ranked together, by what score, in what units.
-        rewind: "init", "step:K" or "epoch:K".
+        score_examples: how many training examples a criterion looks at that needs data.
+        pruning: where the masks of a round come from. "iterative": from the ticket of the round before; "one_shot":
+            from the trained dense network; "before_training": from the start weights; "early_bird": from a dense
+            training that stops when the masks settle (You et al. 2020, arXiv 1909.11957).
+        search_steps: with iterative pruning, steps of the trainings that only find masks; round 0 and the last round
+            are then trained in full.
+        mask_distance: the fraction of kept weights by which masks may still differ where an early-bird search stops.
+        tickets_from, tickets_hash: a run whose masks and rewind weights are trained here; what tells it from others.
+        rewind: "init", "step:K", "epoch:K"; "lr" (learning-rate rewinding), "lr:step:K", "lr:epoch:K"; "finetune",
+            "finetune:step:N", "finetune:epoch:N".
         eval_every: steps between evaluations.
         seed, replicates, variants: the seed of everything; chains of rounds; "ticket" and controls.
         xla, threads, precision: "auto", "on" or "off"; threads of one chain; dtype policy.
@@ -57,6 +82,7 @@ class Config:
     data_dir: str | None = None
     normalisation: str = "unit"
     validation: float | None = None
+    classes: tuple[int, ...] = ()
     pad_crop: int = 0
     flip: bool = False
     model: str = "mlp"
@@ -66,6 +92,10 @@ class Config:
     learning_rate: float = 1e-3
     momentum: float = 0.0
     weight_decay: float = 0.0
+    lr_schedule: str = "constant"
+    lr_milestones: tuple[int, ...] = ()
+    lr_drop: float = 0.1
+    warmup: int = 0
     batch_size: int = 60
     steps: int | None = 1000
     epochs: float | None = None
@@ -78,11 +108,17 @@ class Config:
     scope: str = "layerwise"
     criterion: str = "magnitude"
     granularity: str = "unstructured"
+    score_examples: int = 1000
+    pruning: str = "iterative"
+    search_steps: int | None = None
+    mask_distance: float = 0.1
+    tickets_from: str | None = None
+    tickets_hash: str = ""
     rewind: str = "init"
     eval_every: int = 250
     seed: int = 0
     replicates: int = 1
-    variants: tuple[str, ...] = VARIANTS
+    variants: tuple[str, ...] = DEFAULT_VARIANTS
     xla: str = "auto"
     threads: int = 1
     precision: str = "float32"
@@ -90,7 +126,7 @@ class Config:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("include", "exclude", "densities", "variants"):
+        for name in ("include", "exclude", "densities", "variants", "classes", "lr_milestones"):
             value = getattr(self, name)
             single = isinstance(value, str | float | int)
             object.__setattr__(self, name, (value,) if single else () if value is None else tuple(value))
@@ -102,6 +138,7 @@ class Config:
             object.__setattr__(self, "densities", rungs)
             object.__setattr__(self, "rounds", min(self.rounds, len(rungs) - 1))
         rewind_point(self.rewind)
+        self._check_combinations()
 
     def _check_types(self) -> None:
         for field in fields(self):
@@ -125,6 +162,8 @@ class Config:
             "optimizer": (*OPTIMIZERS, "user"),
             "precision": PRECISIONS,
             "normalisation": NORMALISATIONS,
+            "pruning": PRUNINGS,
+            "lr_schedule": LR_SCHEDULES,
             "xla": ("auto", "on", "off"),
             "device": ("auto", "cpu", "gpu"),
         }
@@ -141,6 +180,7 @@ class Config:
 
     def _check_ranges(self) -> None:
         least = {"batch_size": 1, "eval_every": 1, "rounds": 0, "replicates": 1, "threads": 1, "jobs": 0, "pad_crop": 0}
+        least |= {"warmup": 0, "score_examples": 1}
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise UsageError(f"`{name}` must be at least {bound}. Received: {getattr(self, name)}.")
@@ -159,7 +199,7 @@ class Config:
             )
         if (self.steps is None) == (self.epochs is None):
             raise UsageError("Give either `steps` or `epochs`, the length of a training.", "Drop one of them.")
-        for name in ("steps", "epochs"):
+        for name in ("steps", "epochs", "search_steps"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 2**31 - 1:
                 raise UsageError(f"`{name}` must be positive and below 2**31. Received: {value}.")
@@ -167,7 +207,9 @@ class Config:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise UsageError(f"`{name}` must be in [0, 1). Received: {value}.", "Pass e.g. 0.2.")
-        for name in ("learning_rate", "weight_decay"):
+        if not 0 < self.mask_distance < 1:
+            raise UsageError(f"`mask_distance` must be in (0, 1). Received: {self.mask_distance}.", "Pass e.g. 0.1.")
+        for name in ("learning_rate", "weight_decay", "lr_drop"):
             if getattr(self, name) < 0:
                 raise UsageError(f"`{name}` must not be negative. Received: {getattr(self, name)}.")
         if self.validation is not None and self.validation <= 0:
@@ -180,6 +222,39 @@ class Config:
             schedule.rate_to_reach(self.final_density, self.rounds)
         if self.seed < 0:
             raise UsageError(f"`seed` must not be negative. Received: {self.seed}.")
+
+    def _check_combinations(self) -> None:
+        mode = rewind_point(self.rewind).mode
+        if self.search_steps is not None and self.pruning != "iterative":
+            raise UsageError(
+                f"`search_steps` shortens the rounds of iterative pruning. Received: pruning {self.pruning!r}.",
+                "Drop one of them.",
+            )
+        if self.pruning == "before_training" and mode in (LEARNING_RATE, FINETUNE):
+            raise UsageError(
+                f"Pruning before training has no trained weights to go on from. Received: rewind {self.rewind!r}.",
+                "Rewind to init, step:K or epoch:K.",
+            )
+        if mode == FINETUNE and (self.search_steps is not None or self.pruning == "early_bird"):
+            raise UsageError(
+                "Fine-tuning goes on from full trainings, and a search is none.", "Rewind to 'lr' to train on from it."
+            )
+        looks_back = {"changes", "initial"} & scoring.needs(self.criterion)
+        if looks_back and self.pruning in ("before_training", "early_bird"):
+            raise UsageError(
+                f"Criterion {self.criterion!r} looks back on a whole training. Received: pruning {self.pruning!r}.",
+                "Prune iteratively or in one shot.",
+            )
+        if self.criterion in scoring.GLOBAL and self.scope != "global":
+            raise UsageError(
+                f"Criterion {self.criterion!r} ranks all weights of the network together. Received: scope "
+                f"{self.scope!r}.",
+                "Pass scope 'global'.",
+            )
+        if self.tickets_from and (self.pruning != "iterative" or self.search_steps is not None):
+            raise UsageError("`tickets_from` brings its own masks: it excludes `pruning` and `search_steps`.")
+        if self.tickets_from and mode in (LEARNING_RATE, FINETUNE):
+            raise UsageError("A transferred ticket starts from the rewind weights of its run.", "Use rewind 'init'.")
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
@@ -208,7 +283,12 @@ class Config:
         Args:
             **extra: what else does, e.g. the configuration of a user's model.
         """
-        content = {key: value for key, value in self.to_json().items() if key not in NOT_HASHED} | extra
+        defaults = {field.name: field.default for field in fields(self)}
+        content = {
+            key: value
+            for key, value in self.to_json().items()
+            if key not in NOT_HASHED and not (key in HASHED_IF_SET and getattr(self, key) == defaults[key])
+        } | extra
         if self.final_density is not None:
             content["rounds"] = self.rounds
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
@@ -221,24 +301,6 @@ def _is_a(value: object, kind: Any) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, kind)
-
-
-def rewind_point(text: str) -> tuple[str, float]:
-    """The unit ("step" or "epoch") and the position of a rewind point; "init" is step 0.
-
-    Raises:
-        UsageError: it is not "init", "step:K" or "epoch:K".
-
-    Example:
-        >>> rewind_point("step:100")
-        ('step', 100.0)
-    """
-    if text == "init":
-        return "step", 0.0
-    match = re.fullmatch(r"step:(\d+)|epoch:(\d+(?:\.\d+)?)", text)
-    if not match:
-        raise UsageError(f"`rewind` must be init, step:K or epoch:K. Received: {text!r}.", "Pass e.g. step:500.")
-    return ("step", float(match[1])) if match[1] else ("epoch", float(match[2]))
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tf_lottery.experiment import executor, plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.problem import Problem, replicate_seed
 from tf_lottery.layers import discover, get_masks, named_variables, wrap
+from tf_lottery.store import SEARCH, TICKET
 from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
 from tf_lottery.training.loop import MemoryFeed, StreamFeed, splits
 from tf_lottery.training.order import Order
@@ -79,15 +80,22 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
     engine = problem.engine(model, xla=config.xla)
     step_seconds, evaluation_seconds = _measure(config, problem, engine)
     overhead = time.perf_counter() - begin - MEASURED_SECONDS
-    total = len(plan.jobs(config))
+    jobs = plan.jobs(config)
+    total = len(jobs)
     waiting = max(0, total - jobs_done)
     processes = executor.workers(config, waiting) if waiting else 0
-    # A rewound training is shorter; a control is not.
-    share = (steps - rewind if rewind else steps) / steps
-    evaluations = steps // config.eval_every + 1
-    per_job = steps * step_seconds + evaluations * evaluation_seconds
-    tickets = 1 / len(config.variants)
-    seconds = waiting * per_job * (tickets * share + 1 - tickets) / max(1, processes) + max(0.0, overhead)
+    spans = [plan.span(config, job, per_epoch) for job in jobs]
+    # A rewound training is shorter; controls may start at step 0 all the same.
+    trained = (
+        sum(
+            last - (first if job.variant in (TICKET, SEARCH) else min(first, last - steps))
+            for job, (first, last) in zip(jobs, spans, strict=True)
+        )
+        / total
+    )
+    evaluations = round(trained) // config.eval_every + 1
+    per_job = trained * step_seconds + evaluations * evaluation_seconds
+    seconds = waiting * per_job / max(1, processes) + max(0.0, overhead)
     return Estimate(
         jobs=waiting,
         jobs_total=total,

@@ -87,7 +87,7 @@ def run_spawned(
             pool[here] = process
         idle = list(pool)
         while waiting or busy:
-            for job in plan.ready(waiting, done)[: len(idle)]:
+            for job in plan.ready(config, waiting, done)[: len(idle)]:
                 connection = idle.pop(0)
                 waiting.remove(job)
                 busy[connection] = job

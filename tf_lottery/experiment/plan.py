@@ -1,39 +1,87 @@
 """What is trained, in what order, and which weights each round keeps. No TensorFlow."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from tf_lottery import masks as mask_tools
 from tf_lottery import pruning, schedule, scoring, seeds
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment.config import Config, rewind_point
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.controls import CONTROLS
+from tf_lottery.experiment.rewind_point import FINETUNE, rewind_point
 from tf_lottery.masks import Masks
-from tf_lottery.store import TICKET, Job
+from tf_lottery.store import SEARCH, TICKET, Job
 
 
 def jobs(config: Config) -> list[Job]:
-    """Every training of an experiment, each after those that it needs.
-
-    Round 0 is dense, so only the ticket has it.
-    """
+    """Every training of an experiment, each after those that it needs."""
     return [
         Job(replicate, round_number, variant)
         for round_number in range(config.rounds + 1)
         for replicate in range(config.replicates)
-        for variant in config.variants
-        if variant == TICKET or round_number > 0
+        for variant in _variants(config, round_number)
     ]
 
 
-def needs(job: Job) -> Job | None:
-    """The training that must be committed before a job can start: the ticket of the round before makes its masks."""
-    return Job(job.replicate, job.round - 1) if job.round else None
+def _variants(config: Config, round_number: int) -> list[str]:
+    """What is trained in a round: a search where masks are not the ticket's doing, the ticket, its controls."""
+    if config.pruning == "early_bird":
+        searches = round_number > 0
+    else:
+        searches = config.search_steps is not None and round_number < config.rounds
+    tickets = config.search_steps is None or round_number in (0, config.rounds)
+    there = [name for name in config.variants if name == TICKET or round_number > 0 or CONTROLS[name].round_0]
+    return [*([SEARCH] if searches else []), *(there if tickets else [])]
 
 
-def ready(waiting: Iterable[Job], done: set[Job]) -> list[Job]:
-    """The jobs that can start now, those first on which the most depends: tickets of early rounds."""
-    able = [job for job in waiting if (before := needs(job)) is None or before in done]
-    return sorted(able, key=lambda job: (job.variant != TICKET, job.round, job.replicate, job.variant))
+def needs(config: Config, job: Job) -> list[Job]:
+    """The trainings that must be committed before a job can start: those that its masks, weights or state come from."""
+    source, dense = mask_source(config, job), Job(job.replicate, 0)
+    found = [source] if source else []
+    if job.variant in CONTROLS and CONTROLS[job.variant].goes_on:
+        found.append(Job(job.replicate, job.round - 1, job.variant) if job.round > 1 else dense)
+    if job != dense and not starts_fresh(config, job):
+        found.append(dense)  # it takes the rewind state
+    return list(dict.fromkeys(found))
+
+
+def starts_fresh(config: Config, job: Job) -> bool:
+    """Whether a job starts from the initial weights, dense: round 0, and every search of an early bird."""
+    return job.variant in (TICKET, SEARCH) and (
+        job.round == 0 or (job.variant == SEARCH and config.pruning == "early_bird")
+    )
+
+
+def mask_source(config: Config, job: Job) -> Job | None:
+    """The training whose weights decide the masks of a job, if there is one.
+
+    A control has the source of its ticket, from whose masks its own are made.
+    """
+    if job.round == 0 or config.pruning == "before_training" or config.tickets_from:
+        return None
+    if config.pruning == "one_shot":
+        return Job(job.replicate, 0)
+    if config.pruning == "early_bird":
+        return None if job.variant == SEARCH else Job(job.replicate, job.round, SEARCH)
+    return Job(job.replicate, job.round - 1, TICKET if config.search_steps is None else SEARCH)
+
+
+def sources(config: Config, job: Job) -> list[Job]:
+    """The trainings that the masks of a job come from, the first one first: what finding them took."""
+    found: list[Job] = []
+    source = mask_source(config, job)
+    while source is not None:
+        found.insert(0, source)
+        source = mask_source(config, source)
+    return found
+
+
+def ready(config: Config, waiting: Iterable[Job], done: set[Job]) -> list[Job]:
+    """The jobs that can start now, those first on which the most depends: searches and tickets of early rounds."""
+    able = [job for job in waiting if done.issuperset(needs(config, job))]
+    return sorted(able, key=lambda job: (job.variant not in (TICKET, SEARCH), job.round, job.replicate, job.variant))
 
 
 def next_masks(
@@ -44,23 +92,81 @@ def next_masks(
     roles: Mapping[str, str],
     weights: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
+    material: Mapping[str, Callable[[Masks], Any]] | None = None,
 ) -> Masks:
-    """The masks of a round, from the trained weights and the masks of the round before.
+    """The masks of a round, from scored weights and the masks that they were trained with.
+
+    A criterion that scores again as it prunes (SynFlow) goes down to the count in exponential steps.
 
     Args:
         config: the experiment.
         round_number: the round that the masks are for, at least 1.
         replicate: the replicate, for criteria that draw at random.
         roles: role of each maskable weight.
-        weights: trained weights (at least the maskable ones).
-        masks: masks that they were trained with.
+        weights: the weights to score (at least the maskable ones).
+        masks: today's masks: those of the round before, or dense ones, from which as many rounds are pruned at once.
+        material: what the criterion wants beside weights (gradients, ...), by name, as functions of masks.
     """
-    given = {"seed": seeds.derive(config.seed, "score", replicate, round_number)}
-    wanted = {name: given[name] for name in scoring.needs(config.criterion)}
-    scores = scoring.scores({key: weights[key] for key in masks}, config.criterion, **wanted)
+    seed = seeds.derive(config.seed, "score", replicate, round_number)
+    material = {"seed": lambda masks: seed, **(material or {})}
+    now = dict(masks)
+    iterations = scoring.iterations(config.criterion)
+    goals = _goals(config, round_number, roles, masks)
+    scored = {key: weights[key] for key in masks}
+    begin = {key: int(np.count_nonzero(mask)) for key, mask in masks.items()}
+    for iteration in range(1, iterations + 1):
+        wanted = {name: material[name](now) for name in scoring.needs(config.criterion)}
+        scores = scoring.scores(mask_tools.apply(scored, now), config.criterion, **wanted)
+        pruned: Masks = {}
+        for keys, kept in goals:
+            before = sum(begin[key] for key in keys)
+            stage = kept if iteration == iterations else round(before * (kept / before) ** (iteration / iterations))
+            count = sum(int(np.count_nonzero(now[key])) for key in keys) - stage
+            pruned |= pruning.remove_lowest(scores, now, keys=keys, count=count)
+        now = {key: pruned[key] for key in now}
+    return now
+
+
+def _goals(
+    config: Config, round_number: int, roles: Mapping[str, str], masks: Mapping[str, np.ndarray]
+) -> list[tuple[list[str], int]]:
+    """For each group of weight arrays that are ranked together, how many weights the round keeps; from counts alone."""
+    steps = 1 if config.pruning == "iterative" else round_number
+    ranking = {key: np.zeros(mask.shape, np.float32) for key, mask in masks.items()}
+    for number in range(round_number - steps + 1, round_number + 1):
+        masks = _pruned(config, number, roles, ranking, masks)
+    by_key = dict.fromkeys(masks, 0.0) if config.densities else rates(config, roles)
+    return [
+        (keys, sum(int(np.count_nonzero(masks[key])) for key in keys))
+        for keys in pruning.groups({key: by_key[key] for key in masks}, scope=config.scope)
+    ]
+
+
+def _pruned(
+    config: Config,
+    round_number: int,
+    roles: Mapping[str, str],
+    scores: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+) -> Masks:
+    """Masks pruned by one round."""
     if config.densities:
         return pruning.prune_to(scores, masks, density=config.densities[round_number], scope=config.scope)
     return pruning.prune(scores, masks, rate=rates(config, roles), scope=config.scope)
+
+
+def mask_distance(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> float:
+    """The fraction of the kept weights by which two masks of equal counts differ: 0 for the same, 1 for disjoint ones.
+
+    You et al. (2020, arXiv 1909.11957) take the Hamming distance of channel masks; of sparse masks, even of disjoint
+    ones, that is always small.
+
+    Example:
+        >>> mask_distance({"a": np.array([True, True, False])}, {"a": np.array([True, False, True])})
+        0.5
+    """
+    both = sum(int(np.count_nonzero(first[key] & second[key])) for key in first)
+    return 1 - both / mask_tools.kept(first)
 
 
 def rates(config: Config, roles: Mapping[str, str]) -> dict[str, float]:
@@ -79,13 +185,10 @@ def kept_per_round(config: Config, roles: Mapping[str, str], shapes: Mapping[str
     """Weights kept in each round, from counts alone."""
     masks = {key: np.ones(shape, bool) for key, shape in shapes.items()}
     scores = {key: np.zeros(shape, np.float32) for key, shape in shapes.items()}
-    kept = [sum(mask.size for mask in masks.values())]
+    kept = [mask_tools.kept(masks)]
     for round_number in range(1, config.rounds + 1):
-        if config.densities:
-            masks = pruning.prune_to(scores, masks, density=config.densities[round_number], scope=config.scope)
-        else:
-            masks = pruning.prune(scores, masks, rate=rates(config, roles), scope=config.scope)
-        kept.append(sum(int(mask.sum()) for mask in masks.values()))
+        masks = _pruned(config, round_number, roles, scores, masks)
+        kept.append(mask_tools.kept(masks))
     return kept
 
 
@@ -123,20 +226,50 @@ def training_steps(config: Config, steps_per_epoch: int | None) -> int:
 
 
 def rewind_step(config: Config, steps_per_epoch: int | None) -> int:
-    """The absolute step that rounds rewind to.
+    """The absolute step whose state rounds rewind to; 0 for fine-tuning, which rewinds nothing.
 
     Raises:
-        UsageError: it is not before the end of a training.
+        UsageError: it is not before the end of a training, or of a search.
     """
-    unit, position = rewind_point(config.rewind)
-    step = int(position) if unit == "step" else _steps("rewind", position, steps_per_epoch)
+    point = rewind_point(config.rewind)
+    if point.mode == FINETUNE:
+        return 0
+    step = _steps("rewind", point.position, steps_per_epoch) if point.unit == "epoch" else int(point.position or 0)
     total = training_steps(config, steps_per_epoch)
-    if step >= total:
+    for what, length in (("a training", total), ("a search", config.search_steps)):
+        if length is not None and step >= length:
+            raise UsageError(
+                f"`rewind` must be before the end of {what} of {length} steps. Received: {config.rewind} "
+                f"(step {step}).",
+                "Rewind to an earlier step, or train longer.",
+            )
+    if config.search_steps is not None and config.search_steps > total:
         raise UsageError(
-            f"`rewind` must be before the end of a training of {total} steps. Received: {config.rewind} (step {step}).",
-            "Rewind to an earlier step, or train longer.",
+            f"`search_steps` must not exceed a full training of {total} steps. Received: {config.search_steps}.",
+            "Search for fewer steps.",
         )
     return step
+
+
+def span(config: Config, job: Job, steps_per_epoch: int | None) -> tuple[int, int]:
+    """The absolute steps that a job trains, from and to. An early-bird search may stop before."""
+    total = training_steps(config, steps_per_epoch)
+    control = CONTROLS.get(job.variant)
+    if control and control.goes_on:
+        return job.round * total, (job.round + 1) * total
+    if job.variant == SEARCH:
+        begin = 0 if starts_fresh(config, job) else rewind_step(config, steps_per_epoch)
+        return begin, config.search_steps or total
+    point = rewind_point(config.rewind)
+    if job.round == 0:
+        return 0, total
+    if point.mode == FINETUNE:
+        length = total
+        if point.position is not None:
+            length = _steps("rewind", point.position, steps_per_epoch) if point.unit == "epoch" else int(point.position)
+        gone = 0 if mask_source(config, job) == Job(job.replicate, 0) else job.round - 1
+        return total + gone * length, total + (gone + 1) * length
+    return rewind_step(config, steps_per_epoch), total
 
 
 def _steps(name: str, epochs: float | None, steps_per_epoch: int | None) -> int:

@@ -12,9 +12,10 @@ import keras
 import tensorflow as tf
 
 from tf_lottery import data as datasets
-from tf_lottery import seeds
+from tf_lottery import learning_rate, seeds
 from tf_lottery.data import Arrays, Dataset
 from tf_lottery.errors import UnfitError
+from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import MOMENTUM, Config
 from tf_lottery.layers import Masked, Selector, architecture
 from tf_lottery.models.building import build
@@ -56,7 +57,7 @@ class Problem:
         """Whether the batch of a step is known from the seed alone, so that a training can go on in its middle."""
         return isinstance(self.train, Arrays)
 
-    def engine(self, model: keras.Model, *, xla: str) -> Engine:
+    def engine(self, model: keras.Model, *, xla: str, track_changes: bool = False) -> Engine:
         """An engine that trains a wrapped model on this problem."""
         return Engine(
             model,
@@ -66,6 +67,7 @@ class Problem:
             loss_weights=self.loss_weights,
             xla=xla,
             augment=self.augment,
+            track_changes=track_changes,
         )
 
     def steps_per_epoch(self, batch_size: int) -> int | None:
@@ -94,7 +96,7 @@ def from_config(config: Config) -> Problem:
         augment = functools.partial(_augment, augmented, config.pad_crop, config.flip)
     return Problem(
         make_model=make_model,
-        make_optimizer=functools.partial(make_optimizer, config),
+        make_optimizer=functools.partial(make_optimizer, config, _schedule(config, dataset)),
         loss=loss,
         metrics=["accuracy"],
         train=dataset.train,
@@ -115,6 +117,7 @@ def load_dataset(config: Config) -> Dataset:
         validation=config.validation,
         normalisation=config.normalisation,
         seed=config.seed,
+        **({"classes": config.classes} if config.classes else {}),
     )
 
 
@@ -132,14 +135,26 @@ def _augment(function: Callable[..., tf.Tensor], pad: int, flip: bool, images: t
     return function(images, seed=seed, pad=pad, flip=flip)
 
 
-def make_optimizer(config: Config) -> keras.optimizers.Optimizer:
+def _schedule(config: Config, dataset: Dataset) -> Any:
+    """The learning rate of a configuration: a number, or a schedule over the steps of a full training."""
+    return learning_rate.make(
+        config.lr_schedule,
+        base=config.learning_rate,
+        steps=plan.training_steps(config, dataset.train.size // config.batch_size),
+        milestones=config.lr_milestones,
+        drop=config.lr_drop,
+        warmup=config.warmup,
+    )
+
+
+def make_optimizer(config: Config, rate: Any) -> keras.optimizers.Optimizer:
     """The optimizer of a configuration; weight decay is decoupled (Loshchilov & Hutter 2017, arXiv 1711.05101)."""
-    options: dict[str, Any] = {"learning_rate": config.learning_rate}
+    options: dict[str, Any] = {"learning_rate": rate}
     if config.weight_decay or config.optimizer == "adamw":
         options["weight_decay"] = config.weight_decay
     if config.optimizer in MOMENTUM:
         options["momentum"] = config.momentum
-    optimizer = keras.optimizers.get({"class_name": config.optimizer, "config": options})
+    optimizer = type(keras.optimizers.get(config.optimizer))(**options)
     return keras.optimizers.LossScaleOptimizer(optimizer) if config.precision == "mixed_float16" else optimizer
 
 

@@ -123,8 +123,8 @@ def _execute(
         store.write_results()
         events.on_done(job, row)
 
-    for job in {before for job in waiting if (before := plan.needs(job)) in done}:
-        manifest.verify(store.job(job))
+    for source in {before for job in waiting for before in plan.needs(config, job)} & done:
+        manifest.verify(store.job(source))
     count = 1 if make_problem else executor.workers(config, len(waiting))
     if count > 1:
         executor.run_spawned(

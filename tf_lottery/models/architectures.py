@@ -1,16 +1,16 @@
 """The architectures of the papers as Keras models: layers with stable names, logits out, no seeds inside.
 
-Kernels start from the Glorot normal distribution (truncated, as in Frankle & Carbin 2018), biases from zero. The
-initializers carry no seed: build inside `tf_lottery.seeds.seeded(seed)` to make the weights a function of that seed.
+Kernels start from the Glorot normal distribution (truncated, as in Frankle & Carbin 2018), those of nets with batch
+normalisation (`normalised`) from He's; biases from zero. The initializers carry no seed: build inside
+`tf_lottery.seeds.seeded(seed)` to make the weights a function of that seed.
 """
 
 from collections.abc import Sequence
 
 import keras
 
-from tf_lottery.errors import UnfitError
-
-Shape = tuple[int, ...]
+from tf_lottery.models.inputs import Shape, check_classifier, check_images
+from tf_lottery.models.normalised import resnet8, resnet20, vgg16
 
 
 def mlp(input_shape: Shape, classes: int) -> keras.Model:
@@ -43,25 +43,20 @@ def conv6(input_shape: Shape, classes: int) -> keras.Model:
     return _convolutional("conv6", input_shape, classes, blocks=(64, 128, 256))
 
 
-ARCHITECTURES = {function.__name__: function for function in (mlp, fc1, lenet5, conv2, conv4, conv6)}
+ARCHITECTURES = {
+    function.__name__: function for function in (mlp, fc1, lenet5, conv2, conv4, conv6, resnet8, resnet20, vgg16)
+}
 """The builders by their catalogue names."""
 
 
 def _dense(name: str, input_shape: Shape, classes: int, *, hidden: Sequence[int]) -> keras.Model:
-    _check(name, input_shape, classes)
+    check_classifier(name, input_shape, classes)
     layers = [keras.Input(input_shape, name="image"), keras.layers.Flatten(name="flatten")]
     return keras.Sequential([*layers, *_head(hidden, classes)], name=name)
 
 
 def _convolutional(name: str, input_shape: Shape, classes: int, *, blocks: Sequence[int]) -> keras.Model:
-    _check(name, input_shape, classes)
-    least = 2 ** len(blocks)
-    if len(input_shape) != 3 or min(input_shape[:2]) < least:
-        raise UnfitError(
-            f"The architecture {name!r} takes images (height, width, channels) of at least {least}x{least} pixels. "
-            f"Received: input shape {tuple(input_shape)}.",
-            "Choose 'mlp' or 'fc1', or other data.",
-        )
+    check_images(name, input_shape, classes, least=2 ** len(blocks))
     layers: list[keras.layers.Layer] = [keras.Input(input_shape, name="image")]
     for block, filters in enumerate(blocks, start=1):
         for position in (1, 2):
@@ -93,17 +88,3 @@ def _head(hidden: Sequence[int], classes: int) -> list[keras.layers.Layer]:
     ]
     output = keras.layers.Dense(classes, kernel_initializer=keras.initializers.GlorotNormal(), name="output")
     return [*layers, output]
-
-
-def _check(name: str, input_shape: Shape, classes: int) -> None:
-    sizes = input_shape if isinstance(input_shape, (tuple, list)) else ()
-    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise UnfitError(
-            f"The architecture {name!r} takes one input of a known shape, e.g. (28, 28, 1). Received: {input_shape!r}.",
-            "Pass your own model for other inputs.",
-        )
-    if not isinstance(classes, int) or classes < 1:
-        raise UnfitError(
-            f"The architecture {name!r} is a classifier and must know the number of classes. Received: {classes!r}.",
-            "Choose a data set with class labels, or pass your own model.",
-        )

@@ -24,6 +24,7 @@ class Architecture:
 
 
 _PAPER = "Frankle & Carbin 2018, arXiv 1803.03635"
+_LATE = "Frankle et al. 2019, arXiv 1903.01611"
 
 CATALOGUE: dict[str, Architecture] = {
     "mlp": Architecture(
@@ -59,6 +60,34 @@ CATALOGUE: dict[str, Architecture] = {
         2_262_602,
         _PAPER,
     ),
+    "resnet8": Architecture(
+        "3x3 convolutions 16; 16, 16; 32, 32; 64, 64, with shortcuts (1x1 convolutions where the image is halved) and "
+        "batch norm; average pool, dense classes",
+        (32, 32, 3),
+        10,
+        77_360,
+        78_042,
+        "this project: ResNet-20 with one block a stage",
+    ),
+    "resnet20": Architecture(
+        "3x3 convolutions 16; 3 x (16, 16); 3 x (32, 32); 3 x (64, 64), with shortcuts (1x1 convolutions where the "
+        "image is halved) and batch norm; average pool, dense classes",
+        (32, 32, 3),
+        10,
+        270_896,
+        272_474,
+        f"He et al. 2015, arXiv 1512.03385; {_PAPER}; {_LATE}",
+    ),
+    "vgg16": Architecture(
+        "3x3 convolutions with batch norm 64, 64, pool, 128, 128, pool, 3 x 256, pool, 3 x 512, pool, 3 x 512; average "
+        "pool, dense classes",
+        (32, 32, 3),
+        10,
+        14_715_584,
+        14_724_042,
+        f"Simonyan & Zisserman 2014, arXiv 1409.1556; {_PAPER}; {_LATE}",
+    ),
 }
 """Architectures by name. The paper's table gives Conv-6 1.7 M weights, which fits 2,048 features into its first dense
-layer; the layers that it lists, with padding that keeps the size, make 4,096 and 2.26 M. Conv-2 and Conv-4 agree."""
+layer; the layers that it lists, with padding that keeps the size, make 4,096 and 2.26 M. Conv-2 and Conv-4 agree. The
+papers' 274K parameters of ResNet-20 count the moving statistics of batch normalisation, 1,568 numbers."""

@@ -20,6 +20,7 @@ from tf_lottery.store.atomic import dump_arrays, dump_json, load_arrays, load_js
 
 SCHEMA = "tf-lottery.run-directory/1"
 TICKET = "ticket"
+SEARCH = "search"  # a training that only finds masks
 LOCK_SECONDS = 1.0
 COLUMNS = (
     *("replicate", "round", "variant", "density", "sparsity", "weights_kept", "weights_total", "steps"),
@@ -54,6 +55,10 @@ class RunDirectory:
 
     def rewind(self, replicate: int) -> Path:
         return self.replicate(replicate) / "rewind"
+
+    def has_rewind(self, replicate: int) -> bool:
+        """Whether the rewind state of a replicate is there."""
+        return manifest.exists(self.rewind(replicate))
 
     def job(self, job: Job) -> Path:
         directory = self.replicate(job.replicate) / f"round_{job.round:02d}"
@@ -222,6 +227,18 @@ class RunDirectory:
 
     def weights(self, job: Job) -> dict[str, np.ndarray]:
         return load_arrays(self.job(job) / "weights.npz")
+
+    def optimizer(self, job: Job) -> dict[str, np.ndarray]:
+        """The optimizer's state at the end of a job, of those jobs that others go on from."""
+        return load_arrays(self.job(job) / "optimizer.npz")
+
+    def changes(self, job: Job) -> dict[str, np.ndarray]:
+        """How far each maskable weight went in the training, summed over its steps, where a criterion scores that."""
+        return load_arrays(self.job(job) / "changes.npz")
+
+    def has(self, job: Job, name: str) -> bool:
+        """Whether a committed job holds the arrays `<name>.npz`."""
+        return (self.job(job) / f"{name}.npz").is_file()
 
     def metrics(self, job: Job) -> dict[str, Any]:
         """The metrics of a committed job, read once: what is committed never changes.

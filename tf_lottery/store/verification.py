@@ -1,6 +1,6 @@
 """Check that a run directory is what a run left there: hashes, masks, zeros, rewind weights, results. No TensorFlow."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from tf_lottery import masks as mask_tools
 from tf_lottery.errors import DamagedError, LotteryError
 from tf_lottery.store import manifest
-from tf_lottery.store.rundir import TICKET, Job, RunDirectory
+from tf_lottery.store.rundir import SEARCH, TICKET, Job, RunDirectory
 
 REMEDY = "Restore the run directory from a copy, or start over with --fresh."
 
@@ -65,12 +65,16 @@ class Verification:
             raise DamagedError(f"{self.problems[0]}{more}", self.remedies.get(self.problems[0], REMEDY))
 
 
-def verify_store(store: RunDirectory, planned: Iterable[Job]) -> Verification:
+def verify_store(
+    store: RunDirectory, planned: Iterable[Job], *, own_masks: Container[str] = (), nested: bool = True
+) -> Verification:
     """Check all that is committed in a run directory.
 
     Args:
         store: the run directory; best not in use.
         planned: the trainings of its configuration, committed or not.
+        own_masks: the variants whose masks are not the ticket's.
+        nested: whether the masks of a round are made from those of the round before.
 
     Returns:
         What was checked, with all problems rather than the first.
@@ -81,13 +85,16 @@ def verify_store(store: RunDirectory, planned: Iterable[Job]) -> Verification:
     for job in jobs:
         found.require("trainings belong to the configuration", job in expected, f"{store.job(job)} is not of this run.")
     for replicate in sorted({job.replicate for job in jobs}):
-        _verify_replicate(store, replicate, [job for job in jobs if job.replicate == replicate], found)
+        own = [job for job in jobs if job.replicate == replicate]
+        _verify_replicate(store, replicate, own, found, own_masks, nested)
     _verify_results(store, jobs, found)
     _look_for_leftovers(store, expected, set(jobs), found)
     return found
 
 
-def _verify_replicate(store: RunDirectory, replicate: int, jobs: list[Job], found: Verification) -> None:
+def _verify_replicate(
+    store: RunDirectory, replicate: int, jobs: list[Job], found: Verification, own_masks: Container[str], nested: bool
+) -> None:
     rewind = store.rewind(replicate)
     found.attempt("rewind files have their SHA-256", manifest.verify, rewind)
     try:
@@ -108,11 +115,11 @@ def _verify_replicate(store: RunDirectory, replicate: int, jobs: list[Job], foun
             continue
         if job.variant == TICKET:
             tickets[job.round] = masks
-            if before is not None:
+            if before is not None and nested:
                 found.require(
                     "masks are subsets of the round before", _within(masks, before), _bad(job, "keeps pruned weights")
                 )
-        elif job.round in tickets:
+        elif job.round in tickets and job.variant not in own_masks:
             same = _same(masks, tickets[job.round])
             found.require("masks of controls are the ticket's", same, _bad(job, "has other masks than the ticket"))
 
@@ -139,7 +146,7 @@ def _verify_job(
     found.require("results are of their training", own, _bad(job, "has the results of another training"))
     counts = (row["weights_kept"], row["weights_total"]) == (mask_tools.kept(masks), mask_tools.total(masks))
     found.require("results count the weights of the masks", counts, _bad(job, "has results that count other weights"))
-    pinned = pin is None or metrics["rewind_manifest"] == pin
+    pinned = pin is None or metrics["rewind_manifest"] == pin or (job.variant == SEARCH and not metrics["start_step"])
     found.require(
         "rewind weights are those that were pinned", pinned, _bad(job, "was trained from other rewind weights")
     )

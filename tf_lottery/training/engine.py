@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
-from tf_lottery.layers import apply_masks, named_layers, named_variables
+from tf_lottery.layers import apply_masks, get_masks, named_layers, named_variables
 from tf_lottery.rewinding import optimizer_variables
 from tf_lottery.training.batches import Batch, as_batch, gather, piece
 from tf_lottery.training.device import choose_xla
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 CHUNK_SECONDS = 1.0
 CHUNK_CAPACITY = 500
 EVALUATION_BATCH = 1000
+METRICS, CHANGES = "metrics/", "changes/"
 
 
 class Engine:
@@ -40,6 +41,7 @@ class Engine:
         xla: "auto", "on" or "off".
         augment: function (images, seeds) -> images for the inputs of a training batch, made of graph operations;
             `seeds` is an int32 tensor (augmentation seed, step).
+        track_changes: whether to sum up |change| of each maskable weight over the steps.
 
     Attributes:
         optimizer: the optimizer, in a `LossScaleOptimizer` where the model computes in float16.
@@ -58,6 +60,7 @@ class Engine:
         loss_weights: Any = None,
         xla: str | bool = "auto",
         augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+        track_changes: bool = False,
     ) -> None:
         self.model = model
         self.optimizer = optimizer = with_loss_scale(optimizer, model)
@@ -69,6 +72,7 @@ class Engine:
         model.compile(optimizer=optimizer, loss=loss, metrics=metrics, loss_weights=loss_weights, jit_compile=False)
         optimizer.build(model.trainable_variables)
         self._loss = keras.metrics.Mean(name="loss")
+        self._changes = self._change_variables() if track_changes else {}
         self._seconds_per_step: float | None = None
         self._called: set[tuple[Any, ...]] = set()
         self._drawing: list[keras.Variable] = []
@@ -115,8 +119,27 @@ class Engine:
         return {
             **{f"model/{path}": variable for path, variable in named_variables(self.model).items()},
             **optimizer_variables(self.optimizer),
-            **{f"metrics/{index}": variable for index, variable in enumerate(metrics)},
+            **{f"{METRICS}{index}": variable for index, variable in enumerate(metrics)},
+            **{CHANGES + path: change for path, (_, change) in self._changes.items()},
         }
+
+    def _change_variables(self) -> dict[str, tuple[keras.Variable, keras.Variable]]:
+        """For each maskable weight, by path: its variable, and one of zeros that its changes are summed up in."""
+        variables = named_variables(self.model)
+        weights = {path: variables[path] for path in get_masks(self.model)}
+        return {
+            path: (weight, keras.Variable(np.zeros(weight.shape, np.float32), trainable=False, name="change"))
+            for path, weight in weights.items()
+        }
+
+    def changes(self) -> dict[str, np.ndarray]:
+        """The sum over steps of |change| of each maskable weight, float32, by path; empty if it is not tracked."""
+        return {path: np.array(change.value) for path, (_, change) in self._changes.items()}
+
+    def reset_changes(self) -> None:
+        """Set the sums of changes to zero."""
+        for _, change in self._changes.values():
+            change.assign(np.zeros(change.shape, np.float32))
 
     def reset_metrics(self) -> None:
         """Set the running loss and metrics to zero."""
@@ -260,7 +283,10 @@ class Engine:
             loss = self.model.compute_loss(x=x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
+        before = [weight.value + 0 for weight, _ in self._changes.values()]
         self.optimizer.apply(gradients, variables)
+        for (weight, change), old in zip(self._changes.values(), before, strict=True):
+            change.assign_add(tf.cast(tf.abs(weight.value - old), change.dtype))
         self._loss.update_state(loss)
         self.model.compute_metrics(x, batch.y, outputs, batch.weight)
 

@@ -107,6 +107,7 @@ def train(
     capture_at: int | None = None,
     on_capture: Callable[[], None] = lambda: None,
     on_chunk: Callable[[Progress], None] = lambda progress: None,
+    found: Callable[[], bool] | None = None,
     checkpoint_every: float = math.inf,
     checkpoint: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
@@ -124,6 +125,7 @@ def train(
         capture_at: a step at which `on_capture` is called, before any evaluation there.
         on_capture: takes the state, e.g. for rewinding.
         on_chunk: called after each chunk of steps, about once a second.
+        found: called at each multiple of `eval_every`; a search ends where it says True.
         checkpoint_every: seconds between calls of `checkpoint`.
         checkpoint: saves the state and the progress, so that a later call with them goes on exactly.
 
@@ -144,6 +146,8 @@ def train(
         progress.step = end
         if end == capture_at:
             on_capture()
+        if found and end % eval_every == 0 and found():
+            stop = end
         if end == stop:
             engine.finish()
         if end % eval_every == 0 or end == stop:

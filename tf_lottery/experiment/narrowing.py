@@ -1,0 +1,131 @@
+"""A small dense network inside a large one: each hidden layer keeps its first units, so that nothing else is needed.
+
+The masks keep a corner of each kernel: the kept units of the layer before, times its own. Units outside of the corners
+reach no output, so what is trained is a dense network of fewer units.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from tf_lottery import rewinding, seeds
+from tf_lottery.errors import UnfitError
+from tf_lottery.layers import discover, named_layers
+from tf_lottery.layers.discovery import Found
+from tf_lottery.masks import Masks
+from tf_lottery.rewinding import State
+
+_L = keras.layers
+KERNELS = (_L.Dense, _L.Conv1D, _L.Conv2D, _L.Conv3D)
+# What lies between kernels and keeps the channels in their order, last.
+BETWEEN = (
+    *(_L.Activation, _L.ReLU, _L.LeakyReLU, _L.ELU, _L.Softmax, _L.Dropout, _L.Identity, _L.BatchNormalization),
+    *(_L.Flatten, _L.Add, _L.MaxPooling1D, _L.MaxPooling2D, _L.AveragePooling1D, _L.AveragePooling2D),
+    *(_L.GlobalAveragePooling1D, _L.GlobalAveragePooling2D, _L.GlobalMaxPooling2D, _L.ZeroPadding1D, _L.ZeroPadding2D),
+)
+
+
+def narrow(model: keras.Model, dense: Masks, *, kept: int, seed: int) -> tuple[Masks, State]:
+    """Masks and fresh weights of a dense network with about `kept` weights.
+
+    Hidden layers keep one and the same fraction of their units, at least one; inputs and outputs are all kept. Weights
+    are drawn by each layer's own initializer for the small shape, so their scale is that of the small network.
+
+    Args:
+        model: a plain model.
+        dense: masks that keep everything.
+        kept: how many maskable weights to come near to.
+        seed: what the weights are a function of.
+
+    Returns:
+        Masks by weight path, and a value for every variable of the model.
+
+    Raises:
+        UnfitError: a layer is of a kind whose units can't be told.
+    """
+    found = {path: one for path, one in discover(model).found.items() if path in dense}
+    layers = named_layers(model)
+    if set(found) != set(dense):
+        raise _unfit(", ".join(sorted(set(dense) - set(found))), "a weight that is no kernel")
+    feeding = {path: _feeding(layers[one.layer_path], one, layers) for path, one in found.items()}
+    widths = {path: dense[path].shape[-1] for path in dense}
+
+    def counts(fraction: float) -> dict[str, tuple[int, int]]:
+        """(inputs, outputs) that each kernel keeps."""
+        units = {
+            path: width if found[path].role == "output" else max(1, round(fraction * width))
+            for path, width in widths.items()
+        }
+        return {path: (_inputs(path, dense, feeding, widths, units), units[path]) for path in dense}
+
+    fraction = _nearest(kept, lambda value: _weights(counts(value), dense))
+    masks, weights = {}, rewinding.fresh_weights(model, seed=seed)
+    for path, (inputs, outputs) in counts(fraction).items():
+        shape = dense[path].shape
+        before = feeding[path]
+        width = shape[-2] if before is None else widths[before]
+        part = inputs * width // shape[-2]
+        mask = np.zeros(shape, bool)
+        mask[..., np.arange(shape[-2]) % width < part, :outputs] = True
+        small = _drawn(layers[found[path].layer_path], (*shape[:-2], inputs, outputs), seeds.derive(seed, path))
+        weights[path] = np.zeros(shape, weights[path].dtype)
+        weights[path][mask] = small.ravel()
+        masks[path] = mask
+    return masks, weights
+
+
+def _inputs(
+    path: str, dense: Masks, feeding: dict[str, str | None], widths: dict[str, int], units: dict[str, int]
+) -> int:
+    size, before = dense[path].shape[-2], feeding[path]
+    return size if before is None else size // widths[before] * units[before]
+
+
+def _weights(counts: dict[str, tuple[int, int]], dense: Masks) -> int:
+    return sum(int(np.prod(dense[path].shape[:-2])) * i * o for path, (i, o) in counts.items())
+
+
+def _nearest(kept: int, weights: Callable[[float], int]) -> float:
+    """The fraction of units whose number of weights, which grows with it, is nearest to `kept`."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if weights(middle) <= kept else (low, middle)
+    return min((low, high), key=lambda value: abs(weights(value) - kept))
+
+
+def _feeding(layer: keras.layers.Layer, one: Found, layers: dict[str, keras.layers.Layer]) -> str | None:
+    """The path of a kernel whose units a layer reads, or None where it reads the input of the model."""
+    if not isinstance(layer, KERNELS):
+        raise _unfit(one.path, type(layer).__name__)
+    paths = {id(other): path for path, other in layers.items()}
+    pending = list(layer._inbound_nodes[0].arguments.keras_tensors)
+    ends: set[tuple[str | None, int]] = set()
+    while pending:
+        before = pending.pop()._keras_history.operation
+        if isinstance(before, KERNELS):
+            ends.add((f"{paths[id(before)]}/kernel", before.kernel.shape[-1]))
+        elif isinstance(before, _L.InputLayer):
+            ends.add((None, 0))
+        elif isinstance(before, BETWEEN):
+            pending += before._inbound_nodes[0].arguments.keras_tensors
+        else:
+            raise _unfit(one.path, f"behind {type(before).__name__}")
+    if len({width for _, width in ends}) != 1:
+        raise _unfit(one.path, "behind layers of different widths")
+    return min((path for path, _ in ends if path is not None), default=None)
+
+
+def _drawn(layer: keras.layers.Layer, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    initializer = layer.kernel_initializer
+    config = initializer.get_config()
+    again = type(initializer).from_config({**config, "seed": seed} if "seed" in config else config)
+    return np.asarray(keras.ops.convert_to_numpy(again(shape, dtype="float32")))
+
+
+def _unfit(path: str, what: str) -> UnfitError:
+    return UnfitError(
+        f"The control 'small_dense' can't make {path} narrower ({what}): it knows dense layers and convolutions.",
+        "Leave that control out, and train a small model of your own beside the run.",
+    )

@@ -1,0 +1,49 @@
+"""Where a ticket's training starts: the rewind modes by name."""
+
+import re
+from dataclasses import dataclass
+
+from tf_lottery.errors import UsageError
+
+WEIGHTS, LEARNING_RATE, FINETUNE = "weights", "lr", "finetune"
+
+
+@dataclass(frozen=True)
+class RewindPoint:
+    """A rewind mode and its position.
+
+    Attributes:
+        mode: "weights" (Frankle & Carbin 2018; Frankle et al. 2019, arXiv 1903.01611), "lr" (learning-rate rewinding,
+            Renda et al. 2020, arXiv 2003.02389) or "finetune".
+        unit: "step" or "epoch".
+        position: the step or epoch that is rewound to; of fine-tuning the length, None for that of a full training.
+    """
+
+    mode: str
+    unit: str
+    position: float | None
+
+
+def rewind_point(text: str) -> RewindPoint:
+    """The rewind point of a text; "init" is step 0, "lr" the learning rate of step 0.
+
+    Raises:
+        UsageError: it is none.
+
+    Example:
+        >>> rewind_point("lr:step:100")
+        RewindPoint(mode='lr', unit='step', position=100.0)
+    """
+    match = re.fullmatch(r"(?:(lr|finetune):)?(?:step:(\d+)|epoch:(\d+(?:\.\d+)?))", text)
+    if text == "init":
+        return RewindPoint(WEIGHTS, "step", 0.0)
+    if text in (LEARNING_RATE, FINETUNE):
+        return RewindPoint(text, "step", 0.0 if text == LEARNING_RATE else None)
+    if not match:
+        raise UsageError(
+            f"`rewind` must be init, step:K, epoch:K, lr, lr:step:K, lr:epoch:K, finetune, finetune:step:N or "
+            f"finetune:epoch:N. Received: {text!r}.",
+            "Pass e.g. step:500.",
+        )
+    mode, step, epoch = match.groups()
+    return RewindPoint(mode or WEIGHTS, "step" if step else "epoch", float(step or epoch))

@@ -1,0 +1,61 @@
+"""New trainings that a study needs: what they cost, said first, and then done by extending the run."""
+
+from dataclasses import dataclass
+
+from tf_lottery.errors import UsageError
+from tf_lottery.experiment import plan
+from tf_lottery.experiment import run as experiment
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.state import read_rows
+from tf_lottery.store import SEARCH, Job
+from tf_lottery.studies.study_run import StudyRun
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is to be trained.
+
+    Attributes:
+        jobs: the trainings that the study lacks.
+        seconds_each: mean time of the run's trainings so far; None where none was timed.
+    """
+
+    jobs: tuple[Job, ...]
+    seconds_each: float | None
+
+    @property
+    def seconds(self) -> float | None:
+        """What they will take, one after the other."""
+        return None if self.seconds_each is None else self.seconds_each * len(self.jobs)
+
+
+def cost(run: StudyRun, variants: tuple[str, ...]) -> Cost:
+    """What training the missing variants of a run costs.
+
+    A run is extended as a whole: by all of its rounds and replicates, also those that are not studied.
+    """
+    waiting = tuple(job for job in plan.jobs(_extended(run, variants)) if not run.has(job))
+    times = [row["seconds"] for row in read_rows(run.store) if row["variant"] != SEARCH and row.get("seconds")]
+    return Cost(waiting, sum(times) / len(times) if times else None)
+
+
+def _extended(run: StudyRun, variants: tuple[str, ...]) -> Config:
+    return run.config.updated(variants=tuple(dict.fromkeys([*run.config.variants, *variants])))
+
+
+def extend(run: StudyRun, variants: tuple[str, ...], *, events: experiment.Events | None = None) -> None:
+    """Train the missing variants of a run, in its own directory.
+
+    Raises:
+        UsageError: a run of `find_ticket`, which only its own program can extend.
+        RunInUseError: another process holds the run directory.
+    """
+    config = run.config
+    if "user" in (config.model, config.dataset):
+        raise UsageError(
+            f"{run.path} was made by `find_ticket`: it can't be extended from its directory alone.",
+            f"Call `find_ticket` again with the same run_dir and variants={[*config.variants, *variants]}.",
+        )
+    experiment.run(
+        _extended(run, variants), run.store, events=events, model_hash=run.store.config().get("model_hash", "")
+    )

@@ -1,0 +1,201 @@
+"""`StudyRun`: a run directory as studies see it: which trainings are there, their masks and weights, model and data."""
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tf_lottery import masks as mask_tools
+from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.experiment import plan
+from tf_lottery.experiment.state import read_config, read_rows
+from tf_lottery.store import SEARCH, TICKET, Job, RunDirectory, manifest
+
+if TYPE_CHECKING:
+    from tf_lottery.experiment.problem import Problem
+    from tf_lottery.studies.evaluation import Evaluator
+
+EXAMPLES = 5000
+
+
+class StudyRun:
+    """A run directory, read only.
+
+    Args:
+        path: the run directory.
+        rounds: the rounds to study, by default all whose ticket is planned.
+        replicates: the replicates to study, by default all.
+        examples: how many training examples an evaluation looks at, a fixed subset; test data is used whole.
+        data_dir: where its data set is now, if it has moved.
+        problem: model, data and loss, for a run of `find_ticket`, whose configuration does not tell them.
+
+    Attributes:
+        config: the configuration of the run.
+        rounds, replicates: what is studied; each of these tickets is committed.
+
+    Raises:
+        UsageError: not a run directory, or a round or replicate that it does not have.
+        UnfitError: a ticket of these rounds and replicates is not trained yet.
+        DamagedError: the configuration is damaged.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        rounds: Sequence[int] | None = None,
+        replicates: Sequence[int] | None = None,
+        examples: int = EXAMPLES,
+        data_dir: str | None = None,
+        problem: "Problem | None" = None,
+    ) -> None:
+        self.store = RunDirectory(path)
+        self.config = read_config(self.store)
+        if data_dir is not None:
+            self.config = self.config.updated(data_dir=data_dir)
+        self.path = self.store.path
+        if examples < 1:
+            raise UsageError(f"`examples` must be at least 1. Received: {examples}.", "Pass e.g. 5000.")
+        self.examples = examples
+        self._problem = problem
+        tickets = [job for job in plan.jobs(self.config) if job.variant == TICKET]
+        self.rounds = self._chosen("round", rounds, {job.round for job in tickets})
+        self.replicates = self._chosen("replicate", replicates, {job.replicate for job in tickets})
+        self.require(TICKET)
+
+    def _chosen(self, what: str, wanted: Sequence[int] | None, there: set[int]) -> tuple[int, ...]:
+        if wanted is None:
+            return tuple(sorted(there))
+        missing = sorted(set(wanted) - there)
+        if missing or not wanted:
+            raise UsageError(
+                f"{self.path} has no ticket of {what} {', '.join(map(str, missing)) or '(none was named)'}.",
+                f"Its {what}s: {', '.join(map(str, sorted(there)))}.",
+            )
+        return tuple(sorted(set(wanted)))
+
+    # What is there.
+
+    def has(self, job: Job) -> bool:
+        """Whether a training is committed."""
+        return self.store.is_complete(job)
+
+    def jobs(self, variant: str = TICKET) -> list[Job]:
+        """The planned trainings of a variant in the rounds and replicates that are studied, committed or not.
+
+        A variant is planned in round 0 only where it has one.
+        """
+        known = variant in self.config.variants
+        config = self.config if known else self.config.updated(variants=(*self.config.variants, variant))
+        planned = set(plan.jobs(config))
+        wanted = [Job(replicate, number, variant) for number in self.rounds for replicate in self.replicates]
+        return [job for job in wanted if job in planned]
+
+    def missing(self, *variants: str) -> list[Job]:
+        """The trainings of these variants that are not committed."""
+        return [job for variant in variants for job in self.jobs(variant) if not self.has(job)]
+
+    def require(self, *variants: str) -> None:
+        """Raise unless all trainings of these variants, in the rounds and replicates studied, are committed.
+
+        Raises:
+            UnfitError: some are not; the remedy is the command that trains them.
+        """
+        missing = self.missing(*variants)
+        if missing:
+            told = "; ".join(map(str, missing[:3])) + ("; ..." if len(missing) > 3 else "")
+            wanted = [name for name in (*self.config.variants, *variants) if name != TICKET]
+            extra = (
+                f" --variants {','.join(dict.fromkeys(wanted))}" if set(variants) - set(self.config.variants) else ""
+            )
+            raise UnfitError(
+                f"{len(missing)} of the trainings that this study needs are not there: {told}.",
+                f"Train them: tf-lottery run --config {self.path / 'config.json'} --out {self.path.parent}{extra}; "
+                "or choose among those that are there with --rounds and --replicates.",
+            )
+
+    def controls(self, *, among: Iterable[str] | None = None) -> list[str]:
+        """The variants beside the ticket that are committed wherever they are planned in what is studied."""
+        names = {job.variant for job in self.store.complete_jobs()} - {TICKET, SEARCH}
+        wanted = names if among is None else [name for name in among if name in names]
+        return [name for name in sorted(wanted) if self.jobs(name) and not self.missing(name)]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of the trainings studied, in order of round, replicate and variant; no searches."""
+        rows = [
+            row
+            for row in read_rows(self.store)
+            if row["round"] in self.rounds and row["replicate"] in self.replicates and row["variant"] != SEARCH
+        ]
+        return sorted(rows, key=lambda row: (row["round"], row["replicate"], row["variant"] != TICKET, row["variant"]))
+
+    # Masks and weights.
+
+    def masks(self, job: Job) -> dict[str, np.ndarray]:
+        """The masks of a committed training; files are checked against their hashes.
+
+        Raises:
+            DamagedError: a file of it is altered.
+        """
+        manifest.verify(self.store.job(job))
+        return self.store.masks(job)
+
+    def weights(self, job: Job) -> dict[str, np.ndarray]:
+        """The trained variables of the model by path, exactly 0.0 where pruned; checked as `masks` are."""
+        manifest.verify(self.store.job(job))
+        return self.store.weights(job)
+
+    def rewind_weights(self, replicate: int) -> dict[str, np.ndarray]:
+        """The variables of the model at the rewind step, by path, not masked.
+
+        Raises:
+            DamagedError: the rewind state is missing or altered.
+        """
+        from tf_lottery.experiment.rewind_files import load_rewind
+        from tf_lottery.rewinding import MODEL
+
+        state, _ = load_rewind(self.store, replicate)
+        return {key.removeprefix(MODEL): value for key, value in state.items() if key.startswith(MODEL)}
+
+    def density(self, number: int) -> float:
+        """The mean density of the tickets of a round; controls are drawn at it, too."""
+        densities = [mask_tools.density(self.masks(Job(replicate, number))) for replicate in self.replicates]
+        return float(np.mean(densities))
+
+    # Model and data.
+
+    @cached_property
+    def problem(self) -> "Problem":
+        """Model, data and loss, in float32; loads TensorFlow.
+
+        Raises:
+            UsageError: a run of `find_ticket`, and no `problem` was passed.
+            UnfitError: the data is not what the run was trained on.
+        """
+        if self._problem is not None:
+            return self._problem
+        if "user" in (self.config.model, self.config.dataset):
+            raise UsageError(
+                f"{self.path} was made by `find_ticket`: its model and data are known to that program only.",
+                "Pass them: StudyRun(path, problem=Problem(...)).",
+            )
+        from tf_lottery.experiment.problem import from_config
+
+        problem = from_config(self.config.updated(precision="float32"))
+        expected = self.store.environment().get("data_fingerprint")
+        if expected and problem.fingerprint and expected != problem.fingerprint:
+            raise UnfitError(
+                f"The data set {self.config.dataset!r} is not the one that {self.path} was trained on: its content "
+                "has another fingerprint.",
+                "Point --data-dir or TF_LOTTERY_DATA to the data of that time.",
+            )
+        return problem
+
+    @cached_property
+    def evaluator(self) -> "Evaluator":
+        """Evaluates weights of this run's model on its data; compiled once; loads TensorFlow."""
+        from tf_lottery.studies.evaluation import Evaluator
+
+        return Evaluator(self.problem, examples=self.examples, seed=self.config.seed, xla=self.config.xla)
