@@ -17,6 +17,7 @@ from .progress import duration, shown
 
 LIST_SCHEMA = "tf-lottery.studies/1"
 MOST_ROWS = 60
+MOST_RANGES = 4  # more would not fit a line
 EXAMPLES = {
     "tf-lottery analyse": "The studies, one line each.",
     "tf-lottery analyse stability digits-mlp": "How far tickets end from the full network.",
@@ -86,12 +87,17 @@ def command(
     from tf_lottery.studies.study_run import EXAMPLES as MOST
     from tf_lottery.studies.study_run import StudyRun
 
-    selected = {"rounds": rounds, "replicates": replicates, "examples": examples or MOST, "data_dir": data_dir}
-    first, *others = [StudyRun(store.path, **selected) for store in stores]  # type: ignore[arg-type]
+    selected: dict[str, Any] = {
+        "rounds": rounds,
+        "replicates": replicates,
+        "examples": examples or MOST,
+        "data_dir": data_dir,
+    }
+    first, *others = [StudyRun(store.path, **selected) for store in stores]
     with clean_output():
         trained = _train_missing(first, chosen.variants, dry_run=dry_run, quiet=quiet)
         if trained:
-            first = StudyRun(first.path, **selected)  # type: ignore[arg-type]
+            first = StudyRun(first.path, **selected)
     about = {"study": study, "run_dir": str(first.path), "options": options}
     if dry_run:
         if as_json:
@@ -174,6 +180,7 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
     ranges = {column for column in columns if {f"{column}_low", f"{column}_high"} <= set(columns)}
     hidden = {f"{column}_{end}" for column in ranges for end in ("low", "high")}
     shown = [column for column in columns if column not in hidden]
+    ranges = ranges if len(ranges) <= MOST_RANGES else set()
     cells = [tuple(_cell(row, column, ranged=column in ranges) for column in shown) for row in rows[:MOST_ROWS]]
     right = [any(isinstance(row.get(column), int | float) for row in rows) for column in shown]
     print_table([column.replace("_", " ") for column in shown], cells, right=right)

@@ -19,7 +19,7 @@ from tf_lottery.store import Job, RunDirectory
 
 from . import options, settings
 from .command import Command
-from .finding import out_option
+from .finding import find, out_option
 from .names import DEFAULT_OUT, PRESET
 from .output import print_json, print_table, remark, set_up_logging
 from .process import clean_output
@@ -67,6 +67,8 @@ def command(
     --variants extend a run.
     """
     set_up_logging(context, quiet=quiet)
+    if given["tickets_from"]:
+        given["tickets_from"] = find(given["tickets_from"], out)
     config = settings.effective(preset, config_file, options.given(given))
     if dry_run:
         _dry_run(config, out, fresh=fresh, as_json=as_json)

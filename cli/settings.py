@@ -6,6 +6,7 @@ from typing import Any
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment import presets
 from tf_lottery.experiment.config import Config, read_config_file
+from tf_lottery.experiment.transfer import transferred
 from tf_lottery.schedule import ladder
 
 # Options that say the same thing in different ways: one of them given by a stronger source replaces the others.
@@ -24,7 +25,7 @@ def effective(preset: str | None, config_file: str | None, options: Mapping[str,
     Args:
         preset: the preset that was named, or None.
         config_file: the path of a TOML or JSON file, or None.
-        options: configuration keys that were given on the command line.
+        options: configuration keys that were given on the command line; `tickets_from` is a `RunDirectory`.
 
     Raises:
         LotteryError: a name is unknown, a value out of range, or the file can't be read.
@@ -32,7 +33,10 @@ def effective(preset: str | None, config_file: str | None, options: Mapping[str,
     given = read_config_file(config_file) if config_file else {}
     options = dict(options)
     _check_ladder(options)
-    base = _base(preset, given, options)
+    source = options.pop("tickets_from", None)
+    base = transferred(source) if source else _base(preset, given, options)
+    if source and (preset or config_file):
+        raise UsageError("--tickets-from takes the configuration of that run.", "Drop the preset and --config.")
     for layer in (given, options):
         base = _over(base, layer)
     if preset:

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_lottery import seeds
+from tf_lottery import learning_rate, seeds
 from tf_lottery.data import from_arrays
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment import plan
@@ -56,6 +56,9 @@ def find_ticket(
     densities: Sequence[float] = (),
     scope: str = "layerwise",
     criterion: str = "magnitude",
+    score_examples: int = 1000,
+    pruning: str = "iterative",
+    search_steps: int | None = None,
     include: Selector | None = None,
     exclude: Selector | None = None,
     variants: Sequence[str] = ("ticket",),
@@ -81,16 +84,20 @@ def find_ticket(
         optimizer: a Keras optimizer or its name; its configuration is used, so it is not changed.
         rounds: rounds of pruning after the dense round 0.
         rate: fraction of the surviving weights pruned per round, in [0, 1).
-        rewind: "init", "step:K" or "epoch:K".
+        rewind: "init", "step:K", "epoch:K"; "lr" (learning-rate rewinding), "lr:step:K", "lr:epoch:K"; "finetune",
+            "finetune:step:N", "finetune:epoch:N".
         steps, epochs: length of a training; 10 epochs by default.
         batch_size: examples per step, for arrays.
         output_rate, conv_rate: rates of the output layer (half of `rate` by default) and of convolutions.
         final_density: density to reach in `rounds` rounds of equal rate, instead of `rate`; one round is one-shot.
         densities: an explicit ladder of densities, instead of a rate.
         scope: "layerwise" or "global".
-        criterion: "magnitude" or "random".
+        criterion: a name of `tf_lottery.scoring.CRITERIA`, e.g. "magnitude", "snip", "synflow" (scope "global").
+        score_examples: how many training examples a criterion looks at that needs data.
+        pruning: where masks come from: "iterative", "one_shot", "before_training" or "early_bird".
+        search_steps: steps of the trainings that only find masks; round 0 and the last round are trained in full.
         include, exclude: which weights to mask, as for `wrap`.
-        variants: "ticket", and controls: "random_reinit".
+        variants: "ticket", and controls: names of `tf_lottery.experiment.controls.CONTROLS`, e.g. "random_reinit".
         replicates: chains of rounds with other initial weights and data orders.
         seed: the seed of everything that is random.
         eval_every: steps between evaluations; a twentieth of a training by default.
@@ -137,6 +144,9 @@ def find_ticket(
         densities=tuple(densities),
         scope=scope,
         criterion=criterion,
+        score_examples=score_examples,
+        pruning=pruning,
+        search_steps=search_steps,
         rewind=rewind,
         eval_every=1 if eval_every is None else eval_every,
         seed=seed,
@@ -155,7 +165,9 @@ def find_ticket(
     copy_optimizer(optimizer)  # one that can't be copied is an error before the run begins
     problem = Problem(
         make_model=make_model,
-        make_optimizer=functools.partial(copy_optimizer, optimizer),
+        make_optimizer=lambda: _with_last_rate_held(
+            copy_optimizer(optimizer), plan.training_steps(config, problem.steps_per_epoch(batch_size)) - 1
+        ),
         loss=loss,
         metrics=metrics,
         loss_weights=loss_weights,
@@ -186,6 +198,15 @@ def find_ticket(
             shutil.rmtree(directory, ignore_errors=True)
         raise
     return Result(directory, temporary=run_dir is None)
+
+
+def _with_last_rate_held(optimizer: keras.optimizers.Optimizer, last: int) -> keras.optimizers.Optimizer:
+    """The optimizer, its schedule held after the last step of a full training: what trains on keeps that rate."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    schedule = getattr(inner, "_learning_rate", None)
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        inner._learning_rate = learning_rate.hold(schedule, last)
+    return optimizer
 
 
 def _told(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:

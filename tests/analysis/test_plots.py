@@ -7,11 +7,14 @@ import math
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from tf_lottery.analysis import plots
-from tf_lottery.analysis.canvas import spaced_densities
+from tf_lottery.analysis import comparison_plots, plots
+from tf_lottery.analysis.canvas import spaced_densities, variant_look
 from tf_lottery.analysis.curves import spread_rounds
+from tf_lottery.analysis.statistics import interval
+from tf_lottery.experiment.controls import CONTROLS
 
 
 def make_rows(rounds=3, replicates=2, rate=0.2, **fixed):
@@ -88,6 +91,100 @@ def test_the_band_is_the_range_over_replicates():
     figure = plots.final_score(make_rows())
     heights = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == pytest.approx((0.9, 0.904))
+
+
+def test_the_band_is_the_interval_over_three_replicates():
+    figure = plots.final_score(make_rows(replicates=3))
+    heights = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    over = interval([0.9, 0.904, 0.908])
+    assert (heights.min(), heights.max()) == pytest.approx((over.low, over.high))
+    assert figure.axes[0].get_legend().get_title().get_text() == "mean and 95 % interval"
+    ranges = plots.final_score(make_rows(replicates=2)).axes[0].get_legend()
+    assert ranges.get_title().get_text() == "mean and range"
+
+
+def test_searches_are_not_drawn():
+    rows, curves = make_rows(), make_curves()
+    searches = [row | {"variant": "search", "test_accuracy": 0.1, "early_stop_step": 1} for row in rows]
+    for figure in (plots.final_score([*rows, *searches]), plots.early_stop([*rows, *searches])):
+        assert sorted(text.get_text() for text in figure.axes[0].get_legend().get_texts()) == [
+            "dense",
+            "random reinit",
+            "ticket",
+        ]
+    assert len(plots.learning_curves(curves + [row | {"variant": "search"} for row in curves]).axes) == 1
+
+
+def test_a_control_without_masks_stands_at_the_density_of_its_ticket():
+    rows = make_rows()
+    rows += [row | {"variant": "dense_longer", "density": 1.0} for row in rows if row["variant"] == "random_reinit"]
+    figure = plots.final_score(rows)
+    np.testing.assert_allclose(line(figure, "dense longer").get_xdata(), [0.8, 0.64, 0.512])
+    # Its steps count from the start of the first of many trainings: they would say nothing, and dwarf the others.
+    labels = [text.get_text() for text in plots.early_stop(rows).axes[0].get_legend().get_texts()]
+    assert "dense longer" not in labels
+    assert len(plots.learning_curves(make_curves() + make_curves(variant="dense_longer")).axes) == 1
+
+
+def test_all_variants_look_different_and_the_same_in_every_run():
+    names = ("ticket", *CONTROLS)
+    looks = [variant_look(name) for name in names]
+    assert len({(look["color"], look["marker"], str(look["linestyle"])) for look in looks}) == len(names) == 14
+    assert len({look["marker"] for look in looks}) == 14
+    rows = make_rows()
+    alone = [row | {"variant": "shuffled_masks"} if row["variant"] != "ticket" else row for row in rows]
+    together = rows + [row for row in alone if row["variant"] != "ticket"]
+    for given in (alone, together):
+        drawn = line(plots.final_score(given), "shuffled masks")
+        assert (drawn.get_color(), drawn.get_marker()) == tuple(
+            variant_look("shuffled_masks")[part] for part in ("color", "marker")
+        )
+
+
+def test_many_variants_are_drawn_with_their_legend_beside_the_axes():
+    rows = make_rows(replicates=3)
+    controls = [row for row in rows if row["variant"] != "ticket"]
+    rows = [row for row in rows if row["variant"] == "ticket"]
+    figure = draw(plots.final_score(rows + [row | {"variant": name} for name in CONTROLS for row in controls]))
+    assert figure.axes[0].get_legend() is None
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 15
+    box, axes = legend.get_window_extent(), figure.axes[0].get_window_extent()
+    assert box.x0 > axes.x1 and box.y0 >= 0 and box.x1 <= figure.bbox.x1
+    filled = [part for part in figure.axes[0].collections if isinstance(part, PolyCollection)]
+    assert len(filled) == 1, "fourteen bands on top of each other would hide the lines"
+
+
+def cost_lines():
+    return [
+        {"run": run, "round": index, "replicates": 3, "density": 0.5**index, "steps": steps}
+        | {"test_accuracy_mean": 0.9, "test_accuracy_low": 0.8, "test_accuracy_high": 0.95}
+        for run, counts in (("iterative", (100, 200, 300)), ("one shot", (100, 200, 200)))
+        for index, steps in enumerate(counts)
+    ]
+
+
+def test_cost_shows_score_and_density_against_steps():
+    figure = draw(comparison_plots.cost(cost_lines(), "test_accuracy"))
+    above, below = figure.axes
+    np.testing.assert_allclose(line(figure, "one shot").get_xdata(), [100, 200, 200])
+    np.testing.assert_allclose(below.get_lines()[0].get_ydata(), [1.0, 0.5, 0.25])
+    assert above.get_ylabel() == "Test accuracy (%)"
+    assert below.get_xscale() == "log"
+    shown = [text.get_text() for text in below.get_xticklabels()]
+    assert shown == ["100", "200"]
+    heights = above.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((0.8, 0.95))
+
+
+def test_runs_are_lines_over_the_densities_of_all_of_them():
+    runs = {"a": make_rows(3), "b": make_rows(6, rate=0.5)}
+    figure = comparison_plots.score_by_density(runs, "test_accuracy")
+    np.testing.assert_allclose(line(figure, "b").get_xdata(), [0.5**index for index in range(7)])
+    assert figure.axes[0].get_xlim()[1] < 0.5**6
+    assert draw(comparison_plots.early_stop_by_density(runs)).axes[0].get_ylim()[0] == 0
+    empty = comparison_plots.early_stop_by_density({"a": make_rows(early_stop_step=None)})
+    assert "recorded" in empty.axes[0].texts[0].get_text()
 
 
 @pytest.mark.parametrize(

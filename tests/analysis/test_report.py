@@ -1,5 +1,7 @@
 """The report on disk: whole, self-contained, repeatable, and safe with foreign text."""
 
+import csv
+import io
 import os
 import re
 import struct
@@ -9,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import pytest
+from pyarrow import parquet
 
 from tf_lottery.analysis.report import write_report
 from tf_lottery.errors import ResourceError, UnfitError
@@ -94,6 +97,40 @@ def test_the_page_holds_verdict_table_configuration_and_versions(report):
     assert '<th scope="row">rate</th><td>0.5</td>' in text
     assert "[&#34;ticket&#34;, &#34;random_reinit&#34;]" in text
     assert '<th scope="row">python</th><td>3.11</td>' in text
+
+
+def test_the_tables_are_files_too(report):
+    summary = parquet.read_table(report["summary.parquet"]).to_pylist()
+    assert [(line["round"], line["variant"]) for line in summary] == [
+        (0, "ticket"),
+        (1, "ticket"),
+        (1, "random_reinit"),
+    ]
+    assert summary[2]["test_accuracy_mean"] == 0.8
+    assert summary[2]["test_accuracy_low"] is None, "one replicate has no interval"
+    jobs = list(csv.DictReader(io.StringIO(report["jobs.csv"].read_text())))
+    assert [job["test_accuracy"] for job in jobs] == ["0.9", "0.9", "0.8"]
+    rows = list(csv.DictReader(io.StringIO(report["comparisons.csv"].read_text())))
+    assert {(row["against"], row["where"], row["outcome"]) for row in rows} == {
+        ("dense", "round 1", "not judged"),
+        ("random_reinit", "round 1", "not judged"),
+    }
+
+
+def test_the_page_answers_each_question(tmp_path):
+    given = make_input()
+    given["rows"] = [
+        row | {"replicate": replicate, "density": 0.4 if row["round"] else 1.0}
+        for replicate in range(3)
+        for row in given["rows"]
+    ]
+    files = write_report(**given, folder=tmp_path)
+    text = files["report.html"].read_text(encoding="utf-8")
+    assert "<h2>What the run shows</h2>" in text
+    question = "Does the ticket beat random reinit?"
+    assert f'<tr><th scope="row">{question}</th><td class="answer">beats</td><td>Round 1: beats, +10.00 points' in text
+    summary = parquet.read_table(files["summary.parquet"]).to_pylist()
+    assert summary[1]["test_accuracy_low"] == summary[1]["test_accuracy_high"] == 0.9
 
 
 def test_equal_input_gives_equal_bytes_in_another_process(report, tmp_path):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tf_lottery.analysis.tables import render_rows, summarise
+from tf_lottery.analysis.tables import render_rows, summarise, summary_table
 from tf_lottery.errors import UnfitError
 
 
@@ -32,6 +32,21 @@ def test_sorted_by_round_with_the_ticket_first():
         (1, "random_reinit"),
         (2, "ticket"),
     ]
+
+
+def test_searches_are_no_results():
+    rows = [row(0, 0, test_accuracy=0.5)]
+    search = row(0, 0, "search", test_accuracy=0.1)
+    assert summarise([*rows, search]) == summarise(rows)
+    assert render_rows([*rows, search]) == render_rows(rows)
+
+
+def test_the_table_for_files_has_intervals_of_three_replicates_or_more():
+    rows = [row(replicate, 0, test_accuracy=value) for replicate, value in enumerate((0.5, 0.6, 0.7))]
+    (line,) = summary_table([*rows, row(0, 0, "search")])
+    assert line["test_accuracy_low"] < 0.5 < line["test_accuracy_mean"] < 0.7 < line["test_accuracy_high"]
+    (line,) = summary_table(rows[:2])
+    assert (line["test_accuracy_low"], line["test_accuracy_min"]) == (None, 0.5)
 
 
 def test_nan_and_none_do_not_count():

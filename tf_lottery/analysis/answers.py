@@ -1,7 +1,7 @@
 """The questions that a lottery-ticket experiment asks, answered from its rows with paired differences."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tf_lottery.analysis import formats
@@ -23,6 +23,7 @@ from tf_lottery.analysis.values import (
 # Differences between the masks' ways show where a network is small: the literature looks below half of the weights.
 SPARSE = 0.5
 STEP = "early_stop_step"
+SPEED = {"beats": "faster", "loses": "slower", "ties": "ties", "not judged": "not judged"}
 CAUTION = (
     "A tie is a difference that these replicates do not show, not one that is shown to be absent. Of twenty "
     "comparisons without any difference one is expected to show one."
@@ -41,6 +42,7 @@ class Comparison:
         outcome: `beats`, `ties`, `loses`, or `not judged`.
         pairs: how many replicates have both.
         unpaired: how many have one only.
+        reason: why it was not judged, where that is not for lack of replicates.
     """
 
     against: str
@@ -50,6 +52,7 @@ class Comparison:
     outcome: str
     pairs: int
     unpaired: int
+    reason: str = ""
 
     def to_row(self) -> dict[str, Any]:
         """For tables in files."""
@@ -57,10 +60,14 @@ class Comparison:
         named = {"against": self.against, "where": self.where, "column": self.column, "outcome": self.outcome}
         return {**named, **ends, "pairs": self.pairs, "unpaired": self.unpaired}
 
+    def why(self) -> str:
+        """Why it was not judged."""
+        return self.reason or f"an interval needs {LEAST} replicates and {self.pairs} came"
+
     def text(self) -> str:
         """One clause: where, by how much, and what follows."""
         if self.difference is None:
-            return f"{self.where}: not judged, an interval needs {LEAST} replicates and {self.pairs} came"
+            return f"{self.where}: not judged, {self.why()}"
         gap = formats.difference_text(self.difference, kind=kind(self.column))
         unpaired = f"; {self.unpaired} without a pair" if self.unpaired else ""
         return f"{self.where}: {self.outcome}, {gap}{unpaired}"
@@ -93,8 +100,12 @@ def compare(rows: Sequence[Row], against: str, column: str, *, index: int | None
         theirs = [{**row, "round": number} for row in select(rows, "ticket", 0) for number in rounds]
     else:
         theirs = [row for number in rounds for row in select(rows, against, number)]
+    return judge(ours, theirs, column, against=against, where="below 50 %" if index is None else f"round {index}")
+
+
+def judge(ours: Sequence[Row], theirs: Sequence[Row], column: str, *, against: str, where: str) -> Comparison:
+    """The comparison of two sets of rows, paired by replicate and round, averaged over the rounds of a replicate."""
     values, unpaired = pair(ours, theirs, column, by=("replicate", "round"))
-    where = "below 50 %" if index is None else f"round {index}"
     if len(values) < LEAST:
         return Comparison(against, where, column, None, "not judged", len(values), unpaired)
     over = interval(values.values())
@@ -138,9 +149,9 @@ def answers(rows: Sequence[Row], *, max_drop: float = MAX_DROP) -> list[Answer]:
     rows = without_searches(rows)
     if not any(index > 0 for index in ticket_densities(rows)):
         return []
-    found = comparisons(rows, max_drop=max_drop)
-    scores = [each for each in found if each.column != STEP]
-    steps = [each for each in found if each.column == STEP]
+    compared = comparisons(rows, max_drop=max_drop)
+    scores = [each for each in compared if each.column != STEP]
+    steps = [each for each in compared if each.column == STEP]
     result = [matches_dense(rows, scores, max_drop), sparsest(rows, max_drop), hill(rows)]
     for name in dict.fromkeys(each.against for each in scores if each.against != "dense"):
         result.append(
@@ -148,7 +159,8 @@ def answers(rows: Sequence[Row], *, max_drop: float = MAX_DROP) -> list[Answer]:
         )
     for name in dict.fromkeys(each.against for each in steps if each.against in ("dense", "random_reinit")):
         words = "the dense network" if name == "dense" else "its random reinitialisation"
-        result.append(asked(f"Does it learn faster than {words}?", [e for e in steps if e.against == name]))
+        found = asked(f"Does it learn faster than {words}?", [e for e in steps if e.against == name])
+        result.append(replace(found, answer=SPEED[found.answer]))
     return result
 
 
@@ -181,7 +193,7 @@ def matches_dense(rows: Sequence[Row], scores: Sequence[Comparison], max_drop: f
     answer = "yes" if worst <= tolerated else "no" if best > tolerated else "not shown"
     bound = formats.points(max_drop) if accuracy else formats.percent(max_drop)
     gap = formats.difference_text(difference, kind=kind(found.column))
-    return Answer(question, answer, f"{start}: {gap}. `Yes` needs the whole interval to lose at most {bound}.")
+    return Answer(question, answer, f"{start}: {gap}. A yes needs the whole interval to lose at most {bound}.")
 
 
 def sparsest(rows: Sequence[Row], max_drop: float) -> Answer:

@@ -91,9 +91,10 @@ def signed(value: float, *, kind: str) -> str:
         >>> signed(0.0147, kind="percent"), signed(-1200, kind="count"), signed(0.01234, kind="loss")
         ('+1.47 points', '-1,200 steps', '+0.01234')
     """
+    # Adding 0.0 takes the sign from a zero.
     if kind == "percent":
-        return f"{100.0 * value:+.2f} points"
-    return f"{value:+,.0f} steps" if kind == "count" else f"{value:+.4g}"
+        return f"{round(100.0 * value, 2) + 0.0:+.2f} points"
+    return f"{round(value) + 0.0:+,.0f} steps" if kind == "count" else f"{value + 0.0:+.4g}"
 
 
 def difference_text(value: "Interval", *, kind: str) -> str:

@@ -126,8 +126,8 @@ def matching_density(rows: Sequence[Row], *, tolerance: float = MAX_DROP) -> Mat
 
 
 def exponential(over: Interval | Spread) -> Interval | Spread:
-    """The interval or range of logarithms, of what they are the logarithms of."""
-    mean, low, high = (math.exp(part) for part in (over.mean, over.low, over.high))
+    """The interval or range of densities, from that of their logarithms; no density is above 1."""
+    mean, low, high = (min(math.exp(part), 1.0) for part in (over.mean, over.low, over.high))
     if isinstance(over, Interval):
         return Interval(mean, low, high, over.count, over.confidence)
     return Spread(mean, low, high, over.count)

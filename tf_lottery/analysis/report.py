@@ -23,6 +23,8 @@ from tf_lottery.analysis.verdict import verdict
 from tf_lottery.store.atomic import write_bytes
 
 TEMPLATE = "report.html"
+# Inches above which a figure takes the whole width of the page.
+WIDE = 12.0
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def shown(name: str, caption: str, figure: Figure, images: Mapping[str, bytes]) 
     return {
         "title": name.replace("_", " "),
         "caption": caption,
-        "wide": figure.get_figwidth() > 2 * figure.get_figheight(),
+        "wide": figure.get_figwidth() > min(2 * figure.get_figheight(), WIDE),
         "source": "data:image/svg+xml;base64," + base64.b64encode(images[f"{name}.svg"]).decode("ascii"),
     }
 
@@ -169,7 +171,7 @@ def render_page(
         what="lottery-ticket report",
         title=heading(config),
         subtitle=" · ".join(facts(rows, config)),
-        verdict=verdict(rows, max_drop=max_drop),
+        verdict=[verdict(rows, max_drop=max_drop)],
         answers=answers(rows, max_drop=max_drop),
         caution=CAUTION,
         figures=figures,

@@ -154,7 +154,7 @@ class Beginnings:
 
     def _ticket_state(self, job: Job, masks: Masks) -> State:
         """The state that the ticket of a round starts from, or a search of that round; not masked."""
-        if job.round == 0 or plan.starts_fresh(self.config, job):
+        if plan.starts_fresh(self.config, job):
             return self.bench.at_step_0(self._initial(job.replicate), masks)
         source = plan.mask_source(self.config, job)
         if self.mode == FINETUNE and source:

@@ -260,10 +260,10 @@ def span(config: Config, job: Job, steps_per_epoch: int | None) -> tuple[int, in
     if job.variant == SEARCH:
         begin = 0 if starts_fresh(config, job) else rewind_step(config, steps_per_epoch)
         return begin, config.search_steps or total
-    point = rewind_point(config.rewind)
-    if job.round == 0:
+    if starts_fresh(config, job):
         return 0, total
-    if point.mode == FINETUNE:
+    point = rewind_point(config.rewind)
+    if point.mode == FINETUNE and job.round > 0:
         length = total
         if point.position is not None:
             length = _steps("rewind", point.position, steps_per_epoch) if point.unit == "epoch" else int(point.position)

@@ -1,13 +1,15 @@
-"""Tickets of another run, trained here: which run they come from, and whether they fit."""
+"""Tickets of another run, trained here: which run they come from, and whether they fit. Loads Keras for weights only."""
 
 import hashlib
+from typing import Any
+
+import numpy as np
 
 from tf_lottery import masks as mask_tools
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.rewind_files import load_rewind
+from tf_lottery.experiment.state import read_config
 from tf_lottery.masks import Masks
-from tf_lottery.rewinding import MODEL, State
 from tf_lottery.store import Job, RunDirectory, manifest
 
 
@@ -22,6 +24,17 @@ def tickets_hash(store: RunDirectory) -> str:
         raise UsageError(f"{store.path} has no rewind weights yet.", "Finish its round 0 first.")
     digest = manifest.digest(store.rewind(0) / manifest.NAME)
     return hashlib.sha256(f"{found.get('hash')} {digest}".encode()).hexdigest()[:16]
+
+
+def transferred(store: RunDirectory) -> dict[str, Any]:
+    """The configuration, as JSON values, of a run that trains the tickets of another one; data and the like may differ.
+
+    Raises:
+        UsageError: it is not a run, or its first round is not there.
+    """
+    config = read_config(store)
+    here = {"preset": f"{config.preset}-transfer", "tickets_from": str(store.path), "tickets_hash": tickets_hash(store)}
+    return config.to_json() | here | {"pruning": "iterative", "search_steps": None, "rewind": "init"}
 
 
 class Source:
@@ -66,7 +79,10 @@ class Source:
                 error.cause, "A ticket can be trained on data and in a model of the same shape only."
             ) from error
 
-    def weights(self, replicate: int) -> State:
+    def weights(self, replicate: int) -> dict[str, np.ndarray]:
         """Every variable at the source's rewind point, by path."""
+        from tf_lottery.experiment.rewind_files import load_rewind
+        from tf_lottery.rewinding import MODEL
+
         state, _ = load_rewind(self.store, replicate)
         return {key.removeprefix(MODEL): value for key, value in state.items() if key.startswith(MODEL)}

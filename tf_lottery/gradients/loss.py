@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.gradients.examples import Part, batches
 from tf_lottery.gradients.maskable import maskable
+from tf_lottery.gradients.moments import twice_differentiable_moments
 
 Arrays = dict[str, np.ndarray]
 
@@ -50,7 +51,8 @@ def hessian_gradients(
     """H g: the Hessian of the mean loss over all examples times its gradient (Wang et al. 2020, arXiv 2002.07376).
 
     H and g are over the maskable weights. g is computed first; then, batch by batch, the gradient of <dL/dw, g> with g
-    held fixed: exactly H g of the mean loss. Half the gradient of |g|^2, which pruning for gradient flow preserves.
+    held fixed: exactly H g of the mean loss, through batch norm too. Half the gradient of |g|^2, which pruning for
+    gradient flow preserves.
 
     Args:
         model, x, y, loss, batch, sample_weight: as for `gradients`, and so is what is left out of the loss.
@@ -65,7 +67,9 @@ def hessian_gradients(
     parts = batches(x, y, sample_weight, batch)
     objective = _Objective(model, watched, loss)
     direction = _gradients(objective, parts)
-    return _finished(_gradients(objective, parts, direction), watched, "Hessian-gradient products")
+    with twice_differentiable_moments():
+        products = _gradients(objective, parts, direction)
+    return _finished(products, watched, "Hessian-gradient products")
 
 
 class _Objective:
@@ -79,7 +83,8 @@ class _Objective:
         # A model without layers computes a loss as the caller's would, but has no regularisation losses, and the
         # caller's is not compiled anew.
         self.holder = keras.Model(name="loss")
-        self.holder.output_names = list(model.output_names)
+        if hasattr(model, "output_names"):
+            self.holder.output_names = list(model.output_names)
         try:
             self.holder.compile(optimizer=None, loss=loss, jit_compile=False)
         except (ValueError, TypeError) as error:

@@ -20,8 +20,8 @@ from tf_lottery.masks import Masks, validate
 Arrays = dict[str, np.ndarray]
 
 _L = keras.layers
-ACTIVATIONS: tuple[type, ...] = (_L.Activation, _L.Softmax, _L.ReLU, _L.LeakyReLU, _L.ELU)
-NOT_LINEAR: tuple[type, ...] = (_L.MultiHeadAttention, _L.GroupQueryAttention, _L.Attention, _L.AdditiveAttention)
+ACTIVATIONS: tuple[Any, ...] = (_L.Activation, _L.Softmax, _L.ReLU, _L.LeakyReLU, _L.ELU)
+NOT_LINEAR: tuple[Any, ...] = (_L.MultiHeadAttention, _L.GroupQueryAttention, _L.Attention, _L.AdditiveAttention)
 ADDITIVE = ("bias", "beta", "mean")
 FLOAT64_EXPONENT = 1000
 PRECISE_EXPONENT = 900  # below 2**-1022, float64 loses digits

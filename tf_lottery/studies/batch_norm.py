@@ -25,10 +25,10 @@ def layers(model: keras.Model) -> list[keras.layers.BatchNormalization]:
 def reestimate(model: keras.Model, x: Any, *, batch: int = BATCH) -> None:
     """Set the moving mean and variance of every batch-norm layer to those of its inputs over `x`.
 
-    Frankle et al. (2019, arXiv 1912.05671) do so for each network on a line between two. Each batch is normalised by its
-    own statistics on its way; a layer's variance over all batches is mean(var_i + mean_i^2) - mean(mean_i)^2, which is
-    exact for the first such layer, and for all of them where one batch holds all examples. Examples beyond a multiple of
-    the batch are left out. Layers that are frozen keep their statistics, as in training. Nothing else is changed.
+    Frankle et al. (2019, arXiv 1912.05671) do so for each network on a line between two. Each batch is normalised by
+    its own statistics on its way; a layer's variance over all batches is mean(var_i + mean_i^2) - mean(mean_i)^2, which
+    is exact for the first such layer, and for all of them where one batch holds all examples. Examples beyond a
+    multiple of the batch are left out. Frozen layers keep their statistics, as in training. Nothing else is changed.
 
     Args:
         model: a built model.
@@ -43,7 +43,7 @@ def reestimate(model: keras.Model, x: Any, *, batch: int = BATCH) -> None:
     statistics = {id(v) for layer in normalised for v in (layer.moving_mean, layer.moving_variance)}
     others = [v for v in named_variables(model).values() if not v.trainable and id(v) not in statistics]
     before = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in others]
-    sums: list[list[np.ndarray]] = [[np.float64(0.0), np.float64(0.0)] for _ in normalised]
+    sums = [[np.zeros(layer.moving_mean.shape), np.zeros(layer.moving_mean.shape)] for layer in normalised]
     count = size // batch
     with _as_in_training(model, normalised):
         for start in range(0, count * batch, batch):

@@ -23,8 +23,8 @@ TRAIN, TEST = "train", "test"
 class Evaluator:
     """A model and its data, to evaluate any weights on.
 
-    The model's masks are all ones: the weights bring their zeros along, so those between two networks of different masks
-    can be evaluated, too.
+    The model's masks are all ones: the weights bring their zeros along, so those between two networks of different
+    masks can be evaluated, too.
 
     Args:
         problem: model, data, loss and metrics.
@@ -34,6 +34,7 @@ class Evaluator:
 
     Attributes:
         model: the wrapped model.
+        normalised: whether it has batch normalisation.
         parts: the data by part: "train" (the subset) and "test"; without test data there is no such part.
     """
 
@@ -47,7 +48,7 @@ class Evaluator:
         self._engine = problem.engine(self.model, xla=xla)
         first = next(iter(self.parts.values()))
         self._engine.prepare(on_device(first.take(np.arange(min(first.size, 2)))))
-        self._normalised = batch_norm.layers(self.model)
+        self.normalised = bool(batch_norm.layers(self.model))
 
     def evaluate(
         self, weights: Mapping[str, np.ndarray], *, parts: tuple[str, ...] = (TRAIN, TEST), reestimate: bool = False
@@ -63,7 +64,7 @@ class Evaluator:
             `<part>_loss`, `<part>_error`, `<part>_accuracy` for each part; None for what a problem has not.
         """
         set_weights(self.model, weights)
-        if reestimate and self._normalised:
+        if reestimate and self.normalised:
             batch_norm.reestimate(self.model, self.parts[TRAIN].x)
         found: dict[str, float | None] = {}
         for part in parts:
@@ -92,6 +93,11 @@ class Evaluator:
             raise UnfitError("This study reports on test data, and the run has none.", "Give the run test data.")
         arrays = self.parts[TEST]
         return arrays if most is None or arrays.size <= most else arrays.take(np.arange(most))
+
+    def input_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """The range of the training inputs, per channel; of a stream, that of the subset."""
+        train = self.problem.train
+        return input_range((train if isinstance(train, Arrays) else self.parts[TRAIN]).x)
 
 
 def sample(data: Any, count: int | None, *, seed: int = 0) -> Arrays:

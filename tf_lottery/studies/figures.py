@@ -26,6 +26,7 @@ def by_density(
     ylabel: str,
     percent: bool = False,
     level: tuple[str, float] | None = None,
+    from_zero: bool = False,
 ) -> Figure:
     """A line per name over density, dense on the left: the mean over replicates, with their range as a band.
 
@@ -34,6 +35,7 @@ def by_density(
         title, ylabel: words; a unit belongs to `ylabel`.
         percent: whether values are fractions, shown in percent.
         level: a horizontal line, e.g. ("stable", 0.02).
+        from_zero: whether the y axis begins at 0.
     """
     with styled():
         figure, axes = new_axes(title=title)
@@ -43,6 +45,8 @@ def by_density(
             return figure
         set_density_axis(axes, [density for points in lines.values() for density in points])
         finish(axes, ylabel=ylabel, percent=percent, level=level)
+        if from_zero:
+            axes.set_ylim(bottom=0.0)
         return figure
 
 
@@ -54,8 +58,9 @@ def panels(
     percent: bool = False,
     density: bool = False,
     columns: int = 2,
+    one_scale: bool = True,
 ) -> Figure:
-    """A panel per name, with a line per name in it; all panels share their axes.
+    """A panel per name, with a line per name in it; all panels share their y axis.
 
     Args:
         panels: for each panel, for each line, the values of the replicates by position on the x axis.
@@ -63,12 +68,13 @@ def panels(
         percent: whether values are fractions, shown in percent.
         density: whether the x axis is of densities.
         columns: panels side by side, at most.
+        one_scale: whether they share their x axis, too.
     """
     with styled():
         across = min(columns, max(len(panels), 1))
         down = max(-(-len(panels) // across), 1)
         figure = Figure(figsize=(4.7 * across + 0.6, 3.7 * down + 0.2))
-        grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+        grid = figure.subplots(down, across, sharex=one_scale, sharey=True, squeeze=False)
         names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
         for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
             axes.set_title(title, loc="left")
@@ -124,7 +130,20 @@ def finish(
         set_percent_axis(axes)
     axes.set_ylabel(f"{ylabel} (%)" if percent and ylabel else ylabel)
     if legend and len(axes.get_legend_handles_labels()[0]) > 1:
-        axes.legend(loc="best")
+        several = bool(axes.collections)
+        axes.legend(loc="best", title="mean and range" if several else None, title_fontsize=9)
+
+
+def few(rounds: Sequence[int], most: int = 6) -> list[int]:
+    """At most so many of the rounds, evenly spread, the first and the last among them.
+
+    Example:
+        >>> few([0, 1, 2, 3, 4], most=3)
+        [0, 2, 4]
+    """
+    if len(rounds) <= most:
+        return list(rounds)
+    return [rounds[round(position * (len(rounds) - 1) / (most - 1))] for position in range(most)]
 
 
 def gather(rows: Sequence[Mapping], *, x: str, y: str) -> dict[float, list[float | None]]:

@@ -71,7 +71,7 @@ def report(run: StudyRun, barriers: Iterable[Barrier], *, title: str, what: str)
             path.append({**about, "fraction": fraction, **values})
     summary = over_replicates(heights, by=("round", "density"), of=[f"{measure}_barrier" for measure in MEASURES])
     worst = max((row["test_error_barrier"] or 0.0 for row in summary), default=0.0)
-    train = min(run.examples, run.evaluator.parts["train"].size)
+    train = run.evaluator.parts["train"].size
     return Outcome(
         tables={"barriers": summary, "barriers_by_replicate": heights, "path": path},
         figures={
@@ -88,17 +88,16 @@ def report(run: StudyRun, barriers: Iterable[Barrier], *, title: str, what: str)
             "path": _paths(path),
         },
         sentences=[
-            f"The line joins {what}, at {len({row['fraction'] for row in path})} points; errors are of all test examples "
-            f"and of a fixed subset of {train:,} training examples, from which batch-norm statistics are taken anew.",
+            f"The line joins {what}, at {len({row['fraction'] for row in path})} points. Errors are of all test "
+            f"examples and of {train:,} training examples, always the same ones"
+            + (", from which batch-norm statistics are taken anew." if run.evaluator.normalised else "."),
         ],
     )
 
 
 def _paths(path: Rows) -> Any:
     """A panel per part of the data, a line per round."""
-    rounds = sorted({row["round"] for row in path})
-    if len(rounds) > 6:
-        rounds = [rounds[round(index * (len(rounds) - 1) / 5)] for index in range(6)]
+    rounds = figures.few(sorted({row["round"] for row in path}))
     chosen = {
         f"{part.capitalize()} data": {
             f"round {number} ({density_percent(mean(path, 'density', round=number) or 0.0)} %)": figures.gather(

@@ -31,17 +31,20 @@ class Outcome:
     sentences: list[str] = field(default_factory=list)
 
 
-def over_replicates(rows: Sequence[Mapping[str, Any]], *, by: Sequence[str], of: Sequence[str]) -> Rows:
+def over_replicates(
+    rows: Sequence[Mapping[str, Any]], *, by: Sequence[str], of: Sequence[str], unit: str = "replicate"
+) -> Rows:
     """Rows that agree in the columns `by` as one: the mean of each column `of`, with its least and greatest value.
 
     Args:
         rows: dictionaries; missing values are None or NaN.
         by: the columns that tell groups apart; groups stand in order of appearance.
-        of: the columns of numbers, or of others that are constant in a group.
+        of: the columns of numbers.
+        unit: the column whose different values are counted.
 
     Returns:
-        For each group its `by`, `replicates` (how many different ones), and for each column `c` of `of` the mean `c`,
-        and, where there are several rows, `c_low` and `c_high`; None where no row has a number.
+        For each group its `by`, `replicates` (how many, or of another unit), and for each column `c` of `of` the mean
+        `c`, and, where there are several rows, `c_low` and `c_high`; None where no row has a number.
 
     Example:
         >>> rows = [{"replicate": 0, "round": 1, "error": 0.25}, {"replicate": 1, "round": 1, "error": 0.75}]
@@ -54,13 +57,35 @@ def over_replicates(rows: Sequence[Mapping[str, Any]], *, by: Sequence[str], of:
     table = []
     for key, group in groups.items():
         line = dict(zip(by, key, strict=True))
-        line["replicates"] = len({row.get("replicate") for row in group})
+        line[f"{unit}s"] = len({row.get(unit) for row in group})
         for column in of:
             found = spread(row.get(column) for row in group)
             line[column] = found.mean if found else None
             if len(group) > 1:
                 line |= {f"{column}_low": found.low if found else None, f"{column}_high": found.high if found else None}
         table.append(line)
+    return table
+
+
+def side_by_side(rows: Sequence[Mapping[str, Any]], *, by: Sequence[str], names: Mapping[int, str], of: str) -> Rows:
+    """The mean of one column, with a row for each group of `by` and a column for each round.
+
+    Args:
+        rows: dictionaries with `round`, `of` and `by`.
+        by: the columns that tell groups apart.
+        names: the heading of each round that is shown.
+        of: the column.
+
+    Example:
+        >>> rows = [{"round": 0, "noise": 1, "score": 0.5}, {"round": 3, "noise": 1, "score": 0.25}]
+        >>> side_by_side(rows, by=["noise"], names={0: "dense", 3: "ticket"}, of="score")
+        [{'noise': 1, 'dense': 0.5, 'ticket': 0.25}]
+    """
+    groups = dict.fromkeys(tuple(row[column] for column in by) for row in rows)
+    table = []
+    for key in groups:
+        where = dict(zip(by, key, strict=True))
+        table.append(where | {name: mean(rows, of, round=number, **where) for number, name in names.items()})
     return table
 
 

@@ -15,9 +15,9 @@ from tf_lottery.studies.study_run import StudyRun
 def study(run: StudyRun, *, points: int = line.POINTS) -> Outcome:
     """The barrier between the trained ticket of each round and that of the round before it.
 
-    Measured as for instability (arXiv 1912.05671). The masks of a round are subsets of those of the round before, so the
-    line leads from weights to zeros where they differ; Paul et al. (2022, arXiv 2210.03044) find it flat where iterative
-    pruning succeeds.
+    Measured as for instability (arXiv 1912.05671). The masks of a round are subsets of those of the round before, so
+    the line leads from weights to zeros where they differ. Paul et al. (2022, arXiv 2210.03044) find it flat where
+    iterative pruning succeeds.
 
     Args:
         run: the run; of the rounds studied, each is compared with the one before it among them.

@@ -36,11 +36,12 @@ def distance_and_angle(
         >>> distance_and_angle(*weights, {"w": np.array([True, False])})["(all)"]
         {'distance': 1.0, 'relative_distance': 0.3333333333333333, 'angle': 0.0}
     """
-    sums = {}
+    sums: dict[str, np.ndarray] = {}
     for key, mask in masks.items():
         a, b = (np.asarray(weights[key][mask], np.float64) for weights in (full, pruned))
         sums[key] = np.array([(a - b) @ (a - b), a @ a, b @ b, a @ b])
-    return {name: _measures(*found) for name, found in (sums | {WHOLE: sum(sums.values())}).items()}
+    whole = np.sum(list(sums.values()), axis=0)
+    return {name: _measures(*found) for name, found in (sums | {WHOLE: whole}).items()}
 
 
 def _measures(apart: float, first: float, second: float, dot: float) -> dict[str, float | None]:
@@ -98,6 +99,7 @@ def study(run: StudyRun) -> Outcome:
                 },
                 title=title,
                 ylabel=label,
+                from_zero=True,
             )
             for name, title, label in (
                 ("angle", "Angle between full network and ticket, by density", "Angle (degrees)"),

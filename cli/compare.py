@@ -1,0 +1,74 @@
+"""`tf-lottery compare`: several runs side by side."""
+
+import hashlib
+from pathlib import Path
+
+import click
+
+from .command import Command
+from .finding import find, max_drop_option, out_option
+from .names import RUN
+from .output import print_json, remark, set_up_logging
+from .process import clean_output
+
+SCHEMA = "tf-lottery.compare/1"
+EXAMPLES = {
+    "tf-lottery compare digits-mlp-1a2b digits-mlp-3c4d": "The second run against the first.",
+    "tf-lottery compare runs/* --to page --json": "All runs against the first one; one JSON document for scripts.",
+}
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@click.argument("runs", type=RUN, nargs=-1, required=True, metavar="RUN RUN...")
+@out_option
+@click.option("--to", type=click.Path(path_type=Path), help="Folder to write to.  [default: a folder below --out]")
+@max_drop_option
+@click.option("--allow-data", is_flag=True, help="Compare runs on different data, without pairing replicates.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def command(
+    context: click.Context,
+    runs: tuple[str, ...],
+    out: Path,
+    to: Path | None,
+    max_drop: float,
+    allow_data: bool,
+    as_json: bool,
+) -> None:
+    """Compare runs of one model: each with the first one, at equal densities, and by what their tickets cost.
+
+    Writes an HTML page, its plots (PNG, SVG) and tables (CSV, Parquet), and prints the verdict and the page's path. A
+    RUN is a path, a name below --out, or the beginning of one.
+    """
+    set_up_logging(context)
+    from tf_lottery.analysis.runs import load
+    from tf_lottery.experiment.state import read_state
+
+    stores = [find(run, out) for run in runs]
+    loaded = [load(store) for store in stores]
+    if to is None:
+        digest = hashlib.sha256("\n".join(run.name for run in loaded).encode()).hexdigest()
+        to = out / f"comparison-{digest[:10]}"
+    with clean_output():
+        from tf_lottery.analysis.comparison_report import difference_rows, run_row, write_comparison
+
+        compared = write_comparison(loaded, to, max_drop=max_drop, allow_data=allow_data)
+    for store in stores:
+        state = read_state(store.path)
+        if state.jobs_done < state.jobs_total:
+            remark(f"{store.path} is not finished: {state.jobs_done} of {state.jobs_total} trainings are compared.")
+    if not as_json:
+        for sentence in compared.sentences:
+            click.echo(sentence)
+        click.echo(compared.files["comparison.html"])
+        return
+    print_json(
+        {
+            "schema": SCHEMA,
+            "column": compared.column,
+            "verdict": " ".join(compared.sentences),
+            "runs": [run_row(run, found) for run, found in zip(loaded, compared.found, strict=True)],
+            "differences": difference_rows([found.label for found in compared.found], compared.differences),
+            "files": {name: str(path) for name, path in compared.files.items()},
+        }
+    )

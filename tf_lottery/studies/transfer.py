@@ -1,0 +1,124 @@
+"""Transfer: a ticket that was found in another run, against the native ticket and against new weights in its masks."""
+
+from collections.abc import Iterable, Mapping
+
+from tf_lottery.analysis.formats import density_percent, percent, points
+from tf_lottery.errors import UnfitError
+from tf_lottery.masks import Masks
+from tf_lottery.store import TICKET, Job
+from tf_lottery.studies import figures
+from tf_lottery.studies.outcome import Outcome, Rows, mean, over_replicates
+from tf_lottery.studies.study_run import StudyRun
+
+TRANSFERRED, NATIVE, REDRAWN = "transferred ticket", "native ticket", "transferred masks, new weights"
+COLUMNS = ("test_accuracy", "val_accuracy", "early_stop_step")
+
+
+def study(run: StudyRun, *, other: StudyRun | None = None) -> Outcome:
+    """Accuracy by density of a transferred ticket, of the native one, and of the transferred masks with new weights.
+
+    Morcos et al. (2019, arXiv 1906.02773) ask in this way how much of a ticket belongs to its data. The weights count
+    where the transferred ticket beats its masks with new weights; the data counts where the native ticket beats it.
+
+    Args:
+        run: a run with `tickets_from`: it trained the tickets of another run.
+        other: the native run: the same model on the data of `run`, with tickets of its own.
+
+    Raises:
+        UnfitError: the run has no transferred tickets, or the runs are not of one model and one data set.
+    """
+    if not run.config.tickets_from:
+        raise UnfitError(
+            f"{run.path} found its own tickets: nothing was transferred.",
+            "Make a run that trains the tickets of another: tf-lottery run --tickets-from OTHER_RUN ...",
+        )
+    controls = run.controls(among=("random_reinit",))
+    rows = _rows(run, {TICKET: TRANSFERRED, **({"random_reinit": REDRAWN} if controls else {})})
+    if other is not None:
+        check_comparable(run, other)
+        rows += _rows(other, {TICKET: NATIVE})
+    kinds = [kind for kind in (TRANSFERRED, NATIVE, REDRAWN) if any(row["kind"] == kind for row in rows)]
+    column = "test_accuracy" if any(row["test_accuracy"] is not None for row in rows) else "val_accuracy"
+    rows.sort(key=lambda row: (row["round"], kinds.index(row["kind"]), row["replicate"]))
+    return Outcome(
+        tables={
+            "transfer": over_replicates(rows, by=("round", "kind", "density"), of=COLUMNS),
+            "transfer_by_replicate": rows,
+        },
+        figures={
+            "transfer": figures.by_density(
+                {
+                    kind: figures.gather([row for row in rows if row["kind"] == kind], x="density", y=column)
+                    for kind in kinds
+                },
+                title="Transferred tickets, by density",
+                ylabel=column.replace("test_", "test ").replace("val_", "validation ").capitalize(),
+                percent=True,
+            )
+        },
+        sentences=[
+            f"The tickets come from {run.config.tickets_from}.",
+            *_sentences(rows, column, kinds),
+        ],
+    )
+
+
+def check_comparable(run: StudyRun, native: StudyRun) -> None:
+    """Raise unless two runs trained one model on one data set, and only the first one with transferred tickets.
+
+    Raises:
+        UnfitError: they did not.
+    """
+    shapes = [_shapes(each.masks(Job(each.replicates[0], each.rounds[0]))) for each in (run, native)]
+    if shapes[0] != shapes[1]:
+        unlike = sorted(key for key in {*shapes[0], *shapes[1]} if shapes[0].get(key) != shapes[1].get(key))
+        raise UnfitError(
+            f"{run.path} and {native.path} are of different models: {unlike[0]} has shape "
+            f"{shapes[0].get(unlike[0], 'none')} and {shapes[1].get(unlike[0], 'none')}.",
+            "Compare with a native run of the same model.",
+        )
+    if native.config.tickets_from:
+        raise UnfitError(f"{native.path} has transferred tickets, too.", "Name a run that found its own.")
+    data = [(each.config.dataset, each.config.classes, each.config.normalisation) for each in (run, native)]
+    if data[0] != data[1]:
+        raise UnfitError(
+            f"{run.path} is of the data {data[0]} and {native.path} of {data[1]}.",
+            "The native run must be of the same data set and classes.",
+        )
+
+
+def _shapes(masks: Masks) -> Mapping[str, tuple[int, ...]]:
+    return {key: mask.shape for key, mask in masks.items()}
+
+
+def _rows(run: StudyRun, kinds: Mapping[str, str]) -> Rows:
+    """Rows of some variants of a run, at the mean density of the round's tickets."""
+    densities = {number: run.density(number) for number in run.rounds}
+    return [
+        {
+            "replicate": row["replicate"],
+            "round": row["round"],
+            "kind": kinds[row["variant"]],
+            "density": densities[row["round"]],
+            **{name: row.get(name) for name in COLUMNS},
+        }
+        for row in run.rows()
+        if row["variant"] in kinds
+    ]
+
+
+def _sentences(rows: Rows, column: str, kinds: list[str]) -> Iterable[str]:
+    last = max(row["round"] for row in rows if row["kind"] == TRANSFERRED)
+    at = {kind: mean(rows, column, round=last, kind=kind) for kind in kinds}
+    density = mean(rows, "density", round=last, kind=TRANSFERRED) or 0.0
+    told = ", ".join(f"{kind} {percent(value)}" for kind, value in at.items() if value is not None)
+    yield f"At {density_percent(density)} % of the weights (round {last}): {told}."
+    mine = at[TRANSFERRED]
+    for kind in kinds[1:]:
+        theirs = at[kind]
+        if mine is not None and theirs is not None:
+            word = "above" if mine > theirs else "below" if mine < theirs else "level with"
+            size = f"{points(mine - theirs)} " if mine != theirs else ""
+            yield f"The transferred ticket is {size}{word} the {kind.replace('masks, new', 'masks with new')}."
+    if NATIVE not in kinds:
+        yield "Name the native run as a second one, to see what the other data costs."
