@@ -17,6 +17,7 @@ COMMANDS = {
     "ls": ("ls", "List the runs and their states."),
     "report": ("report", "Write the plots and the HTML page of a run."),
     "analyse": ("analyse", "Study a run: stability, barriers, masks, robustness."),
+    "reproduce": ("reproduce", "Rerun claims of the literature, and judge them."),
     "compare": ("compare", "Compare runs: scores, matching densities, cost."),
     "export": ("export", "Write a ticket as .keras, SavedModel and TFLite, verified."),
     "verify": ("verify", "Check a run directory, a ticket or an exported file."),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tf_lottery.experiment.config import Config
     from tf_lottery.export import ExportReport, export
     from tf_lottery.finding import find_ticket
+    from tf_lottery.gradients import gradients, hessian_gradients, path_gradients
     from tf_lottery.layers import (
         apply_masks,
         discover,
@@ -42,10 +43,13 @@ _HOME = {
     "find_ticket": "finding",
     "get_masks": "layers",
     "get_weights": "layers",
+    "gradients": "gradients",
+    "hessian_gradients": "gradients",
     "load_model": "layers",
     "load_ticket": "ticket",
     "open_run": "result",
     "overlap": "masks",
+    "path_gradients": "gradients",
     "prune": "pruning",
     "prune_to": "pruning",
     "scores": "scoring",
@@ -73,10 +77,13 @@ __all__ = [
     "find_ticket",
     "get_masks",
     "get_weights",
+    "gradients",
+    "hessian_gradients",
     "load_model",
     "load_ticket",
     "open_run",
     "overlap",
+    "path_gradients",
     "prune",
     "prune_to",
     "scores",

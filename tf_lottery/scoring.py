@@ -115,6 +115,8 @@ SOURCES: dict[str, str] = {
     "changes": "Pass `changes=`: for each weight the sum over training steps of |w_{t+1} - w_t|, by path.",
 }
 """Where what a criterion needs comes from, for messages."""
+ARRAYS = ("initial", "gradients", "hessian_gradients", "path_gradients", "changes")
+"""Arguments that are arrays by weight path."""
 
 
 def scores(weights: Arrays, criterion: str = "magnitude", **kwargs: Any) -> Scores:
@@ -159,9 +161,6 @@ def scores(weights: Arrays, criterion: str = "magnitude", **kwargs: Any) -> Scor
             _check_fit(value, weights, name)
             _check_finite({key: value[key] for key in weights}, name, "Look at the weights, the loss and the data.")
     return function(weights, **kwargs)
-
-
-ARRAYS = ("initial", "gradients", "hessian_gradients", "path_gradients", "changes")
 
 
 def get(criterion: str) -> Callable[..., Scores]:

@@ -104,3 +104,97 @@ def test_processes_are_as_many_as_cores_and_work_allow():
     assert workers(config, 30, cores=8) == 6 and workers(config, 2, cores=8) == 2 and workers(config, 30, cores=1) == 1
     assert workers(config.updated(threads=4), 30, cores=8) == 2
     assert workers(config.updated(jobs=5), 30, cores=1) == 5
+
+
+def variants_of(config, number):
+    return [job.variant for job in plan.jobs(config) if job.round == number]
+
+
+def test_searches_are_trained_where_masks_are_not_the_tickets_doing():
+    short = Config(rounds=3, search_steps=10, variants=("ticket", "random_reinit"))
+    assert [variants_of(short, number) for number in range(4)] == [
+        ["search", "ticket"],
+        ["search"],
+        ["search"],
+        ["ticket", "random_reinit"],
+    ]
+    assert plan.needs(short, Job(0, 3)) == [Job(0, 2, "search"), Job(0, 0)]
+    assert plan.needs(short, Job(0, 0, "search")) == [] and plan.span(short, Job(0, 2, "search"), None) == (0, 10)
+    early = Config(rounds=2, pruning="early_bird", variants=("ticket",))
+    assert [variants_of(early, number) for number in range(3)] == [
+        ["ticket"],
+        ["search", "ticket"],
+        ["search", "ticket"],
+    ]
+    assert plan.needs(early, Job(0, 2)) == [Job(0, 2, "search"), Job(0, 0)]
+    assert plan.needs(early, Job(0, 2, "search")) == []
+
+
+def test_where_masks_come_from():
+    ticket = Job(0, 3)
+    chain = [Job(0, 0), Job(0, 1), Job(0, 2)]
+    assert plan.sources(Config(rounds=3), ticket) == chain
+    assert plan.sources(Config(rounds=3), Job(0, 3, "random_reinit")) == chain
+    assert plan.sources(Config(rounds=3, search_steps=10), ticket) == [Job(0, n, "search") for n in range(3)]
+    assert plan.sources(Config(rounds=3, pruning="one_shot"), ticket) == [Job(0, 0)]
+    assert plan.sources(Config(rounds=3, pruning="early_bird"), ticket) == [Job(0, 3, "search")]
+    assert plan.sources(Config(rounds=3, pruning="before_training"), ticket) == []
+
+
+@pytest.mark.parametrize("pruning", ["one_shot", "before_training", "early_bird"])
+@pytest.mark.parametrize("scope", ["layerwise", "global"])
+def test_masks_made_at_once_keep_the_counts_of_masks_made_round_by_round(pruning, scope):
+    config = Config(rounds=4, rate=0.2, output_rate=0.1, scope=scope)
+    shapes = {"a": (37, 11), "b": (11, 3)}
+    roles = {"a": "dense", "b": "output"}
+    weights = {key: np.random.default_rng(1).normal(size=shape) for key, shape in shapes.items()}
+    dense = {key: np.ones(shape, bool) for key, shape in shapes.items()}
+    masks = dense
+    for number in range(1, 5):
+        given = {"round_number": number, "replicate": 0, "roles": roles, "weights": weights}
+        masks = plan.next_masks(config, masks=masks, **given)
+        at_once = plan.next_masks(config.updated(pruning=pruning), masks=dense, **given)
+        # The same scores rank the same weights, so not only the counts are equal.
+        assert all(np.array_equal(masks[key], at_once[key]) for key in masks)
+    kept = plan.kept_per_round(config, roles, shapes)
+    assert sum(int(mask.sum()) for mask in masks.values()) == kept[4]
+
+
+def test_a_criterion_that_scores_again_sees_the_masks_on_its_way_and_ends_at_the_exact_count():
+    config = Config(densities=(1.0, 0.1), scope="global", criterion="synflow", pruning="before_training")
+    seen = []
+
+    def path_gradients(masks):
+        seen.append(sum(int(mask.sum()) for mask in masks.values()))
+        return {key: np.ones(mask.shape) for key, mask in masks.items()}
+
+    weights = {"a": np.arange(1.0, 901).reshape(30, 30), "b": np.arange(1.0, 101)}
+    masks = plan.next_masks(
+        config,
+        round_number=1,
+        replicate=0,
+        roles={"a": "dense", "b": "output"},
+        weights=weights,
+        masks={key: np.ones(value.shape, bool) for key, value in weights.items()},
+        material={"path_gradients": path_gradients},
+    )
+    assert len(seen) == 100 and seen == [round(1000 * 0.1 ** (k / 100)) for k in range(100)]
+    assert sum(int(mask.sum()) for mask in masks.values()) == 100
+    assert masks["a"].ravel()[-99:].all() and masks["b"].sum() == 1  # b's best weight alone: no array is emptied
+
+
+def test_the_distance_of_masks():
+    first = {"a": np.array([True, True, False, False]), "b": np.array([True, True])}
+    assert plan.mask_distance(first, first) == 0
+    assert plan.mask_distance(first, {"a": np.array([False, True, True, False]), "b": np.array([True, True])}) == 0.25
+
+
+def test_the_steps_that_jobs_train():
+    config = Config(steps=100, rewind="step:20", variants=("ticket", "dense_longer", "other_order"))
+    assert plan.span(config, Job(0, 0), None) == (0, 100)
+    assert plan.span(config, Job(0, 0, "other_order"), None) == (20, 100)
+    assert plan.span(config, Job(0, 3), None) == (20, 100)
+    assert plan.span(config, Job(0, 3, "dense_longer"), None) == (300, 400)
+    tuned = config.updated(rewind="finetune:epoch:2")
+    assert [plan.span(tuned, Job(0, n), 5) for n in (1, 2)] == [(100, 110), (110, 120)]
+    assert plan.span(tuned.updated(pruning="one_shot"), Job(0, 2), 5) == (100, 110)

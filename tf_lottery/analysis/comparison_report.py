@@ -117,10 +117,11 @@ def page(
         title="Comparison of " + formats.plural(len(runs), "run"),
         subtitle=" · ".join(run.name for run in runs),
         verdict=sentences,
-        what_differs=(
-            "Accuracies are of the selected ticket: the sparsest round whose mean validation score is within "
+        how_selected=(
+            "Scores are of the selected ticket: the sparsest round whose mean validation score is within "
             f"{formats.points(max_drop) if column.endswith('accuracy') else formats.percent(max_drop)} of dense. "
-            "Matching densities are geometric means over replicates, each against its own dense network."
+            "Matching densities are geometric means over replicates, each against its own dense network, with their "
+            "95 % interval (below 3 replicates the range) in brackets; at most, where the last round still matches."
         ),
         runs=runs_table(runs, found, column),
         how_compared=f"{words(column).capitalize()} of a run's ticket less that of the first run's, paired by "
@@ -153,13 +154,20 @@ def runs_table(runs: Sequence[Run], found: Sequence[Found], column: str) -> Tabl
             str(each.round),
             f"{formats.density_percent(each.density)} %",
             write(each.score),
-            ("at most " if each.matching.last else "") + formats.density_range(each.matching.density),
+            matching_cell(each),
             formats.count(each.steps),
         )
         for run, each in zip(runs, found, strict=True)
     ]
     right = (False, False, True, True, True, True, True, True)
     return Table(headers=(*headers, "Matching density", "Training steps"), rows=tuple(lines), right=right)
+
+
+def matching_cell(found: Found) -> str:
+    """`at most 5.6 % (4.2-7.5)`."""
+    over = found.matching.density
+    around = f" ({formats.density_percent(over.low)}-{formats.density_percent(over.high)})" if over.count > 1 else ""
+    return found.matching_text() + around
 
 
 def differences_table(group: Sequence[Comparison], column: str) -> Table:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from tf_lottery.analysis.values import Row, select
@@ -68,9 +69,9 @@ def check(runs: Sequence[Run], *, allow_data: bool = False) -> None:
     """
     if len(runs) < 2:
         raise UsageError(f"A comparison needs at least two runs. Received: {len(runs)}.", "`tf-lottery ls` lists runs.")
-    paths = [run.path for run in runs]
-    for run in runs:
-        if paths.count(run.path) > 1:
+    paths = [Path(run.path).resolve() for run in runs]
+    for run, path in zip(runs, paths, strict=True):
+        if paths.count(path) > 1:
             raise UsageError(f"{run.path} is given twice.", "Name each run once; `tf-lottery ls` lists them.")
         if not select(run.rows, "ticket", 0):
             raise UnfitError(f"{run.path} has no dense round 0 yet.", "Let it go on: the same command resumes it.")

@@ -152,7 +152,7 @@ class Evidence:
         The statistics of batch normalisation are taken anew at each point (Frankle et al. 2019, arXiv 1912.05671). The
         values join `rows`, as `test_error_barrier`.
         """
-        from tf_lottery.studies.barrier import barrier
+        from tf_lottery.studies.barriers import barrier
 
         run, index = self._run(key), self.round((key, TICKET, at))
         points, examples = (11, 1000) if self.quick else (30, 5000)

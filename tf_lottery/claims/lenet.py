@@ -28,12 +28,9 @@ def early_stop(evidence: Evidence) -> Finding:
 
 def random_reinit_worse(evidence: Evidence) -> Finding:
     """Below half of the weights, reinitialised tickets end lower, and take longer."""
-
-    def sides(at: int) -> tuple:
-        return ("lenet", "ticket", at), ("lenet", "random_reinit", at)
-
-    accuracy = [evidence.difference(*sides(at)) for at in (HALF, FIFTH, SPARSE, LAST)]
-    steps = [evidence.difference(*reversed(sides(at)), "early_stop_step") for at in (FIFTH, SPARSE)]
+    sides = {at: (("lenet", "ticket", at), ("lenet", "random_reinit", at)) for at in (HALF, FIFTH, SPARSE, LAST)}
+    accuracy = [evidence.difference(ticket, reinit) for ticket, reinit in sides.values()]
+    steps = [evidence.difference(sides[at][1], sides[at][0], "early_stop_step") for at in (FIFTH, SPARSE)]
     return conclude([more_than(each) for each in (*accuracy, *steps)])
 
 

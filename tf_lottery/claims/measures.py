@@ -1,4 +1,4 @@
-"""What a claim measures, and its verdict: passed, failed, or inconclusive, by a confidence interval and a fixed bound."""
+"""What a claim measures, and its verdict: passed, failed or inconclusive, by an interval and a fixed bound."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field

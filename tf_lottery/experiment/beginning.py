@@ -1,12 +1,13 @@
 """Where a job begins: its masks, and the state of model and optimizer at its first step."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tf_lottery import gradients, rewinding
+from tf_lottery import rewinding
 from tf_lottery.errors import DamagedError, UnfitError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
@@ -17,6 +18,7 @@ from tf_lottery.experiment.rewind_files import load_rewind
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_point
 from tf_lottery.experiment.transfer import Source
 from tf_lottery.experiment.workbench import Workbench
+from tf_lottery.gradients import gradients, hessian_gradients, path_function
 from tf_lottery.masks import Masks
 from tf_lottery.rewinding import MODEL, State, is_random_state
 from tf_lottery.store import SEARCH, TICKET, Job, RunDirectory
@@ -103,7 +105,12 @@ class Beginnings:
 
         def of_examples(function: Callable[..., Any], masks: Masks) -> Any:
             x, y, weight = self.bench.scoring_examples(replicate)
-            return function(self.bench.hold(masks, weights), x, y, loss=self.bench.problem.loss, sample_weight=weight)
+            model, batch = self.bench.hold(masks, weights), self.config.batch_size
+            return function(model, x, y, loss=self.bench.problem.loss, batch=batch, sample_weight=weight)
+
+        @functools.cache
+        def flow() -> Callable[[Masks], Any]:
+            return path_function(self.bench.hold(self.bench.dense(), weights))
 
         return plan.next_masks(
             self.config,
@@ -115,9 +122,9 @@ class Beginnings:
             material={
                 "initial": lambda masks: {path: self._rewound(replicate)[path] for path in masks},
                 "changes": lambda masks: changes(),
-                "gradients": lambda masks: of_examples(gradients.gradients, masks),
-                "hessian_gradients": lambda masks: of_examples(gradients.hessian_gradients, masks),
-                "path_gradients": lambda masks: gradients.path_gradients(self.bench.hold(masks, weights)),
+                "gradients": lambda masks: of_examples(gradients, masks),
+                "hessian_gradients": lambda masks: of_examples(hessian_gradients, masks),
+                "path_gradients": lambda masks: flow()(masks),
             },
         )
 

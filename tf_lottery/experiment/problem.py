@@ -117,7 +117,7 @@ def load_dataset(config: Config) -> Dataset:
         validation=config.validation,
         normalisation=config.normalisation,
         seed=config.seed,
-        **({"classes": config.classes} if config.classes else {}),
+        classes=config.classes,
     )
 
 

@@ -57,6 +57,7 @@ class Source:
                 f"{self.store.path} is not the run that tickets were taken from before.",
                 "Give the folder of that run, or start over with --fresh.",
             )
+        self.masks(Job(0, 0))  # one of another shape is told before anything is trained
 
     def masks(self, job: Job) -> Masks:
         """The masks of the source's ticket of the same replicate and round.

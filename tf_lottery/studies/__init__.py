@@ -8,13 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tf_lottery.studies.barrier import Barrier, barrier
+    from tf_lottery.studies.barriers import Barrier, barrier
     from tf_lottery.studies.outcome import Outcome
     from tf_lottery.studies.registry import STUDIES, Study, analyse
     from tf_lottery.studies.study_run import StudyRun
 
 _HOMES = {
-    **{"Barrier": "barrier", "barrier": "barrier", "Outcome": "outcome", "StudyRun": "study_run"},
+    **{"Barrier": "barriers", "barrier": "barriers", "Outcome": "outcome", "StudyRun": "study_run"},
     **{"STUDIES": "registry", "Study": "registry", "analyse": "registry"},
 }
 __all__ = ["STUDIES", "Barrier", "Outcome", "Study", "StudyRun", "analyse", "barrier"]

@@ -6,7 +6,7 @@ from typing import Any
 from tf_lottery.analysis.formats import density_percent, percent
 from tf_lottery.store import Job
 from tf_lottery.studies import figures, line
-from tf_lottery.studies.barrier import MEASURES, STABLE, Barrier, barrier
+from tf_lottery.studies.barriers import MEASURES, STABLE, Barrier, barrier
 from tf_lottery.studies.outcome import Outcome, Rows, mean, over_replicates
 from tf_lottery.studies.study_run import StudyRun
 

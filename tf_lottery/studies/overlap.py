@@ -36,13 +36,13 @@ def chance(total: int, first: int, second: int) -> float:
 
     if first + second == 0:
         return 1.0
-    distribution = hypergeom(total, first, second)
     # All but less than 1e-30 of the mass lies within so many deviations; a layer of a million weights stays cheap.
-    middle, deviation = distribution.mean(), distribution.std()
+    middle = first * second / total
+    deviation = (middle * (1 - first / total) * (total - second) / max(total - 1, 1)) ** 0.5
     low = max(0, first + second - total, int(middle - DEVIATIONS * deviation) - 1)
     high = min(first, second, int(middle + DEVIATIONS * deviation) + 1)
     both = np.arange(low, high + 1)
-    return float(np.sum(distribution.pmf(both) * both / (first + second - both)))
+    return float(np.sum(hypergeom.pmf(both, total, first, second) * both / (first + second - both)))
 
 
 def compare(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:

@@ -1,0 +1,78 @@
+"""Transfer: a run with another run's tickets, beside the native one; and runs that can't be compared."""
+
+import keras
+import numpy as np
+import pytest
+
+from tf_lottery.data import Arrays
+from tf_lottery.errors import UnfitError
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.problem import Problem
+from tf_lottery.experiment.run import run
+from tf_lottery.experiment.transfer import transferred
+from tf_lottery.store import RunDirectory
+from tf_lottery.studies import StudyRun, analyse
+
+BASE = Config(steps=10, eval_every=5, batch_size=10, rounds=2, rate=0.5, xla="off", jobs=1, replicates=1)
+
+
+def make(seed, hidden=8):
+    def make_model(replicate):
+        keras.utils.set_random_seed(replicate)
+        return keras.Sequential([keras.Input((4,)), keras.layers.Dense(hidden, "relu"), keras.layers.Dense(2)])
+
+    generator = np.random.default_rng(seed)
+    data = Arrays(generator.normal(size=(40, 4)).astype("float32"), generator.integers(0, 2, 40))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return Problem(make_model, lambda: keras.optimizers.Adam(0.01), loss, ["accuracy"], data, data, data)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("transfer")
+    source, target, native, wide = (RunDirectory(folder / name) for name in ("source", "target", "native", "wide"))
+    run(BASE, source, make_problem=lambda: make(0))
+    config = Config.from_json(transferred(source) | {"variants": ["ticket", "random_reinit"]})
+    run(config, target, make_problem=lambda: make(1))
+    run(BASE, native, make_problem=lambda: make(1))
+    run(BASE, wide, make_problem=lambda: make(1, hidden=9))
+    return {store.path.name: StudyRun(store.path) for store in (source, target, native, wide)}
+
+
+def test_transferred_native_and_redrawn_stand_side_by_side(runs):
+    outcome = analyse("transfer", runs["target"], runs["native"])
+    rows = outcome.tables["transfer"]
+    assert [(row["round"], row["kind"]) for row in rows if row["round"] == 2] == [
+        (2, "transferred ticket"),
+        (2, "native ticket"),
+        (2, "transferred masks, new weights"),
+    ]
+    for name, kind, variant in (
+        ("target", "transferred ticket", "ticket"),
+        ("native", "native ticket", "ticket"),
+        ("target", "transferred masks, new weights", "random_reinit"),
+    ):
+        (expected,) = [r["test_accuracy"] for r in runs[name].rows() if (r["round"], r["variant"]) == (2, variant)]
+        (found,) = [row["test_accuracy"] for row in rows if (row["round"], row["kind"]) == (2, kind)]
+        assert found == expected
+    assert "source" in outcome.sentences[0] and "transfer" in outcome.figures
+
+
+def test_without_a_native_run_the_control_is_what_there_is(runs):
+    outcome = analyse("transfer", runs["target"])
+    assert {row["kind"] for row in outcome.tables["transfer"]} == {
+        "transferred ticket",
+        "transferred masks, new weights",
+    }
+    assert "native run" in outcome.sentences[-1]
+
+
+def test_runs_that_can_not_be_compared_are_refused(runs):
+    with pytest.raises(UnfitError, match="found its own tickets"):
+        analyse("transfer", runs["native"])
+    with pytest.raises(UnfitError, match="different models: dense/kernel has shape"):
+        analyse("transfer", runs["target"], runs["wide"])
+    with pytest.raises(UnfitError, match="transferred tickets, too"):
+        analyse("transfer", runs["target"], runs["target"])
+    with pytest.raises(UnfitError, match="must have shape"):
+        analyse("overlap", runs["native"], runs["wide"])
