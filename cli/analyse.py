@@ -98,7 +98,7 @@ def command(
         trained = _train_missing(first, chosen.variants, dry_run=dry_run, quiet=quiet)
         if trained:
             first = StudyRun(first.path, **selected)
-    about = {"study": study, "run_dir": str(first.path), "options": options}
+    about: dict[str, Any] = {"study": study, "run_dir": str(first.path), "options": options}
     if dry_run:
         if as_json:
             print_json({"schema": "tf-lottery.analysis-dry-run/1", **about, **_missing(first, chosen.variants)})
@@ -126,7 +126,7 @@ def _list(*, as_json: bool) -> None:
     from tf_lottery.studies.registry import STUDIES
 
     if as_json:
-        studies = [
+        studies: list[dict[str, Any]] = [
             {"name": name, "summary": each.summary, "variants": each.variants, "second_run": each.second}
             for name, each in STUDIES.items()
         ]

@@ -13,7 +13,7 @@ from tf_lottery.experiment.config import (
     OPTIMIZERS,
     PRECISIONS,
     PRUNINGS,
-    VARIANTS,
+    variants,
 )
 from tf_lottery.pruning import SCOPES
 from tf_lottery.scoring import CRITERIA
@@ -27,7 +27,7 @@ DENSITY = FloatRange(0, 1, min_open=True)
 
 
 def _variant(text: str) -> str:
-    if text not in VARIANTS:
+    if text not in variants():
         raise ValueError(text)
     return text
 
@@ -57,7 +57,10 @@ _OPTIONS = (
     (["--mask-distance"], {"type": RATE, "help": "How far masks may still move where an early-bird search stops."}),
     (["--tickets-from"], {"metavar": "RUN", "help": "Train the tickets of another run, on other data or classes."}),
     (["--granularity"], {"type": Choice(GRANULARITIES), "help": "In what units weights are pruned."}),
-    (["--rewind"], {"metavar": "MODE", "help": "init, step:K, epoch:K, lr, lr:step:K, lr:epoch:K, finetune, finetune:step:N."}),
+    (
+        ["--rewind"],
+        {"metavar": "MODE", "help": "init, step:K, epoch:K, lr, lr:step:K, lr:epoch:K, finetune, finetune:step:N."},
+    ),
     (["--steps"], {"type": IntRange(1), "help": "Training steps per round."}),
     (["--epochs"], {"type": FloatRange(0, min_open=True), "help": "Epochs per round, instead of --steps."}),
     (["--batch-size"], {"type": IntRange(1), "help": "Examples per step."}),
@@ -72,7 +75,13 @@ _OPTIONS = (
     (["--eval-every"], {"type": IntRange(1), "help": "Steps between evaluations."}),
     (["--seed"], {"type": IntRange(0), "help": "Seed of everything that is random."}),
     (["--replicates"], {"type": IntRange(1), "help": "Chains of rounds, each with other initial weights."}),
-    (["--variants"], {"type": ListOf(f"of {', '.join(VARIANTS)}", _variant), "help": "Ticket and controls; see `tf-lottery methods`."}),
+    (
+        ["--variants"],
+        {
+            "type": ListOf(f"of {', '.join(variants())}", _variant),
+            "help": "Ticket and controls; see `tf-lottery methods`.",
+        },
+    ),
     (["--jobs"], {"type": IntRange(0), "help": "Processes at once; 0: as many as the cores hold."}),
     (["--threads"], {"type": IntRange(1), "help": "Threads of one training."}),
     (["--xla"], {"type": Choice(["auto", "on", "off"]), "help": "Compile with XLA; auto: where it pays."}),

@@ -17,7 +17,6 @@ from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_p
 from tf_lottery.pruning import SCOPES
 from tf_lottery.text import suggestion
 
-VARIANTS = ("ticket", *CONTROLS)
 DEFAULT_VARIANTS = ("ticket", "random_reinit")
 PRUNINGS = ("iterative", "one_shot", "before_training", "early_bird")
 LR_SCHEDULES = ("constant", "step", "cosine")
@@ -170,13 +169,14 @@ class Config:
         for name, valid in choices.items():
             if getattr(self, name) not in valid:
                 raise UsageError(f"Unknown {name} {getattr(self, name)!r}.", suggestion(getattr(self, name), valid))
+        known = variants()
         for variant in self.variants:
-            if variant not in VARIANTS:
-                raise UsageError(f"Unknown variant {variant!r}.", suggestion(str(variant), VARIANTS))
+            if variant not in known:
+                raise UsageError(f"Unknown variant {variant!r}.", suggestion(str(variant), known))
         if "ticket" not in self.variants:
             # Controls branch off the ticket's masks, so the ticket is always trained.
             object.__setattr__(self, "variants", ("ticket", *self.variants))
-        object.__setattr__(self, "variants", tuple(name for name in VARIANTS if name in self.variants))
+        object.__setattr__(self, "variants", tuple(name for name in known if name in self.variants))
 
     def _check_ranges(self) -> None:
         least = {"batch_size": 1, "eval_every": 1, "rounds": 0, "replicates": 1, "threads": 1, "jobs": 0, "pad_crop": 0}
@@ -289,9 +289,14 @@ class Config:
             for key, value in self.to_json().items()
             if key not in NOT_HASHED and not (key in HASHED_IF_SET and getattr(self, key) == defaults[key])
         } | extra
-        if self.final_density is not None:
+        if self.final_density is not None or self.search_steps is not None:  # the last round is another one, then
             content["rounds"] = self.rounds
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def variants() -> tuple[str, ...]:
+    """The names of all variants: the ticket, and the controls in the order of their registration."""
+    return ("ticket", *CONTROLS)
 
 
 def _is_a(value: object, kind: Any) -> bool:
