@@ -14,7 +14,7 @@ from .process import clean_output
 SCHEMA = "tf-lottery.compare/1"
 EXAMPLES = {
     "tf-lottery compare digits-mlp-1a2b digits-mlp-3c4d": "The second run against the first.",
-    "tf-lottery compare runs/* --to page --json": "All runs against the first one; one JSON document for scripts.",
+    "tf-lottery compare digits-mlp-1a2b digits-mlp-3c4d --to page --json": "Elsewhere; one JSON document for scripts.",
 }
 
 

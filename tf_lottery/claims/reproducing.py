@@ -42,7 +42,7 @@ class Plan:
     strict: bool
 
     def cost(self) -> dict[str, Any]:
-        """Trainings in all and to do, the seconds that these will take (None where nothing tells), and what lacks data."""
+        """Trainings in all and to do, the seconds that these take (None where nothing tells), and what lacks data."""
         able = [need for need in self.needs if not need.problem]
         times = [need.seconds() for need in able]
         return {

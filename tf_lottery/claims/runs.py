@@ -21,8 +21,8 @@ from tf_lottery.store import Job, RunDirectory
 SECONDS = {
     "mlp": (0.0003, 0.01),
     "fc1": (0.00072, 0.04),
-    "lenet5": (0.117, 8.0),
-    "resnet8": (0.020, 1.0),
+    "lenet5": (0.12, 5.0),
+    "resnet8": (0.025, 0.7),
     "resnet20": (0.26, 12.0),
 }
 
