@@ -16,6 +16,7 @@ from .process import clean_output
 from .progress import duration, shown
 
 LIST_SCHEMA = "tf-lottery.studies/1"
+DRY_RUN_SCHEMA = "tf-lottery.analysis-dry-run/1"
 MOST_ROWS = 60
 MOST_RANGES = 4  # more would not fit a line
 EXAMPLES = {
@@ -94,15 +95,18 @@ def command(
         "data_dir": data_dir,
     }
     first, *others = [StudyRun(store.path, **selected) for store in stores]
-    with clean_output():
-        trained = _train_missing(first, chosen.variants, dry_run=dry_run, quiet=quiet)
-        if trained:
-            first = StudyRun(first.path, **selected)
     about: dict[str, Any] = {"study": study, "run_dir": str(first.path), "options": options}
     if dry_run:
         if as_json:
-            print_json({"schema": "tf-lottery.analysis-dry-run/1", **about, **_missing(first, chosen.variants)})
+            print_json({"schema": DRY_RUN_SCHEMA, **about, **_missing(first, chosen.variants)})
+        else:
+            click.echo(_told(first, chosen.variants) or "Everything that this study needs is trained.")
         return
+    if lacking := _told(first, chosen.variants):
+        remark(lacking)
+        with clean_output():
+            _train(first, chosen.variants, quiet=quiet)
+        first = StudyRun(first.path, **selected)
     from tf_lottery.studies.outcome import document, write
 
     with clean_output():
@@ -143,22 +147,22 @@ def _missing(run: Any, variants: tuple[str, ...]) -> dict[str, Any]:
     return {"trainings": len(found.jobs), "seconds": found.seconds}
 
 
-def _train_missing(run: Any, variants: tuple[str, ...], *, dry_run: bool, quiet: bool) -> bool:
-    """Tell what trainings a study lacks and cost, and do them; whether any were done."""
+def _told(run: Any, variants: tuple[str, ...]) -> str:
+    """What trainings a study lacks, and their cost, in words; "" where it lacks none."""
     if not run.missing(*variants):
-        if dry_run:
-            remark("Everything that this study needs is trained.")
-        return False
-    from tf_lottery.studies.extending import cost, extend
+        return ""
+    from tf_lottery.studies.extending import cost
 
     found = cost(run, variants)
     time = f", about {duration(found.seconds)} one after the other" if found.seconds is not None else ""
-    remark(f"The study needs {len(found.jobs)} more trainings of {', '.join(variants)}{time}.")
-    if dry_run:
-        return False
+    return f"The study needs {len(found.jobs)} more trainings of {', '.join(variants)}{time}."
+
+
+def _train(run: Any, variants: tuple[str, ...], *, quiet: bool) -> None:
+    from tf_lottery.studies.extending import extend
+
     with shown(quiet=quiet) as events:
         extend(run, variants, events=events)
-    return True
 
 
 def _configure(run: Any) -> None:

@@ -12,7 +12,6 @@ from tf_lottery.claims.measures import (
     at_most,
     conclude,
     more_than,
-    no_advantage,
     reported,
     together,
     written,
@@ -44,14 +43,6 @@ def test_at_least(low, high, bound, passed):
 )
 def test_more_than_zero_is_not_reached_by_zero(low, high, passed):
     assert more_than(contrast(low, high)).passed is passed
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "passed"),
-    [(-0.01, 0.01, True), (-0.011, 0.0, None), (-0.05, -0.02, None), (0.0, 0.011, None), (0.011, 0.02, False)],
-)
-def test_an_advantage_that_is_gone(low, high, passed):
-    assert no_advantage(contrast(low, high), 0.01).passed is passed
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(-1, 1))

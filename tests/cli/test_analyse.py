@@ -55,13 +55,13 @@ def test_what_must_be_trained_is_told_first_and_not_done_in_a_dry_run(copied, in
     before = sorted(copied.rglob("*"))
     result = invoke("analyse", "instability", copied.name, "--dry-run")
     assert result.exit_code == 0, result.output
-    assert "3 more trainings of other_order, about " in result.stderr
+    assert "3 more trainings of other_order, about " in result.stdout
     assert sorted(path for path in copied.rglob("*") if path.name != ".lock") == [
         path for path in before if path.name != ".lock"
     ]
     found = json.loads(invoke("analyse", "instability", copied.name, "--dry-run", "--json").stdout)
     assert found["trainings"] == 3 and found["seconds"] > 0
-    assert "Everything" in invoke("analyse", "stability", copied.name, "--dry-run").stderr
+    assert "Everything" in invoke("analyse", "stability", copied.name, "--dry-run").stdout
 
 
 def test_instability_trains_the_second_order_and_finds_the_barrier(copied, shell):
@@ -80,7 +80,7 @@ def test_instability_trains_the_second_order_and_finds_the_barrier(copied, shell
 
 @pytest.mark.parametrize("name", ["survivors", "attacks", "corruption", "weight-noise", "rounds-barrier"])
 def test_the_other_studies_of_a_real_run(name, copied, shell):
-    options = {
+    options: dict[str, tuple[str, ...]] = {
         "weight-noise": ("--draws", "1"),
         "rounds-barrier": ("--points", "3"),
         "attacks": ("--test-examples", "50"),

@@ -1,6 +1,7 @@
 """Help pages, their examples, versions, and that asking for help loads nothing heavy."""
 
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -40,13 +41,18 @@ def test_every_help_page_ends_with_examples(name, invoke):
 
 
 @pytest.mark.parametrize("line", examples())
-def test_examples_of_the_help_pages_run(line, workplace, shell):
+def test_examples_of_the_help_pages_run(line, workplace, shell, tmp_path):
     arguments = shlex.split(line)
     assert arguments[0] == "tf-lottery"
     arguments = arguments[1:]
     if arguments[0] == "run" and "--dry-run" not in arguments:
         arguments += ["--out", "examples"]  # the finished run stays as it is
         arguments += ["--jobs", "1"]
+    if arguments[0] == "compare":  # two runs of these names, beside the finished one that stays as it is
+        (source,) = (workplace / "runs").glob("digits-mlp-*")
+        for name in ("digits-mlp-1a2b", "digits-mlp-3c4d"):
+            shutil.copytree(source, tmp_path / "runs" / name)
+        workplace = tmp_path
     done = shell(*arguments, cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -61,7 +67,17 @@ def test_the_list_of_commands_is_the_commands(invoke):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["presets"], ["ls"], ["status"], ["data", "list"]]
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["presets"],
+        ["methods"],
+        ["reproduce", "--list"],
+        ["ls"],
+        ["status"],
+        ["data", "list"],
+    ],
 )
 def test_light_commands_load_nothing_heavy(arguments, workplace):
     code = (

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import pyarrow.parquet
 import pytest
@@ -174,3 +176,16 @@ def test_an_outcome_is_written_as_tables_figures_and_words(toy, tmp_path):
 def test_an_outcome_of_a_callers_own_can_be_written(tmp_path):
     paths = write(Outcome({"mine": [{"a": 1}]}), tmp_path, about={})
     assert paths["mine.csv"].read_text() == "a\n1\n"
+
+
+def test_listing_and_studies_of_stored_arrays_load_no_tensorflow(run_path):
+    # Rewind weights are a checkpoint, so `survivors` loads it; these need masks and trained weights only.
+    code = f"""
+import sys
+from tf_lottery.studies import STUDIES, StudyRun, analyse
+for name in ("stability", "overlap"):
+    assert analyse(name, StudyRun({str(run_path)!r})).tables
+print({{"tensorflow", "keras"}} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"

@@ -12,6 +12,7 @@ from tf_lottery.experiment.run import run
 from tf_lottery.experiment.transfer import transferred
 from tf_lottery.store import RunDirectory
 from tf_lottery.studies import StudyRun, analyse
+from tf_lottery.studies.transfer import _difference
 
 BASE = Config(steps=10, eval_every=5, batch_size=10, rounds=2, rate=0.5, xla="off", jobs=1, replicates=1)
 
@@ -56,6 +57,18 @@ def test_transferred_native_and_redrawn_stand_side_by_side(runs):
         (found,) = [row["test_accuracy"] for row in rows if (row["round"], row["kind"]) == (2, kind)]
         assert found == expected
     assert "source" in outcome.sentences[0] and "transfer" in outcome.figures
+    assert all("too few replicates for an interval: 1" in sentence for sentence in outcome.sentences[-2:])
+
+
+def test_a_difference_is_paired_and_has_an_interval_from_three_replicates_on():
+    ours = [{"replicate": index, "score": score} for index, score in enumerate((0.5, 0.6, 0.7))]
+    theirs = [{"replicate": index, "score": score} for index, score in enumerate((0.4, 0.5, 0.6))]
+    (sentence,) = _difference(ours, theirs, "score", "native ticket")
+    assert sentence == (
+        "The transferred ticket is 10.0 points above the native ticket "
+        "(95 % interval of the difference 10.00 to 10.00 points)."
+    )
+    assert list(_difference(ours, [], "score", "native ticket")) == []
 
 
 def test_without_a_native_run_the_control_is_what_there_is(runs):

@@ -1,10 +1,12 @@
 """What fully connected networks on MNIST show. Each function judges one claim; its bounds were fixed beforehand."""
 
 from tf_lottery.claims.evidence import Evidence
-from tf_lottery.claims.measures import Finding, at_least, conclude, more_than, no_advantage, reported
+from tf_lottery.claims.measures import Finding, at_least, at_most, conclude, more_than, reported
 
 # Half a point of accuracy: less is called as good.
 MATCH = -0.005
+# The advantage of tickets over reinitialised ones that the paper reports at its own learning rate.
+ADVANTAGE = 0.005
 # Rounds of rate 0.2 (output layer 0.1): 41, 21.1, 7.0 and 3.6 % of the weights.
 HALF, FIFTH, SPARSE, LAST = 4, 7, 12, 15
 # Below it a network has not learned the digits, and says nothing of how tickets learn.
@@ -59,11 +61,16 @@ def fc1_35_rounds(evidence: Evidence) -> Finding:
 
 
 def large_learning_rate(evidence: Evidence) -> Finding:
-    """At learning rate 0.1 a ticket has no advantage over its reinitialised self, of networks that learn at all."""
-    pairs = [(("fc1", "ticket", at), ("fc1", "random_reinit", at)) for at in (0.2, 0.1)]
-    regime = at_least(evidence.level(("fc1", "ticket", 0), "val_accuracy"), LEARNED)
-    told = reported(evidence.level(("fc1", "ticket", 0)))
-    return conclude([told, *(no_advantage(evidence.difference(*pair), 0.01) for pair in pairs)], regime=regime)
+    """At learning rate 0.1 a ticket has no advantage over its reinitialised self.
+
+    So large a rate undoes a training again: the accuracy at the step of least validation loss is what it had reached.
+    """
+    best, at = "early_stop_test_accuracy", (0.2, 0.1)
+    pairs = [(("fc1", "ticket", density), ("fc1", "random_reinit", density)) for density in at]
+    regime = at_least(evidence.level(("fc1", "ticket", at[0]), "val_accuracy"), LEARNED)
+    told = [reported(evidence.level(("fc1", "ticket", 0), column)) for column in (best, "test_accuracy")]
+    judged = [at_most(evidence.difference(*pair, best), ADVANTAGE) for pair in pairs]
+    return conclude([*told, *judged], regime=regime)
 
 
 def before_training_loses(evidence: Evidence) -> Finding:

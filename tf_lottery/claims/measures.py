@@ -127,17 +127,6 @@ def at_most(contrast: Contrast, bound: float) -> Measure:
     return _judged(contrast, f"at most {written(bound, contrast.unit)}", (bound,), passed)
 
 
-def no_advantage(contrast: Contrast, bound: float) -> Measure:
-    """Passed where the whole interval is within plus or minus the bound, failed where all of it is above the bound.
-
-    A disadvantage beyond the bound is no equivalence either; it proves no advantage, so it is inconclusive.
-    """
-    over = contrast.interval
-    passed = True if -bound <= over.low and over.high <= bound else False if over.low > bound else None
-    text = f"within {written(-bound, contrast.unit).split(' ')[0]} and {written(bound, contrast.unit)}"
-    return _judged(contrast, text, (-bound, bound), passed)
-
-
 def reported(contrast: Contrast) -> Measure:
     """A value that is told and decides nothing."""
     return Measure(contrast.text, contrast.unit, *_numbers(contrast), judged=False)

@@ -99,6 +99,7 @@ CLAIMS = {
             published="at a learning rate of 0.1, tickets and reinitialised tickets are alike",
             sizes=lambda quick: {"fc1": recipes.fc1_large_rate(quick)},
             judge=lenet.large_learning_rate,
+            columns=("early_stop_test_accuracy", "test_accuracy"),
         ),
         Claim(
             name="late-rewinding",

@@ -16,6 +16,9 @@ from tf_lottery.analysis.canvas import (
 )
 from tf_lottery.analysis.values import Spread, spread
 
+# More names than that would hide lines.
+MOST_INSIDE = 4
+LEGEND_INCHES = 2.0
 Points = Mapping[float, Sequence[float | None]]
 
 
@@ -129,9 +132,16 @@ def finish(
     if percent:
         set_percent_axis(axes)
     axes.set_ylabel(f"{ylabel} (%)" if percent and ylabel else ylabel)
-    if legend and len(axes.get_legend_handles_labels()[0]) > 1:
-        several = bool(axes.collections)
-        axes.legend(loc="best", title="mean and range" if several else None, title_fontsize=9)
+    handles, labels = axes.get_legend_handles_labels()
+    if legend and len(handles) > 1:
+        title = "mean and range" if axes.collections else None
+        if len(handles) <= MOST_INSIDE:
+            axes.legend(loc="best", title=title, title_fontsize=9)
+            return
+        figure = axes.get_figure(root=True)
+        if isinstance(figure, Figure):
+            figure.set_figwidth(figure.get_figwidth() + LEGEND_INCHES)
+            figure.legend(handles, labels, loc="outside right upper", title=title, title_fontsize=9)
 
 
 def few(rounds: Sequence[int], most: int = 6) -> list[int]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from tf_lottery.analysis.formats import density_percent, percent, points
+from tf_lottery.analysis.statistics import LEAST, interval, pair
+from tf_lottery.analysis.values import spread
 from tf_lottery.errors import UnfitError
 from tf_lottery.masks import Masks
 from tf_lottery.store import TICKET, Job
@@ -107,18 +109,28 @@ def _rows(run: StudyRun, kinds: Mapping[str, str]) -> Rows:
     ]
 
 
+def _difference(ours: Rows, theirs: Rows, column: str, kind: str) -> Iterable[str]:
+    """How the transferred ticket differs from another kind, over pairs of replicates, in words."""
+    differences, _ = pair(ours, theirs, column)
+    found = spread(differences.values())
+    if found is None:
+        return
+    size = f"{points(found.mean)} {'above' if found.mean > 0 else 'below'}" if found.mean else "level with"
+    sure = f"too few replicates for an interval: {found.count}"
+    if found.count >= LEAST:
+        over = interval(differences.values())
+        sure = f"95 % interval of the difference {100 * over.low:.2f} to {100 * over.high:.2f} points"
+    yield f"The transferred ticket is {size} the {kind} ({sure})."
+
+
 def _sentences(rows: Rows, column: str, kinds: list[str]) -> Iterable[str]:
     last = max(row["round"] for row in rows if row["kind"] == TRANSFERRED)
     at = {kind: mean(rows, column, round=last, kind=kind) for kind in kinds}
     density = mean(rows, "density", round=last, kind=TRANSFERRED) or 0.0
     told = ", ".join(f"{kind} {percent(value)}" for kind, value in at.items() if value is not None)
     yield f"At {density_percent(density)} % of the weights (round {last}): {told}."
-    mine = at[TRANSFERRED]
     for kind in kinds[1:]:
-        theirs = at[kind]
-        if mine is not None and theirs is not None:
-            word = "above" if mine > theirs else "below" if mine < theirs else "level with"
-            size = f"{points(mine - theirs)} " if mine != theirs else ""
-            yield f"The transferred ticket is {size}{word} the {kind.replace('masks, new', 'masks with new')}."
+        ours, theirs = ([row for row in rows if row["round"] == last and row["kind"] == k] for k in (TRANSFERRED, kind))
+        yield from _difference(ours, theirs, column, kind.replace("masks, new", "masks with new"))
     if NATIVE not in kinds:
         yield "Name the native run as a second one, to see what the other data costs."

@@ -1,0 +1,179 @@
+"""Write docs/claims.md and its figures from the outcomes of `tf-lottery reproduce`.
+
+tf-lottery reproduce all --quick
+python docs/refresh_claims.py runs
+"""
+
+import argparse
+import datetime
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tf_lottery.analysis.formats import plural
+from tf_lottery.claims.claim import Claim
+from tf_lottery.claims.outcome import VERDICTS, markdown, ours, read_all
+from tf_lottery.claims.registry import CLAIMS
+from tf_lottery.claims.runs import needs
+from tf_lottery.experiment.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = Path("images") / "claims"
+COLOURS = 48  # of a figure in the docs, which keeps each below 80 KB
+# Why a claim came out as it did, where there is more to say than the figures: by name, found by hand.
+NOTES: dict[str, str] = {}
+
+INTRODUCTION = """# Claims
+
+Claims of the literature, each rerun and judged by this library. {command}
+
+A claim fixes its runs, the rounds that it looks at and its bounds before any result is seen. Every figure is a mean
+over replicates with its 95 % interval; differences are paired by replicate, which share initial weights and data order.
+A measure passes where its whole interval is on the wanted side of the bound, fails where all of it is on the other, and
+is inconclusive where the interval holds the bound. A claim passes if all its measures do, and fails if one does. Test
+data are only reported: nothing is chosen by them. A claim about convolutional networks is inconclusive where the dense
+network is not as good as the published ones, whatever the measures say.
+
+```sh
+tf-lottery reproduce --list
+tf-lottery reproduce all --quick            # about an hour on two cores; the same command again goes on
+tf-lottery reproduce early-stop --dry-run   # what the full size would take
+```
+"""
+
+ADDING = """## Adding a claim
+
+A claim is a function that judges, of a few lines, and an entry of `CLAIMS` in `tf_lottery/claims/registry.py`: name,
+title, source, published figure, the runs that it needs for the quick and the full size (`tf_lottery/claims/recipes.py`
+has those of the claims above; equal configurations are one run), and the function. A side of a comparison is a run's
+key, a variant, and a round (an integer) or a density (a fraction). `Evidence` also has `level` (the mean of a column),
+`barriers` (the error barrier of a ticket under two data orders) and `contrast` (for values of your own). Measures are
+`at_least`, `more_than`, `at_most`, and `reported` for what decides nothing; `conclude` puts them together, from the
+mildest to the most demanding. Fix the bound before you look. A claim that is added at run time, as here, holds for this
+process:
+
+```python
+from tf_lottery.claims import CLAIMS, Claim, at_least, conclude, reproduce
+from tf_lottery.experiment.config import Config
+
+
+def half_holds(evidence):
+    \"\"\"Half of the network is at most 20 points of test accuracy below all of it.\"\"\"
+    half, dense = ("digits", "ticket", 1), ("digits", "ticket", 0)
+    return conclude([at_least(evidence.difference(half, dense), -0.2)])
+
+
+DIGITS = Config(steps=200, rounds=1, rate=0.5, replicates=3, variants=("ticket",))
+CLAIMS["half-holds"] = Claim(
+    "half-holds", "Half of a small network holds", "this page", "-", lambda quick: {"digits": DIGITS}, half_holds
+)
+
+report = reproduce(["half-holds"], quick=True, jobs=1)
+print(report.outcomes[0].finding.passed)  # True
+```
+"""
+
+
+def page(documents: list[dict[str, Any]], *, date: str, quick: bool) -> str:
+    """The whole page."""
+    runs = [run for each in documents for run in each["runs"].values()]
+    versions = dict(pair for run in runs for pair in run["versions"].items())
+    seeds = sorted({run["config"]["seed"] for run in runs})
+    called = f"`tf-lottery reproduce all{' --quick' if quick else ''}`"
+    made = ", ".join(f"{name} {version}" for name, version in versions.items())
+    made = f"{called} on {date}; {made}; seed {', '.join(map(str, seeds))}."
+    parts = [INTRODUCTION.format(command=f"The table and the figures are those of {called}, {date}.")]
+    parts += [f"## Results\n\n{made}\n\n{markdown(documents)}"]
+    parts += [chapter(each) for each in documents]
+    return "\n".join([*parts, ADDING])
+
+
+def chapter(document: Mapping[str, Any]) -> str:
+    """The chapter of a claim."""
+    claim = CLAIMS[document["name"]]
+    lines = [f"## {claim.name}", "", f"{claim.title}.", ""]
+    lines += [f"- Source: {claim.source}.", f"- Published: {claim.published}."]
+    for quick in (True, False):
+        lines.append(f"- {'Quick' if quick else 'Full'} size: {cost(claim, quick=quick)}")
+        lines += [f"  - {key}: {protocol(config)}" for key, config in claim.configs(quick=quick).items()]
+    lines += ["", f"**{VERDICTS[document['passed']].capitalize()}.** {document['reason']}".rstrip(), ""]
+    lines += [NOTES[claim.name], ""] if claim.name in NOTES else []
+    lines += ["| Measure | Ours (95 % interval) | Replicates | Wanted | |", "|---|--:|--:|---|---|"]
+    for measure in document["measures"]:
+        value = ours({**measure, "measured": measure["value"], "interval": [measure["low"], measure["high"]]})
+        verdict = VERDICTS[measure["passed"]] if measure["judged"] else "told only"
+        lines.append(f"| {measure['text']} | {value} | {measure['count']} | {measure['wanted'] or '-'} | {verdict} |")
+    lines += ["", f"![{claim.title}]({(IMAGES / claim.name).as_posix()}.png)", ""]
+    return "\n".join(lines)
+
+
+def cost(claim: Claim, *, quick: bool) -> str:
+    """How many trainings, and how long they take on two cores; other claims may share them."""
+    found = needs([claim], quick=quick, out=ROOT / "no such folder", jobs=2)
+    times = [need.seconds() for need in found]
+    count = sum(len(need.jobs()) for need in found)
+    seconds = None if None in times else sum(each or 0.0 for each in times)
+    return f"{count} trainings, {'of unknown length' if seconds is None else about(seconds)} on two cores."
+
+
+def about(seconds: float) -> str:
+    """A time in round words.
+
+    Example:
+        >>> about(95), about(6000), about(180000)
+        ('about 2 minutes', 'about 1.7 hours', 'about 2.1 days')
+    """
+    units = ((86400, "days", 1), (3600, "hours", 1), (60, "minutes", 0))
+    size, noun, digits = next((unit for unit in units if seconds >= 1.5 * unit[0]), units[-1])
+    number = round(seconds / size, digits)
+    return f"about {plural(int(number), noun[:-1]) if number == int(number) else f'{number} {noun}'}"
+
+
+def protocol(config: Config) -> str:
+    """A run in words."""
+    if config.densities:
+        pruned = f"densities {', '.join(f'{100 * each:g} %' for each in config.densities[1:])}"
+    else:
+        output = config.rate / 2 if config.output_rate is None else config.output_rate
+        pruned = f"{plural(config.rounds, 'round')} of rate {config.rate:.4g} (output layer {output:.4g})"
+    rate = f"{config.optimizer} at {config.learning_rate:g}"
+    rate += f" with {config.warmup:,} steps of warm-up" if config.warmup else ""
+    how = "" if config.pruning == "iterative" else f", {config.pruning.replace('_', ' ')}"
+    parts = [f"{config.model} on {config.dataset}", rate, f"batch {config.batch_size}", f"{config.steps:,} steps"]
+    parts += [f"{pruned}, {config.scope}, by {config.criterion}{how}", f"rewind {config.rewind}"]
+    parts += [f"{plural(config.replicates, 'replicate')} of {', '.join(config.variants)}".replace("_", " ")]
+    return "; ".join(parts) + "."
+
+
+def small(png: bytes) -> bytes:
+    """A figure with few colours."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    image = image.resize((round(image.width * 0.72), round(image.height * 0.72)), Image.Resampling.LANCZOS)
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write the page and its figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder of the runs")
+    parser.add_argument("--full", action="store_true", help="the outcomes of the full size")
+    parser.add_argument("--date", default=datetime.date.today().isoformat())
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder to write to")
+    given = parser.parse_args(arguments)
+    documents = read_all(given.out, list(CLAIMS), quick=not given.full)
+    if not documents:
+        parser.error(f"no outcomes below {given.out}: run `tf-lottery reproduce` first")
+    (given.docs / IMAGES).mkdir(parents=True, exist_ok=True)
+    for each in documents:
+        figure = given.out / ("claims" if given.full else "claims-quick") / each["name"] / "figure.png"
+        (given.docs / IMAGES / f"{each['name']}.png").write_bytes(small(figure.read_bytes()))
+    (given.docs / "claims.md").write_text(page(documents, date=given.date, quick=not given.full))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""`tf-lottery reproduce`: lists, costs, documents and exit codes; real processes and signals too."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tf_lottery.claims import CLAIMS, Claim, conclude, more_than
+from tf_lottery.experiment.config import Config
+
+# A program whose list holds one claim of the digits beside the others.
+PROGRAM = """
+import tf_lottery_cli
+from tf_lottery.claims import CLAIMS, Claim, at_least, conclude
+from tf_lottery.experiment.config import Config
+
+def judge(evidence):
+    return conclude([at_least(evidence.difference(("digits", "ticket", 1), ("digits", "ticket", 0)), -0.9)])
+
+def sizes(quick):
+    return {"digits": Config(steps=STEPS, rounds=1, rate=0.5, replicates=3, batch_size=32, variants=("ticket",))}
+
+CLAIMS["half"] = Claim("half", "Half a network learns", "a paper", "a figure", sizes, judge)
+if __name__ == "__main__":
+    tf_lottery_cli.main()
+"""
+
+
+@pytest.fixture
+def worse(monkeypatch):
+    """A claim that fails: a ticket of half the weights is better than dense by more than half."""
+
+    def judge(evidence):
+        return conclude([more_than(evidence.difference(("digits", "ticket", 1), ("digits", "ticket", 0)), 0.5)])
+
+    config = Config(steps=20, rounds=1, rate=0.5, replicates=3, batch_size=32, variants=("ticket",))
+    monkeypatch.setitem(
+        CLAIMS, "worse", Claim("worse", "A title", "paper", "figure", lambda _: {"digits": config}, judge)
+    )
+
+
+def test_the_list(invoke):
+    result = invoke("reproduce", "--list")
+    assert result.exit_code == 0 and all(name in result.stdout for name in CLAIMS)
+    document = json.loads(invoke("reproduce", "--list", "--json").stdout)
+    assert [claim["name"] for claim in document["claims"]] == list(CLAIMS)
+    assert len(document["claims"]) >= 12
+
+
+def test_what_is_refused(invoke, tmp_path):
+    result = invoke("reproduce", "erly-stop")
+    assert result.exit_code == 2 and "Did you mean 'early-stop'?" in result.stderr and result.stdout == ""
+    assert invoke("reproduce").exit_code == 2
+    result = invoke("reproduce", "early-stop", "--quick", "--replicates", "2")
+    assert result.exit_code == 2 and "at least 3 replicates" in result.stderr
+    result = invoke("reproduce", "early-stop", "--data-dir", tmp_path, "--out", tmp_path)
+    assert result.exit_code == 3 and "mnist" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_tells_the_cost_and_writes_nothing(invoke, tmp_path, data_dir):
+    arguments = ("reproduce", "all", "--quick", "--dry-run", "--out", tmp_path / "runs", "--data-dir", data_dir)
+    result = invoke(*arguments)
+    assert result.exit_code == 0 and "trainings in 15 runs, 0 of them done already" in result.stdout
+    document = json.loads(invoke(*arguments, "--json").stdout)
+    assert document["trainings"] == document["waiting"] == sum(run["trainings"] for run in document["runs"])
+    assert 0 < document["seconds"] < 90 * 60
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_fails(invoke, worse, tmp_path):
+    arguments = ("reproduce", "worse", "--quick", "--out", tmp_path, "--jobs", "1")
+    result = invoke(*arguments, "--json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    (claim,) = document["claims"]
+    assert document["schema"] == "tf-lottery.reproduce/1"
+    assert claim["passed"] is False and claim["published"] == "figure" and len(claim["interval"]) == 2
+    assert "6 trainings in 1 runs, 0 of them done already; the other 6 take about" in result.stderr
+    assert "error: 1 of 1 claims failed: worse." in result.stderr
+    result = invoke(*arguments)
+    assert result.exit_code == 1 and "6 of them done already: nothing is to be trained." in result.stderr
+    assert "wanted above +50.00 points: failed" in result.stdout and "Written to" in result.stdout
+
+
+def test_side_by_side_stopped_by_ctrl_c_and_gone_on_with(environment, tmp_path):
+    def start(steps, **options):
+        program = tmp_path / f"program_{steps}.py"
+        program.write_text(PROGRAM.replace("STEPS", str(steps)))
+        command = [sys.executable, program, "reproduce", "half", "--jobs", "2", "--json"]
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, start_new_session=True, **options)
+
+    process = start(30_000, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/replicate_*/round_00/manifest.json")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert output == "" and "Traceback" not in errors and not (tmp_path / "runs/claims").exists()
+
+    process = start(30_000, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert "of them done already; the other" in errors and "half: passed" in errors
+    assert json.loads(output)["claims"][0]["passed"] is True
