@@ -74,8 +74,10 @@ def command(
     if dry_run:
         _dry_run(plan, as_json=as_json)
         return
-    with clean_output(), shown(quiet=quiet) as events:
-        report = reproducing.carry_out(plan, events=events, tell=lambda outcome: _tell(outcome, quiet=quiet))
+    with clean_output():
+        report = reproducing.carry_out(
+            plan, shown=lambda: shown(quiet=quiet), tell=lambda outcome: _tell(outcome, quiet=quiet)
+        )
     document = report.to_json()
     if as_json:
         print_json(document)

@@ -5,7 +5,8 @@ from typing import Any
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment import presets
-from tf_lottery.experiment.config import Config, read_config_file
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.config_file import read_config_file
 from tf_lottery.experiment.transfer import transferred
 from tf_lottery.schedule import ladder
 

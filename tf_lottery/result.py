@@ -9,6 +9,8 @@ from typing import Any
 from tf_lottery import masks as mask_tools
 from tf_lottery.analysis.selection import select_round
 from tf_lottery.errors import UsageError
+from tf_lottery.experiment import plan
+from tf_lottery.experiment.state import read_config
 from tf_lottery.store import Job, RunDirectory, manifest
 from tf_lottery.ticket import Ticket
 
@@ -54,7 +56,9 @@ class Result:
         return self.ticket(number, replicate=row["replicate"])
 
     def ticket(self, number: int, *, replicate: int = 0) -> Ticket:
-        """The ticket of a round: its masks, the rewind weights times them, and what it trained to.
+        """The ticket of a round: its masks, the weights that it started from times them, and what it trained to.
+
+        Where the learning rate alone was rewound, or nothing, it started from trained weights.
 
         Raises:
             UsageError: that round of that replicate is not there.
@@ -71,11 +75,13 @@ class Result:
             )
         manifest.verify(self._store.job(job))
         from tf_lottery.experiment.rewind_files import load_rewind
-        from tf_lottery.rewinding import MODEL
+        from tf_lottery.rewinding import MODEL, is_random_state
 
         masks, metrics = self._store.masks(job), self._store.metrics(job)
         state, _ = load_rewind(self._store, replicate)
         weights = {key.removeprefix(MODEL): value for key, value in state.items() if key.startswith(MODEL)}
+        if source := plan.weights_source(read_config(self._store), job):
+            weights |= {path: w for path, w in self._store.weights(source).items() if not is_random_state(path)}
         recipe = {
             "config": self._store.config(),
             "round": number,

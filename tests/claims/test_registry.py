@@ -145,7 +145,7 @@ def test_claims_share_runs(tmp_path):
     (lenet,) = by_claim["tickets-match-dense"]
     assert lenet.claims == ("tickets-match-dense", "early-stop", "random-reinit-worse", "one-shot-weaker")
     assert lenet.config.variants == ("ticket", "random_reinit") and len(lenet.jobs()) == 5 * (1 + 15 * 2)
-    assert by_claim["shuffled-masks-lose"] == by_claim["noise-half-deviation"]
+    assert by_claim["shuffled-masks-lose"] == by_claim["noise-half-deviation"] == by_claim["signs-matter"]
     assert len(by_claim["late-rewinding"]) == len(by_claim["warm-up"]) == 2
     assert len({need.store.path for need in needs}) == len(needs) == 15
 

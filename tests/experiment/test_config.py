@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tf_lottery.errors import DamagedError, UsageError
-from tf_lottery.experiment.config import Config, read_config_file
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.config_file import read_config_file
 from tf_lottery.experiment.rewind_point import RewindPoint, rewind_point
 
 

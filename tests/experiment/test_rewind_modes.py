@@ -13,6 +13,7 @@ from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.rewind_files import load_rewind
 from tf_lottery.experiment.trainer import Trainer
 from tf_lottery.learning_rate import make
+from tf_lottery.result import open_run
 from tf_lottery.store import Job, RunDirectory
 
 L = keras.layers
@@ -169,3 +170,14 @@ def test_a_run_without_the_optimizers_state_can_t_be_gone_on_from(tmp_path):
 def test_rewind_points_and_ways_of_pruning_that_do_not_fit(changes, message):
     with pytest.raises(UsageError, match=message):
         plan.rewind_step(Config(steps=STEPS, **changes), None)
+
+
+@pytest.mark.parametrize("mode", ["step:9", "lr:step:9", "finetune"])
+def test_a_ticket_holds_the_weights_that_its_training_started_from(tmp_path, mode):
+    trainer, store = trained(tmp_path, rewind=mode)
+    store.create(trainer.config.to_json())
+    start = trainer.beginnings.start(Job(0, 2))
+    ticket = open_run(tmp_path).ticket(2)
+    for path, value in ticket.rewind_weights.items():
+        if not path.endswith("seed_generator_state"):
+            np.testing.assert_array_equal(value, start.state[f"model/{path}"], err_msg=path)

@@ -48,6 +48,12 @@ def noise_hardly_hurts(evidence: Evidence) -> Finding:
     return conclude([at_least(evidence.difference(*pair), MATCH) for pair in pairs])
 
 
+def signs_matter(evidence: Evidence) -> Finding:
+    """Of two reinitialised tickets, the one that keeps the initial signs does better."""
+    pairs = [(("ladder", "same_sign_reinit", at), ("ladder", "random_reinit", at)) for at in (0.1, 0.036)]
+    return conclude([more_than(evidence.difference(*pair)) for pair in pairs])
+
+
 def one_shot_weaker(evidence: Evidence) -> Finding:
     """At equal density, a ticket that was pruned at once is worse than one that was pruned round by round."""
     pairs = [(("iterative", "ticket", at), (f"one shot {at}", "ticket", 1)) for at in (SPARSE, LAST)]

@@ -65,6 +65,14 @@ CLAIMS = {
             judge=lenet.noise_hardly_hurts,
         ),
         Claim(
+            name="signs-matter",
+            title="Of reinitialised tickets, those that keep the initial signs do better",
+            source="Zhou et al. 2019, arXiv 1905.01067, section 4",
+            published="reinitialised with the initial signs, tickets train about as well as before; otherwise not",
+            sizes=lambda quick: {"ladder": recipes.lenet_ladder(quick, variants=(*REINIT, "same_sign_reinit"))},
+            judge=lenet.signs_matter,
+        ),
+        Claim(
             name="one-shot-weaker",
             title="One-shot pruning finds weaker tickets than iterative pruning at equal density",
             source=f"{PAPER}, section 2 and figure 4",

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,10 @@ def prepare(
 
 
 def carry_out(
-    plan: Plan, *, events: Events | None = None, tell: Callable[[Outcome], None] = lambda outcome: None
+    plan: Plan,
+    *,
+    shown: Callable[[], AbstractContextManager[Events]] = lambda: nullcontext(Events()),
+    tell: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Report:
     """Train what is missing, and judge each claim as soon as its runs are there.
 
@@ -136,7 +140,7 @@ def carry_out(
 
     Args:
         plan: from `prepare`.
-        events: what to call as each run goes.
+        shown: makes, for each run, a context that yields what to call as it goes.
         tell: called with each outcome, once its files are written.
 
     Raises:
@@ -149,7 +153,8 @@ def carry_out(
         problem = need.problem
         if not problem:
             try:
-                needed.train(need, events=events)
+                with shown() as events:
+                    needed.train(need, events=events)
             except UnfitError as error:
                 if plan.strict:
                     raise
@@ -213,4 +218,4 @@ def reproduce(
         `reproduce(["early-stop"], quick=True).outcomes[0].finding.passed`
     """
     plan = prepare(names, quick=quick, out=out, replicates=replicates, data_dir=data_dir, jobs=jobs)
-    return carry_out(plan, events=events)
+    return carry_out(plan, shown=lambda: nullcontext(events or Events()))

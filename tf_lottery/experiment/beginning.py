@@ -15,7 +15,7 @@ from tf_lottery.experiment.controls import CONTROLS, Given
 from tf_lottery.experiment.narrowing import narrow
 from tf_lottery.experiment.problem import replicate_seed
 from tf_lottery.experiment.rewind_files import load_rewind
-from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_point
+from tf_lottery.experiment.rewind_point import FINETUNE, rewind_point
 from tf_lottery.experiment.transfer import Source
 from tf_lottery.experiment.workbench import Workbench
 from tf_lottery.gradients import gradients, hessian_gradients, path_function
@@ -51,7 +51,6 @@ class Beginnings:
 
     def __init__(self, config: Config, bench: Workbench, store: RunDirectory) -> None:
         self.config, self.bench, self.store = config, bench, store
-        self.mode = rewind_point(config.rewind).mode
         self.steps_per_epoch = bench.problem.steps_per_epoch(config.batch_size)
         self.rewind_step = plan.rewind_step(config, self.steps_per_epoch)
         self._source = Source(config, bench.dense()) if config.tickets_from else None
@@ -163,15 +162,14 @@ class Beginnings:
         """The state that the ticket of a round starts from, or a search of that round; not masked."""
         if plan.starts_fresh(self.config, job):
             return self.bench.at_step_0(self._initial(job.replicate), masks)
-        source = plan.mask_source(self.config, job)
-        if self.mode == FINETUNE and source:
+        source = plan.weights_source(self.config, job)
+        if source is None:
+            return self._pinned_rewind(job)
+        if rewind_point(self.config.rewind).mode == FINETUNE:
             return self._end_state(source)
-        state = self._pinned_rewind(job)
-        if self.mode == LEARNING_RATE and source:
-            # Random states belong to the steps that are trained again, not to the weights.
-            kept = {path: w for path, w in self.store.weights(source).items() if not is_random_state(path)}
-            return {**state, **{MODEL + path: value for path, value in kept.items()}}
-        return state
+        # Random states belong to the steps that are trained again, not to the weights.
+        kept = {path: w for path, w in self.store.weights(source).items() if not is_random_state(path)}
+        return {**self._pinned_rewind(job), **{MODEL + path: value for path, value in kept.items()}}
 
     def _initial(self, replicate: int) -> State:
         """Every variable at step 0."""

@@ -4,14 +4,12 @@ import hashlib
 import json
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from tf_lottery import schedule, scoring
-from tf_lottery.errors import DamagedError, UsageError
+from tf_lottery.errors import UsageError
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_point
 from tf_lottery.pruning import SCOPES
@@ -306,26 +304,3 @@ def _is_a(value: object, kind: Any) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, kind)
-
-
-def read_config_file(path: str | Path) -> dict[str, Any]:
-    """The keys of a configuration file, TOML or JSON; `config.json` of a run directory is one.
-
-    Raises:
-        UsageError: there is no such file, or it is of another kind.
-        DamagedError: it can't be parsed.
-    """
-    path = Path(path)
-    if path.suffix not in (".toml", ".json"):
-        raise UsageError(f"A configuration file ends in .toml or .json. Received: {path}.", "Rename it.")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}.", "Give the path of a configuration file.") from None
-    try:
-        document = tomllib.loads(content.decode()) if path.suffix == ".toml" else json.loads(content)
-    except ValueError as error:
-        raise DamagedError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.", "Correct the file.") from None
-    if not isinstance(document, dict):
-        raise UsageError(f"{path} must hold a table of keys. Received: {type(document).__name__}.", "Correct the file.")
-    return {key: value for key, value in document.items() if key not in ("schema", "hash", "model_hash", "fingerprint")}

@@ -10,7 +10,7 @@ from tf_lottery import pruning, schedule, scoring, seeds
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS
-from tf_lottery.experiment.rewind_point import FINETUNE, rewind_point
+from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_point
 from tf_lottery.masks import Masks
 from tf_lottery.store import SEARCH, TICKET, Job
 
@@ -66,6 +66,12 @@ def mask_source(config: Config, job: Job) -> Job | None:
     if config.pruning == "early_bird":
         return None if job.variant == SEARCH else Job(job.replicate, job.round, SEARCH)
     return Job(job.replicate, job.round - 1, TICKET if config.search_steps is None else SEARCH)
+
+
+def weights_source(config: Config, job: Job) -> Job | None:
+    """The training whose weights the ticket of a round starts from; None where that is the rewind state."""
+    keeps = rewind_point(config.rewind).mode in (LEARNING_RATE, FINETUNE)
+    return mask_source(config, job) if keeps else None
 
 
 def sources(config: Config, job: Job) -> list[Job]:

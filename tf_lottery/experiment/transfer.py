@@ -1,4 +1,4 @@
-"""Tickets of another run, trained here: which run they come from, and whether they fit. Loads Keras for weights only."""
+"""Tickets of another run, trained here: which run they come from, and whether they fit."""
 
 import hashlib
 from typing import Any
@@ -33,7 +33,8 @@ def transferred(store: RunDirectory) -> dict[str, Any]:
         UsageError: it is not a run, or its first round is not there.
     """
     config = read_config(store)
-    here = {"preset": f"{config.preset}-transfer", "tickets_from": str(store.path), "tickets_hash": tickets_hash(store)}
+    here = {"preset": f"{config.preset}-transfer", "tickets_from": str(store.path.resolve())}
+    here["tickets_hash"] = tickets_hash(store)
     return config.to_json() | here | {"pruning": "iterative", "search_steps": None, "rewind": "init"}
 
 
