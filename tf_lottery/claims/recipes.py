@@ -38,12 +38,13 @@ def fc1_35(quick: bool) -> Config:
 def fc1_large_rate(quick: bool) -> Config:
     """The report's fc1 with its optimizer, Adam with weight decay 1e-4, at learning rate 0.1.
 
-    What such trainings reach scatters by more than a point, so it takes many replicates to see half of one.
+    What such trainings reach scatters by more than a point, so it takes many replicates to see half of one. That was
+    seen in a pilot run of two replicates with seed 0, after which measure and number were chosen; hence another seed.
     """
     config = presets.get("mnist-fc1-35").config()
     return config.updated(
         **{"preset": "claim-fc1-large-rate", "learning_rate": 0.1, "weight_decay": 1e-4, "variants": REINIT},
-        **{"densities": (0.2, 0.1), "replicates": 20, "steps": 10_000 if quick else 50_000},
+        **{"densities": (0.2, 0.1), "replicates": 20, "seed": 1, "steps": 10_000 if quick else 50_000},
     )
 
 

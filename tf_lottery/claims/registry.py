@@ -58,7 +58,7 @@ CLAIMS = {
             name="noise-half-deviation",
             title="Noise of half a layer's standard deviation on a ticket's initial weights hardly hurts",
             source=f"{PAPER}, appendix on the initial weights of tickets",
-            published="tickets are robust to noise of 0.5 standard deviations; of 3 it costs clearly",
+            published="tickets are robust to noise of 0.5 standard deviations on their initial weights",
             sizes=lambda quick: {
                 "ladder": recipes.lenet_ladder(quick, variants=("ticket", "shuffled_masks", "noise_0.5"))
             },
