@@ -25,8 +25,8 @@ COLOURS = 48  # of a figure in the docs, which keeps each below 80 KB
 NOTES: dict[str, str] = {
     "large-learning-rate": "A pilot run (two replicates, another seed) came before this protocol: Adam at 0.1 reaches "
     "about 90 % and then loses it again, the dense network nearly down to chance, and results scatter by more than a "
-    "point. So the claim is judged at the step of least validation loss, where the paper judges too, with 20 replicates "
-    "of a seed that the pilot did not use.",
+    "point. So the claim is judged at the step of least validation loss, where the paper judges too, with 20 "
+    "replicates of a seed that the pilot did not use.",
 }
 
 INTRODUCTION = """# Claims
