@@ -15,6 +15,7 @@ from tf_lottery.errors import LotteryError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.rewind_point import rewind_point
 from tf_lottery.store import Job, RunDirectory
 
 from . import options, settings
@@ -134,7 +135,7 @@ def _check(config: Config) -> str:
     from tf_lottery.data import locations
     from tf_lottery.models.catalogue import CATALOGUE
 
-    if config.steps is not None and not config.rewind.startswith("epoch"):
+    if config.steps is not None and rewind_point(config.rewind).unit == "step":
         plan.rewind_step(config, None)
     locations.check_name(config.dataset)
     at_hand = config.dataset == "digits" or any(

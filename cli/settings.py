@@ -20,6 +20,13 @@ REPLACES: dict[str, dict[str, Any]] = {
 }
 
 
+# What makes masks, of which a run with the tickets of another one has none of its own.
+DECIDED_BY_TICKETS = (
+    *("rate", "output_rate", "conv_rate", "final_density", "densities", "scope", "criterion", "score_examples"),
+    *("pruning", "search_steps", "mask_distance", "granularity", "include", "exclude", "rewind"),
+)
+
+
 def effective(preset: str | None, config_file: str | None, options: Mapping[str, Any]) -> Config:
     """The configuration of a run.
 
@@ -38,6 +45,11 @@ def effective(preset: str | None, config_file: str | None, options: Mapping[str,
     base = transferred(source) if source else _base(preset, given, options)
     if source and (preset or config_file):
         raise UsageError("--tickets-from takes the configuration of that run.", "Drop the preset and --config.")
+    for name in DECIDED_BY_TICKETS if source else ():
+        if options.get(name) not in (None, ()):
+            raise UsageError(
+                f"--{name.replace('_', '-')} decides masks, and --tickets-from takes those of another run.", "Drop it."
+            )
     for layer in (given, options):
         base = _over(base, layer)
     if preset:

@@ -101,3 +101,36 @@ def test_a_recipe_tells_the_optimizer_that_trained_it():
 def test_masks_of_another_type_are_a_usage_error():
     with pytest.raises(UsageError, match="dictionary"):
         tfl.set_masks(tfl.wrap(make()), [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"criterion": "snip"}, "scores by training examples"),
+        ({"variants": ("ticket", "other_order")}, "another order of the data"),
+    ],
+)
+def test_what_a_stream_can_t_give_is_refused(changes, message):
+    """A shuffled stream gave a control other masks than its ticket's, and `other_order` was the ticket's own order."""
+    stream = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(64, seed=1).batch(8)
+    with pytest.raises(UnfitError, match=message):
+        tfl.find_ticket(make(), train=stream, validation=stream, loss=LOSS, rounds=1, rate=0.5, steps=4, **changes)
+
+
+def test_the_callers_own_schedule_keeps_its_last_rate_in_fine_tuning():
+    rates = []
+
+    class Falling(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1 / (1.0 + keras.ops.cast(step, "float32"))
+
+        def get_config(self):
+            return {}
+
+    class Told(keras.optimizers.SGD):
+        def apply(self, gradients, variables):
+            tf.py_function(lambda rate: rates.append(float(rate)), [self.learning_rate], [])
+            return super().apply(gradients, variables)
+
+    find(make(), optimizer=Told(Falling()), rewind="finetune:step:3", xla="off")
+    assert rates[11:] == pytest.approx([0.1 / 12] * 4) and rates[10] == pytest.approx(0.1 / 11)

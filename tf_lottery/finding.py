@@ -59,6 +59,7 @@ def find_ticket(
     score_examples: int = 1000,
     pruning: str = "iterative",
     search_steps: int | None = None,
+    mask_distance: float = 0.1,
     include: Selector | None = None,
     exclude: Selector | None = None,
     variants: Sequence[str] = ("ticket",),
@@ -96,6 +97,7 @@ def find_ticket(
         score_examples: how many training examples a criterion looks at that needs data.
         pruning: where masks come from: "iterative", "one_shot", "before_training" or "early_bird".
         search_steps: steps of the trainings that only find masks; round 0 and the last round are trained in full.
+        mask_distance: the fraction of kept weights by which masks may still differ where an early-bird search stops.
         include, exclude: which weights to mask, as for `wrap`.
         variants: "ticket", and controls: names of `tf_lottery.experiment.controls.CONTROLS`, e.g. "random_reinit".
         replicates: chains of rounds with other initial weights and data orders.
@@ -147,6 +149,7 @@ def find_ticket(
         score_examples=score_examples,
         pruning=pruning,
         search_steps=search_steps,
+        mask_distance=mask_distance,
         rewind=rewind,
         eval_every=1 if eval_every is None else eval_every,
         seed=seed,

@@ -7,6 +7,7 @@ from tf_lottery_cli.settings import effective
 
 from tf_lottery.errors import DamagedError, UsageError
 from tf_lottery.experiment.config import Config
+from tf_lottery.store import RunDirectory, manifest
 
 
 def test_without_anything_it_is_the_embedded_default():
@@ -87,3 +88,19 @@ def test_bad_files_are_told_apart(tmp_path):
         effective(None, str(tmp_path / "c.json"), {})
     with pytest.raises(UsageError, match="Unknown preset 'nosuch'.*digits-mlp"):
         effective("nosuch", None, {})
+
+
+@pytest.mark.parametrize("option", [{"rate": 0.3}, {"densities": (0.5, 0.2)}, {"criterion": "snip"}, {"rewind": "lr"}])
+def test_what_makes_masks_is_refused_beside_the_tickets_of_another_run(option, tmp_path):
+    """These options were taken, and decided nothing."""
+    store = RunDirectory(tmp_path)
+    store.create(Config().to_json() | {"hash": Config().hash()})
+    store.rewind(0).mkdir(parents=True)
+    manifest.write(store.rewind(0), {})
+    (name,) = option
+    with pytest.raises(UsageError, match=f"--{name} decides masks"):
+        effective(None, None, {"tickets_from": store, **option})
+    config = effective(None, None, {"tickets_from": store, "classes": (0, 1)})
+    assert (config.preset, config.classes, config.tickets_from) == ("custom-transfer", (0, 1), str(tmp_path))
+    with pytest.raises(UsageError, match="takes the configuration of that run"):
+        effective("digits-mlp", None, {"tickets_from": store})

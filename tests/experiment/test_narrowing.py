@@ -70,3 +70,12 @@ def test_layers_whose_units_can_t_be_told_are_refused():
     model = keras.Sequential([keras.Input((5, 4)), L.LSTM(6), L.Dense(2)])
     with pytest.raises(UnfitError, match="small_dense"):
         narrowed(model, 20)
+
+
+def test_a_layer_that_is_not_pruned_would_keep_its_width_and_is_refused():
+    """Units outside of the corners reached the output through layers that the run excludes."""
+    model = keras.Sequential([keras.Input((5,)), L.Dense(6, name="h"), L.Dense(2, name="out")])
+    for excluded in ("h", "out"):
+        dense = {key: np.ones_like(mask) for key, mask in get_masks(wrap(model, exclude=excluded)).items()}
+        with pytest.raises(UnfitError, match="keeps its width"):
+            narrow(model, dense, kept=10, seed=0)

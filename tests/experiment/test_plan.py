@@ -194,7 +194,26 @@ def test_the_steps_that_jobs_train():
     assert plan.span(config, Job(0, 0), None) == (0, 100)
     assert plan.span(config, Job(0, 0, "other_order"), None) == (20, 100)
     assert plan.span(config, Job(0, 3), None) == (20, 100)
-    assert plan.span(config, Job(0, 3, "dense_longer"), None) == (300, 400)
+    # The ticket of round 3 took 100 + 3 x 80 steps in all.
+    assert plan.span(config, Job(0, 3, "dense_longer"), None) == (260, 340)
     tuned = config.updated(rewind="finetune:epoch:2")
+    assert plan.span(tuned, Job(0, 3, "dense_longer"), 5) == (120, 130)
+    tuned = tuned.updated(variants=("ticket",))
     assert [plan.span(tuned, Job(0, n), 5) for n in (1, 2)] == [(100, 110), (110, 120)]
     assert plan.span(tuned.updated(pruning="one_shot"), Job(0, 2), 5) == (100, 110)
+
+
+def test_synflow_ranks_the_whole_network_the_output_layer_included():
+    """The output layer's half rate made a group of its own of it."""
+    config = Config(criterion="synflow", scope="global", rate=0.2)
+    assert set(plan.rates(config, ROLES).values()) == {0.2}
+    assert plan.rates(config.updated(final_density=0.25, rounds=2), ROLES)["output/kernel"] == pytest.approx(0.5)
+
+
+def test_what_decides_nothing_does_not_make_another_run():
+    config = Config()
+    assert config.hash() == config.updated(score_examples=5).hash() == config.updated(mask_distance=0.3).hash()
+    assert config.hash() != config.updated(criterion="snip").hash()
+    assert config.updated(criterion="snip").hash() != config.updated(criterion="snip", score_examples=5).hash()
+    early = config.updated(pruning="early_bird")
+    assert early.hash() != early.updated(mask_distance=0.3).hash()

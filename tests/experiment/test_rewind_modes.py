@@ -164,12 +164,19 @@ def test_a_run_without_the_optimizers_state_can_t_be_gone_on_from(tmp_path):
         ({"rewind": "lr", "pruning": "before_training"}, "no trained weights"),
         ({"pruning": "early_bird", "criterion": "weight_change"}, "looks back on a whole training"),
         ({"pruning": "one_shot", "search_steps": 5}, "shortens the rounds of iterative pruning"),
+        ({"rewind": "finetune:step:0"}, "at least one step"),
+        ({"rewind": "finetune:epoch:0.001"}, "at least one step"),
+        ({"pruning": "early_bird", "eval_every": 5}, "the masks of 6 evaluations"),
+        ({"search_steps": 5, "variants": ("dense_longer",)}, "each round trained in full"),
+        ({"pruning": "one_shot", "variants": ("dense_longer",)}, "each round trained in full"),
+        ({"lr_drop": 0.5}, "`lr_drop` is of the learning-rate schedule 'step'"),
+        ({"criterion": "synflow", "scope": "global", "output_rate": 0.01}, "they have one rate"),
         ({"criterion": "synflow"}, "Pass scope 'global'"),
     ],
 )
 def test_rewind_points_and_ways_of_pruning_that_do_not_fit(changes, message):
     with pytest.raises(UsageError, match=message):
-        plan.rewind_step(Config(steps=STEPS, **changes), None)
+        plan.rewind_step(Config(**{"steps": STEPS, "eval_every": 1, **changes}), 10)
 
 
 @pytest.mark.parametrize("mode", ["step:9", "lr:step:9", "finetune"])

@@ -64,6 +64,25 @@ def test_shapes_that_do_not_fit_are_refused(source, tmp_path):
 def test_more_rounds_than_the_source_has_are_refused(source, tmp_path):
     with pytest.raises(UsageError, match="round 3.*whose ticket is to be trained"):
         started(source, tmp_path, rounds=3)
+    assert not list(tmp_path.rglob("manifest.json"))  # it is told before anything is trained
+
+
+def test_masks_that_are_not_nested_are_no_damage(tmp_path):
+    config = Config(**BASE, pruning="before_training", criterion="random", variants=("ticket",))
+    store = locate(config, tmp_path)
+    experiment.run(config, store, make_problem=lambda: from_config(config))
+    _, there, _ = started(store, tmp_path)
+    first, second = (there.masks(Job(0, number)) for number in (1, 2))
+    assert any((second[key] & ~first[key]).any() for key in first)
+    assert not verify_run(there).problems
+
+
+def test_a_source_of_short_searches_has_no_ticket_for_each_round(tmp_path):
+    config = Config(**BASE, search_steps=5, variants=("ticket",))
+    store = locate(config, tmp_path)
+    store.create(config.to_json() | {"hash": config.hash()})
+    with pytest.raises(UsageError, match="short searches"):
+        transferred(store)
 
 
 def test_a_source_without_rewind_weights_is_refused(tmp_path):

@@ -237,6 +237,12 @@ class Config:
             raise UsageError(
                 "Fine-tuning goes on from full trainings, and a search is none.", "Rewind to 'lr' to train on from it."
             )
+        self._check_controls()
+        if self.lr_drop != type(self).lr_drop and self.lr_schedule != "step":
+            raise UsageError(
+                f"`lr_drop` is of the learning-rate schedule 'step'. Received: schedule {self.lr_schedule!r}.",
+                "Drop it, or choose that schedule.",
+            )
         looks_back = {"changes", "initial"} & scoring.needs(self.criterion)
         if looks_back and self.pruning in ("before_training", "early_bird"):
             raise UsageError(
@@ -249,10 +255,29 @@ class Config:
                 f"{self.scope!r}.",
                 "Pass scope 'global'.",
             )
+        if self.criterion in scoring.GLOBAL and {self.output_rate, self.conv_rate} - {None, self.rate}:
+            raise UsageError(
+                f"Criterion {self.criterion!r} ranks all weights of the network together: they have one rate.",
+                "Drop `output_rate` and `conv_rate`.",
+            )
         if self.tickets_from and (self.pruning != "iterative" or self.search_steps is not None):
             raise UsageError("`tickets_from` brings its own masks: it excludes `pruning` and `search_steps`.")
         if self.tickets_from and mode in (LEARNING_RATE, FINETUNE):
             raise UsageError("A transferred ticket starts from the rewind weights of its run.", "Use rewind 'init'.")
+
+    def _check_controls(self) -> None:
+        for name in self.variants:
+            if name in CONTROLS and CONTROLS[name].goes_on and not self.chained:
+                raise UsageError(
+                    f"The control {name!r} trains as long as all rounds of the ticket together: it goes with iterative "
+                    "pruning, each round trained in full.",
+                    "Drop that control, or `pruning`, `search_steps` or `tickets_from`.",
+                )
+
+    @property
+    def chained(self) -> bool:
+        """Whether each round's masks come from the full training of the ticket before."""
+        return self.pruning == "iterative" and self.search_steps is None and not self.tickets_from
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
@@ -271,6 +296,13 @@ class Config:
                 raise UsageError(f"Unknown configuration key {key!r}.", suggestion(str(key), names))
         return cls(**document)
 
+    def _unused(self) -> set[str]:
+        """Keys that decide nothing in this configuration."""
+        needs_data = {"gradients", "hessian_gradients"} & scoring.needs(self.criterion)
+        return ({"mask_distance"} if self.pruning != "early_bird" else set()) | (
+            set() if needs_data else {"score_examples"}
+        )
+
     def updated(self, **changes: Any) -> "Config":
         """A copy with other values, checked again."""
         return replace(self, **changes)
@@ -285,7 +317,9 @@ class Config:
         content = {
             key: value
             for key, value in self.to_json().items()
-            if key not in NOT_HASHED and not (key in HASHED_IF_SET and getattr(self, key) == defaults[key])
+            if key not in NOT_HASHED
+            and not (key in HASHED_IF_SET and getattr(self, key) == defaults[key])
+            and key not in self._unused()
         } | extra
         if self.final_density is not None or self.search_steps is not None:  # the last round is another one, then
             content["rounds"] = self.rounds

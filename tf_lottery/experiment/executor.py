@@ -92,6 +92,8 @@ def run_spawned(
                 waiting.remove(job)
                 busy[connection] = job
                 _send(connection, pool[connection], job)
+            if not busy:
+                raise RuntimeError(f"These trainings wait for others that are not planned: {waiting}.")
             for connection in cast(list[Connection], wait(list(busy))):
                 kind, content = _receive(connection, pool[connection], busy[connection])
                 if kind == "error":

@@ -44,8 +44,11 @@ def narrow(model: keras.Model, dense: Masks, *, kept: int, seed: int) -> tuple[M
     Raises:
         UnfitError: a layer is of a kind whose units can't be told.
     """
-    found = {path: one for path, one in discover(model).found.items() if path in dense}
     layers = named_layers(model)
+    left = [path for path, layer in layers.items() if isinstance(layer, KERNELS) and f"{path}/kernel" not in dense]
+    if left:
+        raise _unfit(left[0], "a layer that is not pruned keeps its width")
+    found = {path: one for path, one in discover(model).found.items() if path in dense}
     if set(found) != set(dense):
         raise _unfit(", ".join(sorted(set(dense) - set(found))), "a weight that is no kernel")
     feeding = {path: _feeding(layers[one.layer_path], one, layers) for path, one in found.items()}
@@ -106,7 +109,7 @@ def _feeding(layer: keras.layers.Layer, one: Found, layers: dict[str, keras.laye
         before = pending.pop()._keras_history.operation
         if isinstance(before, KERNELS):
             ends.add((f"{paths[id(before)]}/kernel", before.kernel.shape[-1]))
-        elif isinstance(before, _L.InputLayer):
+        elif isinstance(before, _L.InputLayer) and "/" not in one.layer_path:
             ends.add((None, 0))
         elif isinstance(before, BETWEEN):
             pending += before._inbound_nodes[0].arguments.keras_tensors

@@ -1,6 +1,6 @@
 """What is trained, in what order, and which weights each round keeps. No TensorFlow."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_point
 from tf_lottery.masks import Masks
 from tf_lottery.store import SEARCH, TICKET, Job
+
+# How many masks before the newest an early-bird search compares with it (You et al. 2020, arXiv 1909.11957).
+WINDOW = 5
 
 
 def jobs(config: Config) -> list[Job]:
@@ -180,6 +183,11 @@ def rates(config: Config, roles: Mapping[str, str]) -> dict[str, float]:
 
     To reach a final density, all have one rate unless a role's is given.
     """
+    if config.criterion in scoring.GLOBAL:
+        one = (
+            config.rate if config.final_density is None else schedule.rate_to_reach(config.final_density, config.rounds)
+        )
+        return dict.fromkeys(roles, one)
     if config.final_density is None:
         return schedule.rates(roles, rate=config.rate, output_rate=config.output_rate, conv_rate=config.conv_rate)
     rate = schedule.rate_to_reach(config.final_density, config.rounds)
@@ -239,6 +247,8 @@ def rewind_step(config: Config, steps_per_epoch: int | None) -> int:
     """
     point = rewind_point(config.rewind)
     if point.mode == FINETUNE:
+        if _finetuning_steps(config, steps_per_epoch) < 1:
+            raise UsageError(f"Fine-tuning must train at least one step. Received: rewind {config.rewind!r}.")
         return 0
     step = _steps("rewind", point.position, steps_per_epoch) if point.unit == "epoch" else int(point.position or 0)
     total = training_steps(config, steps_per_epoch)
@@ -254,7 +264,20 @@ def rewind_step(config: Config, steps_per_epoch: int | None) -> int:
             f"`search_steps` must not exceed a full training of {total} steps. Received: {config.search_steps}.",
             "Search for fewer steps.",
         )
+    if config.pruning == "early_bird" and total // config.eval_every <= WINDOW:
+        raise UsageError(
+            f"An early-bird search compares the masks of {WINDOW + 1} evaluations. Received: {total} steps, evaluated "
+            f"every {config.eval_every}: it could never stop early.",
+            "Evaluate more often: a smaller `eval_every`.",
+        )
     return step
+
+
+def _finetuning_steps(config: Config, steps_per_epoch: int | None) -> int:
+    point = rewind_point(config.rewind)
+    if point.position is None:
+        return training_steps(config, steps_per_epoch)
+    return _steps("rewind", point.position, steps_per_epoch) if point.unit == "epoch" else int(point.position)
 
 
 def span(config: Config, job: Job, steps_per_epoch: int | None) -> tuple[int, int]:
@@ -262,7 +285,9 @@ def span(config: Config, job: Job, steps_per_epoch: int | None) -> tuple[int, in
     total = training_steps(config, steps_per_epoch)
     control = CONTROLS.get(job.variant)
     if control and control.goes_on:
-        return job.round * total, (job.round + 1) * total
+        taken = [sum(_lengths(config, Job(job.replicate, number), steps_per_epoch)) for number in (0, 1)]
+        each = taken[1] - taken[0]  # of a round after the dense one
+        return taken[0] + (job.round - 1) * each, taken[0] + job.round * each
     if job.variant == SEARCH:
         begin = 0 if starts_fresh(config, job) else rewind_step(config, steps_per_epoch)
         return begin, config.search_steps or total
@@ -270,12 +295,17 @@ def span(config: Config, job: Job, steps_per_epoch: int | None) -> tuple[int, in
         return 0, total
     point = rewind_point(config.rewind)
     if point.mode == FINETUNE and job.round > 0:
-        length = total
-        if point.position is not None:
-            length = _steps("rewind", point.position, steps_per_epoch) if point.unit == "epoch" else int(point.position)
+        length = _finetuning_steps(config, steps_per_epoch)
         gone = 0 if mask_source(config, job) == Job(job.replicate, 0) else job.round - 1
         return total + gone * length, total + (gone + 1) * length
     return rewind_step(config, steps_per_epoch), total
+
+
+def _lengths(config: Config, job: Job, steps_per_epoch: int | None) -> Iterator[int]:
+    """Steps of the trainings that it takes to get a ticket: those that its masks came from, and its own."""
+    for each in (*sources(config, job), job):
+        first, last = span(config, each, steps_per_epoch)
+        yield last - first
 
 
 def _steps(name: str, epochs: float | None, steps_per_epoch: int | None) -> int:

@@ -181,14 +181,10 @@ def accuracy(results: dict[str, Any], prefix: str = "") -> float | None:
 class Settled:
     """Whether masks have settled: the last five differ from the newest by less than a distance.
 
-    The window of five is that of You et al. (2020, arXiv 1909.11957).
-
     Args:
         masks: gives the masks of now.
         distance: the fraction of kept weights that may still differ.
     """
-
-    WINDOW = 5
 
     def __init__(self, masks: Callable[[], Masks], distance: float) -> None:
         self.masks, self.distance = masks, distance
@@ -197,5 +193,5 @@ class Settled:
     def __call__(self) -> bool:
         now = self.masks()
         before = self._window
-        self._window = [*before, now][-self.WINDOW :]
-        return len(before) == self.WINDOW and all(plan.mask_distance(now, old) < self.distance for old in before)
+        self._window = [*before, now][-plan.WINDOW :]
+        return len(before) == plan.WINDOW and all(plan.mask_distance(now, old) < self.distance for old in before)

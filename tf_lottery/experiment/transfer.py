@@ -33,6 +33,11 @@ def transferred(store: RunDirectory) -> dict[str, Any]:
         UsageError: it is not a run, or its first round is not there.
     """
     config = read_config(store)
+    if config.search_steps is not None:
+        raise UsageError(
+            f"{store.path} found its masks in short searches: it has no ticket for each round.",
+            "Take the tickets of a run without --search-steps.",
+        )
     here = {"preset": f"{config.preset}-transfer", "tickets_from": str(store.path.resolve())}
     here["tickets_hash"] = tickets_hash(store)
     return config.to_json() | here | {"pruning": "iterative", "search_steps": None, "rewind": "init"}
@@ -58,7 +63,10 @@ class Source:
                 f"{self.store.path} is not the run that tickets were taken from before.",
                 "Give the folder of that run, or start over with --fresh.",
             )
-        self.masks(Job(0, 0))  # one of another shape is told before anything is trained
+        # What is missing or of another shape is told before anything is trained.
+        for replicate in range(config.replicates):
+            for number in range(config.rounds + 1):
+                self.masks(Job(replicate, number))
 
     def masks(self, job: Job) -> Masks:
         """The masks of the source's ticket of the same replicate and round.

@@ -11,11 +11,11 @@ from tf_lottery import rewinding, scoring
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.problem import Problem, replicate_seed
 from tf_lottery.layers import discover, get_masks, get_weights, named_variables, set_masks, set_weights, wrap
 from tf_lottery.masks import Masks
 from tf_lottery.rewinding import MODEL, State
-from tf_lottery.training.batches import as_batch
 from tf_lottery.training.engine import CHANGES, METRICS, with_loss_scale
 from tf_lottery.training.loop import MemoryFeed, StreamFeed, splits
 from tf_lottery.training.order import Order
@@ -39,6 +39,7 @@ class Workbench:
 
     def __init__(self, config: Config, problem: Problem) -> None:
         self.config, self.problem = config, problem
+        _check_stream(config, problem)
         self.plain = functools.lru_cache(maxsize=2)(problem.make_model)
         plain = self.plain(0)
         self.model = wrap(plain, include=problem.include, exclude=problem.exclude)
@@ -114,10 +115,23 @@ class Workbench:
 
     def scoring_examples(self, replicate: int) -> tuple[Any, Any, Any]:
         """Inputs, targets and weights of the training examples that criteria look at: the first ones of the order."""
-        if not self.problem.replayable:
-            batch = as_batch(next(iter(self.problem.train.unbatch().batch(self.config.score_examples))))
-            return batch.x, batch.y, batch.weight
         count = min(self.config.score_examples, self.problem.train.size)
         order = Order(self.problem.train.size, 1, replicate_seed(self.config, replicate, "score examples"))
         chosen = self.problem.train.take(order.steps(0, count).ravel())
         return chosen.x, chosen.y, chosen.sample_weight
+
+
+def _check_stream(config: Config, problem: Problem) -> None:
+    """Check that nothing is asked of a stream that only data in memory give: the same examples again, another order."""
+    if problem.replayable:
+        return
+    remedy = "Pass arrays, or leave that out."
+    if {"gradients", "hessian_gradients"} & scoring.needs(config.criterion):
+        raise UnfitError(
+            f"Criterion {config.criterion!r} scores by training examples, the same for a ticket and its controls. A "
+            "stream need not give them again.",
+            remedy,
+        )
+    for name in config.variants:
+        if name in CONTROLS and CONTROLS[name].order:
+            raise UnfitError(f"The control {name!r} needs another order of the data: a stream has its own.", remedy)
