@@ -24,7 +24,8 @@ def verify_run(store: RunDirectory) -> Verification:
     model_hash = document.get("model_hash")
     jobs = plan.jobs(config)
     own_masks = {name for name, control in CONTROLS.items() if control.own_masks} | {SEARCH}
-    found = verify_store(store, jobs, own_masks=own_masks, nested=config.pruning == "iterative" and not config.tickets_from)
+    nested = config.pruning == "iterative" and not config.tickets_from
+    found = verify_store(store, jobs, own_masks=own_masks, nested=nested)
     expected = config.hash(**({"model_hash": model_hash} if model_hash else {}))
     right = document.get("hash") == expected
     problem = f"{store.path / 'config.json'} has been changed: its hash is {expected}, not {document.get('hash')}."
