@@ -110,7 +110,6 @@ def command(
     from tf_lottery.studies.outcome import document, write
 
     with clean_output():
-        _configure(first)
         outcome = registry.analyse(study, first, *others, **options)
         about |= {"rounds": list(first.rounds), "replicates": list(first.replicates), "examples": first.examples}
         about |= {"other_run_dir": str(others[0].path)} if others else {}
@@ -163,19 +162,6 @@ def _train(run: Any, variants: tuple[str, ...], *, quiet: bool) -> None:
 
     with shown(quiet=quiet) as events:
         extend(run, variants, events=events)
-
-
-def _configure(run: Any) -> None:
-    """Threads and device of the run, where TensorFlow has not begun to compute."""
-    from tf_lottery.errors import ResourceError
-    from tf_lottery.training.device import configure
-
-    try:
-        configure(threads=run.config.threads, device=run.config.device)
-    except ResourceError:
-        # A training in this process has set them, to the same values.
-        if run.config.device == "gpu":
-            raise
 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:

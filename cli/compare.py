@@ -23,7 +23,7 @@ EXAMPLES = {
 @out_option
 @click.option("--to", type=click.Path(path_type=Path), help="Folder to write to.  [default: a folder below --out]")
 @max_drop_option
-@click.option("--allow-data", is_flag=True, help="Compare runs on different data, without pairing replicates.")
+@click.option("--allow-data", is_flag=True, help="Compare runs on different or unknown data, without pairing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def command(
@@ -47,7 +47,8 @@ def command(
     stores = [find(run, out) for run in runs]
     loaded = [load(store) for store in stores]
     if to is None:
-        digest = hashlib.sha256("\n".join(run.name for run in loaded).encode()).hexdigest()
+        # Runs of equal names below other folders are other runs.
+        digest = hashlib.sha256("\n".join(str(store.path.resolve()) for store in stores).encode()).hexdigest()
         to = out / f"comparison-{digest[:10]}"
     with clean_output():
         from tf_lottery.analysis.comparison_report import difference_rows, run_row, write_comparison

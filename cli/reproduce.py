@@ -125,7 +125,7 @@ def _dry_run(plan: Any, *, as_json: bool) -> None:
             "trainings": len(need.jobs()),
             "waiting": len(need.waiting()),
             "seconds": need.seconds(),
-            "problem": need.problem,
+            "problem": str(need.problem or ""),
             "config": need.config.to_json(),
         }
         for need in plan.needs

@@ -123,7 +123,7 @@ def _show(rows: list[dict[str, Any]], store: RunDirectory) -> None:
     table = render_rows(rows)
     print_table(table.headers, table.rows, right=table.right)
     click.echo()
-    click.echo(verdict(rows, max_drop=MAX_DROP))
+    click.echo(verdict(rows, max_drop=MAX_DROP, rewind=str(store.config().get("rewind", "init"))))
     click.echo(f"Run directory: {store.path}")
 
 

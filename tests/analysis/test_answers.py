@@ -121,3 +121,33 @@ def test_a_run_that_has_not_pruned_answers_nothing_and_one_without_a_dense_round
     assert answers([row for row in make_rows() if row["round"] == 0]) == []
     with pytest.raises(UnfitError, match="round 0"):
         answers([row for row in make_rows() if row["round"]])
+
+
+@pytest.mark.parametrize("rewind", ["lr", "lr:step:5", "finetune", "finetune:epoch:2"])
+def test_a_ticket_that_starts_from_trained_weights_is_not_asked_how_fast_it_learns(rewind):
+    """Its steps were once compared with those of networks that start from nothing: `slower`, or `faster`."""
+    rows = make_rows()
+    assert {each.column for each in comparisons(rows, rewind=rewind)} == {"test_accuracy"}
+    found = by_question(rows, rewind=rewind)
+    asked = {question: each for question, each in found.items() if "learn" in question}
+    assert [each.answer for each in asked.values()] == ["not asked"]
+    assert "it starts from trained weights" in asked["Does it learn faster than the dense network?"].evidence
+    assert by_question(rows, rewind="step:5") == by_question(rows)
+
+
+def test_what_selected_the_round_is_said_where_there_is_no_test_data():
+    """`yes`, by the data that chose the round, once stood there as if other data had said it."""
+    rows = [{key: value for key, value in row.items() if key != "test_accuracy"} for row in make_rows()]
+    found = by_question(rows)["Does a ticket match the dense network?"]
+    assert "; validation accuracy (which selected it; no test data) against dense: " in found.evidence
+    assert "which selected it" not in by_question(make_rows())["Does a ticket match the dense network?"].evidence
+
+
+def test_replicates_without_a_match_are_told():
+    rows = make_rows()
+    for row in rows:
+        if row["replicate"] == 1 and row["round"]:
+            row["val_accuracy"] -= 0.2
+    evidence = by_question(rows)["How sparse may it be?"].evidence
+    assert "; a pruned round matches in 2 of 3 replicates" in evidence
+    assert "a pruned round matches" not in by_question(make_rows())["How sparse may it be?"].evidence

@@ -8,6 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from tf_lottery.analysis.comparison import differences, equal_rounds, found_in
+from tf_lottery.analysis.comparison_plots import early_stop_by_density
 from tf_lottery.analysis.comparison_report import write_comparison
 from tf_lottery.analysis.runs import Run, check, differing, labels
 from tf_lottery.errors import UnfitError, UsageError
@@ -153,3 +154,38 @@ def test_nothing_is_written_where_runs_do_not_fit(tmp_path):
             row.pop(column)
     with pytest.raises(UnfitError, match="no score in common"):
         write_comparison(runs, tmp_path / "page")
+
+
+def test_data_that_are_not_known_are_no_equal_data():
+    """Two runs on streams, whose fingerprints are both empty, once counted as runs on the same data."""
+    first, other = make_run("a", data=""), make_run("b", data="", gap=0.01)
+    for runs in ([first, other], [first, make_run("c")], [make_run("c"), other]):
+        with pytest.raises(UnfitError, match="is not known: there is no fingerprint of what") as caught:
+            check(runs)
+        assert "--allow-data" in caught.value.remedy
+        check(runs, allow_data=True)
+        found = differences(*runs, "test_accuracy", against="a")
+        assert {each.outcome for each in found} == {"not judged"}
+        assert "whether the data are the same is not known" in found[0].text()
+
+
+def test_replicates_without_a_match_are_told_beside_the_matching_density(tmp_path):
+    """`At most 46.4 %` once stood beside `No ticket within the tolerance` without a word on how both can be."""
+    runs = [make_run("a"), make_run("b", pruning="one_shot")]
+    for row in runs[1].rows:
+        if row["replicate"] and row["round"]:
+            row["val_accuracy"] -= 0.2
+    sentences = write_comparison(runs, tmp_path).sentences
+    # One replicate reaches 20 %, two stay at 100 %: the geometric mean is 0.2 ** (1 / 3).
+    assert "pruning one_shot: at most 58.5 %, with a pruned round in 1 of 3 replicates." in sentences[1]
+    assert "pruning iterative: at most 20.0 %; " in sentences[1]
+    assert sentences[-1] == "No round is within the tolerance by its mean over replicates: pruning one_shot."
+
+
+def test_the_speed_of_tickets_that_start_from_trained_weights_is_not_drawn(tmp_path):
+    """Fine-tuned tickets once stood in the figure of how fast tickets learn."""
+    runs = [make_run("a"), make_run("b", rewind="finetune")]
+    page = write_comparison(runs, tmp_path).files["comparison.html"].read_text(encoding="utf-8")
+    assert "Left out, as they start from trained weights: the tickets of rewind finetune." in page
+    drawn = early_stop_by_density({"a": runs[0].rows, "b": runs[1].rows}, without=["b"]).axes[0]
+    assert [text.get_text() for text in drawn.get_legend().get_texts()] == ["a"]

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from tf_lottery.analysis import comparison_plots, plots
 from tf_lottery.analysis.canvas import spaced_densities, variant_look
-from tf_lottery.analysis.curves import spread_rounds
+from tf_lottery.analysis.curves import spread_rounds, untimed
 from tf_lottery.analysis.statistics import interval
-from tf_lottery.experiment.controls import CONTROLS
+from tf_lottery.experiment.controls import CONTROLS, Given
 
 
 def make_rows(rounds=3, replicates=2, rate=0.2, **fixed):
@@ -315,3 +315,20 @@ def test_the_users_settings_neither_change_the_figures_nor_are_changed():
         plots.final_score(make_rows())
         assert (matplotlib.rcParams["axes.titlesize"], matplotlib.rcParams["lines.linewidth"]) == (30, 9)
     assert pixels() == pixels()
+
+
+def test_which_networks_have_a_speed():
+    """The early-stop figure once drew tickets that start from trained weights."""
+    assert untimed("init", list(CONTROLS)) == ["dense_longer"]
+    masks = {"w": np.array([True, False])}
+    weights = {"w": np.array([0.5, -0.25], np.float32)}
+    given = Given(masks, weights, weights, lambda: weights, lambda count: (masks, weights), 0)
+    inherit = [name for name, control in CONTROLS.items() if not control.begin(given).anew]
+    assert untimed("finetune", ["ticket", *CONTROLS]) == ["ticket", *inherit]
+    rows = [
+        {"replicate": 0, "round": index, "variant": variant, "density": 0.5**index, "early_stop_step": 10}
+        for index, variant in ((0, "ticket"), (1, "ticket"), (1, "random_reinit"))
+    ]
+    for rewind, drawn in (("init", {"dense", "ticket", "random reinit"}), ("lr", {"dense", "random reinit"})):
+        axes = plots.early_stop(rows, rewind=rewind).axes[0]
+        assert {text.get_text() for text in axes.get_legend().get_texts()} == drawn

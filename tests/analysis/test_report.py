@@ -133,6 +133,21 @@ def test_the_page_answers_each_question(tmp_path):
     assert summary[1]["test_accuracy_low"] == summary[1]["test_accuracy_high"] == 0.9
 
 
+@pytest.mark.parametrize(("rewind", "trained"), [("init", False), ("finetune", True), ("lr:step:5", True)])
+def test_tickets_that_start_from_trained_weights_are_not_called_slow(rewind, trained, tmp_path):
+    """The page once said of fine-tuned tickets that they learn slower: their steps go on after a whole training."""
+    given = make_input()
+    given["rows"] = [row | {"replicate": index} for index in range(3) for row in given["rows"]]
+    given["config"] |= {"rewind": rewind}
+    files = write_report(**given, folder=tmp_path)
+    text = files["report.html"].read_text(encoding="utf-8")
+    assert ("The ticket, and what starts where it does, are left out" in text) is trained
+    assert ('<td class="answer">not asked</td>' in text) is trained
+    assert ("its early-stop step 10 against 10" in text) is not trained
+    rows = csv.DictReader(io.StringIO(files["comparisons.csv"].read_text()))
+    assert ("early_stop_step" in {row["column"] for row in rows}) is not trained
+
+
 def test_equal_input_gives_equal_bytes_in_another_process(report, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"

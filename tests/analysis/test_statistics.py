@@ -118,3 +118,15 @@ def test_an_unknown_variant_is_named_with_the_valid_ones():
     with pytest.raises(UsageError, match="random_reinit") as caught:
         paired_difference([row(0, 0, 1.0)], ("random_reinit", 1), ("ticket", 0), "test_accuracy")
     assert "Valid: ticket" in caught.value.remedy
+
+
+def test_a_replicate_that_lacks_a_round_is_no_pair():
+    """Its mean over the rounds that it has was once taken beside the means of others over all rounds."""
+    ticket = [row(r, k, 0.9) for r in range(5) for k in (4, 5)]
+    control = [row(r, k, 0.9 - 0.01 * k, "random_reinit") for r in range(5) for k in (4, 5) if (r, k) != (3, 5)]
+    values, unpaired = pair(ticket, control, "test_accuracy", by=("replicate", "round"))
+    assert values == pytest.approx(dict.fromkeys((0, 1, 2, 4), 0.045)) and unpaired == 1
+    # A round that no replicate has on both sides is none that one could lack.
+    early = [line for line in control if line["round"] == 4]
+    values, unpaired = pair(ticket, early, "test_accuracy", by=("replicate", "round"))
+    assert values == pytest.approx(dict.fromkeys(range(5), 0.04)) and unpaired == 0

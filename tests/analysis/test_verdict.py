@@ -75,3 +75,13 @@ def test_only_the_dense_network():
         "Only the dense network has been judged so far (validation accuracy 90.0 %, test accuracy 80.0 %): "
         "there is no ticket yet."
     )
+
+
+def test_of_tickets_that_start_from_trained_weights_no_early_stop_step_is_told():
+    """Their steps count from the end of another training: 9250 against 2250 says nothing of speed."""
+    rows = [row(0, 0.9, 0.9, stop=3000), row(1, 0.9, 0.9, stop=2250)]
+    rows.append(row(1, 0.8, 0.8, variant="random_reinit", stop=9250))
+    assert "early-stop step 9250 against 2250" in verdict(rows, rewind="step:10")
+    for rewind in ("lr", "finetune:step:7"):
+        text = verdict(rows, rewind=rewind)
+        assert "early-stop" not in text and "a random reinitialisation of it reaches 80.0 %." in text

@@ -1,6 +1,7 @@
 """The page of claims: made from outcomes, and its example runs as written."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -21,11 +22,30 @@ def module():
     return found
 
 
-def test_the_page_tells_what_came_out(module, small_claims, tmp_path):
+def change(out, name, *, date, keras=None):
+    """Another day, and another version of Keras, in an outcome that is written."""
+    path = out / "claims-quick" / name / "outcome.json"
+    document = json.loads(path.read_text()) | {"date": date}
+    for run in document["runs"].values():
+        run["versions"] |= {"keras": keras} if keras else {}
+    path.write_text(json.dumps(document))
+
+
+def test_the_page_tells_what_came_out(module, small_claims, tmp_path, capsys):
     reproduce(["quarter-learns", "reinit-better"], quick=True, out=tmp_path / "runs", jobs=1)
-    module.main([str(tmp_path / "runs"), "--date", "2026-11-20", "--docs", str(tmp_path)])
+    # The page once took today for the day of the verdicts, one version for all, and part of the list for all of it.
+    change(tmp_path / "runs", "quarter-learns", date="2026-11-02")
+    change(tmp_path / "runs", "reinit-better", date="2026-11-04", keras="9.9.9")
+    arguments = [str(tmp_path / "runs"), "--docs", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        module.main(arguments)
+    assert "no outcome of stable, elsewhere, diverges below" in capsys.readouterr().err
+    module.main([*arguments, "--partial"])
     text = (tmp_path / "claims.md").read_text()
-    assert "`tf-lottery reproduce all --quick` on 2026-11-20; tf-lottery " in text and "; seed 0." in text
+    called = "`tf-lottery reproduce quarter-learns reinit-better --quick`"
+    assert f"{called} on 2026-11-02 to 2026-11-04; tf-lottery " in text and "; seed 0." in text
+    assert re.search(r"; tf-lottery .*, keras [\d.]+ and 9\.9\.9, numpy ", text)
+    assert "- Judged on 2026-11-04; replicates: digits 3.\n" in text
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == [
         *("Results", "quarter-learns", "reinit-better", "Adding a claim")
     ]
@@ -41,6 +61,10 @@ def test_the_page_tells_what_came_out(module, small_claims, tmp_path):
     assert not re.search(r"/(tmp|root|work|home)/", text)
     with pytest.raises(SystemExit):
         module.main([str(tmp_path / "nothing")])
+    for name in ("stable", "elsewhere", "diverges"):
+        CLAIMS.pop(name)
+    module.main(arguments)
+    assert "`tf-lottery reproduce all --quick` on 2026-11-02" in (tmp_path / "claims.md").read_text()
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))

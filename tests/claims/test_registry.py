@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from tf_lottery.claims import recipes, runs
+from tf_lottery.claims.drawing import lines
 from tf_lottery.claims.evidence import ClaimRun, Evidence
 from tf_lottery.claims.registry import CLAIMS, chosen
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment import plan
+from tf_lottery.experiment.config import Config
 
 FC1 = {"hidden_1/kernel": (784, 300), "hidden_2/kernel": (300, 100), "output/kernel": (100, 10)}
 ROLES = dict(zip(FC1, ("dense", "dense", "output"), strict=True))
@@ -103,17 +105,21 @@ def test_networks_that_learned_nothing_show_no_advantage_by_that():
     assert finding.passed is None and "regime" in finding.reason
 
 
-def test_stability_is_asked_of_tickets_that_match(barriers):
+def test_late_tickets_must_both_match_and_be_stable(barriers):
+    """Tickets that did not match were once not asked for stability, so the claim passed with neither."""
     claim = CLAIMS["late-rewinding"]
+
+    def lower(name, key, variant, index):
+        return published(name, key, variant, index) - (0.015 if key == "late" and index else 0.0)
+
+    finding = claim.judge(world(claim, quick=True, accuracy=lower))  # still above the early ticket, and stable
+    assert finding.passed is False and finding.reason.startswith("Test accuracy, ticket of 16.0 % - dense is -1.5")
     barriers["late"] = {0: 0.05, 1: 0.05, 2: 0.05}
     assert claim.judge(world(claim, quick=True)).passed is False
-
-    evidence = world(claim, quick=True)
-    for row in evidence.runs["late"].rows:
-        row["val_accuracy"] -= 0.05 if row["round"] else 0.0
-    finding = claim.judge(evidence)
-    assert finding.passed is True
-    assert [measure.judged for measure in finding.measures if measure.text == "error barrier, late"] == [False]
+    finding = claim.judge(world(claim, quick=True, accuracy=lower))
+    assert finding.passed is False
+    failed = [measure.text for measure in finding.measures if measure.judged and measure.passed is False]
+    assert failed == ["test accuracy, ticket of 16.0 % - dense", "error barrier, late"]
 
 
 def test_one_shot_keeps_as_many_weights_as_the_rounds():
@@ -137,6 +143,23 @@ def test_networks_of_other_densities_are_not_compared():
         row["density"] *= 1.02
     with pytest.raises(UnfitError, match="one density"):
         claim.judge(evidence)
+
+
+def test_controls_without_masks_stand_at_the_density_of_their_ticket():
+    """A control of density 1.0 in a pruned round was once refused, and drawn beside the dense network."""
+    config = Config(rounds=1, rate=0.5, replicates=3, variants=("ticket", "dense_longer"))
+    rows = [
+        {"replicate": replicate, "round": index, "variant": variant, "density": density, "test_accuracy": value}
+        for replicate in range(3)
+        for index, variant, density, value in (
+            *((0, "ticket", 1.0, 0.9), (1, "ticket", 0.5, 0.9), (1, "dense_longer", 1.0, 0.91)),
+        )
+    ]
+    evidence = Evidence({"run": ClaimRun(config, "runs/run", tuple(rows))})
+    found = evidence.difference(("run", "dense_longer", 1), ("run", "ticket", 1))
+    assert found.interval.mean == pytest.approx(0.01) and evidence.density(("run", "dense_longer", 1)) == 0.5
+    drawn = {line.label: [x for x, _ in line.points] for line in lines(evidence.table(), "test_accuracy")}
+    assert drawn == {"ticket": [1.0, 0.5], "dense longer": [0.5]}
 
 
 def test_claims_share_runs(tmp_path):

@@ -90,3 +90,14 @@ def test_damage_is_told_and_an_unfinished_run_is_compared_with_a_remark(copied, 
     assert "not finished: 4 of 5" in result.stderr
     (twin / "model.json").write_text("{}")
     assert invoke("compare", copied, twin).exit_code == 5
+
+
+def test_runs_of_equal_names_elsewhere_have_a_page_of_their_own(copied, twin, invoke, tmp_path):
+    """The default folder was once told by the names alone: another comparison was overwritten."""
+    shutil.copytree(tmp_path / "runs", tmp_path / "elsewhere")
+    first = json.loads(invoke("compare", copied, twin, "--json").stdout)["files"]["comparison.html"]
+    there = (tmp_path / "elsewhere" / run.name for run in (copied, twin))
+    second = json.loads(invoke("compare", *there, "--json").stdout)["files"]["comparison.html"]
+    assert first != second
+    again = invoke("compare", copied.relative_to(tmp_path), twin.relative_to(tmp_path), "--json")
+    assert json.loads(again.stdout)["files"]["comparison.html"] == first

@@ -10,7 +10,8 @@ import pyarrow.parquet
 import pytest
 
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
-from tf_lottery.experiment.run import run
+from tf_lottery.experiment.run import locate, run
+from tf_lottery.experiment.state import read_config
 from tf_lottery.store import Job, RunDirectory
 from tf_lottery.studies import STUDIES, Outcome, StudyRun, analyse
 from tf_lottery.studies.extending import cost, extend
@@ -67,6 +68,22 @@ def test_missing_controls_are_refused_with_the_command_that_trains_them(unfinish
     with pytest.raises(UnfitError, match="other_order") as caught:
         analyse("instability", StudyRun(unfinished, rounds=[0, 1]))
     assert "--variants random_reinit,other_order" in caught.value.remedy
+
+
+def test_the_remedy_names_the_directory_as_the_command_will_find_it(unfinished):
+    """The command for a renamed directory once started a run of its own beside it."""
+    with pytest.raises(UnfitError) as caught:
+        StudyRun(unfinished)
+    here = unfinished.parent
+    name = locate(read_config(RunDirectory(unfinished)), here).path
+    assert f"mv {unfinished} {name}; tf-lottery run --config {name}/config.json --out {here};" in caught.value.remedy
+    unfinished.rename(name)
+    with pytest.raises(UnfitError) as caught:
+        StudyRun(name)
+    assert caught.value.remedy.startswith(f"Train them: tf-lottery run --config {name}/config.json --out {here}; or")
+    shutil.copytree(name, here / "other")  # the name is taken: the next one is free, and is then found first
+    with pytest.raises(UnfitError, match=f"mv {here}/other {name}-2; "):
+        StudyRun(here / "other")
 
 
 def test_the_cost_of_missing_controls_is_their_number_times_the_mean_time(unfinished):

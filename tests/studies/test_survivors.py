@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from tf_lottery.experiment.run import run
 from tf_lottery.layers import architecture
 from tf_lottery.models.building import build
-from tf_lottery.store import Job
-from tf_lottery.studies import analyse
+from tf_lottery.store import Job, RunDirectory
+from tf_lottery.studies import StudyRun, analyse
 from tf_lottery.studies.live_units import ends, is_chain, live_units, live_weights
 from tf_lottery.studies.survivors import statistics
 
@@ -120,3 +121,22 @@ def test_the_study_of_a_run(toy):
         ("dense_1", 3, 3),
     ]
     assert outcome.sentences[-1].startswith("Live in round 2: ")
+
+
+@pytest.mark.parametrize("rewind", ["lr", "finetune"])
+def test_tickets_that_start_from_trained_weights_are_compared_with_those(rewind, toy, problem, tmp_path):
+    """The rewind state, which such a ticket never saw, was once taken for its start."""
+    config = toy.config.updated(rewind=rewind, replicates=1, variants=("ticket",))
+    run(config, RunDirectory(tmp_path / "run"), make_problem=lambda: problem)
+    found = StudyRun(tmp_path / "run")
+    mask, before = found.masks(Job(0, 2))["dense/kernel"], found.weights(Job(0, 1))["dense/kernel"]
+    after, rewound = found.weights(Job(0, 2))["dense/kernel"], found.rewind_weights(0)["dense/kernel"]
+    rows = {
+        row["round"]: row
+        for row in analyse("survivors", found).tables["survivors_by_replicate"]
+        if row["layer"] == "dense/kernel"
+    }
+    assert rows[2]["rewind_mean_size"] == pytest.approx(np.abs(before[mask]).mean(), rel=1e-6)
+    assert rows[2]["rewind_mean_size"] != pytest.approx(np.abs(rewound[mask]).mean(), rel=1e-3)
+    assert rows[2]["signs_kept"] == pytest.approx(np.mean(np.sign(after[mask]) == np.sign(before[mask])))
+    assert rows[0]["rewind_mean_size"] == pytest.approx(np.abs(rewound).mean(), rel=1e-6)

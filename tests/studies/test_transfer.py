@@ -37,7 +37,9 @@ def runs(tmp_path_factory):
     run(config, target, make_problem=lambda: make(1))
     run(BASE, native, make_problem=lambda: make(1))
     run(BASE, wide, make_problem=lambda: make(1, hidden=9))
-    return {store.path.name: StudyRun(store.path) for store in (source, target, native, wide)}
+    steep = RunDirectory(folder / "steep")
+    run(BASE.updated(rate=0.75), steep, make_problem=lambda: make(1))
+    return {store.path.name: StudyRun(store.path) for store in (source, target, native, wide, steep)}
 
 
 def test_transferred_native_and_redrawn_stand_side_by_side(runs):
@@ -89,3 +91,23 @@ def test_runs_that_can_not_be_compared_are_refused(runs):
         analyse("transfer", runs["target"], runs["target"])
     with pytest.raises(UnfitError, match="must have shape"):
         analyse("overlap", runs["native"], runs["wide"])
+
+
+def test_rounds_of_other_densities_are_refused(runs):
+    """Round 2 of one run was once set against round 2 of the other, of a fourth of its weights."""
+    with pytest.raises(UnfitError, match="Round 1 keeps 5[0-9.]+ % of the weights .* only equal densities") as caught:
+        analyse("transfer", runs["target"], runs["steep"])
+    assert "--rounds" in caught.value.remedy
+    dense = [StudyRun(runs[name].path, rounds=[0]) for name in ("target", "steep")]
+    assert analyse("transfer", *dense).tables["transfer"]
+
+
+def test_other_data_of_the_same_name_are_refused_where_both_are_known(runs, monkeypatch):
+    """Data sets were once compared by their names alone."""
+    prints = {"target": "a" * 64, "native": "b" * 64}
+    for name, fingerprint in prints.items():
+        monkeypatch.setattr(runs[name].store, "environment", lambda value=fingerprint: {"data_fingerprint": value})
+    with pytest.raises(UnfitError, match="fingerprint aaaaaaaaaa.* bbbbbbbbbb"):
+        analyse("transfer", runs["target"], runs["native"])
+    monkeypatch.setattr(runs["native"].store, "environment", lambda: {"data_fingerprint": ""})
+    assert analyse("transfer", runs["target"], runs["native"]).tables["transfer"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tf_lottery.analysis import formats
-from tf_lottery.analysis.curves import GOING_ON
+from tf_lottery.analysis.curves import GOING_ON, starts_trained
 from tf_lottery.analysis.matching import matching_density, peak
 from tf_lottery.analysis.selection import MAX_DROP, criterion, select_round
 from tf_lottery.analysis.statistics import LEAST, Difference, interval, outcome, pair
@@ -23,6 +23,7 @@ from tf_lottery.analysis.values import (
 # Differences between the masks' ways show where a network is small: the literature looks below half of the weights.
 SPARSE = 0.5
 STEP = "early_stop_step"
+TRAINED = "Not asked: it starts from trained weights, so its steps do not tell how fast it learns."
 SPEED = {"beats": "faster", "loses": "slower", "ties": "ties", "not judged": "not judged"}
 CAUTION = (
     "A tie is a difference that these replicates do not show, not one that is shown to be absent. Of twenty "
@@ -41,7 +42,7 @@ class Comparison:
         difference: of ticket - other, paired by replicate; None with fewer than 3 pairs.
         outcome: `beats`, `ties`, `loses`, or `not judged`.
         pairs: how many replicates have both.
-        unpaired: how many have one only.
+        unpaired: how many have one only, or lack a round.
         reason: why it was not judged, where that is not for lack of replicates.
     """
 
@@ -114,14 +115,16 @@ def judge(ours: Sequence[Row], theirs: Sequence[Row], column: str, *, against: s
     return Comparison(against, where, column, paired, result, over.count, unpaired)
 
 
-def comparisons(rows: Sequence[Row], *, max_drop: float = MAX_DROP) -> list[Comparison]:
+def comparisons(rows: Sequence[Row], *, max_drop: float = MAX_DROP, rewind: str = "init") -> list[Comparison]:
     """The ticket against dense and against each control, by its score and by its early-stop step.
 
-    Each at the round that validation data selects, if there is a pruned one, and over all rounds below 50 %.
+    Each at the round that validation data selects, if there is a pruned one, and over all rounds below 50 %. Tickets
+    that start from trained weights are not compared by their steps.
 
     Args:
         rows: result rows with the columns of `results.csv`.
         max_drop: validation accuracy that the selected ticket may lose, a fraction.
+        rewind: the rewind point of the run.
     """
     rows = without_searches(rows)
     chosen = select_round(rows, max_drop=max_drop)
@@ -129,18 +132,19 @@ def comparisons(rows: Sequence[Row], *, max_drop: float = MAX_DROP) -> list[Comp
     if any(density < SPARSE for density in ticket_densities(rows).values()):
         places.append(None)
     found = []
-    for column in (first_recorded(rows, SCORES), first_recorded(rows, [STEP])):
+    timed = None if starts_trained(rewind) else first_recorded(rows, [STEP])
+    for column in (first_recorded(rows, SCORES), timed):
         for against in ("dense", *variants(rows)[1:]):
             if column is not None and not (column == STEP and against in GOING_ON):
                 found += [compare(rows, against, column, index=place) for place in places]
     return found
 
 
-def answers(rows: Sequence[Row], *, max_drop: float = MAX_DROP) -> list[Answer]:
+def answers(rows: Sequence[Row], *, max_drop: float = MAX_DROP, rewind: str = "init") -> list[Answer]:
     """The verdict, question by question.
 
     Args:
-        rows, max_drop: as for `comparisons`.
+        rows, max_drop, rewind: as for `comparisons`.
 
     Raises:
         UsageError: `max_drop` is negative or not finite.
@@ -149,7 +153,7 @@ def answers(rows: Sequence[Row], *, max_drop: float = MAX_DROP) -> list[Answer]:
     rows = without_searches(rows)
     if not any(index > 0 for index in ticket_densities(rows)):
         return []
-    compared = comparisons(rows, max_drop=max_drop)
+    compared = comparisons(rows, max_drop=max_drop, rewind=rewind)
     scores = [each for each in compared if each.column != STEP]
     steps = [each for each in compared if each.column == STEP]
     result = [matches_dense(rows, scores, max_drop), sparsest(rows, max_drop), hill(rows)]
@@ -161,6 +165,8 @@ def answers(rows: Sequence[Row], *, max_drop: float = MAX_DROP) -> list[Answer]:
         words = "the dense network" if name == "dense" else "its random reinitialisation"
         found = asked(f"Does it learn faster than {words}?", [e for e in steps if e.against == name])
         result.append(replace(found, answer=SPEED[found.answer]))
+    if starts_trained(rewind):
+        result.append(Answer("Does it learn faster than the dense network?", "not asked", TRAINED))
     return result
 
 
@@ -170,15 +176,20 @@ def asked(question: str, found: Sequence[Comparison]) -> Answer:
 
 
 def matches_dense(rows: Sequence[Row], scores: Sequence[Comparison], max_drop: float) -> Answer:
-    """Whether the selected ticket is as good as dense on the data that did not select it, within the tolerance."""
+    """Whether the selected ticket is as good as dense, within the tolerance, by test data where there are any.
+
+    Without them the answer rests on the data that selected it, and says so.
+    """
     question = "Does a ticket match the dense network?"
     chosen = select_round(rows, max_drop=max_drop)
     if chosen == 0:
         return Answer(question, "no", "No pruned round is within the tolerance by validation data.")
     found = next(each for each in scores if each.against == "dense")
     density = formats.density_percent(ticket_densities(rows)[chosen])
+    flattered = " (which selected it; no test data)" if found.column.startswith("val_") else ""
     start = (
-        f"Round {chosen}, {density} % of the weights, chosen by validation data; {words(found.column)} against dense"
+        f"Round {chosen}, {density} % of the weights, chosen by validation data; {words(found.column)}{flattered} "
+        "against dense"
     )
     difference = found.difference
     if difference is None:
@@ -208,6 +219,8 @@ def sparsest(rows: Sequence[Row], max_drop: float) -> Answer:
     )
     if found.last:
         text += f"; in {found.last} of them the last round still matches"
+    if found.matched < density.count:
+        text += f"; a pruned round matches in {found.matched} of {formats.plural(density.count, 'replicate')}"
     if found.unfinished:
         text += f"; {formats.plural(found.unfinished, 'unfinished replicate')} left out"
     return Answer("How sparse may it be?", f"{bound}{formats.density_percent(density.mean)} %", f"{text}.")

@@ -98,10 +98,14 @@ class Found:
     steps: float
     dense_steps: float
 
-    def matching_text(self) -> str:
-        """`5.6 %`, or `at most 5.6 %` where the last round still matches."""
+    def matching_text(self, around: str = "") -> str:
+        """`5.6 %`, or `at most 5.6 %` where the last round still matches; and where not all replicates have a match."""
         bound = "at most " if self.matching.last else ""
-        return f"{bound}{formats.density_percent(self.matching.density.mean)} %"
+        text = f"{bound}{formats.density_percent(self.matching.density.mean)} %{around}"
+        count = self.matching.density.count
+        if self.matching.matched == count:
+            return text
+        return f"{text}, with a pruned round in {self.matching.matched} of {formats.plural(count, 'replicate')}"
 
 
 def found_in(run: Run, label: str, column: str, *, max_drop: float = MAX_DROP) -> Found:
@@ -150,7 +154,7 @@ def verdict(
         parts.append(f"Training steps to get the selected ticket: {'; '.join(prices)}.")
     none = [each.label for each in found if not each.round]
     if none:
-        parts.append(f"No ticket within the tolerance: {'; '.join(none)}.")
+        parts.append(f"No round is within the tolerance by its mean over replicates: {'; '.join(none)}.")
     return parts
 
 

@@ -1,6 +1,6 @@
 """The figures of a comparison: a line per run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -44,23 +44,32 @@ def score_by_density(runs: Mapping[str, Sequence[Row]], column: str) -> Figure:
         return figure
 
 
-def early_stop_by_density(runs: Mapping[str, Sequence[Row]]) -> Figure:
-    """The tickets' step of least validation loss against density, a line per run."""
+def early_stop_by_density(runs: Mapping[str, Sequence[Row]], *, without: Collection[str] = ()) -> Figure:
+    """The tickets' step of least validation loss against density, a line per run.
+
+    Args:
+        runs: result rows by name.
+        without: the runs whose tickets start from trained weights: their steps do not tell how fast they learn.
+    """
     with styled():
         figure, axes = new_axes(title="Early-stop step of the tickets, by density", width=width(runs))
-        if not any(has_values(rows, "early_stop_step") for rows in runs.values()):
+        if not any(has_values(rows, "early_stop_step") for name, rows in runs.items() if name not in without):
             say_nothing_recorded(axes, "early-stop step")
             return figure
-        draw(axes, runs, "early_stop_step")
+        draw(axes, runs, "early_stop_step", without=without)
         axes.set_ylim(bottom=0.0)
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set_ylabel("Step of least validation loss")
         return figure
 
 
-def draw(axes: Axes, runs: Mapping[str, Sequence[Row]], column: str) -> None:
-    """A line per run with bands, and the density axis over all of them."""
-    lines = [Line(name, look(place), by_density(rows, column)) for place, (name, rows) in enumerate(runs.items())]
+def draw(axes: Axes, runs: Mapping[str, Sequence[Row]], column: str, *, without: Collection[str] = ()) -> None:
+    """A line per run with bands, and the density axis over all of them; a run looks the same in all figures."""
+    lines = [
+        Line(name, look(place), by_density(rows, column))
+        for place, (name, rows) in enumerate(runs.items())
+        if name not in without
+    ]
     draw_lines(axes, lines)
     set_density_axis(axes, [density for rows in runs.values() for density in ticket_densities(rows).values()])
     axes.margins(y=0.08)

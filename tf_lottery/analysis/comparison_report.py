@@ -9,6 +9,7 @@ from tf_lottery.analysis import comparison_plots, formats
 from tf_lottery.analysis.answers import CAUTION, Comparison, kind, words
 from tf_lottery.analysis.comparison import Found, differences, found_in, rounds_table, score, verdict
 from tf_lottery.analysis.cost import cost_table
+from tf_lottery.analysis.curves import starts_trained
 from tf_lottery.analysis.report import figure_files, fill, settings, shown, table_files, write_files
 from tf_lottery.analysis.runs import Run, check, differing, labels, setting
 from tf_lottery.analysis.selection import MAX_DROP
@@ -71,16 +72,19 @@ def write_comparison(
     sentences = verdict(found, compared, column, max_drop=max_drop)
     costs = cost_table({name: (run.config, run.rows) for name, run in zip(names, runs, strict=True)})
     rows = dict(zip(names, (run.rows for run in runs), strict=True))
+    trained = [name for name, run in zip(names, runs, strict=True) if starts_trained(run.config.rewind)]
+    left_out = f" Left out, as they start from trained weights: the tickets of {'; '.join(trained)}." if trained else ""
     contents: dict[str, bytes] = {}
     pictures = []
     for name, figure in (
         ("accuracy", comparison_plots.score_by_density(rows, column)),
-        ("early_stop", comparison_plots.early_stop_by_density(rows)),
+        ("early_stop", comparison_plots.early_stop_by_density(rows, without=trained)),
         ("cost", comparison_plots.cost(costs, column)),
     ):
         images = figure_files(name, figure)
         contents |= images
-        pictures.append(shown(name, CAPTIONS[name], figure, images))
+        caption = CAPTIONS[name] + (left_out if name == "early_stop" else "")
+        pictures.append(shown(name, caption, figure, images))
     contents |= table_files(
         {
             "rounds": rounds_table(runs, names, column),
@@ -167,7 +171,7 @@ def matching_cell(found: Found) -> str:
     """`at most 5.6 % (4.2-7.5)`."""
     over = found.matching.density
     around = f" ({formats.density_percent(over.low)}-{formats.density_percent(over.high)})" if over.count > 1 else ""
-    return found.matching_text() + around
+    return found.matching_text(around)
 
 
 def differences_table(group: Sequence[Comparison], column: str) -> Table:

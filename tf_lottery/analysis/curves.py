@@ -12,10 +12,13 @@ from tf_lottery.analysis.canvas import say_nothing_recorded, set_percent_axis, s
 from tf_lottery.analysis.formats import density_percent
 from tf_lottery.analysis.values import Row, first_recorded, number, spread, ticket_densities, variants, without_searches
 from tf_lottery.experiment.controls import CONTROLS
+from tf_lottery.experiment.rewind_point import WEIGHTS, rewind_point
 
 MOST_LINES = 7
 # These train on after the end of another training, so their steps are no measure of how fast they learn.
 GOING_ON = tuple(name for name, control in CONTROLS.items() if control.goes_on)
+# These start at step 0 with untrained weights, whatever the ticket starts from.
+ANEW = ("random_reinit", "same_sign_reinit", "constant_sign_reinit", "reshuffled_weights", "small_dense")
 # The y axis is fitted to the last half of the training, with as much room again on the bad side: the first steps climb
 # so steeply that with them on the axis all rounds look the same.
 SETTLED = 0.5
@@ -68,6 +71,29 @@ def learning_curves(curves: Sequence[Row], rows: Sequence[Row] = ()) -> Figure:
             axes.set_ylabel(NAMES[column])
         add_legend(figure, shown, colours, ticket_densities(rows))
         return figure
+
+
+def starts_trained(rewind: str) -> bool:
+    """Whether tickets start from trained weights (learning-rate rewinding, fine-tuning).
+
+    Then the step of their least validation loss does not tell how fast they learn.
+
+    Example:
+        >>> starts_trained("finetune"), starts_trained("lr:step:100"), starts_trained("step:100")
+        (True, True, False)
+    """
+    return rewind_point(rewind).mode != WEIGHTS
+
+
+def untimed(rewind: str, variants: Sequence[str]) -> list[str]:
+    """The variants whose early-stop step does not tell how fast they learn, as they start from trained weights.
+
+    Example:
+        >>> untimed("lr", ["ticket", "random_reinit", "dense_longer"]), untimed("init", ["ticket", "dense_longer"])
+        (['ticket', 'dense_longer'], ['dense_longer'])
+    """
+    trained = starts_trained(rewind)
+    return [name for name in variants if name in GOING_ON or (trained and name not in ANEW)]
 
 
 def draw(

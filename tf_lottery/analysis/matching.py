@@ -47,6 +47,11 @@ class MatchingDensity:
     last: int
     unfinished: int
 
+    @property
+    def matched(self) -> int:
+        """In how many replicates a pruned round matches; the others count with their dense network, 100 %."""
+        return sum(match.round > 0 for match in self.matches)
+
 
 @dataclass(frozen=True)
 class RoundBand:

@@ -15,7 +15,7 @@ from tf_lottery.analysis.canvas import (
     styled,
     variant_look,
 )
-from tf_lottery.analysis.curves import GOING_ON, learning_curves
+from tf_lottery.analysis.curves import learning_curves, untimed
 from tf_lottery.analysis.layer_density import layer_density
 from tf_lottery.analysis.statistics import Interval, band
 from tf_lottery.analysis.values import (
@@ -62,13 +62,15 @@ def final_score(rows: Sequence[Row]) -> Figure:
         return figure
 
 
-def early_stop(rows: Sequence[Row]) -> Figure:
+def early_stop(rows: Sequence[Row], *, rewind: str = "init") -> Figure:
     """The step of least validation loss against density, per variant: how fast each sparse network learns.
 
-    Controls that train on after the end of another training are left out.
+    What starts from trained weights is left out: controls that train on after the end of another training, and, with
+    learning-rate rewinding and fine-tuning, the ticket and the controls that start where it does.
 
     Args:
         rows: result rows with the columns of `results.csv`; missing values are None or NaN.
+        rewind: the rewind point of the run.
     """
     rows = without_searches(rows)
     with styled():
@@ -76,7 +78,7 @@ def early_stop(rows: Sequence[Row]) -> Figure:
         if first_recorded(rows, ["early_stop_step"]) is None:
             say_nothing_recorded(axes, "early-stop step")
             return figure
-        draw(axes, rows, "early_stop_step", without=GOING_ON)
+        draw(axes, rows, "early_stop_step", without=untimed(rewind, variants(rows)))
         axes.set_ylim(bottom=0.0)
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set_ylabel("Step of least validation loss")

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from tf_lottery.analysis import formats, plots
 from tf_lottery.analysis.answers import CAUTION, answers, comparisons
 from tf_lottery.analysis.canvas import styled
+from tf_lottery.analysis.curves import starts_trained
 from tf_lottery.analysis.datafiles import csv_bytes, parquet_bytes
 from tf_lottery.analysis.selection import MAX_DROP, select_round
 from tf_lottery.analysis.tables import render_rows, summary_table
@@ -34,12 +35,14 @@ class Picture:
     Args:
         name: file name without its ending.
         caption: what it shows, and how to read it.
-        draw: makes it from (rows, curves, layers).
+        draw: makes it from (rows, curves, layers, rewind point).
+        trained: more of the caption, where tickets start from trained weights.
     """
 
     name: str
     caption: str
-    draw: Callable[[Sequence[Row], Sequence[Row], Sequence[Row]], Figure]
+    draw: Callable[[Sequence[Row], Sequence[Row], Sequence[Row], str], Figure]
+    trained: str = ""
 
 
 PICTURES = (
@@ -48,23 +51,24 @@ PICTURES = (
         "How good each sparse network is at the end of its training: dense on the left, sparse on the right. The "
         "dotted line is the dense network. A winning ticket stays near it where the reinitialised control falls away. "
         "A control stands at the density of the ticket that it is there for.",
-        lambda rows, curves, layers: plots.final_score(rows),
+        lambda rows, curves, layers, rewind: plots.final_score(rows),
     ),
     Picture(
         "early_stop",
         "How fast each sparse network learns: the first evaluated step of least validation loss. Lower is faster. "
         "A network that trains on after another training is left out.",
-        lambda rows, curves, layers: plots.early_stop(rows),
+        lambda rows, curves, layers, rewind: plots.early_stop(rows, rewind=rewind),
+        " The ticket, and what starts where it does, are left out: they start from trained weights.",
     ),
     Picture(
         "learning_curves",
         "Validation during training, for at most seven of the rounds. The axis leaves out the steep first steps.",
-        lambda rows, curves, layers: plots.learning_curves(curves, rows),
+        lambda rows, curves, layers, rewind: plots.learning_curves(curves, rows),
     ),
     Picture(
         "layer_density",
         "Where the weights stay: the part of each layer's maskable weights that the ticket keeps, round by round.",
-        lambda rows, curves, layers: plots.layer_density(layers),
+        lambda rows, curves, layers, rewind: plots.layer_density(layers),
     ),
 )
 
@@ -105,15 +109,17 @@ def write_report(
     # Everything is made before the first byte is written: bad input leaves an older report alone.
     contents: dict[str, bytes] = {}
     figures = []
+    rewind = rewind_of(config)
     for picture in PICTURES:
-        figure = picture.draw(rows, curves, layers)
+        figure = picture.draw(rows, curves, layers, rewind)
         images = figure_files(picture.name, figure)
         contents |= images
-        figures.append(shown(picture.name, picture.caption, figure, images))
+        caption = picture.caption + (picture.trained if starts_trained(rewind) else "")
+        figures.append(shown(picture.name, caption, figure, images))
     tables = {
         "summary": summary_table(rows),
         "jobs": rows,
-        "comparisons": [each.to_row() for each in comparisons(rows, max_drop=max_drop)],
+        "comparisons": [each.to_row() for each in comparisons(rows, max_drop=max_drop, rewind=rewind)],
     }
     contents |= table_files(tables)
     page = render_page(
@@ -165,14 +171,14 @@ def render_page(
 ) -> str:
     """The HTML page as text. Every value that comes from outside is escaped."""
     table = render_rows(rows)
-    chosen = select_round(rows, max_drop=max_drop)
+    chosen, rewind = select_round(rows, max_drop=max_drop), rewind_of(config)
     return fill(
         TEMPLATE,
         what="lottery-ticket report",
         title=heading(config),
         subtitle=" · ".join(facts(rows, config)),
-        verdict=[verdict(rows, max_drop=max_drop)],
-        answers=answers(rows, max_drop=max_drop),
+        verdict=[verdict(rows, max_drop=max_drop, rewind=rewind)],
+        answers=answers(rows, max_drop=max_drop, rewind=rewind),
         caution=CAUTION,
         figures=figures,
         table=table,
@@ -208,6 +214,11 @@ def image_bytes(figure: Figure, kind: str) -> bytes:
     with styled():
         figure.savefig(buffer, format=kind, metadata=metadata)
     return buffer.getvalue()
+
+
+def rewind_of(config: Mapping[str, Any]) -> str:
+    """The rewind point of a configuration; the start where it names none."""
+    return str(config.get("rewind") or "init")
 
 
 def heading(config: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ class Run:
         config: its configuration.
         rows: its result rows, with the trainings that only searched.
         model: the plain model's architecture, as JSON.
-        data: the fingerprint of its data.
+        data: the fingerprint of its data; "" where it is not known, e.g. of a stream.
     """
 
     name: str
@@ -61,11 +61,11 @@ def check(runs: Sequence[Run], *, allow_data: bool = False) -> None:
 
     Args:
         runs: two or more.
-        allow_data: let the data differ. Then nothing is paired, and the verdict says so.
+        allow_data: let the data differ, or be unknown. Then nothing is paired, and the verdict says so.
 
     Raises:
         UsageError: there are fewer than two runs, or one is given twice.
-        UnfitError: their models or their data differ, or one has no dense round.
+        UnfitError: their models or their data differ, the data of one are not known, or one has no dense round.
     """
     if len(runs) < 2:
         raise UsageError(f"A comparison needs at least two runs. Received: {len(runs)}.", "`tf-lottery ls` lists runs.")
@@ -82,6 +82,13 @@ def check(runs: Sequence[Run], *, allow_data: bool = False) -> None:
                 f"Runs of different models can't be compared: {first.name} is of {first.config.model}, {run.name} of "
                 f"{run.config.model}, and their architectures differ.",
                 "Compare runs of one model: the same accuracy at the same density would mean different sizes.",
+            )
+        unknown = [each.name for each in (first, run) if not each.data]
+        if unknown and not allow_data:
+            raise UnfitError(
+                f"Whether the runs are on the same data is not known: there is no fingerprint of what "
+                f"{' and '.join(unknown)} saw, as of a stream.",
+                "Pass --allow-data if you know what they saw: then nothing is paired by replicate.",
             )
         if run.data != first.data and not allow_data:
             raise UnfitError(
@@ -154,6 +161,8 @@ def setting(value: Any) -> str:
 
 def unpairable(first: Run, other: Run) -> str:
     """Why replicates of two runs are no pairs; empty where they are: the same seed, and the same data."""
+    if not (first.data and other.data):
+        return "whether the data are the same is not known, so replicates are no pairs"
     if first.data != other.data:
         return "the data differ, so replicates are no pairs"
     if first.config.seed != other.config.seed:

@@ -44,7 +44,7 @@ class Difference(Interval):
 
     Args:
         values: the difference of each pair, by replicate.
-        unpaired: how many replicates had a value on one side only, and so took no part.
+        unpaired: how many replicates had a value on one side only, or lacked a round, and so took no part.
     """
 
     values: tuple[tuple[int, float], ...]
@@ -173,16 +173,21 @@ def paired_difference(
 def pair(
     a: Sequence[Row], b: Sequence[Row], column: str, *, by: Sequence[str] = ("replicate",)
 ) -> tuple[dict[int, float], int]:
-    """The difference a - b of each replicate that has both, and the number of replicates that have one side only.
+    """The difference a - b of each replicate that has both sides, and the number of replicates that lack something.
+
+    Where pairs are made by round too, a replicate's difference is the mean over its rounds. One that lacks a round
+    which another replicate has on both sides has no such mean, and takes no part: it would be of other rounds.
 
     Raises:
         UnfitError: a side has two rows for one pair.
     """
     ours, theirs = keyed(a, column, by), keyed(b, column, by)
     groups: dict[int, list[float]] = defaultdict(list)
-    for key in sorted(ours.keys() & theirs.keys()):
+    both = sorted(ours.keys() & theirs.keys())
+    for key in both:
         groups[key[0]].append(ours[key] - theirs[key])
-    values = {replicate: math.fsum(group) / len(group) for replicate, group in groups.items()}
+    whole = len({key[1:] for key in both})
+    values = {replicate: math.fsum(group) / whole for replicate, group in groups.items() if len(group) == whole}
     either = {key[0] for key in ours.keys() | theirs.keys()}
     return values, len(either - values.keys())
 

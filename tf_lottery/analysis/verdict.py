@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tf_lottery.analysis import formats
+from tf_lottery.analysis.curves import starts_trained
 from tf_lottery.analysis.selection import Candidate, candidates, criterion, select_round
 from tf_lottery.analysis.values import Row, Spread, select, spread
 
@@ -33,7 +34,7 @@ class Measure:
         return formats.points(max_drop) if self.higher else formats.percent(max_drop)
 
 
-def verdict(rows: Sequence[Row], *, max_drop: float = 0.0) -> str:
+def verdict(rows: Sequence[Row], *, max_drop: float = 0.0, rewind: str = "init") -> str:
     """The outcome in words: the sparsest ticket, its test result, the control beside it, and the number of replicates.
 
     Validation data choose the round, test data are only reported. If no pruned round qualifies, it says that and which
@@ -43,6 +44,7 @@ def verdict(rows: Sequence[Row], *, max_drop: float = 0.0) -> str:
     Args:
         rows: result rows with the columns of `results.csv`.
         max_drop: accuracy that may be lost, a fraction; for a run without accuracies the relative increase of the loss.
+        rewind: the rewind point of the run: of tickets that start from trained weights, no early-stop step is told.
 
     Raises:
         UsageError: `max_drop` is negative or not finite.
@@ -60,7 +62,8 @@ def verdict(rows: Sequence[Row], *, max_drop: float = 0.0) -> str:
     if chosen == 0:
         return no_ticket(rows, pruned, measure, max_drop)
     replicates = next(candidate.replicates for candidate in pruned if candidate.round == chosen)
-    return " ".join((ticket(rows, chosen, measure, max_drop), trust(replicates)))
+    timed = not starts_trained(rewind)
+    return " ".join((ticket(rows, chosen, measure, max_drop, timed=timed), trust(replicates)))
 
 
 def only_dense(rows: Sequence[Row], measure: Measure) -> str:
@@ -88,7 +91,7 @@ def no_ticket(rows: Sequence[Row], pruned: Sequence[Candidate], measure: Measure
     )
 
 
-def ticket(rows: Sequence[Row], chosen: int, measure: Measure, max_drop: float) -> str:
+def ticket(rows: Sequence[Row], chosen: int, measure: Measure, max_drop: float, *, timed: bool) -> str:
     """Words for the chosen ticket: its size, its result against dense, and the control's."""
     here, control = select(rows, "ticket", chosen), select(rows, CONTROL, chosen)
     present = {str(row.get("replicate")) for row in here}
@@ -106,10 +109,10 @@ def ticket(rows: Sequence[Row], chosen: int, measure: Measure, max_drop: float) 
         f"The sparsest ticket {bound} keeps {formats.density_percent(density_of(rows, chosen))} % of the weights "
         f"(round {chosen}): {name} {measure.text(mean(here, column))} against {measure.text(mean(dense, column))} dense"
     )
-    return text + compared(here, control, measure, column)
+    return text + compared(here, control, measure, column, timed=timed)
 
 
-def compared(here: Sequence[Row], control: Sequence[Row], measure: Measure, column: str) -> str:
+def compared(here: Sequence[Row], control: Sequence[Row], measure: Measure, column: str, *, timed: bool) -> str:
     """The end of the sentence: what the random reinitialisation of the same masks reaches, and what follows from it."""
     ours, theirs = spread_of(here, column), spread_of(control, column)
     if ours is None or theirs is None:
@@ -120,7 +123,7 @@ def compared(here: Sequence[Row], control: Sequence[Row], measure: Measure, colu
     if theirs.count != ours.count:
         text += f" ({theirs.count} of {formats.plural(ours.count, 'replicate')})"
     stops = mean(control, "early_stop_step"), mean(here, "early_stop_step")
-    if None not in stops:
+    if timed and None not in stops:
         text += f", its early-stop step {stops[0]:.0f} against {stops[1]:.0f}"
     text += "."
     gain = (ours.mean - theirs.mean) if measure.higher else (theirs.mean - ours.mean)

@@ -16,7 +16,7 @@ from tf_lottery.analysis.canvas import (
     styled,
 )
 from tf_lottery.analysis.statistics import band
-from tf_lottery.analysis.values import number, spread
+from tf_lottery.analysis.values import number, ticket_densities
 from tf_lottery.claims.evidence import words
 from tf_lottery.claims.measures import Measure
 
@@ -54,20 +54,24 @@ def figure(
 
 
 def lines(rows: Sequence[dict[str, Any]], column: str) -> list[Line]:
-    """A line per run and variant: mean and interval over replicates at each density."""
+    """A line per run and variant: mean and interval over replicates at the density of each round's ticket.
+
+    That is where controls stand, also those without masks.
+    """
     found: list[Line] = []
-    several = len({row["run"] for row in rows}) > 1
+    keys = list(dict.fromkeys(row["run"] for row in rows))
+    densities = {key: ticket_densities(row for row in rows if row["run"] == key) for key in keys}
     for name in dict.fromkeys((row["run"], row["variant"]) for row in rows):
         here = [row for row in rows if (row["run"], row["variant"]) == name and number(row.get(column)) is not None]
         points = []
         for index in sorted({int(row["round"]) for row in here}):
             group = [row for row in here if int(row["round"]) == index]
-            density, value = spread(row["density"] for row in group), band(row[column] for row in group)
+            density, value = densities[name[0]].get(index), band(row[column] for row in group)
             if density is not None and value is not None:
-                points.append((density.mean, value))
+                points.append((density, value))
         if points:
             variant = str(name[1]).replace("_", " ")
-            text = (name[0] if variant == "ticket" else f"{name[0]}, {variant}") if several else variant
+            text = (name[0] if variant == "ticket" else f"{name[0]}, {variant}") if len(keys) > 1 else variant
             found.append(Line(text, look(len(found)), points))
     return found
 

@@ -96,8 +96,8 @@ class Evidence:
         return nearest
 
     def density(self, side: Side) -> float:
-        """Mean density over the replicates of a side."""
-        over = spread(row.get("density") for row in self.select(side))
+        """Mean density of the ticket of a side's round: controls without masks stand beside it, too."""
+        over = spread(row.get("density") for row in self.select((side[0], TICKET, self.round(side))))
         return over.mean if over else math.nan
 
     def label(self, side: Side, *, run: bool = False) -> str:
@@ -114,7 +114,7 @@ class Evidence:
         """The mean of a - b, paired by replicate, which share initial weights and data order, also across runs.
 
         Raises:
-            UnfitError: the two are tickets or controls of different densities, which is no fair comparison.
+            UnfitError: the tickets of the two rounds have different densities, which is no fair comparison.
             UsageError: fewer than 3 pairs.
         """
         from tf_lottery.analysis.statistics import paired_difference

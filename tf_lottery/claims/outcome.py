@@ -1,7 +1,8 @@
 """What a claim came to, and its files: JSON, figure, and what was compared as CSV and Parquet."""
 
+import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Outcome:
         runs: for each run's key its configuration, its directory and the versions it was made with.
         rows: what was compared.
         seconds: the time of all its trainings; those of a run that other claims share count for each of them.
+        date: the day on which it was judged.
     """
 
     claim: Claim
@@ -33,6 +35,7 @@ class Outcome:
     runs: dict[str, dict[str, Any]]
     rows: list[dict[str, Any]]
     seconds: float
+    date: str = field(default_factory=lambda: datetime.date.today().isoformat())
 
     def to_json(self) -> dict[str, Any]:
         """One entry of the document of `tf-lottery reproduce`.
@@ -55,6 +58,8 @@ class Outcome:
             "measures": [measure.to_json() for measure in self.finding.measures],
             "seconds": self.seconds,
             "quick": self.quick,
+            "date": self.date,
+            "replicates": {key: run["config"]["replicates"] for key, run in self.runs.items()},
             "runs": self.runs,
         }
 

@@ -40,7 +40,7 @@ CLAIMS = {
             title="Below half of the weights, a reinitialised ticket ends lower and learns slower",
             source=f"{PAPER}, section 2 and figure 4",
             published="at 21 % the ticket is half a point better and stops 2.51 times sooner than when reinitialised",
-            sizes=lambda quick: {"lenet": recipes.lenet(quick, variants=REINIT)},
+            sizes=lambda quick: {"lenet": recipes.lenet(quick, variants=REINIT, replicates=10)},
             judge=lenet.random_reinit_worse,
             columns=STEPS,
         ),
@@ -128,7 +128,7 @@ CLAIMS = {
         Claim(
             name="warm-up",
             title="With learning-rate warm-up, rewinding a residual net to the start finds better tickets",
-            source=f"{PAPER}, section 5 and figure 8",
+            source=f"{PAPER}, the section on VGG and ResNet",
             published="at learning rate 0.03 with 20,000 steps of warm-up tickets are found, without it they are not",
             sizes=lambda quick: {
                 "init": recipes.resnet(quick, **({} if quick else {"learning_rate": 0.03})),

@@ -15,7 +15,7 @@ from tf_lottery.claims.measures import Finding
 from tf_lottery.claims.outcome import Outcome
 from tf_lottery.claims.registry import ALL, CLAIMS, chosen
 from tf_lottery.claims.runs import Need
-from tf_lottery.errors import UnfitError
+from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.run import Events
 from tf_lottery.experiment.state import read_rows
@@ -117,7 +117,7 @@ def prepare(
     found = needed.needs(claims, quick=quick, out=out, replicates=replicates, data_dir=data_dir, jobs=jobs)
     for need in found:
         if need.problem and strict:
-            raise UnfitError(need.problem)
+            raise need.problem
     configs = {
         claim.name: {
             key: config.updated(data_dir=data_dir, jobs=jobs)
@@ -158,8 +158,8 @@ def carry_out(
             except UnfitError as error:
                 if plan.strict:
                     raise
-                problem = str(error)
-        problems[need.config.hash()] = problem
+                problem = error
+        problems[need.config.hash()] = str(problem or "")
         for claim in plan.claims:
             hashes = {config.hash() for config in plan.configs[claim.name].values()}
             if claim.name not in found and hashes <= problems.keys():
@@ -173,7 +173,7 @@ def carry_out(
 
 
 def judged(plan: Plan, claim: Claim, problem: str) -> Outcome:
-    """The outcome of a claim whose runs are done; inconclusive where one of them could not be made."""
+    """The outcome of a claim whose runs are done; inconclusive where it can't be judged, or a run could not be made."""
     configs = plan.configs[claim.name]
     stores = {key: plan.need(config).store for key, config in configs.items()}
     if problem:
@@ -187,7 +187,7 @@ def judged(plan: Plan, claim: Claim, problem: str) -> Outcome:
     )
     try:
         finding = claim.judge(evidence)
-    except UnfitError as error:
+    except (UnfitError, UsageError) as error:
         finding = Finding(reason=f"It could not be judged: {error}")
     about = {
         key: outcomes.describe_run(config, stores[key].path, stores[key].environment())

@@ -35,13 +35,13 @@ class Need:
         config: with all rounds, replicates and variants that any of them asks for.
         store: its run directory.
         claims: their names.
-        problem: why it can't be made here, e.g. its data set is missing; "" where it can.
+        problem: why it can't be made here, e.g. its data set is missing; None where it can.
     """
 
     config: Config
     store: RunDirectory
     claims: tuple[str, ...]
-    problem: str = ""
+    problem: UnfitError | None = None
 
     def jobs(self) -> list[Job]:
         """All trainings, done or not."""
@@ -120,14 +120,14 @@ def united(first: Config, second: Config) -> Config:
     )
 
 
-def missing_data(config: Config) -> str:
-    """Why the data set of a run is not there; "" where it is."""
+def missing_data(config: Config) -> UnfitError | None:
+    """Why the data set of a run is not there; None where it is."""
     find = (locations.find_prepared, locations.find_raw)
     if config.dataset == "digits" or any(look(config.dataset, config.data_dir) for look in find):
-        return ""
+        return None
     from tf_lottery.data.preparing import missing
 
-    return str(missing(config.dataset, config.data_dir))
+    return missing(config.dataset, config.data_dir)
 
 
 def train(need: Need, *, events: experiment.Events | None = None) -> None:
@@ -138,7 +138,7 @@ def train(need: Need, *, events: experiment.Events | None = None) -> None:
         RunInUseError: another process holds its directory.
     """
     if need.problem:
-        raise UnfitError(need.problem)
+        raise need.problem
     options: dict[str, Any] = {}
     if need.config.model not in CATALOGUE:
         from tf_lottery.experiment.problem import model_hash

@@ -1,5 +1,6 @@
 """`StudyRun`: a run directory as studies see it: which trainings are there, their masks and weights, model and data."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from os import PathLike
@@ -8,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tf_lottery import masks as mask_tools
-from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.errors import ResourceError, UnfitError, UsageError
 from tf_lottery.experiment import plan
+from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.state import read_config, read_rows
 from tf_lottery.store import SEARCH, TICKET, Job, RunDirectory, manifest
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from tf_lottery.studies.evaluation import Evaluator
 
 EXAMPLES = 5000
+log = logging.getLogger(__name__)
 
 
 class StudyRun:
@@ -106,15 +109,32 @@ class StudyRun:
         missing = self.missing(*variants)
         if missing:
             told = "; ".join(map(str, missing[:3])) + ("; ..." if len(missing) > 3 else "")
-            wanted = [name for name in (*self.config.variants, *variants) if name != TICKET]
-            extra = (
-                f" --variants {','.join(dict.fromkeys(wanted))}" if set(variants) - set(self.config.variants) else ""
-            )
             raise UnfitError(
                 f"{len(missing)} of the trainings that this study needs are not there: {told}.",
-                f"Train them: tf-lottery run --config {self.path / 'config.json'} --out {self.path.parent}{extra}; "
-                "or choose among those that are there with --rounds and --replicates.",
+                f"{self._how_to_train(variants)}; or choose among those that are there with --rounds and --replicates.",
             )
+
+    def _how_to_train(self, variants: Sequence[str]) -> str:
+        """How the trainings of these variants are made, in this very directory."""
+        if "user" in (self.config.model, self.config.dataset):
+            return (
+                f"Train them: call `find_ticket` again with run_dir={str(self.path)!r} and the variants that it lacks"
+            )
+        wanted = [name for name in (*self.config.variants, *variants) if name != TICKET]
+        extra = f" --variants {','.join(dict.fromkeys(wanted))}" if set(variants) - set(self.config.variants) else ""
+        here = self.path.absolute()
+        model_hash = self.store.config().get("model_hash", "")
+        found, free = (
+            experiment.locate(self.config, here.parent, fresh=fresh, model_hash=model_hash).path
+            for fresh in (False, True)
+        )
+        if found == here:
+            return f"Train them: tf-lottery run --config {here / 'config.json'} --out {here.parent}{extra}"
+        # The command finds a run by its name: for a renamed one it would start anew beside it.
+        return (
+            f"The directory was renamed. Name it as runs are found, and train them: mv {here} {free}; "
+            f"tf-lottery run --config {free / 'config.json'} --out {free.parent}{extra}"
+        )
 
     def controls(self, *, among: Iterable[str] | None = None) -> list[str]:
         """The variants beside the ticket that are committed wherever they are planned in what is studied."""
@@ -168,7 +188,7 @@ class StudyRun:
 
     @cached_property
     def problem(self) -> "Problem":
-        """Model, data and loss, in float32; loads TensorFlow.
+        """Model, data and loss, in float32; loads TensorFlow, with the threads and on the device of the run.
 
         Raises:
             UsageError: a run of `find_ticket`, and no `problem` was passed.
@@ -183,6 +203,7 @@ class StudyRun:
             )
         from tf_lottery.experiment.problem import from_config
 
+        self._configure()
         problem = from_config(self.config.updated(precision="float32"))
         expected = self.store.environment().get("data_fingerprint")
         if expected and problem.fingerprint and expected != problem.fingerprint:
@@ -192,6 +213,21 @@ class StudyRun:
                 "Point --data-dir or TF_LOTTERY_DATA to the data of that time.",
             )
         return problem
+
+    def _configure(self) -> None:
+        """Set threads and device of the run: for the bits of what is computed, and for trainings in this process after.
+
+        Raises:
+            ResourceError: the run wants a GPU, and there is none.
+        """
+        from tf_lottery.training.device import configure
+
+        try:
+            configure(threads=self.config.threads, device=self.config.device)
+        except ResourceError as error:
+            if self.config.device == "gpu":
+                raise
+            log.warning("TensorFlow is at work with other settings than those of %s: %s", self.path, error.cause)
 
     @cached_property
     def evaluator(self) -> "Evaluator":

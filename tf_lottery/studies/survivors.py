@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tf_lottery.analysis.formats import percent
+from tf_lottery.experiment import plan
 from tf_lottery.store import Job
 from tf_lottery.studies import figures
 from tf_lottery.studies.live_units import ends, is_chain, live_units, live_weights
@@ -27,7 +28,8 @@ def statistics(trained: np.ndarray, rewound: np.ndarray, mask: np.ndarray) -> di
     Returns:
         `kept`, `total`, `layer_density`; mean of |w| (`mean_size`), standard deviation (`deviation`) and fraction above
         zero (`positive`) of the trained survivors; the fraction of them that have the sign they started with
-        (`signs_kept`); `rewind_mean_size` and `rewind_deviation` of the same weights at the start. None without any.
+        (`signs_kept`); `rewind_mean_size` and `rewind_deviation` of the same weights where their training started: at
+        the rewind point, or, with learning-rate rewinding and fine-tuning, trained. None without any.
 
     Example:
         >>> found = statistics(np.array([1.0, -3.0, 9.0]), np.array([0.5, 0.5, 0.5]), np.array([True, True, False]))
@@ -60,10 +62,12 @@ def study(run: StudyRun) -> Outcome:
     units: Rows = []
     densities = {number: run.density(number) for number in run.rounds}
     for index in run.replicates:
-        start = run.rewind_weights(index)
+        rewound = run.rewind_weights(index)
         for number in run.rounds:
             job = Job(index, number)
             masks, trained = run.masks(job), run.weights(job)
+            source = plan.weights_source(run.config, job)
+            start = rewound if source is None else run.weights(source)
             about = {"replicate": index, "round": number, "density": densities[number]}
             for layer, mask in masks.items():
                 found = statistics(trained[layer], start[layer], mask)
@@ -112,7 +116,7 @@ def _sizes(layers: Rows) -> Figure:
             name: figures.gather([r for r in layers if r["layer"] == name], x="density", y=column) for name in names
         }
         for title, column in (
-            ("Survivors at the rewind point", "rewind_mean_size"),
+            ("Survivors where training starts", "rewind_mean_size"),
             ("Survivors after training", "mean_size"),
         )
     }

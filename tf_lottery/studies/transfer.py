@@ -13,6 +13,8 @@ from tf_lottery.studies.outcome import Outcome, Rows, mean, over_replicates
 from tf_lottery.studies.study_run import StudyRun
 
 TRANSFERRED, NATIVE, REDRAWN = "transferred ticket", "native ticket", "transferred masks, new weights"
+# Relative difference of densities that count as equal.
+EQUAL = 0.01
 COLUMNS = ("test_accuracy", "val_accuracy", "early_stop_step")
 
 
@@ -27,7 +29,8 @@ def study(run: StudyRun, *, other: StudyRun | None = None) -> Outcome:
         other: the native run: the same model on the data of `run`, with tickets of its own.
 
     Raises:
-        UnfitError: the run has no transferred tickets, or the runs are not of one model and one data set.
+        UnfitError: the run has no transferred tickets, or the runs are not of one model and one data set, or prune to
+            other densities.
     """
     if not run.config.tickets_from:
         raise UnfitError(
@@ -66,7 +69,7 @@ def study(run: StudyRun, *, other: StudyRun | None = None) -> Outcome:
 
 
 def check_comparable(run: StudyRun, native: StudyRun) -> None:
-    """Raise unless two runs trained one model on one data set, and only the first one with transferred tickets.
+    """Raise unless two runs trained one model on one data set to equal densities, only the first with others' tickets.
 
     Raises:
         UnfitError: they did not.
@@ -87,6 +90,22 @@ def check_comparable(run: StudyRun, native: StudyRun) -> None:
             f"{run.path} is of the data {data[0]} and {native.path} of {data[1]}.",
             "The native run must be of the same data set and classes.",
         )
+    ours, theirs = (each.store.environment().get("data_fingerprint") for each in (run, native))
+    if ours and theirs and ours != theirs:
+        raise UnfitError(
+            f"The content of the data {run.config.dataset!r} differs: {run.path} has the fingerprint {ours[:10]}, "
+            f"{native.path} {theirs[:10]}.",
+            "The native run must be of the same data.",
+        )
+    for number in sorted({*run.rounds} & {*native.rounds}):
+        density, wanted = native.density(number), run.density(number)
+        if abs(density - wanted) > EQUAL * wanted:
+            raise UnfitError(
+                f"Round {number} keeps {density_percent(wanted)} % of the weights in {run.path} and "
+                f"{density_percent(density)} % in {native.path}: only equal densities are compared.",
+                "Prune the native run as the run was whose tickets were transferred, or choose --rounds of equal "
+                "density.",
+            )
 
 
 def _shapes(masks: Masks) -> Mapping[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Robustness to Gaussian noise on the weights: on trained ones here, on initial ones by the variants `noise_*`."""
+"""Robustness to Gaussian noise on the weights: on trained ones here, on start weights by the variants `noise_*`."""
 
 from collections.abc import Mapping
 
@@ -51,9 +51,9 @@ def study(run: StudyRun, *, draws: int = DRAWS) -> Outcome:
     """Test accuracy of the trained dense network and of trained tickets under noise on their weights.
 
     Noise is of 0.1 to 3 standard deviations of each layer's surviving weights, in several draws; batch-norm statistics
-    are taken anew. Where variants `noise_*` are trained (noise on the ticket's initial weights, trained after), their
-    accuracies are a second table: Frankle et al. (2019, arXiv 1912.05671) and Zhou et al. (2019, arXiv 1905.01067) ask
-    in this way how much of the initial weights matters.
+    are taken anew. Where variants `noise_*` are trained (noise on the weights that the ticket's training starts from),
+    their accuracies are a second table: the appendix of Frankle & Carbin (2018, arXiv 1803.03635) asks in this way how
+    exact the initial weights must be.
 
     Args:
         run: the run.
@@ -112,7 +112,7 @@ def study(run: StudyRun, *, draws: int = DRAWS) -> Outcome:
                 )
                 for level in sorted({row["noise"] for row in initial})
             },
-            title="Noise on initial weights, by density",
+            title="Noise on start weights, by density",
             ylabel="Test accuracy",
             percent=True,
         )
@@ -120,7 +120,7 @@ def study(run: StudyRun, *, draws: int = DRAWS) -> Outcome:
 
 
 def initial_noise(run: StudyRun) -> Rows:
-    """The rows of the ticket (noise 0) and of the variants with noise on initial weights, if any are trained."""
+    """The rows of the ticket (noise 0) and of the variants with noise on its start weights, if any are trained."""
     levels = {name: float(name.removeprefix(INITIAL)) for name in run.controls() if name.startswith(INITIAL)}
     if not levels:
         return []
@@ -150,7 +150,7 @@ def _sentences(run: StudyRun, rows: Rows, initial: Rows) -> list[str]:
             f"{noise:g}: {percent(mean(initial, 'test_accuracy', round=last, noise=noise))}"
             for noise in sorted({row["noise"] for row in initial})
         ]
-        sentences.append(f"Test accuracy in round {last} by noise on the initial weights: {', '.join(told)}.")
+        sentences.append(f"Test accuracy in round {last} by noise on the start weights: {', '.join(told)}.")
     else:
-        sentences.append("No variant noise_* is trained, so there is no table for noise on initial weights.")
+        sentences.append("No variant noise_* is trained, so there is no table for noise on start weights.")
     return sentences
