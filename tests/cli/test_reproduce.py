@@ -37,6 +37,8 @@ def worse(monkeypatch):
     def judge(evidence):
         return conclude([more_than(evidence.difference(("digits", "ticket", 1), ("digits", "ticket", 0)), 0.5)])
 
+    # TensorFlow may be at work in this process, with other threads than a run asks for.
+    monkeypatch.setattr("tf_lottery.training.device.configure", lambda **settings: None)
     config = Config(steps=20, rounds=1, rate=0.5, replicates=3, batch_size=32, variants=("ticket",))
     monkeypatch.setitem(
         CLAIMS, "worse", Claim("worse", "A title", "paper", "figure", lambda _: {"digits": config}, judge)

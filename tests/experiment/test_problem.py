@@ -86,7 +86,7 @@ def test_a_softmax_at_the_end_is_seen(tmp_path):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_can_be_made(name):
-    optimizer = make_optimizer(Config(optimizer=name, learning_rate=0.5, weight_decay=0.25))
+    optimizer = make_optimizer(Config(optimizer=name, weight_decay=0.25), 0.5)
     assert float(optimizer.learning_rate) == 0.5 and optimizer.weight_decay == 0.25
 
 

@@ -144,7 +144,7 @@ PRESETS = {
         _conv(6, 3e-4, 0.15, 30_000, "about three days a replicate on two CPU cores", "3.3 points over dense at 15 %"),
         Preset(
             name="cifar10-resnet20",
-            source=f"{PAPER}, the section on VGG and ResNet: Resnet-18 (20 layers, as in He et al. 2015); rewound late: {LATE}",
+            source=f"{PAPER}, on VGG and ResNet: Resnet-18 (20 layers, as in He et al. 2015); rewound late: {LATE}",
             cost="about 28 hours a replicate on two CPU cores",
             expect="rewound to step 500, tickets keep the dense accuracy to about a fifth of the weights; "
             "rewound to the start, they lose it far sooner",
