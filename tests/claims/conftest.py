@@ -14,6 +14,14 @@ DIGITS = Config(
 LATE = DIGITS.updated(rewind="step:10", rounds=1, variants=("ticket", "other_order"))
 
 
+@pytest.fixture(scope="package", autouse=True)
+def threads_as_they_are() -> Iterator[None]:
+    """TensorFlow may be at work in this process already, with other threads than the runs here ask for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tf_lottery.training.device.configure", lambda **settings: None)
+        yield
+
+
 def quarter_learns(evidence):
     quarter = evidence.difference(("digits", "ticket", 2), ("digits", "ticket", 0))
     return conclude([at_least(quarter, -0.6)])

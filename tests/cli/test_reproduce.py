@@ -94,7 +94,13 @@ def test_side_by_side_stopped_by_ctrl_c_and_gone_on_with(environment, tmp_path):
         program = tmp_path / f"program_{steps}.py"
         program.write_text(PROGRAM.replace("STEPS", str(steps)))
         command = [sys.executable, program, "reproduce", "half", "--jobs", "2", "--json"]
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, start_new_session=True, **options)
+        # Tests that run in the background ignore Ctrl-C, and so would what they start.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            given = {"cwd": tmp_path, "env": environment, "text": True, "start_new_session": True, **options}
+            return subprocess.Popen(command, **given)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     process = start(30_000, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
