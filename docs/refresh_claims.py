@@ -37,7 +37,8 @@ INTRODUCTION = """# Claims
 
 Claims of the literature, each rerun and judged by this library. {command}
 
-A claim fixes its runs, the rounds that it looks at and its bounds before any result is seen. Every figure is a mean
+A claim fixes its runs, the rounds that it looks at and its bounds before any result is seen; where that was not so, its
+chapter says it. Every figure is a mean
 over replicates with its 95 % interval; differences are paired by replicate, which share initial weights and data order.
 A measure passes where its whole interval is on the wanted side of the bound, fails where all of it is on the other, and
 is inconclusive where the interval holds the bound. A claim passes if all its measures do, and fails if one does. Test
@@ -46,7 +47,7 @@ network is not as good as the published ones, whatever the measures say.
 
 ```sh
 tf-lottery reproduce --list
-tf-lottery reproduce all --quick            # about 70 minutes on two cores; the same command again goes on
+tf-lottery reproduce all --quick            # about 75 minutes on two cores; the same command again goes on
 tf-lottery reproduce early-stop --dry-run   # what the full size would take
 ```
 """

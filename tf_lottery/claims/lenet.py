@@ -1,4 +1,6 @@
-"""What fully connected networks on MNIST show. Each function judges one claim; its bounds were fixed beforehand."""
+"""What fully connected networks on MNIST show. A function judges one claim, by bounds that were fixed beforehand; where
+that was not so, its docstring says it.
+"""
 
 from tf_lottery.claims.evidence import Evidence
 from tf_lottery.claims.measures import Finding, at_least, at_most, conclude, more_than, reported
