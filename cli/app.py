@@ -20,6 +20,7 @@ COMMANDS = {
     "reproduce": ("reproduce", "Rerun claims of the literature, and judge them."),
     "compare": ("compare", "Compare runs: scores, matching densities, cost."),
     "export": ("export", "Write a ticket as .keras, SavedModel and TFLite, verified."),
+    "bench": ("bench", "Measure model files: size, load time, latency, memory."),
     "verify": ("verify", "Check a run directory, a ticket or an exported file."),
     "presets": ("presets", "List the named experiments."),
     "methods": ("methods", "List criteria, controls and rewind modes."),

@@ -1,4 +1,4 @@
-"""`tf-lottery doctor`: does this installation work on this machine?"""
+"""`tf-lottery doctor`: does this installation work here, and what are the zeros of a model worth at run time?"""
 
 import os
 import platform
@@ -7,20 +7,29 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from click import IntRange
 
-from tf_lottery.errors import CheckFailed
+from tf_lottery.errors import CheckFailed, UsageError
 
 from .command import Command
-from .finding import out_option
+from .finding import max_drop_option, out_option
+from .names import RUN
 from .output import print_json, print_table
 from .process import clean_output
+from .sources import open_source
+
+if TYPE_CHECKING:
+    from tf_lottery.export.diagnosis import Diagnosis
+    from tf_lottery.export.diagnosis.rules import Finding
 
 SCHEMA = "tf-lottery.doctor/1"
 EXAMPLES = {
     "tf-lottery doctor": "Everything that a run needs.",
     "tf-lottery doctor --json": "For a bug report.",
+    "tf-lottery doctor digits-mlp": "Will the best ticket of the newest run of that name run sparse? What to change?",
 }
 DISK_NEEDED = 1e9
 MEMORY_NEEDED = 2e9
@@ -36,11 +45,37 @@ class Check:
 
 
 @click.command(cls=Command, examples=EXAMPLES)
+@click.argument("model", metavar="[RUN|TICKET.npz|MODEL.keras|FILE.tflite]", type=RUN, required=False)
 @out_option
+@click.option(
+    "--round", "round_number", type=IntRange(0), help="Of a run: the round; by default the sparsest good one."
+)
+@click.option("--replicate", type=IntRange(0), help="Of a run: the replicate; by default the best of the round.")
+@max_drop_option
 @click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(out: Path, data_dir: str | None, as_json: bool) -> None:
-    """Check versions, devices, XLA, LiteRT, data, disk and rights; exits with 1 if something fails."""
+def command(
+    model: str | None,
+    out: Path,
+    round_number: int | None,
+    replicate: int | None,
+    max_drop: float,
+    data_dir: str | None,
+    as_json: bool,
+) -> None:
+    """Check this installation; or say of a model, operation by operation, what its zeros are worth at run time.
+
+    Without a model: versions, devices, XLA, LiteRT, data, disk and rights; exits with 1 if something fails. With one:
+    whether each weight runs on a sparse kernel, is only smaller on disk, or keeps a delegate out, why, and what to
+    change. That is advice: it exits with 0.
+    """
+    if model is not None:
+        if data_dir is not None:
+            raise UsageError("--data-dir is for the check of the installation.", "Drop it, or the model.")
+        _print_diagnosis(_diagnose(model, out, round_number, replicate, max_drop), as_json)
+        return
+    if round_number is not None or replicate is not None:
+        raise UsageError("--round and --replicate choose among the tickets of a run.", "Give a run, or drop them.")
     with clean_output():
         checks = [*_software(), *_machine(), *_storage(out, data_dir)]
     if as_json:
@@ -52,6 +87,49 @@ def command(out: Path, data_dir: str | None, as_json: bool) -> None:
         raise CheckFailed(
             f"Failed: {', '.join(failed)}.", "Mend what the table says, then run `tf-lottery doctor` again."
         )
+
+
+def _diagnose(source: str, out: Path, number: int | None, replicate: int | None, max_drop: float) -> "Diagnosis":
+    is_file = source.endswith(".tflite")
+    if is_file and (number is not None or replicate is not None):
+        raise UsageError("--round and --replicate choose among the tickets of a run.", "Drop them, or give a run.")
+    with clean_output():
+        from tf_lottery.export.diagnosis import diagnose
+
+        if is_file:
+            return diagnose(source)
+        opened = open_source(source, out, number=number, replicate=replicate, max_drop=max_drop)
+        return diagnose(opened.model, name=opened.name)
+
+
+def _print_diagnosis(found: "Diagnosis", as_json: bool) -> None:
+    document = found.to_json()
+    if as_json:
+        print_json(document)
+        return
+    rows: list[tuple[str, ...]] = []
+    findings: dict[Finding, list[str]] = {}
+    for record, verdict in zip(document["ops"], found.verdicts, strict=True):
+        number = str(record["index"]) if not record["subgraph"] else f"{record['subgraph']}:{record['index']}"
+        shape = "x".join(map(str, record["weights_shape"] or ()))
+        shares = [_share(record[key]) for key in ("zeros", "blocks_1x4", "blocks_1x16")]
+        rows.append((number, record["op"], record["name"], shape, *shares, record["verdict"]))
+        for finding in verdict.findings:
+            findings.setdefault(finding, []).append(number)
+    headers = ("#", "Operation", "Name", "Weights", "Zeros", "1x4", "1x16", "Verdict")
+    print_table(headers, rows, right=(True, False, False, False, True, True, True, False))
+    if findings:
+        click.echo()
+    for finding, numbers in findings.items():
+        change = f" Change: {finding.advice}." if finding.advice else ""
+        click.echo(f"{', '.join(numbers)}: {finding.reason}.{change}")
+    click.echo()
+    for line in found.summary:
+        click.echo(line)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
 
 
 def _software() -> Iterator[Check]:

@@ -1,7 +1,6 @@
 """`tf-lottery export`: a ticket becomes files that are proven to compute the same."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 from click import IntRange
@@ -9,14 +8,16 @@ from click import IntRange
 from tf_lottery.errors import UsageError
 
 from .command import Command, ListOf
-from .finding import find, max_drop_option, out_option
+from .finding import max_drop_option, out_option
 from .names import DATASET, RUN
 from .output import print_json, print_table, remark, set_up_logging
 from .process import clean_output
+from .sources import SAMPLES, load_samples, open_source
 
 EXAMPLES = {
-    "tf-lottery export digits-mlp": "The best ticket of the newest run of that name, in every format.",
-    "tf-lottery export digits-mlp --round 1 --formats tflite,keras --to app --json": "Chosen round and formats.",
+    "tf-lottery export digits-mlp": "The best ticket of the newest run of that name, as its best TFLite file.",
+    "tf-lottery export digits-mlp --best size --to smallest": "The smallest file within the accuracy budget.",
+    "tf-lottery export digits-mlp --round 1 --formats tflite,keras --to app --json": "Every file of chosen formats.",
 }
 
 
@@ -28,10 +29,23 @@ EXAMPLES = {
 @click.option(
     "--to", type=click.Path(path_type=Path), default="saved_models", show_default=True, help="Folder, or a file name."
 )
-@click.option("--formats", type=ListOf("formats"), default=("all",), help="all, or some of keras,saved_model,tflite.")
+@click.option(
+    "--formats", type=ListOf("formats"), help="Write every file of: all, or some of keras,saved_model,tflite."
+)
+@click.option("--precision", type=ListOf("precisions"), default=("all",), help="float32,float16,dynamic,int8 (TFLite).")
+@click.option("--encoding", type=ListOf("encodings"), default=("all",), help="dense,sparse,slim,slim-sparse.")
+@click.option(
+    "--best",
+    type=click.Choice(("balanced", "size", "latency")),
+    default="balanced",
+    show_default=True,
+    help="What the best file is to be.",
+)
 @max_drop_option
+@click.option("--round-channels", type=IntRange(1), default=1, help="Slim to multiples of so many channels, e.g. 8.")
 @click.option("--dataset", type=DATASET, help="Data to compare on, for a model; normalised to [0, 1].")
 @click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
+@click.option("--samples", type=IntRange(1), default=SAMPLES, show_default=True, help="Most samples of each part.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
@@ -42,33 +56,46 @@ def command(
     round_number: int | None,
     replicate: int | None,
     to: Path,
-    formats: tuple[str, ...],
+    formats: tuple[str, ...] | None,
+    precision: tuple[str, ...],
+    encoding: tuple[str, ...],
+    best: str,
     max_drop: float,
+    round_channels: int,
     dataset: str | None,
     data_dir: str | None,
+    samples: int,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write a ticket as .keras, SavedModel and TFLite; each file is loaded again and compared with the Keras model.
+    """Write a ticket as files, each loaded again and compared with the Keras model.
 
-    The source is a run (a path, a name below --out, or the beginning of one), a ticket's file, or a Keras model.
+    The source is a run (a path, a name below --out, or the beginning of one), a ticket's file, or a Keras model with
+    zeros. Every format, precision and encoding is made and verified; without --formats the best of them alone is
+    written, with a manifest of SHA-256 sums and a model card. A file that answers otherwise than Keras is never left.
     """
     set_up_logging(context)
-    choice = "all" if "all" in formats else list(formats)
-    is_file = source.endswith((".npz", ".keras"))
-    if is_file and (round_number is not None or replicate is not None):
-        raise UsageError("--round and --replicate choose among the tickets of a run.", "Drop them, or give a run.")
-    store = None if is_file else find(source, out)
     with clean_output():
         from tf_lottery.export import export
 
-        if store is not None:
-            model, config, name = _of_run(store, round_number, replicate, max_drop)
-        else:
-            model, config, name = _of_file(Path(source))
-        samples, labels = _samples(model, config, dataset, data_dir)
+        opened = open_source(source, out, number=round_number, replicate=replicate, max_drop=max_drop)
+        real = load_samples(opened, dataset, data_dir, count=samples)
         try:
-            found = export(model, to, format=choice, samples=samples, labels=labels, force=force, name=name)
+            found = export(
+                opened.model,
+                to,
+                format=_choice(formats or ("all",)),
+                precision=_choice(precision),
+                encoding=_choice(encoding),
+                **real.arguments(),
+                best=best,
+                max_drop=max_drop,
+                only_best=not formats,
+                multiple=round_channels,
+                force=force,
+                name=opened.name,
+                source=opened.origin,
+            )
         except UsageError as error:
             raise UsageError(error.cause, error.remedy.replace("`force=True`", "--force")) from error
     if as_json:
@@ -76,81 +103,42 @@ def command(
         return
     rows = [
         (
-            record["path"],
+            "*" if record["path"] == found.best else "",
+            record["format"],
             record["precision"],
-            record["encoding"],
+            record["encoding"] + (f" ({record['layout']})" if record["layout"] not in ("", "rows") else ""),
             f"{record['bytes']:,}",
             f"{record['gzip_bytes']:,}",
-            f"{record['max_abs_error']:.1e}",
-            "" if record["accuracy"] is None else f"{100 * record['accuracy']:.2f} %",
             "" if record["latency_us_median"] is None else f"{record['latency_us_median']:.1f}",
+            f"{record['max_rel_error']:.1e}",
+            "" if record["agreement"] is None else f"{100 * record['agreement']:.2f} %",
+            "" if record["accuracy"] is None else f"{100 * record['accuracy']:.2f} %",
         )
-        for record in found.files
+        for record in found.candidates
     ]
-    headers = ("File", "Precision", "Encoding", "Bytes", "Gzipped", "Max error", "Accuracy", "Latency (us)")
-    print_table(headers, rows, right=(False, False, False, True, True, True, True, True))
+    headers = (
+        "",
+        "Format",
+        "Precision",
+        "Encoding",
+        "Bytes",
+        "Gzipped",
+        "Latency (us)",
+        "Error",
+        "Agreement",
+        "Accuracy",
+    )
+    print_table(headers, rows, right=(False, False, False, False, *[True] * 6))
     click.echo(f"Best: {found.best}")
     kind = "random samples" if found.samples == "random" else "real samples"
     remark(f"Every file was loaded again and compared with the Keras model on {found.sample_count:,} {kind}.")
-    for note in found.notes:
+    if not formats:
+        remark("Only the best file was written, with its model card; --formats all writes every one.")
+    for note in (*found.findings, *found.notes):
         remark(note)
-    for record in found.refused:
-        remark(f"Refused: {record['format']}, {record['encoding']}: {record['reason']}")
+    for line in found.refusals():
+        remark(f"Refused: {line}")
 
 
-def _of_run(store: Any, number: int | None, replicate: int | None, max_drop: float) -> tuple[Any, dict[str, Any], str]:
-    """The plain model of a run's ticket, the run's configuration, and a name for its files."""
-    from tf_lottery.analysis.selection import select_round
-    from tf_lottery.experiment.state import read_config, read_rows
-    from tf_lottery.result import open_run
-
-    config = read_config(store).to_json()
-    rows = read_rows(store)
-    result = open_run(store.path)
-    if number is None:
-        number = select_round(rows, max_drop=max_drop)
-        if number == 0:
-            remark("No pruned round is good enough (see --max-drop): the dense network is exported.")
-    if replicate is None:
-        candidates = [row for row in rows if row["round"] == number and row["variant"] == "ticket"]
-        accurate = [row for row in candidates if row["val_accuracy"] is not None]
-        best = max(accurate, key=lambda row: row["val_accuracy"], default=None)
-        best = best or min(candidates, key=lambda row: row["val_loss"], default=None)
-        replicate = best["replicate"] if best else 0
-    ticket = result.ticket(number, replicate=replicate)
-    remark(f"Round {number} of replicate {replicate}: {100 * ticket.density:.2f} % of the maskable weights are kept.")
-    return ticket.model(), config, f"{store.path.name}_round_{number:02d}"
-
-
-def _of_file(path: Path) -> tuple[Any, dict[str, Any], str]:
-    """The plain model of a ticket's or model's file, the configuration that it was found with, and a name."""
-    if path.suffix == ".npz":
-        from tf_lottery.ticket import load_ticket
-
-        ticket = load_ticket(path)
-        return ticket.model(), ticket.recipe.get("config", {}), path.stem
-    from tf_lottery.models.building import build
-
-    return build(str(path), input_shape=None, classes=None), {}, path.stem
-
-
-def _samples(model: Any, config: dict[str, Any], dataset: str | None, data_dir: str | None) -> tuple[Any, Any]:
-    """Test samples (else validation samples) and labels of the data that the model was trained on, or (None, None)."""
-    from tf_lottery import data
-    from tf_lottery.experiment.config import Config
-    from tf_lottery.experiment.problem import load_dataset
-
-    if dataset:
-        loaded = data.load(dataset, data_dir=data_dir)
-    elif not config or config.get("dataset") == "user":
-        remark("No data set is known for this model: random samples are compared. --dataset takes real ones.")
-        return None, None
-    else:
-        document = {key: value for key, value in config.items() if key not in ("hash", "model_hash")}
-        if data_dir:
-            document["data_dir"] = data_dir
-        loaded = load_dataset(Config.from_json(document))
-    shape = tuple(model.inputs[0].shape[1:])
-    data.check_fits(loaded, input_shape=shape, outputs=model.outputs[0].shape[-1], sparse_labels=True)
-    part = loaded.test if loaded.test is not None else loaded.validation
-    return part.x, part.y
+def _choice(names: tuple[str, ...]) -> str | list[str]:
+    return "all" if "all" in names else list(names)

@@ -7,7 +7,6 @@ import click
 from click import Choice, FloatRange, IntRange
 
 from tf_lottery.experiment.config import (
-    GRANULARITIES,
     LR_SCHEDULES,
     NORMALISATIONS,
     OPTIMIZERS,
@@ -15,6 +14,7 @@ from tf_lottery.experiment.config import (
     PRUNINGS,
     variants,
 )
+from tf_lottery.granularity import GRANULARITIES, INDIVISIBLE
 from tf_lottery.pruning import SCOPES
 from tf_lottery.scoring import CRITERIA
 
@@ -57,6 +57,13 @@ _OPTIONS = (
     (["--mask-distance"], {"type": RATE, "help": "How far masks may still move where an early-bird search stops."}),
     (["--tickets-from"], {"metavar": "RUN", "help": "Train the tickets of another run, on other data or classes."}),
     (["--granularity"], {"type": Choice(GRANULARITIES), "help": "In what units weights are pruned."}),
+    (
+        ["--indivisible"],
+        {
+            "type": Choice(INDIVISIBLE),
+            "help": "What is done with weights that do not divide so; skip keeps them whole.",
+        },
+    ),
     (
         ["--rewind"],
         {"metavar": "MODE", "help": "init, step:K, epoch:K, lr, lr:step:K, lr:epoch:K, finetune, finetune:step:N."},

@@ -72,7 +72,7 @@ def command(
         given["tickets_from"] = find(given["tickets_from"], out)
     config = settings.effective(preset, config_file, options.given(given))
     if dry_run:
-        _dry_run(config, out, fresh=fresh, as_json=as_json)
+        _dry_run(config, out, fresh=fresh, as_json=as_json, quiet=quiet)
         return
     with clean_output():
         model_hash = _check(config)
@@ -84,6 +84,8 @@ def command(
                 config, store, events=events, model_hash=model_hash, checkpoint_every=checkpoint_every
             )
     effective = store.config()
+    for path, why in {} if quiet else store.environment().get("indivisible", {}).items():
+        remark(f"{path} is {why}")
     if as_json:
         complete = all(
             store.is_complete(job) for job in plan.jobs(experiment.extended(config, store, model_hash=model_hash))
@@ -175,7 +177,7 @@ def _nothing_empty_left(store: RunDirectory) -> Iterator[None]:
         raise
 
 
-def _dry_run(config: Config, out: Path, *, fresh: bool, as_json: bool) -> None:
+def _dry_run(config: Config, out: Path, *, fresh: bool, as_json: bool, quiet: bool) -> None:
     with clean_output():
         model_hash = _check(config)
         from tf_lottery.experiment import problem
@@ -188,6 +190,8 @@ def _dry_run(config: Config, out: Path, *, fresh: bool, as_json: bool) -> None:
             config = experiment.extended(config, store, model_hash=model_hash)
         done = sum(store.is_complete(job) for job in plan.jobs(config))
         found = estimate(config, problem.from_config(config), jobs_done=done)
+    for path, why in {} if quiet else found.indivisible.items():
+        remark(f"{path} is {why}")
     if as_json:
         document = {"schema": "tf-lottery.dry-run/1", "run_dir": str(store.path), "config": config.to_json()}
         print_json(document | found.to_json())

@@ -23,7 +23,7 @@ REPLACES: dict[str, dict[str, Any]] = {
 # What makes masks, of which a run with the tickets of another one has none of its own.
 DECIDED_BY_TICKETS = (
     *("rate", "output_rate", "conv_rate", "final_density", "densities", "scope", "criterion", "score_examples"),
-    *("pruning", "search_steps", "mask_distance", "granularity", "include", "exclude", "rewind"),
+    *("pruning", "search_steps", "mask_distance", "granularity", "indivisible", "include", "exclude", "rewind"),
 )
 
 

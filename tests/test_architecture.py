@@ -14,11 +14,14 @@ PACKAGE = ROOT / "tf_lottery"
 
 # Lowest first: a room may import from those before it only.
 ORDER = (
-    *("errors", "text", "seeds", "masks", "scoring", "pruning", "schedule", "layers", "gradients", "rewinding", "data"),
+    *("errors", "text", "seeds", "masks", "granularity", "scoring", "pruning", "schedule", "layers", "slimming"),
+    *("gradients", "rewinding", "data"),
     *("models", "learning_rate", "training", "store", "ticket", "export", "experiment", "analysis", "result"),
     *("studies", "claims", "identity", "optimizers", "finding", "verification"),
 )
-WITHOUT_TENSORFLOW = ("errors", "text", "seeds", "masks", "scoring", "pruning", "schedule", "store", "analysis")
+WITHOUT_TENSORFLOW = (
+    *("errors", "text", "seeds", "masks", "granularity", "scoring", "pruning", "schedule", "store", "analysis"),
+)
 SOURCES = [
     path
     for folder in ("tf_lottery", "cli", "tests", "examples", "benchmarks")

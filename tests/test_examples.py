@@ -94,6 +94,25 @@ def test_own_loop(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_mobile(tmp_path: Path) -> None:
+    """The ticket runs sparse on a phone, by the rules; the files are written, and say what they are."""
+    out = run("mobile.py", "--steps", "30", "--to", "files", folder=tmp_path)
+    assert re.findall(r"round (\d): ([\d.]+)% of the 1x1 weights", out) == [
+        ("0", "100.0"),
+        ("1", "45.0"),
+        ("2", "20.0"),
+    ]
+    assert re.findall(r"CONV_2D (block_\d_pointwise) +(.+)", out) == [
+        (f"block_{number}_pointwise", "sparse on ARM") for number in range(1, 7)
+    ]
+    assert number(r"of the multiplications are on sparse kernels.* ([\d.]+) % on ARM", out) > 80
+    report = json.loads((tmp_path / "files" / "export.json").read_text())
+    sizes = {file["encoding"]: file["bytes"] for file in report["files"] if file["precision"] == "float32"}
+    assert sizes["sparse"] < sizes["dense"] / 2
+    assert (tmp_path / report["best"]).is_file() and f"to ship: {report['best']}" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["files"]
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_examples_say_how_they_are_run(example: Path) -> None:
     text = example.read_text()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tf_lottery.pruning import prune, prune_to
     from tf_lottery.result import Result, open_run
     from tf_lottery.scoring import scores
+    from tf_lottery.slimming import SlimReport, slim
     from tf_lottery.ticket import Ticket, load_ticket
 
 _HOME = {
@@ -35,6 +36,7 @@ _HOME = {
     "ExportReport": "export",
     "LotteryError": "errors",
     "Result": "result",
+    "SlimReport": "slimming",
     "Ticket": "ticket",
     "apply_masks": "layers",
     "density": "masks",
@@ -55,6 +57,7 @@ _HOME = {
     "scores": "scoring",
     "set_masks": "layers",
     "set_weights": "layers",
+    "slim": "slimming",
     "strip": "layers",
     "wrap": "layers",
 }
@@ -69,6 +72,7 @@ __all__ = [
     "ExportReport",
     "LotteryError",
     "Result",
+    "SlimReport",
     "Ticket",
     "apply_masks",
     "density",
@@ -89,6 +93,7 @@ __all__ = [
     "scores",
     "set_masks",
     "set_weights",
+    "slim",
     "strip",
     "wrap",
 ]

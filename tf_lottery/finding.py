@@ -56,6 +56,8 @@ def find_ticket(
     densities: Sequence[float] = (),
     scope: str = "layerwise",
     criterion: str = "magnitude",
+    granularity: str = "unstructured",
+    indivisible: str = "error",
     score_examples: int = 1000,
     pruning: str = "iterative",
     search_steps: int | None = None,
@@ -94,6 +96,9 @@ def find_ticket(
         densities: an explicit ladder of densities, instead of a rate.
         scope: "layerwise" or "global".
         criterion: a name of `tf_lottery.scoring.CRITERIA`, e.g. "magnitude", "snip", "synflow" (scope "global").
+        granularity: "unstructured", blocks of "1x4" or "1x16" consecutive inputs, or "channel": units of dense layers
+            and filters of convolutions; the output layer then stays whole.
+        indivisible: what is done with weights that do not divide so: "error", "skip" (kept whole), "unstructured".
         score_examples: how many training examples a criterion looks at that needs data.
         pruning: where masks come from: "iterative", "one_shot", "before_training" or "early_bird".
         search_steps: steps of the trainings that only find masks; round 0 and the last round are trained in full.
@@ -146,6 +151,8 @@ def find_ticket(
         densities=tuple(densities),
         scope=scope,
         criterion=criterion,
+        granularity=granularity,
+        indivisible=indivisible,
         score_examples=score_examples,
         pruning=pruning,
         search_steps=search_steps,

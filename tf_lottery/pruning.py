@@ -10,6 +10,7 @@ from numbers import Real
 import numpy as np
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+from tf_lottery.granularity import UNSTRUCTURED, Axes, Blocks, collapse, collapse_masks, divide, expand
 from tf_lottery.masks import Masks, check_keys, validate
 
 SCOPES = ("layerwise", "global")
@@ -22,8 +23,14 @@ def prune(
     rate: float | Mapping[str, float],
     scope: str = "layerwise",
     allow_empty: bool = False,
+    granularity: str = UNSTRUCTURED,
+    indivisible: str = "error",
+    axes: Mapping[str, Axes] | None = None,
 ) -> Masks:
-    """Prune a fraction of the surviving weights.
+    """Prune a fraction of the surviving weights, or of larger units of them.
+
+    A unit has the mean of its weights' scores and goes as a whole. Everything that is said of weights here, of counts,
+    ranks and ties, then holds of units.
 
     Args:
         scores: importance of each weight, any float dtype, keyed by weight path; higher is kept.
@@ -32,6 +39,11 @@ def prune(
         scope: "layerwise" ranks each weight array by itself; "global" ranks all arrays of equal rate together.
         allow_empty: whether an array may lose its last weight. If not, its best survivor stays, and in the global scope
             the next lowest weight of another array goes instead.
+        granularity: "unstructured" (each weight), "1x4" or "1x16" (consecutive inputs of one output), or "channel" (a
+            unit of a dense layer, a filter of a convolution; those of the output layer all stay, where `axes` tell it).
+        indivisible: what is done with arrays that do not divide so: "error", "skip" (kept as they are), "unstructured".
+        axes: what runs along the axes of each array: `discover(model).axes`. By default arrays of two and more axes are
+            taken for kernels of dense layers and convolutions, (..., inputs, outputs).
 
     Returns:
         New masks, subsets of `masks`, with exactly `round(rate * survivors)` fewer weights per array (layerwise) or per
@@ -39,7 +51,8 @@ def prune(
 
     Raises:
         UsageError: rate or scope is out of range.
-        UnfitError: keys or shapes differ, or scores are no real numbers.
+        UnfitError: keys or shapes differ, scores are no real numbers, an array does not divide into units, or the masks
+            keep a part of one.
         NonFiniteError: a surviving weight's score is NaN or infinite.
 
     Example:
@@ -56,11 +69,13 @@ def prune(
                 f"`rate` must be in [0, 1): the fraction of survivors to prune. Received: {value!r} for {key!r}.",
                 "Pass e.g. rate=0.2.",
             )
+    blocks = _blocks(masks, granularity, indivisible, axes)
+    unit_scores, units = unit_arrays(scores, masks, blocks)
     pruned: Masks = {}
-    for keys in groups(rates, scope=scope):
-        count = round(rates[keys[0]] * sum(int(np.count_nonzero(masks[key])) for key in keys))
-        pruned |= remove_lowest(scores, masks, keys=keys, count=count, allow_empty=allow_empty)
-    return {key: pruned[key] for key in masks}
+    for keys in groups({key: rates[key] for key in units}, scope=scope):
+        count = round(rates[keys[0]] * sum(int(np.count_nonzero(units[key])) for key in keys))
+        pruned |= remove_lowest(unit_scores, units, keys=keys, count=count, allow_empty=allow_empty)
+    return expand(pruned, masks, blocks)
 
 
 def prune_to(
@@ -70,11 +85,16 @@ def prune_to(
     density: float,
     scope: str = "layerwise",
     allow_empty: bool = False,
+    granularity: str = UNSTRUCTURED,
+    indivisible: str = "error",
+    axes: Mapping[str, Axes] | None = None,
 ) -> Masks:
     """Prune down to a density of the maskable weights: exactly `round(density * total)` are kept.
 
+    Of larger units, the total is that of the units: weights that are kept whole do not count.
+
     Args:
-        scores, masks, scope, allow_empty: as for `prune`.
+        scores, masks, scope, allow_empty, granularity, indivisible, axes: as for `prune`.
         density: kept / total to reach, in (0, 1]; of each array (layerwise) or of all together (global).
 
     Raises:
@@ -89,17 +109,36 @@ def prune_to(
         raise UsageError(
             f"`density` must be in (0, 1]: kept / total weights. Received: {density!r}.", "Pass e.g. 0.05."
         )
+    blocks = _blocks(masks, granularity, indivisible, axes)
+    unit_scores, units = unit_arrays(scores, masks, blocks)
     pruned: Masks = {}
-    for keys in groups(dict.fromkeys(masks, 0.0), scope=scope):
-        survivors = sum(int(np.count_nonzero(masks[key])) for key in keys)
-        count = survivors - round(density * sum(masks[key].size for key in keys))
+    for keys in groups(dict.fromkeys(units, 0.0), scope=scope):
+        survivors = sum(int(np.count_nonzero(units[key])) for key in keys)
+        count = survivors - round(density * sum(units[key].size for key in keys))
         if count < 0:
             raise UsageError(
-                f"The density {density} is above what is left of {', '.join(keys)}: {survivors} weights survive.",
+                f"The density {density} is above what is left of {', '.join(keys)}: {survivors} "
+                f"{'weights' if granularity == UNSTRUCTURED else 'units'} survive.",
                 "Densities must fall from round to round.",
             )
-        pruned |= remove_lowest(scores, masks, keys=keys, count=count, allow_empty=allow_empty)
-    return {key: pruned[key] for key in masks}
+        pruned |= remove_lowest(unit_scores, units, keys=keys, count=count, allow_empty=allow_empty)
+    return expand(pruned, masks, blocks)
+
+
+def unit_arrays(
+    scores: Mapping[str, np.ndarray], masks: Masks, blocks: Blocks
+) -> tuple[Mapping[str, np.ndarray], Masks]:
+    """Scores and masks of the units, keyed as `blocks`.
+
+    Raises:
+        UnfitError: scores are no real numbers, or the masks keep a part of a unit.
+    """
+    return collapse({key: _real(key, np.asarray(scores[key])) for key in blocks}, blocks), collapse_masks(masks, blocks)
+
+
+def _blocks(masks: Masks, granularity: str, indivisible: str, axes: Mapping[str, Axes] | None) -> Blocks:
+    shapes = {key: mask.shape for key, mask in masks.items()}
+    return divide(shapes, granularity=granularity, indivisible=indivisible, axes=axes).blocks
 
 
 def groups(rates: Mapping[str, float], *, scope: str) -> list[list[str]]:
@@ -169,6 +208,18 @@ def _best(scores: np.ndarray, survivors: np.ndarray) -> int:
 
 def _finite(key: str, scores: np.ndarray, survivors: np.ndarray) -> np.ndarray:
     """The scores of one array, checked where it survives."""
+    scores = _real(key, scores)
+    bad = int(np.count_nonzero(~np.isfinite(scores) & survivors))
+    if bad:
+        raise NonFiniteError(
+            f"The scores of {key!r} must be finite. Received: {bad} NaN or infinite scores of surviving weights.",
+            "Look at the weights that were scored: did the training diverge?",
+        )
+    return scores
+
+
+def _real(key: str, scores: np.ndarray) -> np.ndarray:
+    """The scores of one array as a kind of number that NumPy ranks."""
     if scores.dtype.kind not in "biuf":
         # Also bfloat16, which NumPy knows as a dtype of its own kind only.
         if not np.can_cast(scores.dtype, np.float32):
@@ -177,12 +228,6 @@ def _finite(key: str, scores: np.ndarray, survivors: np.ndarray) -> np.ndarray:
                 "Score by a criterion of `scores`, or pass float arrays.",
             )
         scores = scores.astype(np.float32)
-    bad = int(np.count_nonzero(~np.isfinite(scores) & survivors))
-    if bad:
-        raise NonFiniteError(
-            f"The scores of {key!r} must be finite. Received: {bad} NaN or infinite scores of surviving weights.",
-            "Look at the weights that were scored: did the training diverge?",
-        )
     return scores
 
 

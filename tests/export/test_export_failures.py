@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -14,8 +15,11 @@ import pytest
 from keras import layers
 
 from tf_lottery.errors import CheckFailed, DamagedError, NonFiniteError, ResourceError, UnfitError, UsageError
-from tf_lottery.export import check_file, export, keras_file, litert, saved_model, tflite
+from tf_lottery.export import check_file, keras_file, litert, saved_model, tflite
+from tf_lottery.export import export as export_all
 
+# The whole matrix of precisions and encodings is the business of test_export_matrix.py.
+export = partial(export_all, precision="float32", encoding=["dense", "sparse"])
 FORMATS = ["keras", "saved_model", "tflite"]
 
 
@@ -49,8 +53,8 @@ def test_a_file_with_other_weights_is_an_error_and_leaves_no_file(tmp_path, tamp
 def test_one_wrong_format_of_several_leaves_none(tmp_path, monkeypatch):
     whole = tflite.convert
 
-    def convert(source, *, encoding):
-        content = bytearray(whole(source, encoding=encoding))
+    def convert(source, **options):
+        content = bytearray(whole(source, **options))
         kernel = np.float32(0.123456).tobytes()
         position = content.find(kernel)
         content[position : position + 4] = np.float32(0.2).tobytes()
@@ -176,7 +180,9 @@ def test_a_kill_in_the_middle_leaves_no_final_file(tmp_path):
     assert mark.exists()
     assert [name for name in os.listdir(target) if not name.startswith(".tf_lottery_export-")] == []
     export(keras.Sequential([keras.Input((8,)), layers.Dense(3)]), target, format="keras")
-    assert sorted(os.listdir(target)) == ["export.json", "manifest.json", "model.keras"]
+    assert sorted(os.listdir(target)) == [
+        *("export.json", "manifest.json", "model.keras", "model_card.json", "model_card.md")
+    ]
 
 
 def test_nan_weights_name_the_variable(tmp_path):
@@ -213,7 +219,9 @@ def test_a_dynamic_length_is_refused_for_tflite_only(tmp_path):
         export(model, tmp_path)
     report = export(model, tmp_path, format="all", samples=np.ones((3, 5, 4)))
     assert [record["format"] for record in report.files] == ["keras", "saved_model"]
-    assert "only the batch may be dynamic" in report.refused[0]["reason"]
+    reasons = [record["reason"] for record in report.refused if record["format"] == "tflite"]
+    assert len(reasons) == 2
+    assert all("only the batch may be dynamic" in reason for reason in reasons)
 
 
 @pytest.mark.parametrize(

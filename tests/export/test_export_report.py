@@ -5,12 +5,8 @@ import os
 import subprocess
 import sys
 
-from tf_lottery.export.report import ExportReport, choose_best
+from tf_lottery.export.report import ExportReport
 from tf_lottery.export.silence import one_line, quiet
-
-
-def record(path, format, size):
-    return {"path": path, "format": format, "bytes": size}
 
 
 def test_the_document_is_strict_json():
@@ -22,14 +18,6 @@ def test_the_document_is_strict_json():
     assert document["files"] == [{"path": "a", "accuracy": None, "latency_us_median": 1.5}]
     assert document["refused"] == []
     assert document["notes"] == ["n"]
-
-
-def test_best_is_the_smallest_tflite_file_then_saved_model_then_keras():
-    keras, saved = record("k", "keras", 1), record("s", "saved_model", 5)
-    assert choose_best((keras, saved, record("d", "tflite", 9), record("e", "tflite", 7))) == "e"
-    assert choose_best((keras, saved)) == "s"
-    assert choose_best((keras,)) == "k"
-    assert choose_best(()) is None
 
 
 def test_importing_the_package_and_the_runner_loads_nothing_heavy():

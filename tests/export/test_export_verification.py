@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 from tf_lottery.errors import NonFiniteError, UnfitError
+from tf_lottery.export.signature import Signature
+from tf_lottery.export.trial import Trial
 from tf_lottery.export.verification import accuracy, compare
 
 REFERENCE = {"y": np.array([[1.0, 4.0], [2.0, 0.0]])}
 
 
 def test_equal_outputs_hold():
-    found = compare(REFERENCE, {"y": REFERENCE["y"].copy()}, labels=[np.array([1, 1])])
-    assert (found.max_abs_error, found.max_rel_error, found.agreement, found.accuracy) == (0.0, 0.0, 1.0, 0.5)
+    found = compare(REFERENCE, {"y": REFERENCE["y"].copy()})
+    assert (found.max_abs_error, found.max_rel_error, found.rms_rel_error, found.agreement) == (0.0, 0.0, 0.0, 1.0)
     assert found.failure == ""
 
 
@@ -60,15 +62,37 @@ def test_all_zero_outputs_agree_with_zeros_only():
 def test_a_single_unit_has_no_classes():
     found = compare({"y": np.ones((3, 1))}, {"y": np.ones((3, 1))})
     assert found.agreement is None
-    assert found.accuracy is None
 
 
 def test_agreement_is_the_worst_and_accuracy_the_mean_over_outputs():
     reference = {"a": np.array([[0.0, 9.0], [9.0, 0.0]]), "b": np.array([[0.0, 9.0], [9.0, 0.0]])}
     outputs = {"a": reference["a"], "b": np.array([[0.0, 9.0], [0.0, 9.0]])}
-    found = compare(reference, outputs, labels=[np.array([1, 0]), np.array([0, 0])])
-    assert found.agreement == 0.5
-    assert found.accuracy == 0.5
+    assert compare(reference, outputs).agreement == 0.5
+    signature = Signature(("x",), ((1,),), ("float32",), ("a", "b"))
+    labels = [np.array([1, 0]), np.array([0, 0])]
+    trial = Trial(signature, [np.zeros((2, 1))], reference, labels, [None, None])
+    assert trial.judge(reference).accuracy == 0.75  # (2/2 + 1/2) / 2
+
+
+def test_accuracy_is_of_the_reported_and_of_the_validation_samples_apart():
+    reference = {"y": np.array([[1.0, 2.0], [3.0, 0.0], [5.0, 1.0]])}  # classes 1, 0, 0
+    signature = Signature(("x",), ((1,),), ("float32",), ("y",))
+    labels, validation = [np.array([1])], [np.array([1, 0])]
+    trial = Trial(signature, [np.zeros((3, 1))], reference, labels, validation, validation=2)
+    assert trial.accuracies() == (1.0, 0.5)
+
+
+def test_reduced_precisions_are_judged_by_the_mean_square_and_the_classes():
+    # Root mean square of the reference: sqrt((9 + 16) / 2) = 3.536; of the error: sqrt(0.02 / 2) = 0.1.
+    reference, outputs = {"y": np.array([[3.0, 4.0]])}, {"y": np.array([[3.1, 4.1]])}
+    found = compare(reference, outputs, precision="dynamic")
+    assert found.rms_rel_error == pytest.approx(0.1 / np.sqrt(12.5))
+    assert found.failure == ""
+    assert "an error of 2.8e-02" in compare(reference, outputs, precision="float16").failure
+    classes = {"y": np.tile([[3.0, 3.01]], (20, 1))}
+    other = {"y": classes["y"].copy()}
+    other["y"][:2] = [3.01, 3.0]
+    assert "90.0 % of the predicted classes agree" in compare(classes, other, precision="int8").failure
 
 
 def test_labels_as_indices_columns_or_one_hot():

@@ -118,6 +118,7 @@ class Beginnings:
             roles=self.bench.roles,
             weights=weights,
             masks=masks,
+            blocks=self.bench.units.blocks,
             material={
                 "initial": lambda masks: {path: self._rewound(replicate)[path] for path in masks},
                 "changes": lambda masks: changes(),
@@ -156,6 +157,7 @@ class Beginnings:
             draw=lambda: rewinding.fresh_weights(plain, seed=drawn),
             narrow=lambda kept: narrow(plain, self.bench.dense(), kept=kept, seed=seed),
             seed=seed,
+            blocks=self.bench.units.blocks,
         )
 
     def _ticket_state(self, job: Job, masks: Masks) -> State:

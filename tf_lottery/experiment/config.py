@@ -12,6 +12,7 @@ from tf_lottery import schedule, scoring
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_point
+from tf_lottery.granularity import GRANULARITIES, INDIVISIBLE, UNSTRUCTURED
 from tf_lottery.pruning import SCOPES
 from tf_lottery.text import suggestion
 
@@ -23,7 +24,6 @@ MOMENTUM = ("sgd", "rmsprop", "user")  # those that take `momentum`; "user" is a
 MOST = 1000  # rounds and replicates
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 NORMALISATIONS = ("none", "unit", "standard")
-GRANULARITIES = ("unstructured",)
 # What only extends a run, or says where it runs, is not in its hash.
 NOT_HASHED = frozenset({"preset", "rounds", "replicates", "variants", "jobs", "device", "data_dir", "tickets_from"})
 # Hashed only where they are not the default, so that a run of an earlier version is found again.
@@ -31,6 +31,7 @@ HASHED_IF_SET = frozenset(
     {
         *("classes", "lr_schedule", "lr_milestones", "lr_drop", "warmup"),
         *("pruning", "search_steps", "mask_distance", "score_examples", "tickets_hash"),
+        "indivisible",
     }
 )
 
@@ -58,6 +59,7 @@ class Config:
         final_density: density to reach in the last round by equal rates, instead of `rate`.
         densities: an explicit ladder of densities, instead of a rate.
         scope, criterion, granularity: what is ranked together, by what score, in what units.
+        indivisible: what is done with weights that do not divide into such units: "error", "skip", "unstructured".
         score_examples: how many training examples a criterion looks at that needs data.
         pruning: where the masks of a round come from. "iterative": from the ticket of the round before; "one_shot":
             from the trained dense network; "before_training": from the start weights; "early_bird": from a dense
@@ -104,7 +106,8 @@ class Config:
     densities: tuple[float, ...] = ()
     scope: str = "layerwise"
     criterion: str = "magnitude"
-    granularity: str = "unstructured"
+    granularity: str = UNSTRUCTURED
+    indivisible: str = "error"
     score_examples: int = 1000
     pruning: str = "iterative"
     search_steps: int | None = None
@@ -156,6 +159,7 @@ class Config:
             "scope": SCOPES,
             "criterion": tuple(scoring.CRITERIA),
             "granularity": GRANULARITIES,
+            "indivisible": INDIVISIBLE,
             "optimizer": (*OPTIMIZERS, "user"),
             "precision": PRECISIONS,
             "normalisation": NORMALISATIONS,
@@ -299,8 +303,10 @@ class Config:
     def _unused(self) -> set[str]:
         """Keys that decide nothing in this configuration."""
         needs_data = {"gradients", "hessian_gradients"} & scoring.needs(self.criterion)
-        return ({"mask_distance"} if self.pruning != "early_bird" else set()) | (
-            set() if needs_data else {"score_examples"}
+        return (
+            ({"mask_distance"} if self.pruning != "early_bird" else set())
+            | (set() if needs_data else {"score_examples"})
+            | ({"indivisible"} if self.granularity == UNSTRUCTURED else set())
         )
 
     def updated(self, **changes: Any) -> "Config":

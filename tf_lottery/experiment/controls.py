@@ -4,6 +4,7 @@ A control is one pure function from what a ticket is to where the control's trai
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from tf_lottery import masks as mask_tools
 from tf_lottery import pruning, scoring, seeds
+from tf_lottery.granularity import Blocks, collapse_masks, expand, one_by_one
 from tf_lottery.masks import Masks
 
 Weights = Mapping[str, np.ndarray]
@@ -27,6 +29,7 @@ class Given:
         draw: draws every variable anew, from the distribution of its own initializer.
         narrow: makes a dense network of about so many weights: its masks (a corner of each array) and variables.
         seed: of the control, in this replicate and round.
+        blocks: the shape of a unit of each array that is pruned; by default each weight is one.
     """
 
     masks: Masks
@@ -35,6 +38,11 @@ class Given:
     draw: Callable[[], Weights]
     narrow: Callable[[int], tuple[Masks, Weights]]
     seed: int
+    blocks: Blocks | None = None
+
+    def units(self) -> Blocks:
+        """The shape of a unit of each array that is pruned; an array without one is kept whole."""
+        return one_by_one({key: mask.shape for key, mask in self.masks.items()}) if self.blocks is None else self.blocks
 
 
 @dataclass(frozen=True)
@@ -108,20 +116,35 @@ def reshuffled_weights(given: Given) -> Beginning:
 
 
 def shuffled_masks(given: Given) -> Beginning:
-    """The ticket's start weights, its masks in another order within each array: the counts are exactly kept."""
-    masks = {
-        key: seeds.generator(given.seed, "masks", key).permutation(mask.ravel()).reshape(mask.shape)
-        for key, mask in given.masks.items()
+    """The ticket's start weights, its masks in another order within each array: the counts are exactly kept.
+
+    What moves are the units in which the ticket was pruned.
+    """
+    blocks = given.units()
+    shuffled = {
+        key: seeds.generator(given.seed, "masks", key).permutation(units.ravel()).reshape(units.shape)
+        for key, units in collapse_masks(given.masks, blocks).items()
     }
-    return Beginning(masks, anew=False)
+    return Beginning(expand(shuffled, given.masks, blocks), anew=False)
 
 
 def random_masks(given: Given) -> Beginning:
-    """The ticket's start weights, as many of them as it has, drawn at random over the whole network."""
-    dense = mask_tools.ones(given.masks)
+    """The ticket's start weights, as many of them as it has, drawn at random over the whole network.
+
+    What is drawn are the units in which the ticket was pruned, among those of equal size: so its counts of units and of
+    weights are kept.
+    """
+    blocks = given.units()
+    units = collapse_masks(given.masks, blocks)
+    dense = mask_tools.ones(units)
     scores = scoring.random(dense, seed=given.seed)
-    count = mask_tools.total(dense) - mask_tools.kept(given.masks)
-    return Beginning(pruning.remove_lowest(scores, dense, keys=list(dense), count=count), anew=False)
+    sizes = {key: math.prod(blocks[key]) for key in units}
+    drawn: Masks = {}
+    for size in dict.fromkeys(sizes.values()):
+        keys = [key for key in units if sizes[key] == size]
+        gone = sum(int(np.count_nonzero(~units[key])) for key in keys)
+        drawn |= pruning.remove_lowest(scores, dense, keys=keys, count=gone)
+    return Beginning(expand(drawn, given.masks, blocks), anew=False)
 
 
 def small_dense(given: Given) -> Beginning:

@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -19,9 +20,11 @@ PACKAGES = ("tf-lottery", "tensorflow", "keras", "numpy")
 DECISIVE = (*PACKAGES[1:], "processor", "threads", "xla", "devices", "tf32")
 
 
-def describe(config: Config, *, xla: bool, fingerprint: str) -> dict[str, Any]:
-    """Versions, processor, devices and settings of this process."""
-    return {
+def describe(
+    config: Config, *, xla: bool, fingerprint: str, indivisible: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Versions, processor, devices and settings of this process; what is not pruned in the units asked for, and why."""
+    return ({"indivisible": dict(indivisible)} if indivisible else {}) | {
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in PACKAGES},
         "system": platform.platform(),
@@ -36,7 +39,9 @@ def describe(config: Config, *, xla: bool, fingerprint: str) -> dict[str, Any]:
     }
 
 
-def record(store: RunDirectory, config: Config, *, xla: bool, fingerprint: str) -> str:
+def record(
+    store: RunDirectory, config: Config, *, xla: bool, fingerprint: str, indivisible: Mapping[str, str] | None = None
+) -> str:
     """Write down what a run is made with; where that is done, check that it has not changed.
 
     Returns:
@@ -46,7 +51,7 @@ def record(store: RunDirectory, config: Config, *, xla: bool, fingerprint: str) 
         UnfitError: the data is not the data that the run began with.
         DamagedError: the file was altered.
     """
-    now = describe(config, xla=xla, fingerprint=fingerprint)
+    now = describe(config, xla=xla, fingerprint=fingerprint, indivisible=indivisible)
     before = store.environment()
     if before and before.get("data_fingerprint") != fingerprint:
         raise UnfitError(

@@ -33,6 +33,7 @@ class Estimate:
         weights_kept: weights kept in rounds 0, 1, 2, ...
         parameters: all trainable numbers of the model, biases included.
         skipped: layers with weights that are not pruned.
+        indivisible: what is not pruned in the units that were asked for, and why, by weight path.
         disk_bytes: of what is still to be written.
         seconds_per_step, seconds_per_evaluation: measured.
         seconds: for everything that is still to be done.
@@ -47,6 +48,7 @@ class Estimate:
     weights_kept: tuple[int, ...]
     parameters: int
     skipped: tuple[str, ...]
+    indivisible: dict[str, str]
     disk_bytes: int
     seconds_per_step: float
     seconds_per_evaluation: float
@@ -76,7 +78,9 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
     found = discover(plain, include=problem.include, exclude=problem.exclude)
     model = wrap(plain, include=problem.include, exclude=problem.exclude)
     shapes = {key: mask.shape for key, mask in get_masks(model).items()}
-    plan.check_reachable(config, {key: math.prod(shape) for key, shape in shapes.items()})
+    units = plan.units(config, found.axes, shapes)
+    counts = {key: math.prod(shapes[key]) // math.prod(block) for key, block in units.blocks.items()}
+    plan.check_reachable(config, counts)
     engine = problem.engine(model, xla=config.xla)
     step_seconds, evaluation_seconds = _measure(config, problem, engine)
     overhead = time.perf_counter() - begin - MEASURED_SECONDS
@@ -102,9 +106,10 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
         processes=processes,
         steps=steps,
         rewind_step=rewind,
-        weights_kept=tuple(plan.kept_per_round(config, found.roles, shapes)),
+        weights_kept=tuple(plan.kept_per_round(config, found.roles, shapes, units.blocks)),
         parameters=sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables),
         skipped=tuple(found.skipped),
+        indivisible=units.remarks,
         disk_bytes=_disk(engine, model, shapes, waiting, config, evaluations),
         seconds_per_step=step_seconds,
         seconds_per_evaluation=evaluation_seconds,

@@ -11,6 +11,7 @@ from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_point
+from tf_lottery.granularity import UNSTRUCTURED, Axes, Blocks, Units, collapse_masks, divide, expand, one_by_one
 from tf_lottery.masks import Masks
 from tf_lottery.store import SEARCH, TICKET, Job
 
@@ -102,6 +103,7 @@ def next_masks(
     weights: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
     material: Mapping[str, Callable[[Masks], Any]] | None = None,
+    blocks: Blocks | None = None,
 ) -> Masks:
     """The masks of a round, from scored weights and the masks that they were trained with.
 
@@ -115,31 +117,43 @@ def next_masks(
         weights: the weights to score (at least the maskable ones).
         masks: today's masks: those of the round before, or dense ones, from which as many rounds are pruned at once.
         material: what the criterion wants beside weights (gradients, ...), by name, as functions of masks.
+        blocks: the shape of a unit of each array that is pruned, as `units` tells; by default each weight is one.
     """
+    blocks = one_by_one({key: mask.shape for key, mask in masks.items()}) if blocks is None else blocks
     seed = seeds.derive(config.seed, "score", replicate, round_number)
     material = {"seed": lambda masks: seed, **(material or {})}
     now = dict(masks)
     iterations = scoring.iterations(config.criterion)
-    goals = _goals(config, round_number, roles, masks)
+    begin = collapse_masks(now, blocks)
+    goals = _goals(config, round_number, roles, begin)
     scored = {key: weights[key] for key in masks}
-    begin = {key: int(np.count_nonzero(mask)) for key, mask in masks.items()}
     for iteration in range(1, iterations + 1):
         wanted = {name: material[name](now) for name in scoring.needs(config.criterion)}
         scores = scoring.scores(mask_tools.apply(scored, now), config.criterion, **wanted)
+        unit_scores, kept_units = pruning.unit_arrays(scores, now, blocks)
         pruned: Masks = {}
         for keys, kept in goals:
-            before = sum(begin[key] for key in keys)
+            before = sum(int(np.count_nonzero(begin[key])) for key in keys)
             stage = kept if iteration == iterations else round(before * (kept / before) ** (iteration / iterations))
-            count = sum(int(np.count_nonzero(now[key])) for key in keys) - stage
-            pruned |= pruning.remove_lowest(scores, now, keys=keys, count=count)
-        now = {key: pruned[key] for key in now}
+            count = sum(int(np.count_nonzero(kept_units[key])) for key in keys) - stage
+            pruned |= pruning.remove_lowest(unit_scores, kept_units, keys=keys, count=count)
+        now = expand(pruned, now, blocks)
     return now
+
+
+def units(config: Config, axes: Mapping[str, Axes], shapes: Mapping[str, Sequence[int]]) -> Units:
+    """In what units the weights of a model are pruned.
+
+    Raises:
+        UnfitError: they do not divide so, and the configuration takes that for an error.
+    """
+    return divide(shapes, granularity=config.granularity, indivisible=config.indivisible, axes=axes)
 
 
 def _goals(
     config: Config, round_number: int, roles: Mapping[str, str], masks: Mapping[str, np.ndarray]
 ) -> list[tuple[list[str], int]]:
-    """For each group of weight arrays that are ranked together, how many weights the round keeps; from counts alone."""
+    """For each group of arrays that are ranked together, how many of their units the round keeps; from counts alone."""
     steps = 1 if config.pruning == "iterative" else round_number
     ranking = {key: np.zeros(mask.shape, np.float32) for key, mask in masks.items()}
     for number in range(round_number - steps + 1, round_number + 1):
@@ -158,10 +172,11 @@ def _pruned(
     scores: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
 ) -> Masks:
-    """Masks pruned by one round."""
+    """Masks, of units too, pruned by one round."""
     if config.densities:
         return pruning.prune_to(scores, masks, density=config.densities[round_number], scope=config.scope)
-    return pruning.prune(scores, masks, rate=rates(config, roles), scope=config.scope)
+    every = rates(config, roles)
+    return pruning.prune(scores, masks, rate={key: every[key] for key in masks}, scope=config.scope)
 
 
 def mask_distance(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> float:
@@ -195,14 +210,26 @@ def rates(config: Config, roles: Mapping[str, str]) -> dict[str, float]:
     return schedule.rates(roles, rate=rate, output_rate=output_rate, conv_rate=config.conv_rate)
 
 
-def kept_per_round(config: Config, roles: Mapping[str, str], shapes: Mapping[str, Sequence[int]]) -> list[int]:
-    """Weights kept in each round, from counts alone."""
-    masks = {key: np.ones(shape, bool) for key, shape in shapes.items()}
-    scores = {key: np.zeros(shape, np.float32) for key, shape in shapes.items()}
-    kept = [mask_tools.kept(masks)]
+def kept_per_round(
+    config: Config, roles: Mapping[str, str], shapes: Mapping[str, Sequence[int]], blocks: Blocks | None = None
+) -> list[int]:
+    """Weights kept in each round, from counts alone.
+
+    Where units of several sizes are ranked together, which of them go is up to the scores: then this is an estimate,
+    for which each array loses an equal part of its units.
+    """
+    dense = {key: np.ones(shape, bool) for key, shape in shapes.items()}
+    blocks = one_by_one(shapes) if blocks is None else blocks
+    masks = collapse_masks(dense, blocks)
+    larger = any(max(block, default=1) > 1 for block in blocks.values())
+    scores = {
+        key: (np.arange(mask.size) / mask.size).reshape(mask.shape) if larger else np.zeros(mask.shape, np.float32)
+        for key, mask in masks.items()
+    }
+    kept = [mask_tools.kept(dense)]
     for round_number in range(1, config.rounds + 1):
         masks = _pruned(config, round_number, roles, scores, masks)
-        kept.append(mask_tools.kept(masks))
+        kept.append(mask_tools.kept(expand(masks, dense, blocks)))
     return kept
 
 
@@ -211,7 +238,7 @@ def check_reachable(config: Config, sizes: Mapping[str, int]) -> None:
 
     Args:
         config: the experiment.
-        sizes: the number of weights of each maskable array.
+        sizes: the number of weights, or of larger units, of each array that is pruned.
 
     Raises:
         UsageError: it would not, so that it could not be reached.
@@ -219,13 +246,14 @@ def check_reachable(config: Config, sizes: Mapping[str, int]) -> None:
     last = config.final_density or min(config.densities, default=None)
     if last is None or config.output_rate is not None or config.conv_rate is not None:
         return
+    what = "weights" if config.granularity == UNSTRUCTURED else "units"
     layerwise = config.scope == "layerwise"
     groups = [[key] for key in sizes] if layerwise else [list(sizes)]
     for keys in groups:
         kept = round(last * sum(sizes[key] for key in keys))
         if kept < len(keys):
             raise UsageError(
-                f"A density of {last} would keep {kept} weights of {', '.join(keys)}; each array keeps at least one.",
+                f"A density of {last} would keep {kept} {what} of {', '.join(keys)}; each array keeps at least one.",
                 "Choose a higher density.",
             )
 

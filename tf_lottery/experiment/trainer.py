@@ -48,7 +48,13 @@ class Trainer:
         self.engine = self.bench.engine
         self.beginnings = Beginnings(config, self.bench, store)
         self.pinned = {
-            "environment.json": environment.record(store, config, xla=self.engine.xla, fingerprint=problem.fingerprint),
+            "environment.json": environment.record(
+                store,
+                config,
+                xla=self.engine.xla,
+                fingerprint=problem.fingerprint,
+                indivisible=self.bench.units.remarks,
+            ),
             "model.json": store.pin("model.json", architecture(self.bench.plain(0)).encode()),
         }
         if not problem.replayable:

@@ -1,6 +1,7 @@
 """What the trainings of one process share: one wrapped model, its engine, and the data on the device."""
 
 import functools
+import logging
 from typing import Any
 
 import keras
@@ -13,12 +14,15 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.problem import Problem, replicate_seed
+from tf_lottery.granularity import collapse_masks
 from tf_lottery.layers import discover, get_masks, get_weights, named_variables, set_masks, set_weights, wrap
 from tf_lottery.masks import Masks
 from tf_lottery.rewinding import MODEL, State
 from tf_lottery.training.engine import CHANGES, METRICS, with_loss_scale
 from tf_lottery.training.loop import MemoryFeed, StreamFeed, splits
 from tf_lottery.training.order import Order
+
+log = logging.getLogger(__name__)
 
 
 class Workbench:
@@ -33,6 +37,7 @@ class Workbench:
         model: the wrapped model that everything is trained in.
         engine: what trains it.
         roles: the role of each maskable weight.
+        units: in what units they are pruned.
         slots: the weight path that each slot of the optimizer belongs to.
         data: the splits, on the device.
     """
@@ -43,14 +48,19 @@ class Workbench:
         self.plain = functools.lru_cache(maxsize=2)(problem.make_model)
         plain = self.plain(0)
         self.model = wrap(plain, include=problem.include, exclude=problem.exclude)
-        self.roles = discover(plain, include=problem.include, exclude=problem.exclude).roles
+        found = discover(plain, include=problem.include, exclude=problem.exclude)
+        self.roles = found.roles
         for path, variable in named_variables(self.model).items():
             if variable.dtype == "bfloat16":
                 raise UnfitError(
                     f"Weights of {path!r} are stored as bfloat16, which no `.npz` file holds.",
                     "Use the dtype policy mixed_bfloat16: it computes in bfloat16 and keeps float32 weights.",
                 )
-        plan.check_reachable(config, {key: mask.size for key, mask in get_masks(self.model).items()})
+        dense = self.dense()
+        self.units = plan.units(config, found.axes, {key: mask.shape for key, mask in dense.items()})
+        for path, remark in self.units.remarks.items():
+            log.info("%s is %s", path, remark)
+        plan.check_reachable(config, {key: unit.size for key, unit in collapse_masks(dense, self.units.blocks).items()})
         self.data = splits(problem.train, problem.validation, problem.test)
         self.engine = problem.engine(
             self.model, xla=config.xla, track_changes="changes" in scoring.needs(config.criterion)

@@ -1,8 +1,10 @@
 """One candidate file of an export, between its writing and its publication."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tf_lottery.export.integrity import digest, gzip_size, size
 from tf_lottery.export.verification import Comparison
@@ -18,6 +20,9 @@ class Candidate:
         format, precision, encoding: as in the contract.
         comparison: with the Keras model's outputs.
         latency_us_median: microseconds for one sample, or None.
+        layout: how pruned weights are stored: "rows", "1x4" or "1x16"; empty for dense ones.
+        note: a sentence on how the file was made, where that needs one.
+        outputs: its outputs, for the comparison with its twins.
     """
 
     file: Path
@@ -27,6 +32,9 @@ class Candidate:
     encoding: str
     comparison: Comparison
     latency_us_median: float | None = None
+    layout: str = ""
+    note: str = ""
+    outputs: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def record(self, path: Path) -> dict[str, Any]:
         """The entry of the report's `files`, for a candidate that is published as `path`."""
@@ -35,13 +43,18 @@ class Candidate:
             "format": self.format,
             "precision": self.precision,
             "encoding": self.encoding,
+            "layout": self.layout,
             "bytes": size(self.file),
             "gzip_bytes": gzip_size(self.file),
             "sha256": digest(self.file),
             "max_abs_error": self.comparison.max_abs_error,
+            "max_rel_error": self.comparison.max_rel_error,
+            "rms_rel_error": self.comparison.rms_rel_error,
             "agreement": self.comparison.agreement,
             "accuracy": self.comparison.accuracy,
+            "validation_accuracy": self.comparison.validation_accuracy,
             "latency_us_median": self.latency_us_median,
+            "note": self.note,
         }
 
 
@@ -63,3 +76,13 @@ class Refusal:
             "encoding": self.encoding,
             "reason": self.reason,
         }
+
+
+def encoding_name(base: str, *, slim: bool) -> str:
+    """The contract's name of an encoding: "dense" or "sparse" of the whole model, "slim" or "slim-sparse"."""
+    return {"dense": "slim", "sparse": "slim-sparse"}[base] if slim else base
+
+
+def file_suffix(*parts: str) -> str:
+    """What is appended to an export's name: `_float32_slim_sparse` of ("float32", "slim-sparse"); no empty parts."""
+    return "".join(f"_{part.replace('-', '_')}" for part in parts if part)

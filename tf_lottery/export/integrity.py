@@ -61,6 +61,12 @@ def entries(path: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def text_entry(name: str, text: str) -> dict[str, dict[str, Any]]:
+    """The manifest entry of a text file that is yet to be written, in UTF-8."""
+    content = text.encode()
+    return {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}}
+
+
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """The entries of the folder's manifest; empty if it has none.
 

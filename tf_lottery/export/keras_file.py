@@ -5,54 +5,43 @@ import zipfile
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from tf_lottery.export.candidate import Candidate, Refusal
-from tf_lottery.export.signature import Signature, keras_outputs
+from tf_lottery.export.candidate import Candidate, Refusal, encoding_name, file_suffix
+from tf_lottery.export.signature import keras_outputs
 from tf_lottery.export.silence import one_line
-from tf_lottery.export.verification import compare
+from tf_lottery.export.trial import Trial
 
 SUFFIX = ".keras"
 
 
-def write_keras(
-    model: keras.Model,
-    folder: Path,
-    *,
-    signature: Signature,
-    samples: list[np.ndarray],
-    reference: dict[str, np.ndarray],
-    labels: list[np.ndarray | None],
-) -> list[Candidate | Refusal]:
+def write_keras(model: keras.Model, folder: Path, *, trial: Trial, slim: bool = False) -> list[Candidate | Refusal]:
     """Save `model` in `folder`, load it with `keras.models.load_model`, and compare.
 
     Args:
         model: a plain, uncompiled model.
         folder: an existing staging folder.
-        signature: the model's.
-        samples: arrays in the order of the inputs.
-        reference: the model's outputs on them, by output name.
-        labels: one entry per output.
+        trial: what it is compared on.
+        slim: whether it is the slimmed model.
 
     Returns:
         One candidate, or one refusal.
     """
+    encoding = encoding_name("dense", slim=slim)
     file = folder / f"model{SUFFIX}"
     model.save(file)
     foreign = _needs_this_library(file)
     if foreign:
-        return [Refusal("keras", "float32", "dense", f"the file would need {foreign} of this library to load")]
+        return [Refusal("keras", "float32", encoding, f"the file would need {foreign} of this library to load")]
     try:
         loaded = keras.models.load_model(file)
     except (TypeError, ValueError) as error:
-        return [
-            Refusal("keras", "float32", "dense", f"the file does not load without your own classes: {one_line(error)}")
-        ]
-    outputs = keras_outputs(loaded, samples, signature)
-    comparison = compare(reference, outputs, labels=labels)
+        reason = f"the file does not load without your own classes: {one_line(error)}"
+        return [Refusal("keras", "float32", encoding, reason)]
+    comparison = trial.judge(keras_outputs(loaded, trial.samples, trial.signature))
     if comparison.failure:
-        return [Refusal("keras", "float32", "dense", comparison.failure, mismatch=True)]
-    return [Candidate(file, SUFFIX, "keras", "float32", "dense", comparison)]
+        return [Refusal("keras", "float32", encoding, comparison.failure, mismatch=True)]
+    suffix = file_suffix("" if encoding == "dense" else encoding) + SUFFIX
+    return [Candidate(file, suffix, "keras", "float32", encoding, comparison)]
 
 
 def _needs_this_library(file: Path) -> str:

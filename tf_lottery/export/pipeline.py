@@ -1,33 +1,35 @@
-"""`export`: check the model, write each format into a staging folder, compare, publish all files together."""
+"""`export`: check the model, write each file into a staging folder, compare, choose, publish all together."""
 
 import dataclasses
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tf_lottery.errors import CheckFailed, UnfitError, UsageError
-from tf_lottery.export import integrity, staging
-from tf_lottery.export.candidate import Candidate, Refusal
+from tf_lottery import slimming
+from tf_lottery.errors import CheckFailed, UnfitError
+from tf_lottery.export import card, litert, staging
+from tf_lottery.export.candidate import Candidate, Refusal, encoding_name, file_suffix
+from tf_lottery.export.choice import check_goal, choose
 from tf_lottery.export.keras_file import write_keras
 from tf_lottery.export.plain import deployable
-from tf_lottery.export.report import REPORT, ExportReport, choose_best, is_report
+from tf_lottery.export.publication import publish
+from tf_lottery.export.report import ExportReport
+from tf_lottery.export.request import Request, check_place, make_request
 from tf_lottery.export.samples import flat_labels, flat_samples, random_samples
 from tf_lottery.export.saved_model import write_saved_model
-from tf_lottery.export.signature import keras_outputs, signature_of
+from tf_lottery.export.signature import Signature, keras_outputs, signature_of
 from tf_lottery.export.silence import one_line, quiet
+from tf_lottery.export.sparse_saved_model import write_sparse_saved_model
 from tf_lottery.export.tflite import write_tflite
-from tf_lottery.text import suggestion
+from tf_lottery.export.trial import Trial
 from tf_lottery.ticket import Ticket
 
 logger = logging.getLogger(__name__)
-
-WRITERS = {"keras": write_keras, "saved_model": write_saved_model, "tflite": write_tflite}
-_FILE_SUFFIXES = {".keras": "keras", ".tflite": "tflite"}
 
 
 def export(
@@ -35,145 +37,220 @@ def export(
     path: str | os.PathLike[str],
     *,
     format: str | Sequence[str] = "tflite",
+    precision: str | Sequence[str] = "all",
+    encoding: str | Sequence[str] = "all",
     samples: Any = None,
     labels: Any = None,
+    validation: tuple[Any, Any] | None = None,
+    calibration: Any = None,
+    best: str = "balanced",
+    max_drop: float = 0.005,
+    only_best: bool = False,
+    multiple: int = 1,
     force: bool = False,
     name: str = "model",
+    source: Mapping[str, Any] | None = None,
 ) -> ExportReport:
     """Write a pruned model as deployable files, each loaded back and proven to compute what Keras computes.
 
     Masks of a wrapped model are applied first; the model itself is not changed. Either every file of the report is in
-    place, or none. Beside the files lie `manifest.json` (SHA-256 and bytes of each file) and `export.json` (the
-    report; it replaces that of an earlier export to the folder).
+    place, or none. Beside the files lie `manifest.json` (SHA-256 and bytes of each file), `export.json` (the report; it
+    replaces that of an earlier export to the folder) and the model card of the best file, `<name>_card.json` and
+    `<name>_card.md`.
 
     Args:
         model: a built functional or Sequential model, plain with zeros in place, or wrapped; or a ticket, whose trained
             weights are exported.
-        path: the folder to write to; for one format also a file name (`.keras`, `.tflite`; of a TFLite export it then
-            gets the smaller of the dense and the sparse file), or for "saved_model" the folder to become the SavedModel
-            if its name ends in `saved_model`.
+        path: the folder to write to; for one format also a file name (`.keras`, `.tflite`), which the best file of the
+            format gets, or for "saved_model" the folder to become the SavedModel if its name ends in `saved_model`.
         format: "tflite", "saved_model", "keras", "all", or a list. A format asked for by name that fails is an error;
             with "all" it is reported as refused, and only an export without any file is an error.
+        precision: of TFLite files: "float32", "float16" (weights), "dynamic" (int8 weights, float32 between layers),
+            "int8" (throughout; needs `calibration`), "all", or a list.
+        encoding: "dense", "sparse" (only non-zero weights are stored), "slim" (what zeros made dead is removed),
+            "slim-sparse" (both), "all", or a list.
         samples: real inputs, `(samples, ...)`, better 256 or more; a list, or a dict by input name, for several inputs.
             By default 256 random ones with a fixed seed, which the report says.
         labels: class indices `(samples,)` or one-hot rows; for several outputs a list or dict. Then accuracies are
-            reported.
+            reported. They choose nothing.
+        validation: real inputs and their labels (or None) beside `samples`; the accuracy budget is judged on them.
+        calibration: real inputs, of the training data and better 100 or more, on which int8 ranges are found.
+        best: what the best file is to be: "size", "latency" or "balanced", see `choice.choose`.
+        max_drop: the accuracy budget: what the best file may lose of the Keras model's validation accuracy, a fraction;
+            without validation labels, how many predicted classes may differ.
+        only_best: write the best file alone.
+        multiple: slimmed layers keep a multiple of so many channels.
         force: replace files that exist.
         name: the beginning of the file names in a folder.
+        source: what the model card says of where the model is from.
 
     Returns:
         An `ExportReport`.
 
     Raises:
-        UsageError: unknown format, bad path or name, no Keras model, or a file that exists without `force`.
+        UsageError: unknown format, precision, encoding or goal, bad path or name, no Keras model, or a file that exists
+            without `force`.
         UnfitError: the model cannot be exported in a format asked for (not built, subclassed, not convertible), or the
             samples or labels do not fit it.
         NonFiniteError: NaN or infinite weights, samples or outputs.
         CheckFailed: what a format asked for computes is not what Keras computes; nothing is left behind. If only one
-            of its encodings is wrong, that file alone is refused.
+            of its files is wrong, that file alone is refused.
         ResourceError: the disk is full or the folder cannot be written to.
 
     Example:
-        `tf_lottery.export(model, "saved_models/digits", format="all", samples=x_test, labels=y_test).best`
+        `tf_lottery.export(model, "app", samples=x_test, labels=y_test, calibration=x_train[:500]).best`
     """
-    formats, explicit = _formats(format)
-    folder, file_name = _destination(Path(path), formats, name)
+    check_goal(best, max_drop)
+    request = make_request(Path(path), format=format, precision=precision, encoding=encoding, name=name)
+    origin = (card.of_ticket(model) if isinstance(model, Ticket) else {}) | dict(source or {})
     model, notes = deployable(model.model() if isinstance(model, Ticket) else model)
+    trial = _trial(model, samples, labels, validation, calibration)
+    check_place(request, force=force)
+    with staging.staging_folder(request.folder) as stage:
+        results, slimmed = _write_all(model, stage, trial, request, multiple)
+        report = ExportReport(
+            files=(),
+            refused=tuple(result.record() for result in results if isinstance(result, Refusal)),
+            samples="given" if trial.real else "random",
+            sample_count=trial.count,
+            notes=notes,
+            keras=card.of_model(model, trial),
+            slimmed=slimmed,
+            goal=best,
+            max_drop=max_drop,
+        )
+        candidates = [result for result in results if isinstance(result, Candidate)]
+        if not candidates:
+            reasons = dict.fromkeys(f"{record['format']}: {record['reason']}" for record in report.refused)
+            raise CheckFailed(f"No file could be exported: {'; '.join(reasons)}.", "Nothing was written.")
+        candidates = _raced(candidates, stage)
+        chosen = choose(
+            [candidate.record(candidate.file) for candidate in candidates],
+            goal=best,
+            max_drop=max_drop,
+            own_accuracy=report.keras["validation_accuracy"],
+        )
+        alone = only_best or request.file_name is not None
+        return publish(candidates, report, request, chosen=chosen, only_best=alone, stage=stage, origin=origin)
+
+
+def _raced(candidates: list[Candidate], stage: Path) -> list[Candidate]:
+    """The candidates, with the latencies of the TFLite files measured again, in turn, so that they can be compared."""
+    files = {place: candidate.file for place, candidate in enumerate(candidates) if candidate.format == "tflite"}
+    if len(files) < 2:
+        return candidates
+    latencies = dict(zip(files, litert.race_files(list(files.values()), scratch=stage), strict=True))
+    return [
+        dataclasses.replace(candidate, latency_us_median=latencies.get(place, candidate.latency_us_median))
+        for place, candidate in enumerate(candidates)
+    ]
+
+
+def _write_all(
+    model: keras.Model, stage: Path, trial: Trial, request: Request, multiple: int
+) -> tuple[list[Candidate | Refusal], dict[str, Any] | None]:
+    """Every candidate of the model and of its slimmed form, and what slimming did."""
+    found: dict[str, list[Candidate | Refusal]] = {item: [] for item in request.formats}
+    sources: list[tuple[bool, keras.Model]] = [(False, model)]
+    slimmed, reason = None, ""
+    if request.bases(slim=True):
+        slim_model, slimmed, reason = _slim(model, multiple)
+        if slim_model is not None:
+            sources.append((True, slim_model))
+    for slim, source in sources:
+        for item in request.formats:
+            place = stage / file_suffix(item, "slim" if slim else "")
+            try:
+                place.mkdir()
+                with quiet():
+                    found[item] += _written(item, source, place, trial, slim, request)
+            except OSError as error:
+                raise staging.disk_trouble(request.folder, error) from error
+    for item in request.formats:
+        if request.explicit:
+            _demand(item, found[item])
+        if reason:
+            found[item] += [
+                Refusal(item, precision, encoding_name(base, slim=True), reason)
+                for precision in (request.precisions if item == "tflite" else ("float32",))
+                for base in request.bases(slim=True)
+            ]
+    return [result for item in request.formats for result in found[item]], slimmed
+
+
+def _written(
+    item: str, model: keras.Model, place: Path, trial: Trial, slim: bool, request: Request
+) -> list[Candidate | Refusal]:
+    bases = request.bases(slim=slim)
+    if item == "tflite":
+        return write_tflite(model, place, trial=trial, slim=slim, bases=bases, precisions=request.precisions)
+    found: list[Candidate | Refusal] = []
+    if item == "keras" and "dense" in bases:
+        found += write_keras(model, place, trial=trial, slim=slim)
+    if item == "saved_model" and "dense" in bases:
+        found += write_saved_model(model, place, trial=trial, slim=slim)
+    if item == "saved_model" and "sparse" in bases:
+        found += write_sparse_saved_model(model, place, trial=trial, slim=slim)
+    return found
+
+
+def _slim(model: keras.Model, multiple: int) -> tuple[keras.Model | None, dict[str, Any] | None, str]:
+    """The slimmed model, what was removed, and a reason if there is none."""
+    try:
+        smaller, report = slimming.slim(model, multiple=multiple)
+    except UnfitError as error:
+        return None, None, f"the model cannot be slimmed: {one_line(error)}"
+    if not report.removed:
+        return None, report.to_json(), "nothing to remove: no unit or channel is dead"
+    return smaller, report.to_json(), ""
+
+
+def _trial(
+    model: keras.Model, samples: Any, labels: Any, validation: tuple[Any, Any] | None, calibration: Any
+) -> Trial:
+    """Everything that files are tried on, checked, with what Keras answers."""
     signature = signature_of(model)
     arrays = random_samples(model, signature) if samples is None else flat_samples(model, signature, samples)
     targets = flat_labels(model, signature, labels, len(arrays[0]))
-    taken = [folder / item for item in _possible_names(formats, file_name, name) if os.path.lexists(folder / item)]
-    if taken and not force:
-        raise UsageError(f"{taken[0]} exists already.", "Choose another place, or replace it with `force=True`.")
-    if folder.is_dir():
-        _check_neighbours(folder, force=force)
+    validation_targets: list[Any] = [None] * len(signature.outputs)
+    extra = 0
+    if validation is not None:
+        inputs, outcomes = validation
+        more = flat_samples(model, signature, inputs)
+        extra = len(more[0])
+        validation_targets = flat_labels(model, signature, outcomes, extra)
+        arrays = [tf.concat([one, two], 0).numpy() for one, two in zip(arrays, more, strict=True)]
+    ranges = None
+    if calibration is not None:
+        ranges = dict(zip(signature.inputs, flat_samples(model, signature, calibration), strict=True))
+    return Trial(
+        signature,
+        arrays,
+        _reference(model, arrays, signature),
+        targets,
+        validation_targets,
+        validation=extra,
+        calibration=ranges,
+        real=samples is not None,
+    )
 
+
+def _reference(model: keras.Model, arrays: list[Any], signature: Signature) -> dict[str, Any]:
     try:
         with quiet():
-            reference = keras_outputs(model, arrays, signature)
+            return keras_outputs(model, arrays, signature)
     except (tf.errors.OpError, ValueError) as error:
         raise UnfitError(
             f"The Keras model itself does not run on the samples: {one_line(error)}.",
             "Give samples as the model was trained on: `samples=...`.",
         ) from error
-    with staging.staging_folder(folder) as stage:
-        results: list[Candidate | Refusal] = []
-        for item in formats:
-            place = stage / item
-            try:
-                place.mkdir()
-                with quiet():
-                    found = WRITERS[item](
-                        model, place, signature=signature, samples=arrays, reference=reference, labels=targets
-                    )
-            except OSError as error:
-                raise staging.disk_trouble(folder, error) from error
-            if explicit:
-                _demand(item, found)
-            results += found
-        return _publish(
-            results,
-            folder,
-            file_name,
-            name,
-            stage=stage,
-            samples="random" if samples is None else "given",
-            sample_count=len(arrays[0]),
-            notes=notes,
-        )
-
-
-def _publish(
-    results: list[Candidate | Refusal],
-    folder: Path,
-    file_name: str | None,
-    name: str,
-    *,
-    stage: Path,
-    samples: str,
-    sample_count: int,
-    notes: tuple[str, ...],
-) -> ExportReport:
-    refused = [result.record() for result in results if isinstance(result, Refusal)]
-    candidates = [result for result in results if isinstance(result, Candidate)]
-    if not candidates:
-        reasons = "; ".join(f"{record['format']} {record['encoding']}: {record['reason']}" for record in refused)
-        raise CheckFailed(f"No format could be exported: {reasons}.", "Nothing was written.")
-    if file_name is not None:
-        candidates = [min(candidates, key=lambda candidate: integrity.size(candidate.file))]
-    try:
-        files, moves, listed = [], {}, {}
-        for candidate in candidates:
-            target = folder / (file_name or f"{name}{candidate.suffix}")
-            renamed = candidate.file.rename(candidate.file.with_name(target.name))
-            files.append(dataclasses.replace(candidate, file=renamed).record(target))
-            listed.update(integrity.entries(renamed))
-            moves[renamed] = target
-        report = ExportReport(
-            files=tuple(files),
-            refused=tuple(refused),
-            best=choose_best(tuple(files)),
-            samples=samples,
-            sample_count=sample_count,
-            notes=notes,
-        )
-        manifest = integrity.merge_manifest(folder, listed, replaced=[target.name for target in moves.values()])
-        for text, target in ((report.dumps(), folder / REPORT), (manifest, folder / integrity.MANIFEST)):
-            staged = stage / target.name
-            staged.write_text(text, encoding="utf-8")
-            moves[staged] = target
-    except OSError as error:
-        raise staging.disk_trouble(folder, error) from error
-    staging.publish(moves, aside=stage)
-    logger.info("Exported %s to %s", ", ".join(record["path"] for record in files), folder)
-    return report
 
 
 def _demand(format: str, found: list[Candidate | Refusal]) -> None:
     refusals = [result for result in found if isinstance(result, Refusal)]
     for refusal in refusals:
         if refusal.mismatch:
-            logger.warning("Refused the %s %s file: %s", refusal.encoding, format, refusal.reason)
+            logger.warning("Refused the %s %s %s file: %s", refusal.precision, refusal.encoding, format, refusal.reason)
     if len(refusals) < len(found):
         return
     reasons = "; ".join(dict.fromkeys(refusal.reason for refusal in refusals))
@@ -185,54 +262,3 @@ def _demand(format: str, found: list[Candidate | Refusal]) -> None:
     raise UnfitError(
         f"The model cannot be exported as {format}: {reasons}.", "Nothing was written. Try another format."
     )
-
-
-def _check_neighbours(folder: Path, *, force: bool) -> None:
-    # Before the work, not after it: a damaged manifest, and an `export.json` that is somebody else's.
-    integrity.read_manifest(folder)
-    earlier = folder / REPORT
-    if earlier.exists() and not force and not is_report(earlier.read_bytes()):
-        raise UsageError(
-            f"{earlier} is not the report of an export.", "Choose another folder, or replace it with `force=True`."
-        )
-
-
-def _formats(format: str | Sequence[str]) -> tuple[list[str], bool]:
-    if format == "all":
-        return list(WRITERS), False
-    names = [format] if isinstance(format, str) else list(dict.fromkeys(format))
-    for item in names:
-        if item not in WRITERS:
-            raise UsageError(f"Unknown export format {item!r}.", suggestion(str(item), [*WRITERS, "all"]))
-    if not names:
-        raise UsageError("`format` is empty.", f"Valid: {', '.join([*WRITERS, 'all'])}.")
-    return names, True
-
-
-def _destination(path: Path, formats: list[str], name: str) -> tuple[Path, str | None]:
-    if not name or Path(name).name != name or name.startswith("."):
-        raise UsageError(f"`name` must be the beginning of a file name, received {name!r}.", "Use e.g. 'model'.")
-    suffix_format = _FILE_SUFFIXES.get(path.suffix)
-    if path.name.endswith("saved_model") and formats == ["saved_model"]:
-        suffix_format = "saved_model"
-    if suffix_format is None or (path.is_dir() and suffix_format != "saved_model"):
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file.", "Give a folder, or a new file name ending in .keras or .tflite.")
-        return path, None
-    if formats != [suffix_format]:
-        raise UsageError(
-            f"The file name {path.name} is for the format {suffix_format}, received format {', '.join(formats)}.",
-            "Give a folder, or a file name that fits the one format.",
-        )
-    return path.parent, path.name
-
-
-def _possible_names(formats: list[str], file_name: str | None, name: str) -> list[str]:
-    if file_name is not None:
-        return [file_name]
-    suffixes = {
-        "keras": [".keras"],
-        "saved_model": ["_saved_model"],
-        "tflite": ["_float32_dense.tflite", "_float32_sparse.tflite"],
-    }
-    return [name + suffix for item in formats for suffix in suffixes[item]]

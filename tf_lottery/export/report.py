@@ -13,13 +13,18 @@ FILE_FIELDS = (
     "format",
     "precision",
     "encoding",
+    "layout",
     "bytes",
     "gzip_bytes",
     "sha256",
     "max_abs_error",
+    "max_rel_error",
+    "rms_rel_error",
     "agreement",
     "accuracy",
+    "validation_accuracy",
     "latency_us_median",
+    "note",
 )
 REFUSED_FIELDS = ("format", "precision", "encoding", "reason")
 
@@ -31,15 +36,21 @@ class ExportReport:
     Attributes:
         files: one dict per written and verified file or folder, with the keys `FILE_FIELDS`. `bytes` and `gzip_bytes`
             are sizes in bytes (of a folder: the sum over its files); `max_abs_error` is the largest absolute difference
-            from the Keras model's outputs; `agreement` and `accuracy` are fractions or None where the outputs are no
-            classes or no labels were given; `latency_us_median` is in microseconds for one sample, or None where it was
-            not measured.
+            from the Keras model's outputs, `max_rel_error` the same relative to the largest output, `rms_rel_error` the
+            root mean square of the differences relative to that of the outputs; `agreement` and the accuracies are
+            fractions or None where the outputs are no classes or no labels were given; `latency_us_median` is in
+            microseconds for one sample, or None where it was not measured; `layout` tells how sparse weights are
+            stored.
         refused: one dict per candidate that was not written, with the keys `REFUSED_FIELDS`.
-        best: the path of the file to ship: the smallest TFLite file; without one the SavedModel, then the `.keras`
-            file.
+        best: the path of the file to ship, see `choice.choose`.
         samples: "given", or "random" if no samples were given and random ones were compared.
         sample_count: how many samples were compared.
         notes: sentences on anything that the export changed, e.g. a mixed-precision model that now computes in float32.
+        candidates: every verified candidate, those not written too (their `path` is None), with the keys `FILE_FIELDS`.
+        keras: the Keras model's own `accuracy` and `validation_accuracy`, `parameters`, and its kernels' `density`.
+        findings: sentences on what the best file gains, and on what is smaller or faster than it.
+        goal, max_drop: what the best file was to be, within what loss of accuracy.
+        slimmed: what slimming removed, see `tf_lottery.slimming`; None if it was not asked for.
     """
 
     files: tuple[dict[str, Any], ...]
@@ -48,6 +59,12 @@ class ExportReport:
     samples: str = "given"
     sample_count: int = 0
     notes: tuple[str, ...] = field(default=())
+    candidates: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    keras: dict[str, Any] = field(default_factory=dict, repr=False)
+    slimmed: dict[str, Any] | None = field(default=None, repr=False)
+    findings: tuple[str, ...] = ()
+    goal: str = "balanced"
+    max_drop: float = 0.005
 
     def to_json(self) -> dict[str, Any]:
         """The document of the contract as a dict that `json.dumps(..., allow_nan=False)` accepts: NaN becomes None.
@@ -64,21 +81,26 @@ class ExportReport:
             "samples": self.samples,
             "sample_count": self.sample_count,
             "notes": list(self.notes),
+            "candidates": [dict(record) for record in self.candidates],
+            "keras": self.keras,
+            "slimmed": self.slimmed,
+            "findings": list(self.findings),
+            "goal": self.goal,
+            "max_drop": self.max_drop,
         }
-        return _strict(document)
+        return strict(document)
+
+    def refusals(self) -> list[str]:
+        """One line per reason of a refusal, with all that was refused for it."""
+        by_reason: dict[str, list[str]] = {}
+        for record in self.refused:
+            kind = record["format"] if record["format"] != "tflite" else f"tflite {record['precision']}"
+            by_reason.setdefault(record["reason"], []).append(f"{kind} {record['encoding']}")
+        return [f"{', '.join(dict.fromkeys(names))}: {reason}" for reason, names in by_reason.items()]
 
     def dumps(self) -> str:
         """`to_json` as indented text."""
         return json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
-
-
-def choose_best(files: tuple[dict[str, Any], ...]) -> str | None:
-    """The path to ship: the smallest file of the first format present among TFLite, SavedModel and `.keras`."""
-    for wanted in ("tflite", "saved_model", "keras"):
-        candidates = [record for record in files if record["format"] == wanted]
-        if candidates:
-            return min(candidates, key=lambda record: record["bytes"])["path"]
-    return None
 
 
 def is_report(content: bytes) -> bool:
@@ -89,11 +111,12 @@ def is_report(content: bytes) -> bool:
         return False
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """The value with None for every number that JSON does not know."""
     if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
+        return {key: strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
+        return [strict(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -1,19 +1,23 @@
 """The SavedModel writer: weights stored once, any batch size, signature `serving_default`, loaded back and compared."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_lottery.export.candidate import Candidate, Refusal
+from tf_lottery.export.candidate import Candidate, Refusal, encoding_name, file_suffix
 from tf_lottery.export.signature import Signature, serving_module
 from tf_lottery.export.silence import one_line
-from tf_lottery.export.verification import compare
+from tf_lottery.export.trial import Trial
 from tf_lottery.rewinding import openable
 
 SUFFIX = "_saved_model"
 SIGNATURE = "serving_default"
+# What `tf.saved_model.save` raises for a model that it can't save: AssertionError for resources, such as lookup tables,
+# that it can't follow.
+UNSAVABLE = (AssertionError, TypeError, ValueError, NotImplementedError)
 _CHUNK = 256
 
 
@@ -21,10 +25,18 @@ def save(model: keras.Model, folder: Path, *, batch: int | None) -> None:
     """Save the inference function of `model` with the batch size `batch` (None: any) as the SavedModel `folder`.
 
     Raises:
+        OSError: if writing fails.
+    """
+    write_module(*serving_module(model, batch=batch), folder)
+
+
+def write_module(module: tf.Module, function: Any, folder: Path) -> None:
+    """Save a module and its concrete function, which becomes `serving_default`, as the SavedModel `folder`.
+
+    Raises:
         OSError: if writing fails; TensorFlow reports that as one of many errors of its own (a full disk as
             `OutOfRangeError`).
     """
-    module, function = serving_module(model, batch=batch)
     try:
         tf.saved_model.save(module, str(folder), signatures={SIGNATURE: function})
     except tf.errors.OpError as error:
@@ -32,42 +44,44 @@ def save(model: keras.Model, folder: Path, *, batch: int | None) -> None:
 
 
 def write_saved_model(
-    model: keras.Model,
-    folder: Path,
-    *,
-    signature: Signature,
-    samples: list[np.ndarray],
-    reference: dict[str, np.ndarray],
-    labels: list[np.ndarray | None],
+    model: keras.Model, folder: Path, trial: Trial, *, slim: bool = False
 ) -> list[Candidate | Refusal]:
     """Save `model` in `folder`, load it with `tf.saved_model.load`, and compare.
 
     Args:
         model: a plain model.
         folder: an existing staging folder.
-        signature: the model's.
-        samples: arrays in the order of the inputs.
-        reference: the model's outputs on them, by output name.
-        labels: one entry per output.
+        trial: what it is compared on.
+        slim: whether it is the slimmed model.
 
     Returns:
         One candidate, or one refusal.
     """
+    encoding = encoding_name("dense", slim=slim)
     target = folder / "saved_model"
     try:
         save(model, target, batch=None)
-    except (AssertionError, TypeError, ValueError, NotImplementedError) as error:
-        # tf.saved_model raises AssertionError for resources, such as lookup tables, that it cannot follow.
-        return [Refusal("saved_model", "float32", "dense", one_line(error))]
+    except UNSAVABLE as error:
+        return [refused(encoding, one_line(error))]
+    return [verified(target, encoding, trial)]
+
+
+def verified(target: Path, encoding: str, trial: Trial) -> Candidate | Refusal:
+    """The SavedModel `target` as a candidate if it loads and answers as it should, else as a refusal."""
     try:
-        outputs = _outputs(target, samples, signature)
+        outputs = _outputs(target, trial.samples, trial.signature)
     except tf.errors.OpError as error:
-        reason = f"the SavedModel does not run after loading: {one_line(error)}"
-        return [Refusal("saved_model", "float32", "dense", reason)]
-    comparison = compare(reference, outputs, labels=labels)
+        return refused(encoding, f"the SavedModel does not run after loading: {one_line(error)}")
+    comparison = trial.judge(outputs)
     if comparison.failure:
-        return [Refusal("saved_model", "float32", "dense", comparison.failure, mismatch=True)]
-    return [Candidate(target, SUFFIX, "saved_model", "float32", "dense", comparison)]
+        return refused(encoding, comparison.failure, mismatch=True)
+    suffix = file_suffix("" if encoding == "dense" else encoding) + SUFFIX
+    return Candidate(target, suffix, "saved_model", "float32", encoding, comparison)
+
+
+def refused(encoding: str, reason: str, *, mismatch: bool = False) -> Refusal:
+    """A SavedModel that is not offered."""
+    return Refusal("saved_model", "float32", encoding, reason, mismatch)
 
 
 def _outputs(folder: Path, samples: list[np.ndarray], signature: Signature) -> dict[str, np.ndarray]:

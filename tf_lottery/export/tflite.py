@@ -1,111 +1,220 @@
-"""The TFLite writer: float32, dense and sparse-encoded, run in LiteRT and compared.
+"""The TFLite writer: four precisions, dense and sparse, each run in LiteRT and compared.
 
-The converter reads a SavedModel of batch size 1, the case LiteRT's delegates run best. `Optimize.EXPERIMENTAL_SPARSITY`
-encodes the filters of convolutions and dense layers that are at least 30 % zeros, in 1x4 blocks where those are zero as
-a whole (faster), else as single weights (smaller on disk, expanded when loaded).
+The converter reads a SavedModel of batch size 1, the case LiteRT's delegates run best, and writes dense files, which it
+does well. Its own sparse encoding is not used: it answers wrongly or does not load for most precisions. `encoding`
+rewrites the dense file instead.
 
-A converter fault to know of: a dense kernel whose input size is no multiple of 4 may be encoded in 1x4 blocks that
-leave out the last inputs, and the file loads and answers wrongly (seen with 3 inputs). The comparison catches it; the
-sparse file is then refused, and the dense one is offered.
+What is offered has passed a chain of comparisons, in the default LiteRT interpreter, in a process of its own:
+
+    Keras -> dense float32 (rounding only) -> dense file of the precision (quantization) -> sparse file (its twin)
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_lottery.export import litert, saved_model
-from tf_lottery.export.candidate import Candidate, Refusal
-from tf_lottery.export.signature import Signature
+from tf_lottery.export import encoding, flatbuffers, litert, saved_model
+from tf_lottery.export.candidate import Candidate, Refusal, encoding_name, file_suffix
+from tf_lottery.export.signature import signature_of
 from tf_lottery.export.silence import one_line
-from tf_lottery.export.verification import compare
+from tf_lottery.export.trial import Trial
+from tf_lottery.export.verification import TWIN_TOLERANCES, compare
 from tf_lottery.rewinding import openable
 
-ENCODINGS = ("dense", "sparse")
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+NO_CALIBRATION = "int8 needs real samples to find the ranges of values: give some of the training data (`calibration`)"
+Samples = Mapping[str, np.ndarray]
+_FLOAT_PARTS = "Operators without an int8 form compute in float32."
 
 
-def convert(source: Path, *, encoding: str) -> bytes:
-    """The SavedModel folder `source` as a float32 TFLite file, its weights encoded as `encoding` (dense or sparse)."""
+def convert(source: Path, *, precision: str = "float32", calibration: Samples | None = None) -> bytes:
+    """The SavedModel folder `source` as a dense TFLite file, with inputs and outputs as in the SavedModel.
+
+    Args:
+        source: a SavedModel with the signature `serving_default` and batch size 1.
+        precision: "float32"; "float16" weights; "dynamic": int8 weights, float32 between the layers; "int8" throughout.
+        calibration: for "int8": arrays `(samples, ...)` by input name.
+
+    Raises:
+        Exception: of many kinds, by the converter; each means that the model cannot be converted so.
+    """
     with openable(source) as name:
         converter = tf.lite.TFLiteConverter.from_saved_model(name)
-        if encoding == "sparse":
-            converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
-        return converter.convert()
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if precision == "int8":
+            converter.representative_dataset = _rows(calibration or {})
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+        with warnings.catch_warnings():
+            # The converter calibrates with TensorFlow's own interpreter, which tells whoever uses it to use LiteRT's.
+            warnings.filterwarnings("ignore", "[^A-Z]*Warning: tf.lite.Interpreter is deprecated", UserWarning)
+            return converter.convert()
+
+
+def convert_dense(
+    model: keras.Model, folder: Path, *, precision: str = "float32", calibration: Samples | None = None
+) -> bytes:
+    """A plain Keras model as a dense TFLite file; `folder` is an existing one for the SavedModel between them."""
+    source = folder / "tflite_source"
+    if not source.exists():
+        saved_model.save(model, source, batch=1)
+    return convert(source, precision=precision, calibration=calibration)
 
 
 def write_tflite(
     model: keras.Model,
     folder: Path,
     *,
-    signature: Signature,
-    samples: list[np.ndarray],
-    reference: dict[str, np.ndarray],
-    labels: list[np.ndarray | None],
+    trial: Trial,
+    slim: bool = False,
+    bases: Sequence[str] = ("dense", "sparse"),
+    precisions: Sequence[str] = PRECISIONS,
 ) -> list[Candidate | Refusal]:
     """Convert `model`, run each file in the default LiteRT interpreter in a process of its own, and compare.
 
     Args:
         model: a plain model.
         folder: an existing staging folder.
-        signature: the model's.
-        samples: arrays in the order of the inputs.
-        reference: the model's outputs on them, by output name.
-        labels: one entry per output.
+        trial: samples, and what the original model answers.
+        slim: whether the model is a slimmed one, for the names.
+        bases: which encodings are offered, of "dense" and "sparse".
+        precisions: which precisions are offered. Float32 is always made, because the others are judged after it.
 
     Returns:
-        One candidate or refusal for each encoding. A sparse file that is not smaller than the dense one is refused.
+        A candidate or refusal for each precision and encoding; of sparse weights there may be two layouts.
     """
-    if signature.dynamic:
-        reason = f"the inputs have the shapes {list(signature.shapes)}: only the batch may be dynamic in a TFLite file"
-        return [Refusal("tflite", "float32", encoding, reason) for encoding in ENCODINGS]
-    source = folder / "tflite_source"
-    try:
-        saved_model.save(model, source, batch=1)
-    except (AssertionError, TypeError, ValueError, NotImplementedError) as error:
-        return [Refusal("tflite", "float32", encoding, one_line(error)) for encoding in ENCODINGS]
-    named = dict(zip(signature.inputs, samples, strict=True))
-    results = [_candidate(source, folder, encoding, named, reference, labels) for encoding in ENCODINGS]
-    return [_worthwhile(result, results) for result in results]
+    attempts = _Attempts(model, folder, trial, slim)
+    found: list[Candidate | Refusal] = []
+    exact = attempts.dense("float32")
+    for precision in precisions:
+        dense = exact if precision == "float32" else attempts.reduced(precision, exact)
+        if "dense" in bases:
+            found.append(dense)
+        if "sparse" in bases:
+            found += attempts.sparse(precision, dense)
+    return found
 
 
-def _candidate(
-    source: Path,
-    folder: Path,
-    encoding: str,
-    samples: dict[str, np.ndarray],
-    reference: dict[str, np.ndarray],
-    labels: Sequence[np.ndarray | None],
-) -> Candidate | Refusal:
-    suffix = f"_float32_{encoding}.tflite"
-    file = folder / f"model{suffix}"
-    try:
-        content = convert(source, encoding=encoding)
-    except (MemoryError, OSError):
-        raise
-    except Exception as error:  # the converter raises many kinds, each of which means: not this model
-        return Refusal("tflite", "float32", encoding, one_line(error))
-    file.write_bytes(content)
-    try:
-        ran = litert.run_file(file, samples, scratch=folder)
-    except litert.LiteRTFailed as error:
-        return Refusal("tflite", "float32", encoding, str(error))
-    if encoding == "sparse" and not ran.sparse_tensors:
-        reason = "nothing to encode: no dense or convolution kernel is at least 30 % zeros"
-        return Refusal("tflite", "float32", encoding, reason)
-    comparison = compare(reference, ran.outputs, labels=labels)
-    if comparison.failure:
-        return Refusal("tflite", "float32", encoding, comparison.failure, mismatch=True)
-    return Candidate(file, suffix, "tflite", "float32", encoding, comparison, ran.latency_us_median)
+class _Attempts:
+    """The files of one model: the SavedModel that they are made from, the samples, names."""
+
+    def __init__(self, model: keras.Model, folder: Path, trial: Trial, slim: bool) -> None:
+        self._model, self._folder, self._trial, self._slim = model, folder, trial, slim
+
+    def dense(self, precision: str) -> Candidate | Refusal:
+        if self._trial.signature.dynamic:
+            shapes = list(signature_of(self._model).shapes)
+            reason = f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file"
+            return self._refusal(precision, "dense", reason)
+        try:
+            calibration = self._trial.calibration
+            content = convert_dense(self._model, self._folder, precision=precision, calibration=calibration)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # the converter raises many kinds, each of which means: not this model
+            return self._refusal(precision, "dense", one_line(error))
+        return self._tried(content, precision, "dense")
+
+    def reduced(self, precision: str, exact: Candidate | Refusal) -> Candidate | Refusal:
+        if isinstance(exact, Refusal):
+            return self._refusal(
+                precision, "dense", f"the float32 file failed: {exact.reason}", mismatch=exact.mismatch
+            )
+        if precision == "int8" and self._trial.calibration is None:
+            return self._refusal(precision, "dense", NO_CALIBRATION)
+        found = self.dense(precision)
+        if isinstance(found, Candidate) and found.file.stat().st_size >= exact.file.stat().st_size:
+            reason = f"the {precision} file would be no smaller than the float32 one: no weight is large enough for it"
+            return self._refusal(precision, "dense", reason)
+        return found
+
+    def sparse(self, precision: str, dense: Candidate | Refusal) -> list[Candidate | Refusal]:
+        if isinstance(dense, Refusal):
+            return [
+                self._refusal(precision, "sparse", f"the dense file failed: {dense.reason}", mismatch=dense.mismatch)
+            ]
+        content = dense.file.read_bytes()
+        rows, row_count, _ = encoding.encode(content, precision=precision, blocks=False)
+        blocks, _, block_count = encoding.encode(content, precision=precision, blocks=True)
+        # Blocks are faster than rows but for int8, whose rows run as dense convolutions.
+        contents = {}
+        if block_count and (precision != "int8" or len(blocks) < len(rows)):
+            contents[f"1x{encoding.BLOCKS[precision]}"] = blocks
+        if row_count and (not contents or len(rows) < len(blocks)):
+            contents["rows"] = rows
+        found: list[Candidate | Refusal] = []
+        for layout, made in contents.items():
+            if len(made) >= len(content):
+                reason = f"the sparse file would be no smaller than the dense one ({len(content)} bytes)"
+                found.append(self._refusal(precision, "sparse", reason))
+                continue
+            tried = self._tried(
+                made, precision, "sparse", layout if len(contents) > 1 and layout != "rows" else "", layout
+            )
+            found.append(self._with_twin(tried, dense))
+        return found or [self._refusal(precision, "sparse", "no weight has so many zeros that storing it sparse pays")]
+
+    def _with_twin(self, sparse: Candidate | Refusal, dense: Candidate) -> Candidate | Refusal:
+        if isinstance(sparse, Refusal):
+            return sparse
+        twin = compare(dense.outputs, sparse.outputs, tolerance=TWIN_TOLERANCES[sparse.precision])
+        if twin.max_rel_error <= TWIN_TOLERANCES[sparse.precision]:
+            return sparse
+        sparse.file.unlink()
+        reason = f"it answers otherwise than the dense {sparse.precision} file: {twin.failure}"
+        return self._refusal(sparse.precision, "sparse", reason, mismatch=True)
+
+    def _tried(
+        self, content: bytes, precision: str, base: str, name: str = "", layout: str = ""
+    ) -> Candidate | Refusal:
+        """Write the file, run it, compare it with Keras; a file that fails is deleted."""
+        made_as = encoding_name(base, slim=self._slim)
+        suffix = f"{file_suffix(precision, made_as, name)}.tflite"
+        file = self._folder / f"model{suffix}"
+        file.write_bytes(content)
+        try:
+            ran = litert.run_file(file, self._trial.named_samples, scratch=self._folder)
+        except litert.LiteRTFailed as error:
+            file.unlink()
+            return self._refusal(precision, base, str(error))
+        comparison = self._trial.judge(ran.outputs, precision=precision)
+        if comparison.failure:
+            file.unlink()
+            return self._refusal(precision, base, comparison.failure, mismatch=True)
+        note = _FLOAT_PARTS if precision == "int8" and not _quantized_throughout(content) else ""
+        return Candidate(
+            file, suffix, "tflite", precision, made_as, comparison, ran.latency_us_median, layout, note, ran.outputs
+        )
+
+    def _refusal(self, precision: str, base: str, reason: str, *, mismatch: bool = False) -> Refusal:
+        return Refusal("tflite", precision, encoding_name(base, slim=self._slim), reason, mismatch)
 
 
-def _worthwhile(result: Candidate | Refusal, results: list[Candidate | Refusal]) -> Candidate | Refusal:
-    if not isinstance(result, Candidate) or result.encoding != "sparse":
-        return result
-    bytes_here = result.file.stat().st_size
-    for other in results:
-        if isinstance(other, Candidate) and other.encoding == "dense" and other.file.stat().st_size <= bytes_here:
-            reason = f"the sparse file would be no smaller than the dense one ({bytes_here} bytes)"
-            return Refusal("tflite", "float32", "sparse", reason)
-    return result
+def _rows(calibration: Samples) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
+    """The calibration samples one by one, as the converter wants them."""
+    count = len(next(iter(calibration.values()), ()))
+    return lambda: ({name: array[at : at + 1] for name, array in calibration.items()} for at in range(count))
+
+
+def _quantized_throughout(content: bytes) -> bool:
+    """Whether no operator but those at the border computes on floats."""
+    model = flatbuffers.read(content)
+    float32 = flatbuffers.schema.TensorType.FLOAT32
+    return not any(
+        graph.tensors[place].type == float32
+        for graph in model.subgraphs
+        for operator in graph.operators
+        if flatbuffers.operator_name(model, operator) not in ("QUANTIZE", "DEQUANTIZE")
+        for place in _existing(operator.outputs)
+    )
+
+
+def _existing(places: Any) -> list[int]:
+    return [int(place) for place in places if place >= 0]

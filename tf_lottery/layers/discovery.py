@@ -1,11 +1,13 @@
 """Which weights can be masked, what role they play, and why the others are left alone."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
+from tf_lottery.granularity import Axes
+from tf_lottery.layers.axes import DEPTHWISE, axes_of
 from tf_lottery.layers.paths import held_layer, named_layers
 from tf_lottery.layers.selection import Selection, Selector
 from tf_lottery.layers.sublayers import is_nested_model, join, owned_variables
@@ -28,7 +30,7 @@ KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel",
 
 @dataclass(frozen=True)
 class Found:
-    """One maskable weight: its layer's path, its path below that layer, its variable and role.
+    """One maskable weight: its layer's path, its path below that layer, its variable and role, what its axes are.
 
     Roles: "output" (the kernel of a dense layer that makes an output of the model), "conv", "recurrent", "embedding",
     "dense", "other" (included by the caller's own pattern).
@@ -38,6 +40,7 @@ class Found:
     weight_path: str
     variable: keras.Variable
     role: str
+    axes: Axes = Axes()
 
     @property
     def path(self) -> str:
@@ -54,6 +57,11 @@ class Discovery:
     @property
     def roles(self) -> dict[str, str]:
         return {path: found.role for path, found in self.found.items()}
+
+    @property
+    def axes(self) -> dict[str, Axes]:
+        """What runs along the axes of each maskable weight, as `prune` in larger units takes it."""
+        return {path: found.axes for path, found in self.found.items()}
 
 
 def discover(model: keras.Model, *, include: Selector | None = None, exclude: Selector | None = None) -> Discovery:
@@ -76,7 +84,7 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
     skipped: dict[str, str] = {}
     layers = named_layers(model)
     chosen, excluded = Selection("include", include, layers), Selection("exclude", exclude, layers)
-    outputs = _output_layers(model.outputs)
+    outputs, final = _output_layers(model.outputs), _output_layers(model.outputs, passing=_keeps_channels)
     seen: set[int] = set()
     for layer_path, layer in layers.items():
         inner = held_layer(layer)
@@ -97,7 +105,8 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
             if reason:
                 skipped[path] = reason
             else:
-                found[path] = Found(layer_path, weight_path, variable, role or "other")
+                axes = axes_of(owner, variable, output=id(owner) in final)
+                found[path] = Found(layer_path, weight_path, variable, role or "other", axes)
     for selection in (chosen, excluded):
         selection.check_used([*found, *skipped])
     return Discovery(found, skipped)
@@ -137,8 +146,22 @@ def _is_kernel(owner: keras.layers.Layer, variable: keras.Variable) -> bool:
     )
 
 
-def _output_layers(outputs: Iterable[Any]) -> set[int]:
-    """The ids of the layers that make these outputs; activations and reshapes behind them are looked through."""
+def _is_passive(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, PASSIVE)
+
+
+def _keeps_channels(layer: keras.layers.Layer) -> bool:
+    """Whether the channels of a layer are those of its inputs: nothing in it sums over them."""
+    return isinstance(layer, DEPTHWISE) or not any(
+        _is_kernel(owner, variable) for _, variable, owner in owned_variables(layer)
+    )
+
+
+def _output_layers(outputs: Iterable[Any], passing: Callable[[keras.layers.Layer], bool] = _is_passive) -> set[int]:
+    """The ids of the layers that make these outputs; those that are `passing` are looked through.
+
+    By default activations and reshapes are, so that what is found are the output layers in the sense of the papers.
+    """
     found: set[int] = set()
     pending = list(keras.tree.flatten(outputs))
     while pending:
@@ -147,8 +170,9 @@ def _output_layers(outputs: Iterable[Any]) -> set[int]:
         layer = held_layer(operation)
         if is_nested_model(layer):
             pending.append(layer.outputs[history.tensor_index])
-        elif isinstance(layer, PASSIVE) or not isinstance(layer, _L.Layer):
+        through = not isinstance(layer, _L.Layer) or passing(layer)
+        if through:
             pending += operation._inbound_nodes[history.node_index].arguments.keras_tensors
-        else:
+        if not is_nested_model(layer) and (not through or isinstance(layer, DEPTHWISE)):
             found |= {id(layer), id(layer.layer) if isinstance(layer, _L.TimeDistributed) else id(layer)}
     return found

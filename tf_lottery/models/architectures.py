@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import keras
 
 from tf_lottery.models.inputs import Shape, check_classifier, check_images
+from tf_lottery.models.mobile import mobilenet
 from tf_lottery.models.normalised import resnet8, resnet20, vgg16
 
 
@@ -44,7 +45,8 @@ def conv6(input_shape: Shape, classes: int) -> keras.Model:
 
 
 ARCHITECTURES = {
-    function.__name__: function for function in (mlp, fc1, lenet5, conv2, conv4, conv6, resnet8, resnet20, vgg16)
+    function.__name__: function
+    for function in (mlp, fc1, lenet5, conv2, conv4, conv6, resnet8, resnet20, vgg16, mobilenet)
 }
 """The builders by their catalogue names."""
 

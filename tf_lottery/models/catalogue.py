@@ -87,6 +87,15 @@ CATALOGUE: dict[str, Architecture] = {
         14_724_042,
         f"Simonyan & Zisserman 2014, arXiv 1409.1556; {_PAPER}; {_LATE}",
     ),
+    "mobilenet": Architecture(
+        "3x3 convolution 16 of stride 2; depthwise 3x3 and 1x1 convolutions 32; 64, 64; 128, 128, 256, with batch "
+        "norm, laid out for XNNPACK's sparse kernels; average pool, dense classes",
+        (32, 32, 3),
+        10,
+        70_880,
+        73_130,
+        "Howard et al. 2017, arXiv 1704.04861, at half width, for small images",
+    ),
 }
 """Architectures by name. The paper's table gives Conv-6 1.7 M weights, which fits 2,048 features into its first dense
 layer; the layers that it lists, with padding that keeps the size, make 4,096 and 2.26 M. Conv-2 and Conv-4 agree. The

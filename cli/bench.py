@@ -1,0 +1,114 @@
+"""`tf-lottery bench`: size, load time, latency and memory of model files, side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click import IntRange
+
+from .command import Command
+from .finding import find, out_option
+from .names import RUN
+from .output import print_json, print_table, remark, set_up_logging
+from .process import clean_output
+
+EXAMPLES = {
+    "tf-lottery bench app --runs 300": "What `tf-lottery export` wrote to the folder app.",
+    "tf-lottery bench app --model digits-mlp --json": "Against dense float32 and int8 of a run's network.",
+}
+HEADERS = (
+    *("File", "Precision", "Encoding", "Bytes", "Ratio", "Gzipped", "Load (ms)"),
+    *("Latency (us)", "p5 to p95", "Ratio", "Memory (MB)", "Model's own"),
+)
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--model", metavar="RUN|TICKET.npz|MODEL.keras", type=RUN, help="Network of which rulers are made.")
+@out_option
+@click.option("--threads", type=IntRange(1), default=1, show_default=True, help="Threads of the runtimes.")
+@click.option("--runs", type=IntRange(1), default=1500, show_default=True, help="Timed calls per file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def command(
+    context: click.Context,
+    files: tuple[Path, ...],
+    model: str | None,
+    out: Path,
+    threads: int,
+    runs: int,
+    as_json: bool,
+) -> None:
+    """Measure .tflite and .keras files and SavedModel folders, or all in a folder: size, load time, latency, memory.
+
+    The rulers are the dense float32 and the dense int8 TFLite file: among the files, beside them as an export left
+    them, or made of --model. Ratios are to dense float32; the best of a column is marked with *. Each file is measured
+    in three rounds, in turn, in processes of its own, on one random sample.
+    """
+    set_up_logging(context)
+    from tf_lottery.export.benchmark import bench
+
+    store = find(model, out) if model and not model.endswith((".npz", ".keras")) else None
+    with clean_output():
+        network = None if model is None else _network(model, store)
+        found = bench(files, model=network, threads=threads, runs=runs)
+    if as_json:
+        print_json(found.to_json())
+    elif found.files:
+        _print(found.files)
+        for sentence in found.findings:
+            click.echo(sentence)
+    for note in found.notes:
+        remark(note)
+    for record in found.failed[1:]:
+        remark(f"not measured: {record['path']}: {record['reason']}")
+    found.raise_failures()
+
+
+def _network(name: str, store: Any) -> Any:
+    """The plain dense network of a run, a ticket's file or a model's file."""
+    from tf_lottery.export.plain import deployable
+
+    if store is not None:
+        from tf_lottery.result import open_run
+
+        model = open_run(store.path).ticket(0).model()
+    elif name.endswith(".npz"):
+        from tf_lottery.ticket import load_ticket
+
+        model = load_ticket(name).model()
+    else:
+        from tf_lottery.models.building import build
+
+        model = build(name, input_shape=None, classes=None)
+    return deployable(model)[0]
+
+
+def _print(records: tuple[dict[str, Any], ...]) -> None:
+    least = {key: min(record[key] for record in records) for key in ("bytes", "gzip_bytes", "latency_us_median")}
+
+    def marked(record: dict[str, Any], key: str, text: str) -> str:
+        return f"{text} *" if len(records) > 1 and record[key] == least[key] else text
+
+    rows = [
+        (
+            record["path"],
+            record["precision"] or "",
+            (record["encoding"] or "") + (" (ruler)" if record["ruler"] else ""),
+            marked(record, "bytes", f"{record['bytes']:,}"),
+            _ratio(record["size_ratio"]),
+            marked(record, "gzip_bytes", f"{record['gzip_bytes']:,}"),
+            f"{record['load_ms']:.1f}",
+            marked(record, "latency_us_median", f"{record['latency_us_median']:.1f}"),
+            f"{record['latency_us_p5']:.1f} to {record['latency_us_p95']:.1f}",
+            _ratio(record["latency_ratio"]),
+            f"{record['peak_memory_mb']:.1f}",
+            f"{record['model_memory_mb']:.1f}",
+        )
+        for record in records
+    ]
+    print_table(HEADERS, rows, right=(*[False] * 3, *[True] * 9))
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

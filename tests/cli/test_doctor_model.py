@@ -1,0 +1,101 @@
+"""`tf-lottery doctor MODEL`: runs, tickets, Keras and TFLite files; what it prints, and exit codes."""
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+
+from tf_lottery.models.mobile import mobilenet
+
+# In the processes that these tests start, TensorFlow takes 6 s to load: several assertions each.
+
+
+@pytest.fixture(scope="module")
+def mobile(tmp_path_factory):
+    """A mobile network with four of five weights of its 1x1 convolutions gone, as a file."""
+    rng = np.random.default_rng(0)
+    model = mobilenet((32, 32, 3), 10, width=0.25)
+    for layer in model.layers:
+        if layer.name.endswith("pointwise"):
+            layer.kernel.assign(np.where(rng.random(layer.kernel.shape) < 0.8, 0, layer.kernel.numpy()))
+    file = tmp_path_factory.mktemp("doctor") / "mobile.keras"
+    model.save(file)
+    return file
+
+
+def test_a_foreign_model_as_a_table_and_as_json(shell, mobile, tmp_path):
+    done = shell("doctor", str(mobile), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["#", "Operation", "Name", "Weights", "Zeros", "1x4", "1x16", "Verdict"]
+    rows = [line for line in lines if "_pointwise" in line and "CONV_2D" in line]
+    assert len(rows) == 6 and all(row.endswith("sparse on ARM") for row in rows)
+    assert any(line.startswith("3, 6, 8, 11, 13, 15: sparse on ARM: 80 % zeros") for line in lines)
+    assert any(line.startswith("Speed: ") for line in lines)
+
+    done = shell("doctor", str(mobile), "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads(done.stdout)
+    assert (document["schema"], document["model"]) == ("tf-lottery.doctor/1", "mobile")
+    assert [op["index"] for op in document["ops"]] == list(range(18))
+    verdicts = {op["name"]: op["verdict"] for op in document["ops"]}
+    assert verdicts["block_6_pointwise"] == "sparse on ARM" and verdicts["output"] == "dense"
+    assert all(line in lines for line in document["summary"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_and_its_ticket(copied, invoke, tmp_path):
+    result = invoke("doctor", "digits-mlp", "--round", "2", "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    dense = [op for op in document["ops"] if op["op"] == "FULLY_CONNECTED"]
+    # By hand: 6,795 of 11,900 weights are left after two rounds; the output layer's rate is half of the others'.
+    assert sum(op["zeros"] * np.prod(op["weights_shape"]) for op in dense) == pytest.approx(11_900 - 6_795, abs=0.1)
+    assert {op["verdict"] for op in dense} <= {"densified", "dense"}
+    assert any("--granularity 1x4" in text for op in dense for text in op["advice"])
+
+    from tf_lottery.result import open_run
+
+    file = tmp_path / "ticket.npz"
+    open_run(copied).ticket(2).save(file)
+    again = invoke("doctor", str(file), "--json")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["ops"] == document["ops"]
+
+
+def test_bad_input(invoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keras.Sequential([keras.Input((None, 4)), L.Dense(2)]).save("dynamic.keras")
+    broken = keras.Sequential([keras.Input((4,)), L.Dense(2)])
+    broken.layers[0].kernel.assign(np.full((4, 2), np.nan))
+    broken.save("nan.keras")
+    keras.Sequential([keras.Input((4,)), L.Dense(2), L.Lambda(lambda x: x)]).save("lambda.keras")
+    with zipfile.ZipFile("cut.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    (tmp_path / "text.tflite").write_text("not a model")
+    for source, code, told in [
+        ("missing.keras", 2, "does not exist"),
+        ("missing.tflite", 2, "does not exist"),
+        ("missing", 2, "no run"),
+        ("dynamic.keras", 3, "only the batch may be dynamic"),
+        ("nan.keras", 3, "NaN"),
+        ("lambda.keras", 3, "Lambda"),
+        ("cut.keras", 5, "damaged"),
+        ("text.tflite", 5, "no TFLite file"),
+    ]:
+        result = invoke("doctor", source, "--json")
+        assert (result.exit_code, result.stdout) == (code, ""), source
+        cause, remedy = result.stderr.splitlines()
+        assert told in cause and remedy, source
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--round", "1"], ["some.tflite", "--round", "1"], ["some.keras", "--replicate", "0"], ["m", "--data-dir", "."]],
+)
+def test_options_that_do_not_go_together(arguments, invoke):
+    result = invoke("doctor", *arguments)
+    assert result.exit_code == 2 and result.stdout == ""

@@ -1,0 +1,311 @@
+"""Larger units of pruning in whole experiments: layer kinds, scopes, schedules, criteria, ways, controls."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import tf_lottery as tfl
+from tf_lottery import scoring
+from tf_lottery.data import from_arrays
+from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.experiment import plan, presets
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.controls import CONTROLS, Given
+from tf_lottery.experiment.estimate import estimate
+from tf_lottery.experiment.problem import Problem
+from tf_lottery.granularity import Axes, collapse_masks, divide
+from tf_lottery.masks import kept
+from tf_lottery.store import Job, RunDirectory
+from tf_lottery.verification import verify_run
+
+L = keras.layers
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(60, 8)).astype("float32"), RNG.integers(0, 3, 60)
+SHAPES = {"dense/kernel": (8, 12), "dense_1/kernel": (12, 3)}
+ROLES = {"dense/kernel": "dense", "dense_1/kernel": "output"}
+AXES = {"dense/kernel": Axes(0, (1,)), "dense_1/kernel": Axes(0, (1,), output=True)}
+
+
+def make():
+    return keras.Sequential([keras.Input((8,)), L.Dense(12, activation="relu"), L.Dense(3)])
+
+
+def find(model=None, **options):
+    given = {
+        "train": (X, Y),
+        "loss": LOSS,
+        "metrics": ["accuracy"],
+        "rounds": 2,
+        "rate": 0.5,
+        "steps": 10,
+        "xla": "off",
+    }
+    return tfl.find_ticket(model or make, **{**given, "batch_size": 16, "eval_every": 1, **options})
+
+
+def test_discovery_tells_what_runs_along_the_axes_of_each_layer_kind():
+    images, words = keras.Input((8, 8, 3)), keras.Input((5,), dtype="int32")
+    x = L.Conv2D(4, 3, name="conv")(images)
+    x = L.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(x)
+    x = L.SeparableConv2D(6, 3, padding="same", name="separable")(x)
+    x = L.Conv2DTranspose(5, 3, name="transposed")(x)
+    x = L.Flatten()(x)
+    y = L.Embedding(10, 4, name="words")(words)
+    y = L.MultiHeadAttention(2, 3, name="attention")(y, y)
+    y = L.LSTM(4, name="lstm")(y)
+    z = L.Dense(7, name="hidden")(L.Concatenate()([x, y]))
+    model = keras.Model([images, words], L.Softmax()(L.Dense(2, name="output")(z)))
+    for each in (model, tfl.wrap(model)):
+        found = tfl.discover(each).axes
+        axes = {path: (one.inputs, one.channels, one.output) for path, one in found.items()}
+        assert axes == {
+            "conv/kernel": (-2, (-1,), False),
+            "depthwise/kernel": (None, (-2, -1), False),
+            "separable/depthwise_kernel": (None, (-2, -1), False),
+            "separable/pointwise_kernel": (-2, (-1,), False),
+            "transposed/kernel": (-1, (-2,), False),
+            "words/embeddings": (None, (), False),
+            "attention/query_dense/kernel": (0, (), False),
+            "attention/key_dense/kernel": (0, (), False),
+            "attention/value_dense/kernel": (0, (), False),
+            "attention/output_dense/kernel": (1, (), False),
+            "lstm/cell/kernel": (-2, (), False),
+            "lstm/cell/recurrent_kernel": (-2, (), False),
+            "hidden/kernel": (-2, (-1,), False),
+            "output/kernel": (-2, (-1,), True),
+        }
+    shapes = {path: tuple(one.variable.shape) for path, one in tfl.discover(model).found.items()}
+    units = divide(shapes, granularity="channel", indivisible="skip", axes=found)
+    assert units.blocks["depthwise/kernel"] == (3, 3, 1, 1) and units.blocks["transposed/kernel"] == (3, 3, 1, 6)
+    assert units.remarks["lstm/cell/kernel"] == "kept whole: a recurrent layer has no output channels"
+
+
+def test_filters_that_become_outputs_of_the_model_are_never_pruned_as_such():
+    """Behind the last convolution there may be layers that keep its channels, such as a pooling over all positions."""
+    images = keras.Input((8, 8, 4))
+    x = L.Conv2D(8, 3, name="inner")(images)
+    x = L.Conv2D(3, 1, name="classes")(x)
+    x = L.DepthwiseConv2D(3, name="smooth")(L.BatchNormalization()(x))
+    head = keras.Sequential([keras.Input((4, 4, 3)), L.PReLU(), L.GlobalAveragePooling2D(), L.Softmax()])
+    model = keras.Model(images, head(x))
+    found = tfl.discover(model)
+    assert {path for path, axes in found.axes.items() if axes.output} == {"classes/kernel", "smooth/kernel"}
+    assert set(found.roles.values()) == {"conv"}  # what decides rates is what it was
+
+
+def test_no_earlier_run_has_another_hash_and_the_choice_counts_where_it_decides():
+    known = {"digits-mlp": "27b7c9aab5", "mnist-lenet-300-100": "b02a92a21d", "cifar10-resnet20": "01c29c275e"}
+    assert {name: presets.get(name).config().hash() for name in known} == known
+    assert Config().hash() == Config(indivisible="skip").hash()
+    assert Config(granularity="1x4").hash() != Config(granularity="1x4", indivisible="skip").hash() != Config().hash()
+    with pytest.raises(UsageError, match="Unknown granularity '1x8'"):
+        Config(granularity="1x8")
+    with pytest.raises(UsageError, match="Unknown indivisible 'ignore'"):
+        Config(indivisible="ignore")
+
+
+# Of the 24 blocks of the hidden layer and the 9 of the output layer, by hand: halves, and halves of halves to even.
+@pytest.mark.parametrize(
+    ("options", "units"),
+    [
+        ({"rate": 0.5, "output_rate": 0.5}, [(24, 9), (12, 5), (6, 3), (3, 1)]),
+        ({"rate": 0.5}, [(24, 9), (12, 7), (6, 5), (3, 4)]),  # 0.25 of 9, 7 and 5: 2, 2 and 1
+        ({"final_density": 0.125, "rounds": 3}, [(24, 9), (12, 5), (6, 3), (3, 1)]),
+        ({"densities": (1.0, 0.5, 0.25, 0.125)}, [(24, 9), (12, 4), (6, 2), (3, 1)]),
+    ],
+)
+@pytest.mark.parametrize("way", ["iterative", "one_shot", "before_training", "early_bird"])
+def test_counts_of_blocks_are_exact_in_every_schedule_and_way(options, units, way):
+    config = Config(**{"rounds": 3, **options}, granularity="1x4", pruning=way)
+    blocks = plan.units(config, AXES, SHAPES).blocks
+    counts = [4 * sum(each) for each in units]
+    assert plan.kept_per_round(config, ROLES, SHAPES, blocks) == counts
+    weights = {key: RNG.normal(size=shape) for key, shape in SHAPES.items()}
+    dense = {key: np.ones(shape, bool) for key, shape in SHAPES.items()}
+    masks = dense
+    for number in range(1, 4):
+        before = masks if way == "iterative" else dense
+        masks = plan.next_masks(
+            config, round_number=number, replicate=0, roles=ROLES, weights=weights, masks=before, blocks=blocks
+        )
+        assert tuple(int(unit.sum()) for unit in collapse_masks(masks, blocks).values()) == units[number]
+        assert not any((masks[key] & ~before[key]).any() for key in masks)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "scope"),
+    [
+        (criterion, scope)
+        for criterion in sorted(scoring.CRITERIA)
+        for scope in ("layerwise", "global")
+        if scope == "global" or criterion not in scoring.GLOBAL
+    ],
+)
+@pytest.mark.parametrize("granularity", ["1x4", "channel"])
+def test_every_criterion_prunes_whole_units_in_every_scope(criterion, scope, granularity):
+    config = Config(criterion=criterion, scope=scope, granularity=granularity, densities=(1.0, 1 / 3))
+    blocks = plan.units(config, AXES, SHAPES).blocks
+    random = np.random.default_rng(1)
+    material = {
+        name: lambda masks: {key: random.normal(size=mask.shape) for key, mask in masks.items()}
+        for name in scoring.needs(criterion) - {"seed"}
+    }
+    masks = plan.next_masks(
+        config,
+        round_number=1,
+        replicate=0,
+        roles=ROLES,
+        weights={key: random.normal(size=shape) for key, shape in SHAPES.items()},
+        masks={key: np.ones(shape, bool) for key, shape in SHAPES.items()},
+        material=material,
+        blocks=blocks,
+    )
+    units = collapse_masks(masks, blocks)
+    by_hand = {("1x4", "layerwise"): [8, 3], ("1x4", "global"): [11], ("channel", "layerwise"): [4]}
+    counts = [int(unit.sum()) for unit in units.values()]
+    assert (counts if scope == "layerwise" else [sum(counts)]) == by_hand.get((granularity, scope), [4])
+    if granularity == "channel":
+        assert masks["dense_1/kernel"].all()
+
+
+@pytest.mark.parametrize(
+    ("granularity", "weights"), [("1x4", [132, 76, 44]), ("channel", [132, 84, 60]), ("unstructured", [132, 75, 44])]
+)
+def test_an_experiment_keeps_the_units_that_it_says(tmp_path, granularity, weights):
+    result = find(granularity=granularity, variants=tuple(CONTROLS), rewind="step:2", run_dir=tmp_path)
+    store = RunDirectory(tmp_path)
+    rows = {(row["round"], row["variant"]): row for row in result.rows}
+    assert [rows[number, "ticket"]["weights_kept"] for number in range(3)] == weights
+    assert not verify_run(store).problems
+    blocks = divide(SHAPES, granularity=granularity, axes=AXES).blocks
+    ticket, trained = store.masks(Job(0, 2)), store.weights(Job(0, 1))
+    for key in blocks:  # the next masks keep the units with the greatest mean magnitude
+        size = np.prod(blocks[key])
+        assert kept({key: ticket[key]}) == size * collapse_masks(ticket, blocks)[key].sum()
+        assert np.abs(trained[key][ticket[key]]).mean() > np.abs(trained[key]).mean()
+    units = {key: int(unit.sum()) for key, unit in collapse_masks(ticket, blocks).items()}
+    for name in ("random_masks", "shuffled_masks"):
+        drawn = collapse_masks(store.masks(Job(0, 2, name)), blocks)  # raises where a unit is kept in part
+        if name == "shuffled_masks":
+            assert {key: int(unit.sum()) for key, unit in drawn.items()} == units
+        assert rows[2, name]["weights_kept"] == weights[2]
+    expected = (
+        {"dense_1/kernel": "kept whole: its channels are outputs of the model"} if granularity == "channel" else {}
+    )
+    assert store.environment().get("indivisible", {}) == expected
+    assert store.config()["granularity"] == granularity
+
+
+def test_random_units_are_drawn_among_those_of_equal_size():
+    blocks = {"a": (10, 1), "b": (10, 1), "c": (2, 1), "d": (1, 1)}
+    shapes = {"a": (10, 6), "b": (10, 30), "c": (2, 8), "d": (4, 4), "whole": (3, 3)}
+    masks = {key: np.ones(shape, bool) for key, shape in shapes.items()}
+    masks["a"][:, :3], masks["b"][:, :20], masks["c"][:, :6], masks["d"][:2] = False, False, False, False
+    seen = set()
+    for seed in range(6):
+        drawn = CONTROLS["random_masks"].begin(Given(masks, {}, {}, dict, lambda count: ({}, {}), seed, blocks)).masks
+        units = collapse_masks(drawn, blocks)
+        assert units["a"].sum() + units["b"].sum() == 13 and units["c"].sum() == 2 and units["d"].sum() == 8
+        assert drawn["whole"].all() and kept(drawn) == kept(masks)
+        seen.add(int(units["a"].sum()))
+    assert len(seen) > 1
+
+
+def test_searches_and_criteria_with_data_work_in_units():
+    for options in (
+        {"pruning": "early_bird", "mask_distance": 0.5},
+        {"pruning": "before_training", "criterion": "synflow", "scope": "global"},
+        {"pruning": "before_training", "criterion": "snip", "score_examples": 20},
+        {"search_steps": 4},
+    ):
+        result = find(granularity="1x4", densities=(1.0, 0.5, 0.25), **options)
+        last = [row for row in result.rows if row["round"] == 2 and row["variant"] == "ticket"][0]
+        assert last["weights_kept"] == 32, options  # 8 of 33 blocks, in all or 6 and 2
+
+
+def uneven():
+    layers = [keras.Input((8,)), L.Dense(6, activation="relu"), L.Dense(8, activation="relu"), L.Dense(3)]
+    return keras.Sequential(layers)
+
+
+def test_what_does_not_divide_is_told_before_anything_is_trained(tmp_path):
+    started = []
+    with pytest.raises(UnfitError, match=r"dense_1/kernel \(6, 8\): its 6 inputs are no multiple of 4"):
+        find(uneven, granularity="1x4", run_dir=tmp_path / "a", on_progress=lambda *what: started.append(what))
+    assert not started and not RunDirectory(tmp_path / "a").complete_jobs()
+    skipped = find(uneven, granularity="1x4", indivisible="skip", rounds=1, run_dir=tmp_path / "b")
+    assert skipped.rows[1]["weights_kept"] == 24 + 48 + 4 * round(6 * 0.75)  # of 48, 48 and 24
+    single = find(uneven, granularity="1x4", indivisible="unstructured", rounds=1, run_dir=tmp_path / "c")
+    assert single.rows[1]["weights_kept"] == 24 + 24 + 4 * round(6 * 0.75)
+    remarks = RunDirectory(tmp_path / "c").environment()["indivisible"]
+    assert remarks == {"dense_1/kernel": "pruned weight by weight: its 6 inputs are no multiple of 4"}
+    with pytest.raises(UsageError, match="would keep 0 units of dense/kernel"):
+        find(granularity="1x4", densities=(1.0, 0.01))
+
+
+def test_the_estimate_counts_units():
+    data = from_arrays((X, Y))
+    problem = Problem(
+        make_model=lambda replicate: uneven(),
+        make_optimizer=keras.optimizers.Adam,
+        loss=LOSS,
+        metrics=["accuracy"],
+        train=data.train,
+        validation=data.validation,
+    )
+    config = Config(granularity="1x4", indivisible="skip", rounds=2, rate=0.5, steps=10, xla="off", batch_size=16)
+    found = estimate(config, problem)
+    assert found.weights_kept == (120, 24 + 48 + 16, 12 + 48 + 12)  # 12, 6, 3 blocks; whole; 6, 4, 3 blocks
+    assert json.loads(json.dumps(found.to_json()))["indivisible"] == {
+        "dense_1/kernel": "kept whole: its 6 inputs are no multiple of 4"
+    }
+    with pytest.raises(UnfitError, match="do not divide"):
+        estimate(config.updated(indivisible="error"), problem)
+
+
+def test_the_three_presets_differ_in_granularity_alone():
+    names = [f"mnist-fc1-{granularity}" for granularity in ("unstructured", "1x4", "channel")]
+    documents = [presets.get(name).config().to_json() for name in names]
+    assert len({document["granularity"] for document in documents}) == 3
+    for document in documents:
+        assert {0.05, 0.012} <= set(document["densities"])
+        assert {**document, "granularity": "", "preset": ""} == {**documents[0], "granularity": "", "preset": ""}
+
+
+def shell(*arguments, cwd):
+    """`tf-lottery run` on the embedded digits, in a process of its own."""
+    command = [sys.executable, "-m", "tf_lottery_cli", "run", "--rounds", "2", "--replicates", "1", "--jobs", "1"]
+    return subprocess.run([*command, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def test_the_command_line_tells_counts_of_units_and_what_is_kept_whole(tmp_path):
+    """digits-mlp has kernels of 64 x 100, 100 x 50 and 50 x 10 weights."""
+    whole = "output/kernel is kept whole: its channels are outputs of the model"
+    done = shell("--granularity", "channel", "--dry-run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    # 100 and 50 units at a rate of 0.25: 75 and 38, 56 and 28 (half to even); 500 weights of the output layer.
+    assert document["weights_kept"] == [11900, 64 * 75 + 100 * 38 + 500, 64 * 56 + 100 * 28 + 500]
+    assert document["indivisible"] == {"output/kernel": whole.removeprefix("output/kernel is ")}
+    assert whole in done.stderr.splitlines()
+    done = shell("--granularity", "channel", "--steps", "20", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["results"]
+    assert [row["weights_kept"] for row in rows if row["variant"] == "ticket"] == document["weights_kept"]
+    assert done.stderr.splitlines().count(whole) == 1
+
+
+def test_the_command_line_refuses_what_does_not_divide_and_leaves_nothing(tmp_path):
+    done = shell("--granularity", "1x4", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "output/kernel (50, 10): its 50 inputs are no multiple of 4" in done.stderr
+    assert not list(tmp_path.rglob("*.npz"))
+    done = shell("--granularity", "1x4", "--indivisible", "unstructured", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "output/kernel is pruned weight by weight: its 50 inputs are no multiple of 4" in done.stderr
+    assert not list(tmp_path.rglob("config.json"))

@@ -1,0 +1,126 @@
+"""No wrong file, ever: random models through the whole matrix, every file that remains run again on other inputs."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tf_lottery.errors import LotteryError
+from tf_lottery.export import export, litert
+
+# What a remaining file may differ by, root mean square over that of the outputs, on inputs that the export never saw.
+BOUNDS = {"float32": 1e-5, "float16": 1e-2, "dynamic": 0.1, "int8": 0.25}
+ACTIVATIONS = ("relu", "tanh", "linear", "relu6", "sigmoid", "gelu", "leaky_relu")
+
+
+def random_model(rng):
+    """A dense, convolutional or mixed network of random shape."""
+    kind = rng.choice(["dense", "conv", "mixed"])
+    activation = lambda: str(rng.choice(ACTIVATIONS))  # noqa: E731
+    bias = lambda: bool(rng.random() < 0.8)  # noqa: E731
+    width = lambda: int(rng.choice([4, 7, 8, 12, 16, 30, 32, 48]))  # noqa: E731
+    if kind == "dense":
+        tensor = given = keras.Input((int(rng.choice([5, 16, 32, 40, 64])),))
+    else:
+        side = int(rng.choice([7, 8, 12]))
+        tensor = given = keras.Input((side, side, int(rng.choice([1, 3, 4]))))
+        for _ in range(rng.integers(1, 4)):
+            tensor = random_image_layer(rng, tensor, width(), activation(), bias())
+            if rng.random() < 0.4:
+                tensor = layers.BatchNormalization()(tensor)
+            if rng.random() < 0.2:
+                tensor = layers.Add()([tensor, layers.Conv2D(tensor.shape[-1], 1, padding="same")(tensor)])
+        tensor = layers.GlobalAveragePooling2D()(tensor) if rng.random() < 0.3 else layers.Flatten()(tensor)
+    for _ in range(rng.integers(0 if kind == "conv" else 1, 4)):
+        branch = layers.Dense(width(), activation(), use_bias=bias())(tensor)
+        tensor = layers.Concatenate()([branch, tensor]) if rng.random() < 0.2 else branch
+    model = keras.Model(given, layers.Dense(int(rng.choice([2, 5, 10])), use_bias=bias())(tensor))
+    return model
+
+
+def random_image_layer(rng, tensor, filters, activation, bias):
+    padding = str(rng.choice(["same", "valid"]))
+    stride = int(rng.choice([1, 1, 2]))
+    size = int(rng.choice([1, 3])) if min(tensor.shape[1:3]) >= 3 else 1
+    options = {"strides": stride, "padding": padding, "activation": activation, "use_bias": bias}
+    kind = rng.choice(["conv", "depthwise", "separable", "transposed", "pool"])
+    if kind == "conv":
+        return layers.Conv2D(filters, size, **options)(tensor)
+    if kind == "depthwise":
+        return layers.DepthwiseConv2D(size, **options)(tensor)
+    if kind == "separable":
+        return layers.SeparableConv2D(filters, size, **options)(tensor)
+    if kind == "transposed":
+        return layers.Conv2DTranspose(filters, size, **{**options, "strides": 1})(tensor)
+    return layers.MaxPooling2D(2, padding="same")(layers.Conv2D(filters, size, **options)(tensor))
+
+
+def prune_at_random(model, rng):
+    """Zeros at random: single weights, blocks along the input axis, whole channels, or all of a layer's channels."""
+    for layer in model.layers:
+        for variable in layer.trainable_variables:
+            value = variable.numpy()
+            if value.ndim < 2:
+                variable.assign(rng.normal(0, 0.3, value.shape) + (variable.name == "gamma"))
+                continue
+            rate, unit = rng.choice([0.0, 0.5, 0.8, 0.95, 0.99]), rng.choice(["one", "4", "16", "channel"])
+            shape, axis = value.shape, (0 if value.ndim == 2 else -2)
+            if unit == "one" or (unit != "channel" and shape[axis] % int(unit)):
+                keep = rng.random(shape) >= rate
+            elif unit == "channel":
+                keep = np.broadcast_to(rng.random(shape[-1]) >= rate, shape)
+            else:
+                units = list(shape)
+                units[axis] //= int(unit)
+                keep = np.repeat(rng.random(units) >= rate, int(unit), axis)
+            variable.assign(value * keep * 3)
+        for variable in layer.non_trainable_variables:
+            if "variance" in variable.name:
+                variable.assign(rng.uniform(0.5, 2, variable.shape))
+
+
+def check(seed, folder):
+    """Export one random model; return how many files and refusals there were."""
+    keras.utils.set_random_seed(seed)
+    rng = np.random.default_rng(seed)
+    model = random_model(rng)
+    prune_at_random(model, rng)
+    shape = model.inputs[0].shape[1:]
+    samples, calibration, fresh = (rng.normal(0, 1, (count, *shape)).astype("float32") for count in (256, 64, 64))
+    try:
+        report = export(model, folder, format="all", samples=samples, calibration=calibration, name="m")
+    except LotteryError as error:
+        assert error.cause, seed
+        return 0, 1
+    expected = np.asarray(model(fresh), np.float64)
+    for record in report.files:
+        if record["format"] == "tflite":
+            outputs = litert.run_file(folder / record["path"], {"input": fresh}, scratch=folder).outputs["output"]
+            scale = np.sqrt(np.mean(expected**2))
+            error = np.sqrt(np.mean((outputs - expected) ** 2)) / scale if scale else np.abs(outputs).max()
+            assert error <= BOUNDS[record["precision"]], (seed, record, error)
+    assert all(record["reason"] for record in report.refused), seed
+    left = {path.name for path in folder.iterdir()}
+    known = {record["path"].rsplit("/", 1)[-1] for record in report.files}
+    extra = {"export.json", "manifest.json", "m_card.json", "m_card.md", "samples.npz", "outputs.npz"}
+    assert left - known <= extra, (seed, left - known)
+    return len(report.files), len(report.refused)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_models(seed, tmp_path):
+    files, refused = check(seed, tmp_path)
+    assert files + refused >= 16
+
+
+@pytest.mark.slow
+def test_two_hundred_random_models(tmp_path, capsys):
+    files = refused = 0
+    for seed in range(200):
+        (tmp_path / str(seed)).mkdir()
+        more = check(seed, tmp_path / str(seed))
+        files, refused = files + more[0], refused + more[1]
+        keras.backend.clear_session()
+    with capsys.disabled():
+        print(f"200 random models: {files} files, all right; {refused} refusals, each with its reason")
+    assert files > 1500

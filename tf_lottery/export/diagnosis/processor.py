@@ -1,0 +1,47 @@
+"""The processor of this machine, as far as it matters to sparse kernels."""
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What a processor is called, and whether XNNPACK's sparse convolutions run on it."""
+
+    name: str
+    sparse_convolutions: bool
+
+
+def processor(machine: str | None = None, flags: str | None = None) -> Processor:
+    """The processor of this machine, or one that is described.
+
+    XNNPACK switches its sparse convolutions off on x86 with AVX, where dense ones are faster.
+
+    Args:
+        machine: e.g. "x86_64", "aarch64"; by default this machine's.
+        flags: its capabilities, separated by spaces; by default those that Linux tells. Where nothing tells them, x86
+            counts as having AVX, as nearly all have.
+
+    Example:
+        >>> processor("aarch64")
+        Processor(name='ARM (aarch64)', sparse_convolutions=True)
+        >>> processor("x86_64", "fpu sse2 avx").sparse_convolutions
+        False
+    """
+    machine = (machine or platform.machine()).lower()
+    if machine.startswith(("arm", "aarch64")):
+        return Processor(f"ARM ({machine})", True)
+    if machine not in ("x86_64", "amd64", "i386", "i686", "x86"):
+        return Processor(machine or "unknown", True)
+    known = _flags() if flags is None else flags
+    avx = "avx" in known.split() if known else True
+    return Processor("x86 with AVX" if avx else "x86 without AVX", not avx)
+
+
+def _flags() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")

@@ -1,0 +1,49 @@
+"""Read, change and write TFLite files as trees of the schema's generated objects, through LiteRT's own file tools."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+_DTYPES = {
+    schema.TensorType.FLOAT32: np.float32,
+    schema.TensorType.FLOAT16: np.float16,
+    schema.TensorType.INT8: np.int8,
+    schema.TensorType.UINT8: np.uint8,
+    schema.TensorType.INT16: np.int16,
+    schema.TensorType.INT32: np.int32,
+    schema.TensorType.INT64: np.int64,
+    schema.TensorType.BOOL: np.bool_,
+}
+_OPERATORS = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+
+
+def read(content: bytes | Path) -> Any:
+    """The file as a `ModelT` tree: subgraphs with tensors and operators, buffers, operator codes."""
+    data = content.read_bytes() if isinstance(content, Path) else content
+    return flatbuffer_utils.read_model_from_bytearray(bytearray(data))
+
+
+def write(model: Any) -> bytes:
+    """The bytes of a `.tflite` file of a `ModelT` tree."""
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def operator_name(model: Any, operator: Any) -> str:
+    """The schema's name of an operator, e.g. "FULLY_CONNECTED"; "CUSTOM:<name>" for a custom one."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if number == schema.BuiltinOperator.CUSTOM:
+        return f"CUSTOM:{(code.customCode or b'').decode()}"
+    return _OPERATORS.get(number, str(number))
+
+
+def tensor_array(model: Any, tensor: Any) -> np.ndarray | None:
+    """The constant stored for a dense tensor, in its shape; None for a computed or a sparse-encoded one."""
+    data = model.buffers[tensor.buffer].data
+    if data is None or len(data) == 0 or tensor.sparsity is not None or tensor.type not in _DTYPES:
+        return None
+    shape = [] if tensor.shape is None else [int(size) for size in tensor.shape]
+    return np.frombuffer(np.asarray(data, np.uint8).tobytes(), _DTYPES[tensor.type]).reshape(shape)

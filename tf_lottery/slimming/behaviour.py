@@ -1,0 +1,62 @@
+"""What each call does to channels: read them by a kernel, pass them on, or neither."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from tf_lottery.slimming.kernels import READING, Kernel, kernel_of
+from tf_lottery.slimming.passing import Passing
+from tf_lottery.slimming.program import Call, Program
+from tf_lottery.slimming.rules import operation_with_number, passing_of
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """A call whose channels can't be followed: all that it takes and makes stays."""
+
+    reason: str
+
+
+Behaviour = Kernel | Passing | Barrier
+
+
+def behaviours_of(program: Program) -> list[Behaviour]:
+    """The behaviour of each call. A layer with weights is a barrier in all of its calls or in none."""
+    found = [_behaviour(call, program) for call in program.calls]
+    barriers = {
+        id(call.layer): behaviour
+        for call, behaviour in zip(program.calls, found, strict=True)
+        if isinstance(behaviour, Barrier) and has_weights(call.layer)
+    }
+    return [barriers.get(id(call.layer), behaviour) for call, behaviour in zip(program.calls, found, strict=True)]
+
+
+def has_weights(layer: Any) -> bool:
+    """Whether a layer has variables; an operation such as `x + y` has none."""
+    return isinstance(layer, keras.layers.Layer) and bool(layer.variables)
+
+
+def _behaviour(call: Call, program: Program) -> Behaviour:
+    layer = call.layer
+    if not call.plain:
+        return operation_with_number(call) or Barrier("it is called with more than tensors")
+    if len(call.outputs) != 1 or not all(map(program.width, (*call.inputs, *call.outputs))):
+        return Barrier("its number of channels is not known")
+    found: Behaviour | str | None
+    if type(layer) in READING:
+        found = kernel_of(layer)
+    else:
+        found = passing_of(layer, [program.shapes[n] for n in call.inputs], program.shapes[call.outputs[0]])
+    if found is None:
+        return Barrier(_unknown(layer))
+    return Barrier(found) if isinstance(found, str) else found
+
+
+def _unknown(layer: Any) -> str:
+    kind = type(layer).__name__
+    if not type(layer).__module__.startswith("keras."):
+        return f"what its class {kind} does to channels is not known"
+    if isinstance(layer, keras.layers.Layer):
+        return f"{kind} layers may mix channels and are not followed"
+    return f"the operation {kind} is not followed"
