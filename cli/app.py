@@ -25,7 +25,7 @@ COMMANDS = {
     "presets": ("presets", "List the named experiments."),
     "methods": ("methods", "List criteria, controls and rewind modes."),
     "data": ("data", "List, prepare and check data sets."),
-    "doctor": ("doctor", "Check this installation and this machine."),
+    "doctor": ("doctor", "Check this installation, or what the zeros of a model are worth."),
     "completion": ("completion", "Print the script for shell completion."),
 }
 EXAMPLES = {

@@ -97,7 +97,7 @@ def test_own_loop(tmp_path: Path) -> None:
 def test_mobile(tmp_path: Path) -> None:
     """The ticket runs sparse on a phone, by the rules; the files are written, and say what they are."""
     out = run("mobile.py", "--steps", "30", "--to", "files", folder=tmp_path)
-    assert re.findall(r"round (\d): ([\d.]+)% of the 1x1 weights", out) == [
+    assert re.findall(r"round (\d): +([\d.]+)% of the 1x1 weights", out) == [
         ("0", "100.0"),
         ("1", "45.0"),
         ("2", "20.0"),

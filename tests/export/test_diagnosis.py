@@ -361,6 +361,21 @@ def test_blocks_of_a_dense_layer_run_sparse_and_single_zeros_do_not():
     np.testing.assert_array_equal(operation.weights, shuffled.T)
 
 
+def test_single_zeros_that_are_stored_in_blocks_are_told_to_be_found_in_blocks():
+    rng = np.random.default_rng(0)
+    kernel = np.where(rng.random((64, 32)) < 0.87, 0, 1).astype("float32")  # 0.87**4: 57 % of the blocks are zero
+    found = diagnose(dense_net(kernel), machine=AVX)
+    operation, verdict = by_name(found)["hidden"]
+    assert (operation.encoding, verdict.kind) == ("1x4", "sparse")
+    assert verdict.findings[0].advice == "find the ticket with --granularity 1x4"
+    assert found.summary[-1].startswith("Recommended: a ticket of --granularity 1x4")
+
+
+def test_a_model_too_small_to_gain():
+    found = diagnose(sparsified(keras.Sequential([keras.Input((9,)), L.Dense(5, name="hidden")])), machine=AVX)
+    assert "of 45 weights: storing them sparse saves no bytes" in reasons(found, "hidden")
+
+
 def test_a_wrapped_model_is_stripped_first():
     model = wrap(dense_net(np.ones((64, 32), "float32")))
     masks = {path: np.arange(mask.size).reshape(mask.shape) % 2 == 0 for path, mask in get_masks(model).items()}

@@ -68,7 +68,7 @@ def _conv(depth: int, learning_rate: float, conv_rate: float, steps: int, cost: 
 def _units(granularity: str, expect: str) -> Preset:
     """LeNet-300-100 pruned to one ladder of densities in larger units or none: tickets to export side by side.
 
-    The output layer is left alone: a channel of it is a class, and 5 % of it would be 12 blocks of four for ten classes.
+    The output layer is left alone: a channel of it is a class, and 5 % of it are 12 blocks of four for ten classes.
     """
     return Preset(
         name=f"mnist-fc1-{granularity}",
@@ -146,9 +146,12 @@ PRESETS = {
                 "eval_every": 250,
             },
         ),
-        _units("unstructured", "accuracy holds down to 2.5 % density; small files, no faster in float32"),
-        _units("1x4", "at 5 % density within half a point of the unstructured ticket, and several times as fast"),
-        _units("channel", "a smaller dense network: slim removes what was pruned"),
+        _units(
+            "unstructured",
+            "98.1 % at 5 % density, 97.4 % at 1.2 %; small files, in float32 no faster than the dense network",
+        ),
+        _units("1x4", "97.8 % at 5 % density, within half a point of the unstructured ticket; 96.1 % at 1.2 %"),
+        _units("channel", "97.2 % at 20 % density, 93.4 % at 5 %: once slimmed, a small dense network"),
         Preset(
             name="mnist-lenet5-35",
             source=f"{REPORT}: LeNet5 with two 64-filter convolutions, 35 rounds of 10 %",

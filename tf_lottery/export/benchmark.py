@@ -1,14 +1,13 @@
 """`bench`: size, load time, latency and memory of model files, held against dense float32 and dense int8 in one run."""
 
 import os
-import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tf_lottery import machine
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.export.integrity import MANIFEST, check_file, gzip_size, read_manifest, size
 from tf_lottery.export.measurement import ROUNDS, RUNS, Failure, Measurement, kind_of, measure
@@ -167,15 +166,8 @@ def findings(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def environment(threads: int) -> dict[str, Any]:
     """What the figures depend on besides the files: versions, processor, cores, threads."""
-    versions = {name: metadata.version(name) for name in ("tf-lottery", "ai-edge-litert", "tensorflow", "keras")}
-    return {
-        "python": platform.python_version(),
-        **versions,
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-    }
+    packages = ("tf-lottery", "ai-edge-litert", "tensorflow", "keras")
+    return {**machine.describe(packages), "threads": threads}
 
 
 def _models(path: Path) -> list[Path]:
@@ -272,11 +264,3 @@ def _name(record: Mapping[str, Any]) -> str:
 
 def _names(records: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(_name(record) for record in records)
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
-    except OSError:
-        return platform.processor() or "unknown"

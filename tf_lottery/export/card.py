@@ -41,22 +41,22 @@ def of_model(model: keras.Model, trial: Trial) -> dict[str, Any]:
     The density of a kernel is the fraction of its values that are not zero, so this also serves models without masks.
     """
     own, validation = trial.accuracies()
-    weights = [
-        {"weight": path, "shape": list(value.shape), "kept": int(np.count_nonzero(value)), "total": int(value.size)}
-        for path, value in _kernels(model).items()
-    ]
-    total = sum(each["total"] for each in weights)
+    kernels = {path: (np.shape(value), np.count_nonzero(value), np.size(value)) for path, value in _kernels(model)}
+    total = sum(size for _, _, size in kernels.values())
     return {
         "accuracy": own,
         "validation_accuracy": validation,
         "parameters": int(model.count_params()),
-        "density": sum(each["kept"] for each in weights) / total if total else None,
-        "weights": [{**each, "density": each["kept"] / each["total"]} for each in weights],
+        "density": sum(kept for _, kept, _ in kernels.values()) / total if total else None,
+        "weights": [
+            {"weight": path, "shape": list(shape), "kept": int(kept), "total": size, "density": kept / size}
+            for path, (shape, kept, size) in kernels.items()
+        ],
     }
 
 
-def _kernels(model: keras.Model) -> dict[str, np.ndarray]:
-    return {path: found.variable.numpy() for path, found in discover(model).found.items()}
+def _kernels(model: keras.Model) -> list[tuple[str, np.ndarray]]:
+    return [(path, found.variable.numpy()) for path, found in discover(model).found.items()]
 
 
 def describe(report: ExportReport, best: Record, *, origin: Mapping[str, Any]) -> dict[str, Any]:

@@ -104,7 +104,14 @@ def diagnose(model: keras.Model | str | Path, *, name: str = "", machine: Proces
     }
     some_sparse = any(each.encoding not in ("", "dense") for each in found)
     verdicts = [
-        judge(each, clusters[each.subgraph], machine, encoded=some_sparse, taken=_is_taken(each, taken))
+        judge(
+            each,
+            clusters[each.subgraph],
+            machine,
+            encoded=some_sparse,
+            chosen="dense" in sizes,
+            taken=_is_taken(each, taken),
+        )
         for each in found
     ]
     lines = summary.sentences(found, verdicts, machine, sizes=sizes, taken=taken, trouble=trouble)

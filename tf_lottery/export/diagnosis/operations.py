@@ -99,8 +99,8 @@ def operations(model: Any, *, subgraph: int = 0, layers: Mapping[str, str] | Non
     Args:
         model: a `ModelT` tree, from `flatbuffers.read`.
         subgraph: which of its graphs.
-        layers: names of the Keras layers that it was made from, where known, each with the name to give instead: that of
-            a convolution for the batch normalisation that the converter folds into it.
+        layers: names of the Keras layers that it was made from, where known, each with the name to give instead: for a
+            batch normalisation, which the converter folds into the convolution before it, that convolution's.
     """
     graph = model.subgraphs[subgraph]
     unpacked: dict[int, int] = {}

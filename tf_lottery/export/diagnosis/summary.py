@@ -20,7 +20,7 @@ def multiplications(operation: Operation) -> int:
         >>> multiplications(Operation(0, "CONV_2D", output_shape=(1, 4, 4, 8), weights=np.zeros((8, 3, 3, 2))))
         2304
     """
-    if operation.weights is None or operation.kind not in ENCODED:
+    if operation.weights is None or operation.kind not in ENCODED | {"CONV_3D"}:
         return 0
     batchless = operation.input_shape if operation.kind == "TRANSPOSE_CONV" else operation.output_shape
     places = int(np.prod(batchless[1:-1])) if len(batchless) > 2 else 1
@@ -117,8 +117,12 @@ def _recommendations(pairs: Sequence[tuple[Operation, Verdict]], machine: Proces
     lines = []
     total = sum(multiplications(each) for each, _ in pairs) or 1
     densified = [each for each, verdict in pairs if verdict.kind == DENSIFIED]
-    dense_layers = sum(multiplications(each) for each in densified if each.kind == "FULLY_CONNECTED")
-    convolutions = sum(multiplications(each) for each in densified) - dense_layers
+    convolutions = sum(multiplications(each) for each in densified if each.kind != "FULLY_CONNECTED")
+    dense_layers = sum(
+        multiplications(each)
+        for each, verdict in pairs
+        if each.kind == "FULLY_CONNECTED" and any("--granularity" in finding.advice for finding in verdict.findings)
+    )
     if dense_layers > _RELEVANT * total:
         lines.append(
             "Recommended: a ticket of --granularity 1x4 in float32 for fast dense layers; int8 for the smallest file."

@@ -35,6 +35,7 @@ def judge(
     machine: Processor,
     *,
     encoded: bool = True,
+    chosen: bool = True,
     taken: bool | None = None,
 ) -> Verdict:
     """The verdict on an operation as its file stores it.
@@ -44,6 +45,7 @@ def judge(
         clusters: those of its graph.
         machine: where it is to run.
         encoded: whether any weight of the file is stored sparse, without which XNNPACK looks for no zeros.
+        chosen: whether `export` chose the encoding, which then saves as much as it can.
         taken: whether the default delegate was seen to take it; None: not known.
     """
     if finding := blocking(operation):
@@ -53,7 +55,7 @@ def judge(
         return Verdict(BLOCKS if left else NO_WEIGHTS, left)
     cluster = next((each for each in clusters if operation.index in each.members), None)
     if operation.encoding == "dense" and not (encoded and _runs_sparse(operation, cluster)):
-        return Verdict(DENSE, (*_why_dense(operation, encoded), *left))
+        return Verdict(DENSE, (*_why_dense(operation, chosen or encoded), *left))
     if operation.kind == "FULLY_CONNECTED":
         verdict = _fully_connected(operation)
     else:
@@ -72,7 +74,7 @@ def _by_design(operation: Operation) -> bool:
     return operation.kind == "FULLY_CONNECTED" and operation.encoding not in ("", "dense")
 
 
-def _why_dense(operation: Operation, encoded: bool) -> tuple[Finding, ...]:
+def _why_dense(operation: Operation, chosen: bool) -> tuple[Finding, ...]:
     share = zeros(operation.weights) if operation.weights is not None else 0.0
     if operation.kind not in ENCODED:
         return (Finding(f"{operation.kind} takes no sparse weights", "prune whole channels, which slimming removes"),)
@@ -82,7 +84,7 @@ def _why_dense(operation: Operation, encoded: bool) -> tuple[Finding, ...]:
         text = f"{percent(share)} zeros inside a loop or branch, where weights are stored dense"
         return (Finding(text, "use layers without a loop, such as convolutions over time"),)
     size = 0 if operation.weights is None else operation.weights.size
-    if encoded or share < _FEW:
+    if chosen or share < _FEW:
         return (Finding(f"{percent(share)} zeros of {size:,} weights: storing them sparse saves no bytes"),)
     return (
         Finding(

@@ -1,0 +1,288 @@
+"""What an export gains: tickets of LeNet-300-100 on MNIST, unstructured, in blocks and in channels, in every encoding.
+
+    python benchmarks/export.py --runs runs                            finds the tickets first, if they are not there
+    python benchmarks/export.py --runs runs --write docs/export.md     puts the tables into the page
+
+Each ticket is exported whole (all formats, precisions and encodings) and compared with Keras on the 10,000 test images.
+The latencies of all files are then measured in one command, in turn, each in processes of its own.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+GRANULARITIES = ("unstructured", "1x4", "channel")
+MAIN, SLIM = 0.05, 0.012
+BEGIN, END = "<!-- tables: written by benchmarks/export.py -->\n", "<!-- end of the tables -->\n"
+# A SavedModel's calls take tens of microseconds each, and single processes differ by several percent.
+ROUNDS, RUNS = 5, 5000
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure and the bound that it should keep; `least`: whether it is a lower bound."""
+
+    name: str
+    value: float
+    bound: float
+    least: bool = False
+
+    @property
+    def held(self) -> bool:
+        return self.value >= self.bound if self.least else self.value <= self.bound
+
+    def line(self) -> str:
+        sign = ">=" if self.least else "<="
+        return f"{'held  ' if self.held else 'MISSED'}  {self.name}: {self.value:.4g} (goal: {sign} {self.bound:g})"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; with `--check` the exit code is 1 where a goal is missed."""
+    options = parse(arguments)
+    exports = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for granularity in GRANULARITIES:
+            run = find_run(options, granularity)
+            for density in (MAIN, SLIM):
+                print(f"exporting the {granularity} ticket of density {density}", file=sys.stderr)
+                exports[granularity, density] = export_ticket(run, density, Path(scratch) / f"{granularity}-{density}")
+        print("measuring", file=sys.stderr)
+        add_latencies(exports)
+        document = summarise(exports)
+    tables = render(document)
+    print(tables)
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
+    if options.write:
+        options.write.write_text(replaced(options.write.read_text(), tables))
+    return 1 if options.check and not all(goal["held"] for goal in document["goals"]) else 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
+    parser.add_argument("--data-dir", help="folder of prepared data sets or raw files")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements there")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables between the marks of a page")
+    parser.add_argument("--check", action="store_true", help="exit with 1 where a goal is missed")
+    return parser.parse_args(arguments)
+
+
+def find_run(options: argparse.Namespace, granularity: str) -> Path:
+    """The run of the preset, made or completed if need be."""
+    command = [sys.executable, "-m", "tf_lottery_cli", "run", f"mnist-fc1-{granularity}", "--out", str(options.runs)]
+    command += ["--variants", "ticket", "--quiet", "--json"]
+    command += ["--data-dir", options.data_dir] if options.data_dir else []
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return Path(json.loads(done.stdout)["run_dir"])
+
+
+def export_ticket(run: Path, density: float, folder: Path) -> dict[str, Any]:
+    """Export one ticket in every way, compared on the whole test part.
+
+    Returns:
+        The report's document, with the ticket's own figures under "ticket".
+    """
+    import tf_lottery as tfl
+    from tf_lottery.experiment.config import Config
+    from tf_lottery.experiment.problem import load_dataset
+    from tf_lottery.experiment.state import read_config
+    from tf_lottery.result import open_run
+    from tf_lottery.store import RunDirectory
+
+    config = read_config(RunDirectory(run))
+    number = min(range(len(config.densities)), key=lambda place: abs(config.densities[place] - density))
+    dataset = load_dataset(Config.from_json({**config.to_json(), "data_dir": config.data_dir}))
+    ticket = open_run(run).ticket(number)
+    report = tfl.export(
+        ticket,
+        folder,
+        format="all",
+        samples=dataset.test.x,
+        labels=dataset.test.y,
+        calibration=dataset.train.x[:500],
+        name="lenet",
+    )
+    row = next(row for row in open_run(run).rows if row["round"] == number and row["variant"] == "ticket")
+    return report.to_json() | {"ticket": {"round": number, "density": ticket.density, "row": row}}
+
+
+def add_latencies(exports: Mapping[tuple[str, float], dict[str, Any]]) -> None:
+    """Measure every TFLite file and every SavedModel in turn; the records' `latency_us_median` are replaced."""
+    from tf_lottery.export.measurement import Measurement, measure
+
+    records = [record for report in exports.values() for record in report["files"] if record["format"] != "keras"]
+    found = measure([Path(record["path"]) for record in records], threads=1, runs=RUNS, rounds=ROUNDS)
+    for record in records:
+        measured = found[Path(record["path"])]
+        if not isinstance(measured, Measurement):
+            raise SystemExit(f"{record['path']} could not be measured: {measured.reason}")
+        record["latency_us_median"] = measured.percentile(50)
+        record["latency_us_p5"], record["latency_us_p95"] = measured.percentile(5), measured.percentile(95)
+
+
+def summarise(exports: Mapping[tuple[str, float], dict[str, Any]]) -> dict[str, Any]:
+    """The goals and all records."""
+    from tf_lottery import machine
+
+    plain, block, slim = exports["unstructured", MAIN], exports["1x4", MAIN], exports["unstructured", SLIM]
+    dense = pick(plain, "tflite", "float32", "dense")
+    dense_int8 = pick(plain, "tflite", "int8", "dense")
+    sparse = pick(plain, "tflite", "float32", "sparse", "rows")
+    saved, saved_sparse = (pick(plain, "saved_model", "float32", each) for each in ("dense", "sparse"))
+    int8 = pick(plain, "tflite", "int8", "sparse")
+    blocks = pick(block, "tflite", "float32", "sparse", "1x4")
+    block_dense = pick(block, "tflite", "float32", "dense")
+    whole, thin = (pick(slim, "tflite", "float32", each) for each in ("dense", "slim"))
+    weight_bytes = 4 * plain["keras"]["parameters"]
+    goals = [
+        Goal("unstructured 95 %: sparse float32 file / dense file", sparse["bytes"] / dense["bytes"], 0.085),
+        Goal("unstructured 95 %: sparse SavedModel / dense weights' bytes", saved_sparse["bytes"] / weight_bytes, 0.1),
+        Goal("unstructured 95 %: latency of the sparse / of the dense SavedModel", ratio(saved_sparse, saved), 1.1),
+        Goal("unstructured 95 %: test predictions of the sparse file equal", sparse["agreement"], 1.0, least=True),
+        Goal("unstructured 95 %: of the sparse SavedModel equal", saved_sparse["agreement"], 1.0, least=True),
+        Goal("1x4 95 %: latency / dense float32", ratio(blocks, block_dense), 0.4),
+        Goal("1x4 95 %: file / dense float32", blocks["bytes"] / block_dense["bytes"], 0.065),
+        Goal("1x4 95 %: accuracy points below unstructured", 100 * (sparse["accuracy"] - blocks["accuracy"]), 0.5),
+        Goal("int8 unstructured 95 %: file / dense float32", int8["bytes"] / dense["bytes"], 0.065),
+        Goal("int8 unstructured 95 %: file / dense int8", int8["bytes"] / dense_int8["bytes"], 0.25),
+        Goal("int8 unstructured 95 %: latency / dense float32", ratio(int8, dense), 0.3),
+        Goal("int8 unstructured 95 %: test predictions equal", int8["agreement"], 0.99, least=True),
+        Goal("1.2 %: dense float32 file / slimmed", whole["bytes"] / thin["bytes"], 2, least=True),
+        Goal("1.2 %: dense float32 latency / slimmed", 1 / ratio(thin, whole), 2, least=True),
+    ]
+    packages = ("tf-lottery", "tensorflow", "keras", "ai-edge-litert")
+    return {
+        "schema": "tf-lottery.export-benchmark/1",
+        "goals": [{**vars(goal), "held": goal.held, "line": goal.line()} for goal in goals],
+        "exports": [{"granularity": key[0], "density": key[1], **report} for key, report in exports.items()],
+        "environment": machine.describe(packages),
+        "load": os.getloadavg()[0],
+    }
+
+
+def pick(report: Mapping[str, Any], format: str, precision: str, encoding: str, layout: str = "") -> dict[str, Any]:
+    """The one record of that kind; of several layouts the first, unless one is named."""
+    for record in report["files"]:
+        kind = (record["format"], record["precision"], record["encoding"])
+        if kind == (format, precision, encoding) and layout in ("", record["layout"]):
+            return record
+    raise SystemExit(f"There is no {format} {precision} {encoding} {layout} file.")
+
+
+def ratio(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """The ratio of two latencies."""
+    return one["latency_us_median"] / other["latency_us_median"]
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """The goals and tables as Markdown."""
+    about = document["environment"]
+    lines = [
+        f"Measured on {about['processor']}, {about['cores']} cores, one thread, Python {about['python']}, TensorFlow "
+        f"{about['tensorflow']}, LiteRT {about['ai-edge-litert']}; medians of {RUNS:,} calls with one image, in turn.",
+        "",
+        "```text",
+        *(goal["line"] for goal in document["goals"]),
+        "```",
+    ]
+    reports = {(report["granularity"], report["density"]): report for report in document["exports"]}
+    lines += ["", "Tickets of equal density side by side, as what they gain most from:", ""]
+    lines += markdown(_SIDE, [row for density in (MAIN, SLIM) for row in side_by_side(reports, density)])
+    for density in (MAIN, SLIM):
+        report = reports["unstructured", density]
+        lines += ["", f"Every file of the unstructured ticket of density {density}:", ""]
+        lines += markdown(_ALL, [file_row(record, report) for record in report["files"]])
+        lines += ["", "Not offered:", "", *(f"- {line}" for line in refusals(report["refused"]))]
+    return "\n".join(lines) + "\n"
+
+
+_SIDE = ("Granularity", "Density", "Test accuracy", "File", "Bytes", "of dense", "Latency", "of dense")
+_ALL = (
+    "Format",
+    "Precision",
+    "Encoding",
+    "Bytes",
+    "of dense",
+    "Gzipped",
+    "Latency",
+    "of dense",
+    "Agreement",
+    "Accuracy",
+)
+
+
+def side_by_side(reports: Mapping[tuple[str, float], Mapping[str, Any]], density: float) -> list[tuple[str, ...]]:
+    """For each granularity its dense float32 file, its smallest, its fastest and its best float32 one."""
+    rows = []
+    for granularity in GRANULARITIES:
+        report = reports[granularity, density]
+        files = [record for record in report["files"] if record["format"] == "tflite"]
+        float32 = [record for record in files if record["precision"] == "float32"]
+        chosen = {
+            "dense float32": pick(report, "tflite", "float32", "dense"),
+            "dense int8": pick(report, "tflite", "int8", "dense"),
+            "smallest float32": min(float32, key=lambda record: record["bytes"]),
+            "fastest float32": min(float32, key=lambda record: record["latency_us_median"]),
+            "smallest": min(files, key=lambda record: record["bytes"]),
+            "fastest": min(files, key=lambda record: record["latency_us_median"]),
+        }
+        for name, record in chosen.items():
+            row = file_row(record, report)
+            label = name if "dense" in name else f"{name}: {row[1]} {row[2]}"
+            accuracy = f"{100 * record['accuracy']:.2f} %"
+            kept = f"{100 * report['ticket']['density']:.2f} %"
+            rows.append((granularity, kept, accuracy, label, row[3], row[4], row[6], row[7]))
+    return rows
+
+
+def file_row(record: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[str, ...]:
+    """One line of the table of files; what it is of the dense one is of its own format."""
+    dense = pick(report, record["format"], "float32", "dense")
+    layout = f" ({record['layout']})" if record["layout"] not in ("", "rows") else ""
+    latency = record["latency_us_median"]
+    return (
+        record["format"],
+        record["precision"],
+        record["encoding"] + layout,
+        f"{record['bytes']:,}",
+        f"{record['bytes'] / dense['bytes']:.3f}",
+        f"{record['gzip_bytes']:,}",
+        "" if latency is None else f"{latency:.1f} us",
+        "" if latency is None else f"{latency / dense['latency_us_median']:.2f}",
+        f"{100 * record['agreement']:.2f} %",
+        f"{100 * record['accuracy']:.2f} %",
+    )
+
+
+def refusals(refused: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line per reason."""
+    from tf_lottery.export.report import ExportReport
+
+    return ExportReport(files=(), refused=tuple(dict(record) for record in refused)).refusals() or ["nothing"]
+
+
+def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
+    return ["| " + " | ".join(line) + " |" for line in (headers, ["---"] * len(headers), *rows)]
+
+
+def replaced(page: str, tables: str) -> str:
+    """The page with other tables between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if not after and END not in page:
+        raise SystemExit(f"The page must hold the lines {BEGIN.strip()!r} and {END.strip()!r}.")
+    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
