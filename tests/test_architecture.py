@@ -14,13 +14,14 @@ PACKAGE = ROOT / "tf_lottery"
 
 # Lowest first: a room may import from those before it only.
 ORDER = (
-    *("errors", "text", "machine", "seeds", "masks", "granularity", "scoring", "pruning", "schedule", "layers", "slimming"),
-    *("gradients", "rewinding", "data"),
+    *("errors", "text", "machine", "seeds", "masks", "granularity", "scoring", "pruning", "schedule"),
+    *("layers", "slimming", "gradients", "rewinding", "data"),
     *("models", "learning_rate", "training", "store", "ticket", "export", "experiment", "analysis", "result"),
     *("studies", "claims", "identity", "optimizers", "finding", "verification"),
 )
 WITHOUT_TENSORFLOW = (
-    *("errors", "text", "machine", "seeds", "masks", "granularity", "scoring", "pruning", "schedule", "store", "analysis"),
+    *("errors", "text", "machine", "seeds", "masks", "granularity", "scoring", "pruning", "schedule"),
+    *("store", "analysis"),
 )
 SOURCES = [
     path

@@ -1,14 +1,12 @@
 """What a run was made with, and whether it is still the same."""
 
 import logging
-import os
-import platform
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 import tensorflow as tf
 
+from tf_lottery import machine
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.config import Config
 from tf_lottery.store import RunDirectory
@@ -25,11 +23,7 @@ def describe(
 ) -> dict[str, Any]:
     """Versions, processor, devices and settings of this process; what is not pruned in the units asked for, and why."""
     return ({"indivisible": dict(indivisible)} if indivisible else {}) | {
-        "python": platform.python_version(),
-        **{package: metadata.version(package) for package in PACKAGES},
-        "system": platform.platform(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
+        **machine.describe(PACKAGES),
         "threads": config.threads,
         "devices": [device.device_type for device in tf.config.list_logical_devices()],
         "xla": xla,
@@ -65,12 +59,3 @@ def record(
             ", ".join(f"{key} ({now.get(key)} instead of {before.get(key)})" for key in changed),
         )
     return store.pin("environment.json", dump_json(now))
-
-
-def processor() -> str:
-    """The name of the processor, as far as the system tells it."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
-    except OSError:
-        return platform.processor() or "unknown"

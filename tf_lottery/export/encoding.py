@@ -28,8 +28,8 @@ from tf_lottery.export import flatbuffers, sparse_tensors
 # Operators whose constant weight may be encoded, and at which place of their inputs it is.
 WEIGHT_INPUT = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1, "DEQUANTIZE": 0}
 BLOCKS = {"float32": 4, "dynamic": 16, "int8": 16}
-# A kernel multiplies all values of stored blocks, each at a third of the dense speed: measured on LeNet-300-100 with 60,
-# 50, 40, 30, 20 and 10 % of its blocks stored, it takes 1.6, 1.4, 1.1, 0.85, 0.5 and 0.3 of the dense time.
+# A kernel multiplies all values of stored blocks, each at a third of the dense speed: measured on LeNet-300-100 with
+# 60, 50, 40, 30, 20 and 10 % of its blocks stored, it takes 1.6, 1.4, 1.1, 0.85, 0.5 and 0.3 of the dense time.
 MOST_BLOCKS = 0.35
 # The version of FULLY_CONNECTED that stays with LiteRT's own kernel.
 OWN_KERNEL = 8
