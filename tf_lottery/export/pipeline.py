@@ -167,14 +167,14 @@ def _write_all(
             except OSError as error:
                 raise staging.disk_trouble(request.folder, error) from error
     for item in request.formats:
-        if request.explicit:
-            _demand(item, found[item])
         if reason:
             found[item] += [
                 Refusal(item, precision, encoding_name(base, slim=True), reason)
                 for precision in (request.precisions if item == "tflite" else ("float32",))
-                for base in request.bases(slim=True)
+                for base in (["dense"] if item == "keras" else request.bases(slim=True))
             ]
+        if request.explicit:
+            _demand(item, found[item])
     return [result for item in request.formats for result in found[item]], slimmed
 
 

@@ -91,12 +91,26 @@ class ExportReport:
         return strict(document)
 
     def refusals(self) -> list[str]:
-        """One line per reason of a refusal, with all that was refused for it."""
-        by_reason: dict[str, list[str]] = {}
+        """One line per reason of a refusal, with all that was refused for it.
+
+        Example:
+            >>> cell = {"format": "tflite", "precision": "int8", "reason": "no samples"}
+            >>> refused = ({**cell, "encoding": "dense"}, {**cell, "encoding": "sparse"})
+            >>> ExportReport(files=(), refused=refused).refusals()
+            ['tflite int8 (dense, sparse): no samples']
+        """
+        by_reason: dict[str, dict[str, list[str]]] = {}
         for record in self.refused:
             kind = record["format"] if record["format"] != "tflite" else f"tflite {record['precision']}"
-            by_reason.setdefault(record["reason"], []).append(f"{kind} {record['encoding']}")
-        return [f"{', '.join(dict.fromkeys(names))}: {reason}" for reason, names in by_reason.items()]
+            by_reason.setdefault(record["reason"], {}).setdefault(kind, []).append(record["encoding"])
+        lines = []
+        for reason, kinds in by_reason.items():
+            by_encodings: dict[str, list[str]] = {}
+            for kind, encodings in kinds.items():
+                by_encodings.setdefault(", ".join(dict.fromkeys(encodings)), []).append(kind)
+            named = [f"{', '.join(group)} ({encodings})" for encodings, group in by_encodings.items()]
+            lines.append(f"{'; '.join(named)}: {reason}")
+        return lines
 
     def dumps(self) -> str:
         """`to_json` as indented text."""

@@ -27,7 +27,7 @@ from tf_lottery.export.verification import TWIN_TOLERANCES, compare
 from tf_lottery.rewinding import openable
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
-NO_CALIBRATION = "int8 needs real samples to find the ranges of values: give some of the training data (`calibration`)"
+NO_CALIBRATION = "int8 needs real samples to find the ranges of values: give training data (`calibration`, `--dataset`)"
 Samples = Mapping[str, np.ndarray]
 _FLOAT_PARTS = "Operators without an int8 form compute in float32."
 
@@ -137,9 +137,7 @@ class _Attempts:
 
     def sparse(self, precision: str, dense: Candidate | Refusal) -> list[Candidate | Refusal]:
         if isinstance(dense, Refusal):
-            return [
-                self._refusal(precision, "sparse", f"the dense file failed: {dense.reason}", mismatch=dense.mismatch)
-            ]
+            return [self._refusal(precision, "sparse", dense.reason, mismatch=dense.mismatch)]
         content = dense.file.read_bytes()
         rows, row_count, _ = encoding.encode(content, precision=precision, blocks=False)
         blocks, _, block_count = encoding.encode(content, precision=precision, blocks=True)
