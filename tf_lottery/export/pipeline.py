@@ -200,7 +200,7 @@ def _slim(model: keras.Model, multiple: int) -> tuple[keras.Model | None, dict[s
         smaller, report = slimming.slim(model, multiple=multiple)
     except UnfitError as error:
         return None, None, f"the model cannot be slimmed: {one_line(error)}"
-    if not report.removed:
+    if report.parameters_after >= report.parameters_before:
         return None, report.to_json(), "nothing to remove: no unit or channel is dead"
     return smaller, report.to_json(), ""
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_lottery import slimming
 from tf_lottery.errors import DamagedError, NonFiniteError, ResourceError, UnfitError, UsageError
 from tf_lottery.export import encoding, flatbuffers, tflite
 from tf_lottery.export.diagnosis import summary
@@ -82,6 +83,7 @@ def diagnose(model: keras.Model | str | Path, *, name: str = "", machine: Proces
         `print(*diagnose(model).summary, sep="\\n")`
     """
     machine = machine or processor()
+    plain = None
     if isinstance(model, str | Path):
         content, layers, label = _read(Path(model)), {}, str(model)
         sizes = {"as it is": len(content)}
@@ -114,7 +116,8 @@ def diagnose(model: keras.Model | str | Path, *, name: str = "", machine: Proces
         )
         for each in found
     ]
-    lines = summary.sentences(found, verdicts, machine, sizes=sizes, taken=taken, trouble=trouble)
+    slimmed = None if plain is None else slimming.slim(plain)[1]
+    lines = summary.sentences(found, verdicts, machine, sizes=sizes, taken=taken, trouble=trouble, slimmed=slimmed)
     return Diagnosis(name or label, tuple(found), tuple(verdicts), tuple(lines), machine)
 
 

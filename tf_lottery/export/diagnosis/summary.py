@@ -8,6 +8,7 @@ from tf_lottery.export.diagnosis.operations import Operation
 from tf_lottery.export.diagnosis.processor import Processor
 from tf_lottery.export.diagnosis.rules import ENCODED, percent, zeros_in_blocks
 from tf_lottery.export.diagnosis.verdicts import BLOCKS, DENSIFIED, SPARSE, SPARSE_ON_ARM, Verdict
+from tf_lottery.slimming import SlimReport
 
 # Advice is given for what takes at least this share of the multiplications.
 _RELEVANT = 0.2
@@ -27,14 +28,16 @@ def multiplications(operation: Operation) -> int:
     return places * operation.weights.size
 
 
-def dead_channels(operation: Operation) -> tuple[int, int]:
-    """How many output channels have no weight but zeros, of how many."""
-    weights = operation.weights
-    if weights is None or operation.kind not in ENCODED:
-        return 0, 0
-    axis = weights.ndim - 1 if operation.kind == "DEPTHWISE_CONV_2D" else 0
-    alive = np.any(weights != 0, axis=tuple(each for each in range(weights.ndim) if each != axis))
-    return int((~alive).sum()), len(alive)
+def slimming(report: SlimReport) -> str:
+    """What removing dead units and channels would leave."""
+    if report.parameters_after >= report.parameters_before:
+        return "Slimming: nothing to remove, no unit or channel is dead."
+    units = sum(layer.units_before for layer in report.layers)
+    return (
+        f"Slimming: {report.removed:,} of {units:,} units and channels are dead; without them "
+        f"{report.parameters_after:,} of {report.parameters_before:,} parameters are left, and the "
+        "model is smaller and faster on any machine (`tf-lottery export` offers it)."
+    )
 
 
 def sentences(
@@ -45,6 +48,7 @@ def sentences(
     sizes: Mapping[str, int],
     taken: set[int] | None,
     trouble: str = "",
+    slimmed: SlimReport | None = None,
 ) -> list[str]:
     """The summary.
 
@@ -54,6 +58,7 @@ def sentences(
         sizes: bytes of the file, "dense" and "sparse", or "as it is".
         taken: positions of operations in the main graph that the default delegate takes; None: not known.
         trouble: why the interpreter did not load the file.
+        slimmed: what slimming would remove, of a Keras model.
     """
     pairs = list(zip(operations, verdicts, strict=True))
     lines = [_zeros(operations), _bytes(sizes)]
@@ -66,12 +71,8 @@ def sentences(
         own = any(verdict.kind == SPARSE for _, verdict in pairs)
         aside = "; sparse kernels of dense layers are LiteRT's own, outside of it" if own else ""
         lines.append(f"Delegate: the default one takes {count} of {len(main)} operations here{aside}.")
-    counts = [dead_channels(each) for each in operations]
-    if dead := sum(count for count, _ in counts):
-        lines.append(
-            f"Slimming: {dead:,} of {sum(total for _, total in counts):,} output channels have only zeros; without "
-            "them a model is smaller and faster on any machine."
-        )
+    if slimmed is not None:
+        lines.append(slimming(slimmed))
     return [*lines, *_recommendations(pairs, machine)]
 
 
