@@ -118,7 +118,7 @@ def export_ticket(run: Path, density: float, folder: Path) -> dict[str, Any]:
 
 def add_latencies(exports: Mapping[tuple[str, float], dict[str, Any]]) -> None:
     """Measure every TFLite file in turn, then the SavedModels of the main ticket; `latency_us_median` is replaced."""
-    from tf_lottery.export.measurement import Measurement, measure
+    from tf_lottery.measurement.measuring import Measurement, measure
 
     by_format = {
         "tflite": [record for report in exports.values() for record in report["files"]],

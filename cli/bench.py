@@ -46,7 +46,7 @@ def command(
     in three rounds, in turn, in processes of its own, on one random sample.
     """
     set_up_logging(context)
-    from tf_lottery.export.benchmark import bench
+    from tf_lottery.measurement.benchmark import bench
 
     store = find(model, out) if model and not model.endswith((".npz", ".keras")) else None
     with clean_output():

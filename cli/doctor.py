@@ -22,8 +22,8 @@ from .process import clean_output
 from .sources import open_source
 
 if TYPE_CHECKING:
-    from tf_lottery.export.diagnosis import Diagnosis
-    from tf_lottery.export.diagnosis.rules import Finding
+    from tf_lottery.diagnosis import Diagnosis
+    from tf_lottery.diagnosis.rules import Finding
 
 SCHEMA = "tf-lottery.doctor/1"
 EXAMPLES = {
@@ -94,7 +94,7 @@ def _diagnose(source: str, out: Path, number: int | None, replicate: int | None,
     if is_file and (number is not None or replicate is not None):
         raise UsageError("--round and --replicate choose among the tickets of a run.", "Drop them, or give a run.")
     with clean_output():
-        from tf_lottery.export.diagnosis import diagnose
+        from tf_lottery.diagnosis import diagnose
 
         if is_file:
             return diagnose(source)

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "tf_lottery"
 # Lowest first: a room may import from those before it only.
 ORDER = (
     *("errors", "text", "machine", "seeds", "masks", "granularity", "scoring", "pruning", "schedule"),
-    *("layers", "slimming", "gradients", "rewinding", "data"),
-    *("models", "learning_rate", "training", "store", "ticket", "export", "experiment", "analysis", "result"),
+    *("layers", "slimming", "gradients", "rewinding", "data", "models", "learning_rate", "training"),
+    *("store", "ticket", "export", "measurement", "diagnosis", "experiment", "analysis", "result"),
     *("studies", "claims", "identity", "optimizers", "finding", "verification"),
 )
 WITHOUT_TENSORFLOW = (

@@ -1,6 +1,6 @@
 """Load one model file, time it, and tell the memory of the process: the program that `measurement` starts.
 
-Usage: `python -m tf_lottery.export.run_benchmark KIND FILE OUT.json THREADS RUNS SECONDS [SAMPLES.npz]`; KIND is
+Usage: `python -m tf_lottery.measurement.run_benchmark KIND FILE OUT.json THREADS RUNS SECONDS [SAMPLES.npz]`; KIND is
 tflite, saved_model or keras, and an empty FILE measures the process without a model.
 
 A process of its own for each file, because memory can't be told apart within one, because LiteRT's and TensorFlow's

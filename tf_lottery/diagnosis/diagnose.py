@@ -11,15 +11,15 @@ import keras
 import numpy as np
 
 from tf_lottery import slimming
+from tf_lottery.diagnosis import summary
+from tf_lottery.diagnosis.clusters import find_clusters
+from tf_lottery.diagnosis.delegation import NotLoaded, delegated
+from tf_lottery.diagnosis.operations import Operation, operations
+from tf_lottery.diagnosis.processor import Processor, processor
+from tf_lottery.diagnosis.rules import zeros, zeros_in_blocks
+from tf_lottery.diagnosis.verdicts import Verdict, judge
 from tf_lottery.errors import DamagedError, NonFiniteError, ResourceError, UnfitError, UsageError
 from tf_lottery.export import encoding, flatbuffers, tflite
-from tf_lottery.export.diagnosis import summary
-from tf_lottery.export.diagnosis.clusters import find_clusters
-from tf_lottery.export.diagnosis.delegation import NotLoaded, delegated
-from tf_lottery.export.diagnosis.operations import Operation, operations
-from tf_lottery.export.diagnosis.processor import Processor, processor
-from tf_lottery.export.diagnosis.rules import zeros, zeros_in_blocks
-from tf_lottery.export.diagnosis.verdicts import Verdict, judge
 from tf_lottery.export.plain import deployable
 from tf_lottery.export.signature import signature_of
 from tf_lottery.export.silence import one_line, quiet

@@ -28,7 +28,7 @@ _TIMEOUT = 300.0
 _ROOT = str(Path(tf_lottery.__file__).parents[1])
 _PROGRAM = (
     f"import sys; sys.path.append({_ROOT!r}); "
-    "from tf_lottery.export.run_benchmark import main; sys.exit(main(sys.argv[1:]))"
+    "from tf_lottery.measurement.run_benchmark import main; sys.exit(main(sys.argv[1:]))"
 )
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tf_lottery.export.diagnosis.operations import Operation
-from tf_lottery.export.diagnosis.processor import Processor
-from tf_lottery.export.diagnosis.rules import ENCODED, percent, zeros_in_blocks
-from tf_lottery.export.diagnosis.verdicts import BLOCKS, DENSIFIED, SPARSE, SPARSE_ON_ARM, Verdict
+from tf_lottery.diagnosis.operations import Operation
+from tf_lottery.diagnosis.processor import Processor
+from tf_lottery.diagnosis.rules import ENCODED, percent, zeros_in_blocks
+from tf_lottery.diagnosis.verdicts import BLOCKS, DENSIFIED, SPARSE, SPARSE_ON_ARM, Verdict
 from tf_lottery.slimming import SlimReport
 
 # Advice is given for what takes at least this share of the multiplications.

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from keras import layers as L
 
+from tf_lottery.diagnosis import diagnose
+from tf_lottery.diagnosis.clusters import find_clusters
+from tf_lottery.diagnosis.delegation import NotLoaded, delegated
+from tf_lottery.diagnosis.operations import Operation
+from tf_lottery.diagnosis.processor import Processor, processor
+from tf_lottery.diagnosis.rules import blocking, layout, percent, zeros_in_blocks
+from tf_lottery.diagnosis.summary import multiplications, slimming
+from tf_lottery.diagnosis.verdicts import VERDICTS, judge
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageError
 from tf_lottery.export import tflite
-from tf_lottery.export.diagnosis import diagnose
-from tf_lottery.export.diagnosis.clusters import find_clusters
-from tf_lottery.export.diagnosis.delegation import NotLoaded, delegated
-from tf_lottery.export.diagnosis.operations import Operation
-from tf_lottery.export.diagnosis.processor import Processor, processor
-from tf_lottery.export.diagnosis.rules import blocking, layout, percent, zeros_in_blocks
-from tf_lottery.export.diagnosis.summary import multiplications, slimming
-from tf_lottery.export.diagnosis.verdicts import VERDICTS, judge
 from tf_lottery.export.plain import deployable
 from tf_lottery.layers import get_masks, set_masks, wrap
 from tf_lottery.models.mobile import mobilenet

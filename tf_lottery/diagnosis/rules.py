@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tf_lottery.export.diagnosis.operations import Operation
+from tf_lottery.diagnosis.operations import Operation
 
 PAYS = 2 / 3
 """XNNPACK's sparse convolutions need more zeros than this; blocks of dense layers are faster above about as much."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tf_lottery.export import flatbuffers
 from tf_lottery.export.integrity import digest
-from tf_lottery.export.measurement import kind_of
 from tf_lottery.export.report import REPORT
+from tf_lottery.measurement.measuring import kind_of
 
 if TYPE_CHECKING:
     import keras

@@ -12,12 +12,13 @@ import tensorflow as tf
 from keras import layers
 
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
-from tf_lottery.export import benchmark, measurement, run_benchmark, saved_model
-from tf_lottery.export.benchmark import bench, findings
+from tf_lottery.export import saved_model
 from tf_lottery.export.integrity import MANIFEST, digest, entries
-from tf_lottery.export.measurement import Failure, Measurement, kind_of, measure, measure_saved_model
-from tf_lottery.export.rulers import Identity, find_rulers, identify, make_ruler
 from tf_lottery.export.tflite import convert
+from tf_lottery.measurement import benchmark, measuring, run_benchmark
+from tf_lottery.measurement.benchmark import bench, findings
+from tf_lottery.measurement.measuring import Failure, Measurement, kind_of, measure, measure_saved_model
+from tf_lottery.measurement.rulers import Identity, find_rulers, identify, make_ruler
 
 
 def network(width=48):
@@ -107,7 +108,7 @@ def test_measured_in_turn_and_not_again_after_a_failure(monkeypatch):
             return Failure("broken", damaged=True)
         return {"load_ms": len(calls), "latency_us": [1.0, 9.0], "peak_memory_mb": 50.0 if file else 40.0}
 
-    monkeypatch.setattr(measurement, "_child", child)
+    monkeypatch.setattr(measuring, "_child", child)
     found = measure([Path("a.tflite"), Path("b.tflite"), Path("c.keras")], threads=2, runs=10, rounds=3)
     assert [name for _, name, _, _ in calls if name] == [
         *("a.tflite", "b.tflite", "c.keras"),
@@ -122,15 +123,15 @@ def test_measured_in_turn_and_not_again_after_a_failure(monkeypatch):
 
 @pytest.mark.parametrize(("name", "damaged"), [("SIGSEGV", True), ("SIGKILL", False)])
 def test_a_crash_is_a_reason(files, monkeypatch, name, damaged):
-    monkeypatch.setattr(measurement, "_PROGRAM", f"import os, signal; os.kill(os.getpid(), signal.{name})")
-    found = measurement._child("tflite", files / "float32.tflite", 1, 1)
+    monkeypatch.setattr(measuring, "_PROGRAM", f"import os, signal; os.kill(os.getpid(), signal.{name})")
+    found = measuring._child("tflite", files / "float32.tflite", 1, 1)
     assert found == Failure(f"its process crashed with {name}", damaged=damaged)
 
 
 def test_a_process_that_does_not_end_is_ended(files, monkeypatch):
-    monkeypatch.setattr(measurement, "_PROGRAM", "import time; time.sleep(60)")
-    monkeypatch.setattr(measurement, "_TIMEOUT", 0.5)
-    assert "did not finish" in measurement._child("tflite", files / "float32.tflite", 1, 1).reason
+    monkeypatch.setattr(measuring, "_PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr(measuring, "_TIMEOUT", 0.5)
+    assert "did not finish" in measuring._child("tflite", files / "float32.tflite", 1, 1).reason
 
 
 def test_what_cannot_be_fed_is_unfit_and_not_damaged(tmp_path):
@@ -169,7 +170,7 @@ def test_latency_of_a_saved_model_on_samples(files):
 
 def test_peak_memory_is_of_this_program_alone():
     code = (
-        "from tf_lottery.export.run_benchmark import peak_memory_mb\n"
+        "from tf_lottery.measurement.run_benchmark import peak_memory_mb\n"
         "before = peak_memory_mb(); block = bytearray(80_000_000); block[::4096] = b'1' * len(block[::4096])\n"
         "del block; print(before, peak_memory_mb())"
     )

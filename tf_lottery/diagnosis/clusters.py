@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tf_lottery.export.diagnosis.operations import Operation
-from tf_lottery.export.diagnosis.rules import FIRST, INSIDE, LAST, PAYS, Finding, Layout, layout, percent
+from tf_lottery.diagnosis.operations import Operation
+from tf_lottery.diagnosis.rules import FIRST, INSIDE, LAST, PAYS, Finding, Layout, layout, percent
 
 _Padding = tuple[int, int, int, int]
 

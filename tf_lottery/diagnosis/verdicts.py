@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tf_lottery.export.diagnosis.clusters import Cluster
-from tf_lottery.export.diagnosis.operations import Operation
-from tf_lottery.export.diagnosis.processor import Processor
-from tf_lottery.export.diagnosis.rules import ENCODED, PAYS, Finding, blocking, layout, percent, zeros, zeros_in_blocks
+from tf_lottery.diagnosis.clusters import Cluster
+from tf_lottery.diagnosis.operations import Operation
+from tf_lottery.diagnosis.processor import Processor
+from tf_lottery.diagnosis.rules import ENCODED, PAYS, Finding, blocking, layout, percent, zeros, zeros_in_blocks
 
 SPARSE, SPARSE_ON_ARM, DENSIFIED, DENSE = "sparse", "sparse on ARM", "densified", "dense"
 NO_WEIGHTS, BLOCKS = "no weights", "blocks"

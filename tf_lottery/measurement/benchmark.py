@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tf_lottery import machine
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.export.integrity import MANIFEST, check_file, gzip_size, read_manifest, size
-from tf_lottery.export.measurement import ROUNDS, RUNS, Failure, Measurement, kind_of, measure
-from tf_lottery.export.rulers import PRECISIONS, find_rulers, identify, make_ruler
 from tf_lottery.export.silence import one_line, quiet
+from tf_lottery.measurement.measuring import ROUNDS, RUNS, Failure, Measurement, kind_of, measure
+from tf_lottery.measurement.rulers import PRECISIONS, find_rulers, identify, make_ruler
 
 if TYPE_CHECKING:
     import keras
