@@ -61,7 +61,9 @@ class App(Group):
         given = list(sys.argv[1:] if args is None else args)
         extra.pop("standalone_mode", None)
         code = failures.guarded(
-            lambda: super(App, self).main(given, standalone_mode=False, **extra), debug="--debug" in given
+            lambda: super(App, self).main(given, standalone_mode=False, **extra),
+            debug="--debug" in given,
+            command=next((word for word in given if not word.startswith("-")), ""),
         )
         sys.exit(code)
 

@@ -7,14 +7,15 @@ import click
 from click import IntRange
 
 from .command import Command
+from .doctor import refuse_other_files
 from .finding import find, out_option
 from .names import RUN
 from .output import print_json, print_table, remark, set_up_logging
 from .process import clean_output
 
 EXAMPLES = {
-    "tf-lottery bench app --runs 300": "What `tf-lottery export` wrote to the folder app.",
-    "tf-lottery bench app --model digits-mlp --json": "Against dense float32 and int8 of a run's network.",
+    "tf-lottery bench saved_models --runs 300": "What `tf-lottery export` wrote there.",
+    "tf-lottery bench saved_models --model digits-mlp --json": "Against dense float32 and int8 of a run's network.",
 }
 HEADERS = (
     *("File", "Precision", "Encoding", "Bytes", "Ratio", "Gzipped", "Load (ms)"),
@@ -42,12 +43,15 @@ def command(
     """Measure .tflite and .keras files and SavedModel folders, or all in a folder: size, load time, latency, memory.
 
     The rulers are the dense float32 and the dense int8 TFLite file: among the files, beside them as an export left
-    them, or made of --model. Ratios are to dense float32; the best of a column is marked with *. Each file is measured
-    in three rounds, in turn, in processes of its own, on one random sample.
+    them, or made of --model. Files of several networks have rulers of their own. Ratios are to dense float32; the best
+    of a column, among the files of a network, is marked with *. Each file is measured in three rounds, in turn, in
+    processes of its own, on one random sample.
     """
     set_up_logging(context)
     from tf_lottery.measurement.benchmark import bench
 
+    if model is not None:
+        refuse_other_files(model, ".npz or .keras")
     store = find(model, out) if model and not model.endswith((".npz", ".keras")) else None
     with clean_output():
         network = None if model is None else _network(model, store)
@@ -85,10 +89,9 @@ def _network(name: str, store: Any) -> Any:
 
 
 def _print(records: tuple[dict[str, Any], ...]) -> None:
-    least = {key: min(record[key] for record in records) for key in ("bytes", "gzip_bytes", "latency_us_median")}
-
     def marked(record: dict[str, Any], key: str, text: str) -> str:
-        return f"{text} *" if len(records) > 1 and record[key] == least[key] else text
+        rivals = [each[key] for each in records if each["network"] == record["network"]]
+        return f"{text} *" if len(rivals) > 1 and record[key] == min(rivals) else text
 
     rows = [
         (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from click import IntRange
 
-from tf_lottery.errors import CheckFailed, UsageError
+from tf_lottery.errors import CheckFailed, UnfitError, UsageError
 
 from .command import Command
 from .finding import max_drop_option, out_option
@@ -31,6 +31,7 @@ EXAMPLES = {
     "tf-lottery doctor --json": "For a bug report.",
     "tf-lottery doctor digits-mlp": "Will the best ticket of the newest run of that name run sparse? What to change?",
 }
+HDF5 = (".h5", ".hdf5")
 DISK_NEEDED = 1e9
 MEMORY_NEEDED = 2e9
 
@@ -93,6 +94,7 @@ def _diagnose(source: str, out: Path, number: int | None, replicate: int | None,
     is_file = source.endswith(".tflite")
     if is_file and (number is not None or replicate is not None):
         raise UsageError("--round and --replicate choose among the tickets of a run.", "Drop them, or give a run.")
+    refuse_other_files(source, ".npz, .keras or .tflite")
     with clean_output():
         from tf_lottery.diagnosis import diagnose
 
@@ -100,6 +102,27 @@ def _diagnose(source: str, out: Path, number: int | None, replicate: int | None,
             return diagnose(source)
         opened = open_source(source, out, number=number, replicate=replicate, max_drop=max_drop)
         return diagnose(opened.model, name=opened.name)
+
+
+def refuse_other_files(source: str, suffixes: str) -> None:
+    """Raise for what exists and is neither a run nor a file of those suffixes, or is a model's file by its name.
+
+    Raises:
+        UsageError: there is no such file.
+        UnfitError: it is of a kind that is not taken here.
+    """
+    path = Path(source)
+    if source.endswith(tuple(suffixes.replace(" or", ",").split(", "))):
+        return
+    advice = f"Give a run, or a {suffixes} file."
+    if (path / "saved_model.pb").is_file():
+        raise UnfitError(f"{source} is a SavedModel.", advice)
+    if path.is_file():
+        hdf5 = path.suffix in HDF5
+        anew = " Save an HDF5 model anew: keras.models.load_model(...).save('model.keras')." if hdf5 else ""
+        raise UnfitError(f"{source} is a file of another kind.", advice + anew)
+    if path.suffix in (*HDF5, ".pb", ".tflite", ".pt", ".pth", ".onnx") and not path.exists():
+        raise UsageError(f"There is no file {source}.", advice)
 
 
 def _print_diagnosis(found: "Diagnosis", as_json: bool) -> None:

@@ -6,6 +6,7 @@ import click
 from click import IntRange
 
 from tf_lottery.errors import UsageError
+from tf_lottery.experiment.config import NORMALISATIONS
 
 from .command import Command, ListOf
 from .finding import max_drop_option, out_option
@@ -20,6 +21,13 @@ EXAMPLES = {
     "tf-lottery export digits-mlp --round 1 --formats tflite,keras --to app --json": "Every file of chosen formats.",
 }
 
+# Where a model's accuracy is near chance.
+_REMEDIES = {
+    "data": "Scale the data as in its training (--normalisation none, unit or standard), and check that --dataset is "
+    "what it was trained on.",
+    "run": "Choose another --round, or train longer.",
+}
+
 
 @click.command(cls=Command, examples=EXAMPLES)
 @click.argument("source", metavar="RUN|TICKET.npz|MODEL.keras", type=RUN)
@@ -32,7 +40,9 @@ EXAMPLES = {
 @click.option(
     "--formats", type=ListOf("formats"), help="Write every file of: all, or some of keras,saved_model,tflite."
 )
-@click.option("--precision", type=ListOf("precisions"), default=("all",), help="float32,float16,dynamic,int8 (TFLite).")
+@click.option(
+    "--precision", type=ListOf("precisions"), default=("all",), help="Only TFLite of: float32,float16,dynamic,int8."
+)
 @click.option("--encoding", type=ListOf("encodings"), default=("all",), help="dense,sparse,slim,slim-sparse.")
 @click.option(
     "--best",
@@ -43,7 +53,12 @@ EXAMPLES = {
 )
 @max_drop_option
 @click.option("--round-channels", type=IntRange(1), default=1, help="Slim to multiples of so many channels, e.g. 8.")
-@click.option("--dataset", type=DATASET, help="Data to compare on, for a model; normalised to [0, 1].")
+@click.option("--dataset", type=DATASET, help="Data to compare on, for a model.")
+@click.option(
+    "--normalisation",
+    type=click.Choice(NORMALISATIONS),
+    help="How --dataset is scaled, as the model was trained: unit ([0, 1]) by default; none for raw values.",
+)
 @click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
 @click.option("--samples", type=IntRange(1), default=SAMPLES, show_default=True, help="Most samples of each part.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
@@ -63,6 +78,7 @@ def command(
     max_drop: float,
     round_channels: int,
     dataset: str | None,
+    normalisation: str | None,
     data_dir: str | None,
     samples: int,
     force: bool,
@@ -75,16 +91,17 @@ def command(
     written, with a manifest of SHA-256 sums and a model card. A file that answers otherwise than Keras is never left.
     """
     set_up_logging(context)
+    wanted = _formats(formats, precision)
     with clean_output():
         from tf_lottery.export import export
 
         opened = open_source(source, out, number=round_number, replicate=replicate, max_drop=max_drop)
-        real = load_samples(opened, dataset, data_dir, count=samples)
+        real = load_samples(opened, dataset, data_dir, normalisation=normalisation, count=samples)
         try:
             found = export(
                 opened.model,
                 to,
-                format=_choice(formats or ("all",)),
+                format=wanted,
                 precision=_choice(precision),
                 encoding=_choice(encoding),
                 **real.arguments(),
@@ -94,10 +111,13 @@ def command(
                 multiple=round_channels,
                 force=force,
                 name=opened.name,
-                source=opened.origin,
+                source=opened.origin | ({"data": real.data} if real.data else {}),
             )
         except UsageError as error:
             raise UsageError(error.cause, error.remedy.replace("`force=True`", "--force")) from error
+    doubt = real.near_chance(found.keras["validation_accuracy"])
+    if doubt:
+        remark(f"warning: {doubt} {_REMEDIES['data' if dataset else 'run']}")
     if as_json:
         print_json(found.to_json())
         return
@@ -129,15 +149,35 @@ def command(
         "Accuracy",
     )
     print_table(headers, rows, right=(False, False, False, False, *[True] * 6))
+    own, validated = found.keras["accuracy"], found.keras["validation_accuracy"]
+    if own is not None:
+        beside = "" if validated is None else f" ({100 * validated:.2f} % of the validation samples)"
+        click.echo(f"Accuracy of the Keras model itself: {100 * own:.2f} %{beside}")
     click.echo(f"Best: {found.best}")
     kind = "random samples" if found.samples == "random" else "real samples"
-    remark(f"Every file was loaded again and compared with the Keras model on {found.sample_count:,} {kind}.")
+    right = "" if own is None else f"; its own accuracy is {100 * own:.2f} %"
+    remark(f"Every file was loaded again and compared with the Keras model on {found.sample_count:,} {kind}{right}.")
     if not formats:
         remark("Only the best file was written, with its model card; --formats all writes every one.")
     for note in (*found.findings, *found.notes):
         remark(note)
     for line in found.refusals():
         remark(f"Refused: {line}")
+
+
+def _formats(formats: tuple[str, ...] | None, precision: tuple[str, ...]) -> str | list[str]:
+    """The formats to demand. TFLite alone has precisions, so one that is asked for rules the others out."""
+    every = not formats or "all" in formats
+    if "all" in precision:
+        return _choice(formats or ("all",))
+    if every:
+        return ["tflite"]
+    if set(formats or ()) <= {"keras", "saved_model"}:
+        raise UsageError(
+            f"--precision {','.join(precision)} is of TFLite files, received --formats {','.join(formats or ())}.",
+            "Add tflite to the formats, or drop --precision: other formats keep float32.",
+        )
+    return _choice(formats or ())
 
 
 def _choice(names: tuple[str, ...]) -> str | list[str]:

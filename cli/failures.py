@@ -23,6 +23,8 @@ REMEDIES = {
     2: "Correct the option or the configuration; `--help` shows what is valid.",
     3: "Choose data and a model that fit each other.",
 }
+# Commands that train: what they finished is committed, and they go on from there.
+RESUMING = ("run", "reproduce", "analyse")
 # What the disk, its permissions and its limits raise.
 DISK = {
     getattr(errno, name)
@@ -47,12 +49,13 @@ class Failure:
     lines: tuple[str, ...]
 
 
-def guarded(action: Callable[[], Any], *, debug: bool) -> int:
+def guarded(action: Callable[[], Any], *, debug: bool, command: str = "run") -> int:
     """Call `action` and return the exit code; a failure is told on stderr.
 
     Args:
         action: runs the command; the integer that it returns is the exit code, anything else means 0.
         debug: show the traceback first.
+        command: the name of the command, which decides what an interruption leaves.
     """
     try:
         with terminable():
@@ -63,7 +66,7 @@ def guarded(action: Callable[[], Any], *, debug: bool) -> int:
         _drop_stdout()  # the reader has what it wanted, as in `tf-lottery ls | head -1`
         return 0
     except (Exception, Interrupted, KeyboardInterrupt, Terminated) as error:
-        failure = describe(error)
+        failure = describe(error, command)
         with contextlib.suppress(OSError, ValueError):
             if debug and not isinstance(error, click.ClickException):
                 traceback.print_exception(error)
@@ -74,7 +77,7 @@ def guarded(action: Callable[[], Any], *, debug: bool) -> int:
         return failure.code
 
 
-def describe(error: BaseException) -> Failure:
+def describe(error: BaseException, command: str = "run") -> Failure:
     """The exit code and the lines of a failure."""
     from tf_lottery.errors import LotteryError
 
@@ -84,9 +87,9 @@ def describe(error: BaseException) -> Failure:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tf-lottery"
         return _failure(error.exit_code, error.format_message(), f"See `{path} --help`.")
     if isinstance(error, Interrupted | KeyboardInterrupt | click.Abort):
-        return _failure(INTERRUPTED, "stopped by Ctrl-C.", "What was committed is kept: the same command goes on.")
+        return _failure(INTERRUPTED, "stopped by Ctrl-C.", _after_a_stop(command))
     if isinstance(error, Terminated):
-        return _failure(TERMINATED, "stopped by SIGTERM.", "What was committed is kept: the same command goes on.")
+        return _failure(TERMINATED, "stopped by SIGTERM.", _after_a_stop(command))
     if isinstance(error, OSError) and error.errno in DISK:
         where = f"{error.filename}: " if error.filename else ""
         return _failure(
@@ -98,6 +101,12 @@ def describe(error: BaseException) -> Failure:
     return _failure(
         1, f"{type(error).__name__}: {text}", "This is a bug: run it with --debug, and report what it shows."
     )
+
+
+def _after_a_stop(command: str) -> str:
+    if command in RESUMING:
+        return "What was committed is kept: the same command goes on."
+    return "Nothing half-written is left: the same command starts anew."
 
 
 def _failure(code: int, cause: str, remedy: str) -> Failure:

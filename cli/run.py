@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -74,7 +75,7 @@ def command(
     if dry_run:
         _dry_run(config, out, fresh=fresh, as_json=as_json, quiet=quiet)
         return
-    with clean_output():
+    with clean_output(), _options_in_remedies():
         model_hash = _check(config)
         store = experiment.locate(config, out, fresh=fresh, model_hash=model_hash)
         with _nothing_empty_left(store), shown(quiet=quiet) as events:
@@ -162,6 +163,16 @@ def _check(config: Config) -> str:
 
 
 @contextlib.contextmanager
+def _options_in_remedies() -> Iterator[None]:
+    """Where the library's remedy is an argument, say the option."""
+    try:
+        yield
+    except LotteryError as error:
+        error.remedy = re.sub(r"`indivisible='(\w+)'`", r"--indivisible \1", error.remedy)
+        raise
+
+
+@contextlib.contextmanager
 def _nothing_empty_left(store: RunDirectory) -> Iterator[None]:
     """Where a run fails before its first training is committed or saved, remove the directory that was made for it."""
     missing = [folder for folder in (store.path, *store.path.parents) if not folder.exists()]
@@ -178,7 +189,7 @@ def _nothing_empty_left(store: RunDirectory) -> Iterator[None]:
 
 
 def _dry_run(config: Config, out: Path, *, fresh: bool, as_json: bool, quiet: bool) -> None:
-    with clean_output():
+    with clean_output(), _options_in_remedies():
         model_hash = _check(config)
         from tf_lottery.experiment import problem
         from tf_lottery.experiment.estimate import estimate

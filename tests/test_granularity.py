@@ -1,5 +1,7 @@
 """Units of pruning: which weights belong together, exact counts of units, and what does not divide."""
 
+from dataclasses import replace
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.granularity import BLOCK_SIZES, GRANULARITIES, Axes, collapse, collapse_masks, divide, expand
 
 DENSE = Axes(inputs=0, channels=(1,))
-DEPTHWISE = Axes(channels=(2, 3), kind="a depthwise convolution")
+DEPTHWISE = Axes(kind="a depthwise convolution", follows=True)
 OUTPUT = Axes(inputs=0, channels=(1,), output=True)
 EMBEDDING = Axes(kind="an embedding")
 
@@ -44,7 +46,7 @@ def pruned(scores, *, to=None, masks=None, **options):
         # Conv2DTranspose (height, width, filters, inputs)
         ((3, 3, 8, 16), Axes(-1, (-2,)), "1x4", (1, 1, 1, 4)),
         ((3, 3, 8, 16), Axes(-1, (-2,)), "channel", (3, 3, 1, 16)),
-        # DepthwiseConv2D (height, width, inputs, multiplier)
+        # channels that two axes number
         ((3, 3, 16, 2), Axes(None, (-2, -1)), "channel", (3, 3, 1, 1)),
         # an output layer may have blocks
         ((8, 10), OUTPUT, "1x4", (4, 1)),
@@ -85,11 +87,25 @@ def test_filters_of_a_convolution_and_blocks_of_its_inputs():
     assert blocks[0, :, :, 0].tolist() == [[0] * 4, [1] * 4] and blocks[0, :, :, 1].tolist() == [[1] * 4, [0] * 4]
 
 
-def test_filters_of_a_depthwise_convolution_are_of_an_input_and_a_multiplier():
-    kernel = np.arange(2 * 1 * 2 * 2, dtype="float32").reshape(2, 1, 2, 2)  # filters {0,4} {1,5} {2,6} {3,7}
+def test_channels_that_two_axes_number():
+    kernel = np.arange(2 * 1 * 2 * 2, dtype="float32").reshape(2, 1, 2, 2)  # channels {0,4} {1,5} {2,6} {3,7}
     kernel[1, 0, 0, 0] = 40
-    after = np.array(pruned({"a": kernel}, rate=0.5, granularity="channel", axes={"a": DEPTHWISE})["a"])
+    axes = {"a": Axes(channels=(2, 3))}
+    after = np.array(pruned({"a": kernel}, rate=0.5, granularity="channel", axes=axes)["a"])
     assert after[0, 0].tolist() == after[1, 0].tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("indivisible", ["error", "skip", "unstructured"])
+@pytest.mark.parametrize("output", [False, True])
+def test_depthwise_kernels_follow_the_layer_before_whatever_is_chosen_for_others(indivisible, output):
+    shapes = {"conv": (3, 3, 3, 4), "depthwise": (3, 3, 4, 1)}
+    axes = {"conv": Axes(-2, (-1,)), "depthwise": replace(DEPTHWISE, output=output)}
+    units = divide(shapes, granularity="channel", indivisible=indivisible, axes=axes)
+    assert units.blocks == {"conv": (3, 3, 3, 1)}
+    reason = "the channels of a depthwise convolution follow those of its input"
+    assert units.remarks == {"depthwise": f"kept whole: {reason}"}
+    with pytest.raises(UnfitError, match=f"Nothing is left to prune.*{reason}"):
+        divide({"depthwise": (3, 3, 4, 1)}, granularity="channel", indivisible=indivisible, axes=axes)
 
 
 def test_ties_go_by_key_and_flat_index_of_the_unit():

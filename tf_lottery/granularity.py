@@ -5,7 +5,7 @@ together to one number. Whatever prunes weights prunes units when it is given th
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -33,12 +33,15 @@ class Axes:
         channels: the axes that number its output channels (units of a dense layer, filters of a convolution).
         output: whether those channels are outputs of the model, of which none may go.
         kind: what has the array, for messages.
+        follows: whether each of its channels is made of one channel of its input, as in a depthwise convolution, so
+            that a channel lives only if both stay: which ones do is said by the layer before.
     """
 
     inputs: int | None = None
     channels: tuple[int, ...] = ()
     output: bool = False
     kind: str = "a weight of unknown layout"
+    follows: bool = False
 
 
 # Dense layers (inputs, units) and convolutions (..., inputs, filters).
@@ -79,7 +82,8 @@ def divide(
     Args:
         shapes: shape of each weight array.
         granularity: "unstructured" (each weight), "1x4" or "1x16" (so many consecutive inputs of one output), or
-            "channel" (all weights of a unit of a dense layer, or of a filter of a convolution).
+            "channel" (all weights of a unit of a dense layer, or of a filter of a convolution). Arrays whose channels
+            are outputs of the model, or follow those of their input, are kept whole under "channel".
         indivisible: what to do with arrays that have no such units, or do not divide into them: "error", "skip" (they
             are kept whole) or "unstructured" (their weights are pruned one by one).
         axes: what runs along the axes of each array, as `discover(model).axes` tells. By default arrays of two and more
@@ -103,18 +107,15 @@ def divide(
     if granularity == UNSTRUCTURED:
         return Units(single)
     known = {key: _axes(key, shape, axes) for key, shape in shapes.items()}
-    exempt = {
-        key: "its channels are outputs of the model"
-        for key in shapes
-        if granularity == CHANNEL and known[key].output and known[key].channels
-    }
+    exempt = {key: _exempt(known[key]) for key in shapes if granularity == CHANNEL and _exempt(known[key])}
     reasons = {key: _indivisible(shapes[key], known[key], granularity) for key in shapes if key not in exempt}
     reasons = {key: reason for key, reason in reasons.items() if reason}
     if reasons and indivisible == "error":
         found = "; ".join(f"{key} {tuple(shapes[key])}: {reason}" for key, reason in reasons.items())
         raise UnfitError(
             f"These weights do not divide into units of granularity {granularity}: {found}.",
-            "Keep them whole by indivisible='skip', prune them weight by weight by 'unstructured', or exclude them.",
+            "Keep them whole by `indivisible='skip'`, prune them weight by weight by `indivisible='unstructured'`, or "
+            "exclude them.",
         )
     fallen = reasons if indivisible == UNSTRUCTURED else {}
     whole = {key: (exempt | reasons)[key] for key in shapes if key in exempt or key in reasons and key not in fallen}
@@ -210,7 +211,14 @@ def _axes(key: str, shape: Sequence[int], axes: Mapping[str, Axes] | None) -> Ax
             "Take them from the same model: `discover(model).axes`.",
         )
     inputs = None if found.inputs is None else found.inputs % len(shape)
-    return Axes(inputs, tuple(number % len(shape) for number in found.channels), found.output, found.kind)
+    return replace(found, inputs=inputs, channels=tuple(number % len(shape) for number in found.channels))
+
+
+def _exempt(axes: Axes) -> str:
+    """Why an array keeps its channels whatever is chosen for others; "" where they may go."""
+    if axes.follows:
+        return f"the channels of {axes.kind} follow those of its input"
+    return "its channels are outputs of the model" if axes.output and axes.channels else ""
 
 
 def _indivisible(shape: Sequence[int], axes: Axes, granularity: str) -> str:

@@ -89,6 +89,7 @@ def test_rulers_are_made_of_a_model_file(models, quick, invoke):
         (["bench", "gone.tflite"], 2, "There is no file gone.tflite."),
         (["bench", "."], 2, "holds no model"),
         (["bench", "a.txt"], 3, "a.txt is not a model."),
+        (["bench", "a.txt", "--model", "a.txt"], 3, "Give a run, or a .npz or .keras file."),
         (["bench", "a.txt", "--threads", "0"], 2, "--threads"),
         (["bench", "a.txt", "--runs", "0"], 2, "--runs"),
         (["bench", "a.txt", "--model", "nothing"], 2, "There is no run 'nothing'"),

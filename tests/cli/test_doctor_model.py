@@ -76,6 +76,9 @@ def test_bad_input(invoke, tmp_path, monkeypatch):
     with zipfile.ZipFile("cut.keras", "w") as archive:
         archive.writestr("config.json", "{}")
     (tmp_path / "text.tflite").write_text("not a model")
+    (tmp_path / "old.h5").write_text("any")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_text("any")
     for source, code, told in [
         ("missing.keras", 2, "does not exist"),
         ("missing.tflite", 2, "does not exist"),
@@ -85,11 +88,15 @@ def test_bad_input(invoke, tmp_path, monkeypatch):
         ("lambda.keras", 3, "Lambda"),
         ("cut.keras", 5, "damaged"),
         ("text.tflite", 5, "no TFLite file"),
+        ("old.h5", 3, "of another kind"),
+        ("gone.h5", 2, "There is no file gone.h5"),
+        ("saved", 3, "is a SavedModel"),
     ]:
         result = invoke("doctor", source, "--json")
         assert (result.exit_code, result.stdout) == (code, ""), source
         cause, remedy = result.stderr.splitlines()
         assert told in cause and remedy, source
+        assert ".keras or .tflite" in remedy or source not in ("old.h5", "gone.h5", "saved")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """`diagnose`: each rule on an operation that triggers it and one that does not, and whole models converted for real."""
 
 import json
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,10 +16,10 @@ from tf_lottery.diagnosis.delegation import NotLoaded, delegated
 from tf_lottery.diagnosis.operations import Operation
 from tf_lottery.diagnosis.processor import Processor, processor
 from tf_lottery.diagnosis.rules import blocking, layout, percent, zeros_in_blocks
-from tf_lottery.diagnosis.summary import multiplications, slimming
+from tf_lottery.diagnosis.summary import multiplications, sentences, slimming
 from tf_lottery.diagnosis.verdicts import VERDICTS, judge
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageError
-from tf_lottery.export import tflite
+from tf_lottery.export import encoding, tflite
 from tf_lottery.export.plain import deployable
 from tf_lottery.layers import get_masks, set_masks, wrap
 from tf_lottery.models.mobile import mobilenet
@@ -422,6 +424,76 @@ def test_a_dense_file_is_told_to_store_its_zeros(tmp_path):
     found = diagnose(file, machine=ARM)
     assert {verdict.kind for verdict in found.verdicts} == {"no weights", "dense"}
     assert any("in a file that stores them all" in each.findings[0].reason for each in found.verdicts if each.findings)
+
+
+def test_weights_that_are_used_in_every_step_are_counted_once():
+    model = keras.Sequential([keras.Input((6, 4)), L.LSTM(8, unroll=True), L.Dense(4)])
+    found = diagnose(sparsified(model), machine=AVX)
+    assert len([op for op in found.operations if op.weights is not None]) > 6
+    # By hand: (4 + 8) * 4 * 8 of the LSTM, 8 * 4 of the output.
+    assert " of 416 weights" in found.summary[0]
+    # What the default delegate leaves aside has no advice, so none is promised.
+    (line,) = [line for line in found.summary if line.startswith("Delegates: ")] or [""]
+    advice = [
+        finding.advice
+        for verdict in found.verdicts
+        for finding in verdict.findings
+        if verdict.kind == "blocks" and finding.advice
+    ]
+    assert ("what to change" in line) is bool(advice)
+
+
+def test_advice_on_delegates_is_promised_only_where_it_is():
+    operations = [Operation(0, "UNPACK"), Operation(1, "WHILE")]
+    unpack, loop = judge(operations[0], (), AVX, taken=False), judge(operations[1], (), AVX)
+
+    def last(*pairs):
+        given, verdicts = zip(*pairs, strict=True)
+        return sentences(given, verdicts, AVX, sizes={"as it is": 1}, taken=None)[-1]
+
+    assert last((operations[0], unpack)) == "Delegates: UNPACK splits the graph."
+    assert last((operations[1], loop)) == "Delegates: WHILE splits the graph; what to change is said there."
+    assert last(*zip(operations, (unpack, loop), strict=True)) == (
+        "Delegates: UNPACK, WHILE split the graph; what to change is said at WHILE."
+    )
+
+
+def test_rows_and_blocks_are_told_apart_by_name():
+    model = keras.Sequential([keras.Input((256,)), L.Dense(256, name="hidden")])
+    sparsified(model, 0.95)
+    found = diagnose(model, machine=AVX)
+    dense = tflite_bytes(deployable(model)[0])
+    rows = len(encoding.encode(dense, precision="float32", blocks=False)[0])
+    blocks = len(encoding.encode(dense, precision="float32", blocks=True)[0])
+    assert rows < blocks < len(dense)
+    disk, speed, recommended = found.summary[1], found.summary[2], found.summary[-1]
+    assert f"rows: {rows:,} bytes" in disk and "dense layers densified (*_float32_sparse.tflite)" in disk
+    assert f"1x4 blocks: {blocks:,} bytes" in disk and "sparse kernels (*_float32_sparse_1x4.tflite)" in disk
+    assert speed.startswith("Speed: 100 % of the multiplications") and "in the file with 1x4 blocks" in speed
+    assert "*_float32_sparse_1x4.tflite" in recommended
+    # Whole blocks: rows are no smaller, and the one sparse file has no layout in its name.
+    kernel = dense_net(blocked((64, 32), 0.75))
+    assert "*_float32_sparse.tflite of" in diagnose(kernel, machine=AVX).summary[-1]
+    assert "rows" not in diagnose(kernel, machine=AVX).summary[1]
+
+
+def tflite_bytes(model):
+    with tempfile.TemporaryDirectory() as folder:
+        return tflite.convert_dense(model, Path(folder))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(UnfitError("Nothing is left.", "Prune less."), "Nothing is left."), (RuntimeError("odd"), "RuntimeError: odd")],
+)
+def test_a_failure_to_slim_does_not_end_the_diagnosis(monkeypatch, error, told):
+    def slim(model):
+        raise error
+
+    monkeypatch.setattr("tf_lottery.slimming.slim", slim)
+    found = diagnose(dense_net(blocked((64, 32), 0.75)), machine=AVX)
+    assert [line for line in found.summary if line.startswith("Slimming")] == [f"Slimming: not possible: {told}"]
+    assert "Recommended" in found.summary[-1]
 
 
 def test_the_delegate_is_asked(tmp_path):

@@ -19,6 +19,7 @@ from tf_lottery.experiment.estimate import estimate
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.granularity import Axes, collapse_masks, divide
 from tf_lottery.masks import kept
+from tf_lottery.models.mobile import mobilenet
 from tf_lottery.store import Job, RunDirectory
 from tf_lottery.verification import verify_run
 
@@ -65,8 +66,8 @@ def test_discovery_tells_what_runs_along_the_axes_of_each_layer_kind():
         axes = {path: (one.inputs, one.channels, one.output) for path, one in found.items()}
         assert axes == {
             "conv/kernel": (-2, (-1,), False),
-            "depthwise/kernel": (None, (-2, -1), False),
-            "separable/depthwise_kernel": (None, (-2, -1), False),
+            "depthwise/kernel": (None, (), False),
+            "separable/depthwise_kernel": (None, (), False),
             "separable/pointwise_kernel": (-2, (-1,), False),
             "transposed/kernel": (-1, (-2,), False),
             "words/embeddings": (None, (), False),
@@ -79,9 +80,13 @@ def test_discovery_tells_what_runs_along_the_axes_of_each_layer_kind():
             "hidden/kernel": (-2, (-1,), False),
             "output/kernel": (-2, (-1,), True),
         }
+        follows = {path for path, one in found.items() if one.follows}
+        assert follows == {"depthwise/kernel", "separable/depthwise_kernel"}
     shapes = {path: tuple(one.variable.shape) for path, one in tfl.discover(model).found.items()}
     units = divide(shapes, granularity="channel", indivisible="skip", axes=found)
-    assert units.blocks["depthwise/kernel"] == (3, 3, 1, 1) and units.blocks["transposed/kernel"] == (3, 3, 1, 6)
+    assert units.blocks["transposed/kernel"] == (3, 3, 1, 6)
+    for path in follows:
+        assert units.remarks[path] == "kept whole: the channels of a depthwise convolution follow those of its input"
     assert units.remarks["lstm/cell/kernel"] == "kept whole: a recurrent layer has no output channels"
 
 
@@ -96,6 +101,34 @@ def test_filters_that_become_outputs_of_the_model_are_never_pruned_as_such():
     found = tfl.discover(model)
     assert {path for path, axes in found.axes.items() if axes.output} == {"classes/kernel", "smooth/kernel"}
     assert set(found.roles.values()) == {"conv"}  # what decides rates is what it was
+
+
+def test_a_network_of_depthwise_convolutions_lives_on_without_half_of_its_channels():
+    """Pruned by themselves, depthwise kernels would cut half of the channels that the layers before have kept."""
+    model = mobilenet((32, 32, 3), 10)
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, L.BatchNormalization):  # so that the signal does not fade from layer to layer
+            layer.set_weights([*layer.get_weights()[:3], np.full(layer.moving_variance.shape, 0.1)])
+    found = tfl.discover(model)
+    weights = {path: np.abs(one.variable.numpy()) for path, one in found.found.items()}
+    dense = {path: np.ones(weight.shape, bool) for path, weight in weights.items()}
+    masks = tfl.prune(weights, dense, rate=0.5, granularity="channel", axes=found.axes)
+    filters = {path: mask.reshape(-1, mask.shape[-1]).all(axis=0).sum() for path, mask in masks.items()}
+    layers = ["stem", *(f"block_{number}_pointwise" for number in range(1, 7))]
+    assert [filters[f"{name}/kernel"] for name in layers] == [8, 16, 32, 32, 64, 64, 128]  # of twice as many
+    assert all(mask.all() for path, mask in masks.items() if "depthwise" in path or "output" in path)
+    whole = 9 * (16 + 32 + 64 + 64 + 128 + 128) + 2560  # depthwise and output kernels; the others keep half
+    assert kept(masks) == (70_880 - whole) // 2 + whole
+    wrapped = tfl.wrap(model)
+    tfl.set_masks(wrapped, masks)
+    slimmed, report = tfl.slim(wrapped)
+    units = {layer.name: layer.units_after for layer in report.layers}
+    images = random.normal(size=(8, 32, 32, 3)).astype("float32")
+    before, after = np.asarray(model(images)), np.asarray(slimmed(images))
+    np.testing.assert_allclose(after, wrapped(images), atol=1e-5 * np.abs(after).max())
+    assert np.ptp(after, axis=0).min() > 0.05 * np.ptp(before, axis=0).max()
+    assert [units[name] for name in layers] == [8, 16, 32, 32, 64, 64, 128]
 
 
 def test_no_earlier_run_has_another_hash_and_the_choice_counts_where_it_decides():
@@ -304,6 +337,9 @@ def test_the_command_line_refuses_what_does_not_divide_and_leaves_nothing(tmp_pa
     done = shell("--granularity", "1x4", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
     assert "output/kernel (50, 10): its 50 inputs are no multiple of 4" in done.stderr
+    remedy = "Keep them whole by --indivisible skip, prune them weight by weight by --indivisible unstructured, or"
+    assert remedy in done.stderr and "indivisible=" not in done.stderr
+    assert remedy in shell("--granularity", "1x4", "--dry-run", cwd=tmp_path).stderr
     assert not list(tmp_path.rglob("*.npz"))
     done = shell("--granularity", "1x4", "--indivisible", "unstructured", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0

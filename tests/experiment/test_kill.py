@@ -166,3 +166,24 @@ def test_the_same_seed_gives_the_same_bits_with_any_number_of_jobs(folder, whole
         document.pop("jobs")
         files["config.json"] = document
     assert_same(found, expected)
+
+
+def test_a_killed_run_in_blocks_goes_on_to_the_same_bytes(folder):
+    """Blocks of four inputs: 64 x 24 and 24 x 10 weights are 384 and 60 blocks, of which 0.8 (output: 0.9) stay."""
+    blocks = {"granularity": "1x4", "steps": 200, "rounds": 2, "variants": ["ticket"]}
+    finish(start(folder, "blocks", **blocks), folder, "blocks")
+    found = content(folder / "blocks")
+    # 384, 307, 246 and 60, 54, 49 blocks: 76.8, 61.4 and 6, 5.4 go.
+    assert [int(row["weights_kept"]) for row in found["results.csv"]] == [4 * 444, 4 * 361, 4 * 295]
+    process = start(folder, "blocks-killed", **blocks)
+    for line in process.stdout:
+        if "round 1" in line:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL
+    assert not (folder / "blocks-killed" / "replicate_0" / "round_02" / "manifest.json").exists()
+    process = start(folder, "blocks-killed", **blocks)
+    assert "round 0" not in process.stdout.readline()  # it is not trained again
+    finish(process, folder, "blocks-killed")
+    assert_same(content(folder / "blocks-killed"), found)

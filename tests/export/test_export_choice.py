@@ -9,7 +9,7 @@ from tf_lottery.export.findings import findings
 
 def record(bytes, latency, *, format="tflite", validation=None, agreement=1.0, **more):
     known = {"format": format, "bytes": bytes, "latency_us_median": latency, "agreement": agreement}
-    return {**known, "validation_accuracy": validation, "accuracy": 0.0, **more}
+    return {**known, "validation_accuracy": validation, "validation_loss": 1 - agreement, "accuracy": 0.0, **more}
 
 
 def test_each_goal_takes_its_own():
@@ -34,7 +34,7 @@ def test_without_labels_the_agreement_counts():
     records = [record(100, 9.0, agreement=1.0), record(10, 1.0, agreement=0.99)]
     assert choose(records, max_drop=0.005) == 0
     assert choose(records, max_drop=0.01) == 1
-    assert loss(record(1, 1.0, agreement=None), None) == 0.0
+    assert loss(record(1, 1.0, validation=0.9), 0.92) == pytest.approx(0.02)
 
 
 def test_with_nothing_in_the_budget_the_most_accurate_is_taken():
@@ -47,7 +47,7 @@ def test_test_accuracy_chooses_nothing():
     assert choose(records, max_drop=0.005, own_accuracy=0.9) == 0
 
 
-@pytest.mark.parametrize("drop", [-0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("drop", [-0.1, 1.5, float("nan"), "x", None, True])
 def test_goals_and_budgets_that_do_not_fit(drop):
     with pytest.raises(UsageError, match="Did you mean 'latency'"):
         check_goal("latencey", 0.1)

@@ -1,5 +1,6 @@
 """What goes wrong is named, has the right class, and leaves nothing behind."""
 
+import json
 import os
 import resource
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,8 +17,9 @@ import pytest
 from keras import layers
 
 from tf_lottery.errors import CheckFailed, DamagedError, NonFiniteError, ResourceError, UnfitError, UsageError
-from tf_lottery.export import check_file, keras_file, litert, saved_model, tflite
+from tf_lottery.export import check_file, keras_file, litert, pipeline, saved_model, tflite
 from tf_lottery.export import export as export_all
+from tf_lottery.export.silence import one_line
 
 # The whole matrix of precisions and encodings is the business of test_export_matrix.py.
 export = partial(export_all, precision="float32", encoding=["dense", "sparse"])
@@ -131,6 +134,53 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path):
     np.testing.assert_array_equal(loaded.get_weights()[0], second.get_weights()[0])
 
 
+def test_a_second_format_goes_into_the_same_folder(tmp_path):
+    first = export(small(), tmp_path, format="tflite", only_best=True)
+    second = export(small(), tmp_path, format="keras")
+    for report in (first, second):
+        check_file(report.best)
+        card = Path(f"{report.best}.card.json")
+        check_file(card)
+        assert json.loads(card.read_text())["file"]["sha256"] == report.files[0]["sha256"]
+
+
+def test_what_forced_exports_leave_is_told_and_no_card_is_of_another_file(tmp_path, monkeypatch):
+    # Which file is the best is set by hand: it depends on latencies.
+    for best, encoding in ((0, "dense"), (0, ["dense", "sparse"]), (1, ["dense", "sparse"])):
+        monkeypatch.setattr(pipeline, "choose", lambda *arguments, best=best, **options: best)
+        model = small(200)
+        model.layers[0].kernel.assign(np.random.default_rng(0).random((200, 8)) < 0.3)  # too many blocks hold a value
+        report = export(model, tmp_path, encoding=encoding, force=True)
+    names = ["model_float32_dense.tflite", "model_float32_sparse.tflite"]
+    cards = [f"{names[1]}.card.json", f"{names[1]}.card.md"]
+    assert sorted(os.listdir(tmp_path)) == ["export.json", "manifest.json", *sorted([*names, *cards])]
+    assert sorted(json.loads((tmp_path / "manifest.json").read_text())["files"]) == sorted([*names, *cards])
+    assert not any("earlier export" in note for note in report.notes)
+    report = export(model, tmp_path, encoding="all", only_best=True, force=True)
+    (note,) = [note for note in report.notes if "earlier export" in note]
+    assert note.endswith(f"still holds: {names[0]}.")
+    for name in names:
+        check_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_that_appears_during_the_export_is_kept(tmp_path, monkeypatch, format):
+    whole = pipeline.publish
+    name = {"keras": "model.keras", "saved_model": "model_saved_model", "tflite": "model_float32_dense.tflite"}[format]
+
+    def publish(*arguments, **options):
+        (tmp_path / name).write_text("somebody else's")
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(pipeline, "publish", publish)
+    with pytest.raises(UsageError, match="appeared"):
+        export(small(), tmp_path, format=format)
+    assert os.listdir(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "somebody else's"
+    export(small(), tmp_path, format=format, force=True)
+    check_file(tmp_path / name)
+
+
 def test_a_folder_of_any_name_is_fine(tmp_path):
     # TensorFlow takes a path for a pattern when it loads: an export to "app [1]" failed as if the disk were full.
     report = export(small(), tmp_path / "app [1]", format="all", samples=np.ones((4, 64), "float32"))
@@ -181,7 +231,7 @@ def test_a_kill_in_the_middle_leaves_no_final_file(tmp_path):
     assert [name for name in os.listdir(target) if not name.startswith(".tf_lottery_export-")] == []
     export(keras.Sequential([keras.Input((8,)), layers.Dense(3)]), target, format="keras")
     assert sorted(os.listdir(target)) == [
-        *("export.json", "manifest.json", "model.keras", "model_card.json", "model_card.md")
+        *("export.json", "manifest.json", "model.keras", "model.keras.card.json", "model.keras.card.md")
     ]
 
 
@@ -191,6 +241,60 @@ def test_nan_weights_name_the_variable(tmp_path):
     with pytest.raises(NonFiniteError, match=r"bias.*1 NaN or infinite of 3"):
         export(model, tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+class Unsavable(layers.Layer):
+    """A layer of a user who never thought of saving."""
+
+    def __init__(self, settings):
+        super().__init__()
+        self.settings = settings
+
+    def call(self, inputs):
+        return inputs * self.settings.factor
+
+
+class Stubborn(Unsavable):
+    def get_config(self):
+        raise RuntimeError("not me")
+
+
+@pytest.mark.parametrize(("layer", "reason"), [(Unsavable, "get_config"), (Stubborn, "not me")])
+def test_a_layer_that_cannot_be_saved_is_refused_for_keras_only(tmp_path, layer, reason):
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(3), layer(SimpleNamespace(factor=2.0))])
+    # Slimming asks the layers for their configurations too.
+    report = export(model, tmp_path, format="all", encoding="dense")
+    assert {record["format"] for record in report.files} == {"saved_model", "tflite"}
+    (refused,) = [record for record in report.refused if record["format"] == "keras"]
+    assert refused["reason"].startswith("Keras cannot save the model: ")
+    assert reason in refused["reason"]
+    with pytest.raises(UnfitError, match="cannot save"):
+        export(model, tmp_path / "keras", format="keras", encoding="dense")
+
+
+def test_the_reason_of_a_failing_layer_is_told(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((3,), dtype="int32"), layers.Embedding(5, 4), layers.Flatten(), layers.Dense(2)]
+    )
+    with pytest.raises(UnfitError, match=r"= 7 is not in \[0, 5\)"):
+        export(keras.Sequential([keras.Input((3,), dtype="int32"), model]), tmp_path, samples=np.full((2, 3), 7))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Exception encountered when calling A.call().\n\n\x1b[1mboom\x1b[0m\n\nArguments received by A.call():\n  x=1",
+        "Exception encountered when calling A.call().\n\nException encountered when calling B.call().\n\nboom",
+        "Exception encountered when calling A.call().\n\nCould not automatically infer it. Error encountered:\n\nboom",
+        'in user code:\n\n    File "a.py", line 1, in f  *\n        g(x)\n\n    ValueError: Exception encountered when '
+        "calling A.call().\n    \n    \x1b[1mboom\x1b[0m\n",
+        'Graph execution error:\n\nDetected at node a/b defined at (most recent call last):\n  File "a.py", line 1\n'
+        '\n  File "b.py", line 2, in g\n\nboom\n\t [[{{node a/b}}]]',
+        "{{function_node __wrapped__Gather}} boom",
+    ],
+)
+def test_headings_are_no_reason(message):
+    assert one_line(message) == one_line(KeyError(message)) == "boom"
 
 
 class Subclassed(keras.Model):

@@ -16,9 +16,10 @@ from tf_lottery.export import saved_model
 from tf_lottery.export.integrity import MANIFEST, digest, entries
 from tf_lottery.export.tflite import convert
 from tf_lottery.measurement import benchmark, measuring, run_benchmark
-from tf_lottery.measurement.benchmark import bench, findings
+from tf_lottery.measurement.benchmark import Benchmark, bench
+from tf_lottery.measurement.findings import findings, short_names
 from tf_lottery.measurement.measuring import Failure, Measurement, kind_of, measure, measure_saved_model
-from tf_lottery.measurement.rulers import Identity, find_rulers, identify, make_ruler
+from tf_lottery.measurement.rulers import Identity, identify, make_ruler, networks
 
 
 def network(width=48):
@@ -162,6 +163,48 @@ def test_several_inputs_and_a_dynamic_flatbuffer(tmp_path):
     assert "dynamic shape [1, -1, 4]" in found[tmp_path / "open.tflite"].reason
 
 
+def test_drawing_inputs_counts_neither_as_time_nor_as_memory(files):
+    """NumPy loads its generators when they are first used: most of what loading a small file took."""
+    code = f"""
+import json, sys, types
+from tf_lottery.measurement import run_benchmark as program
+shift, real, draw = [0.0], program.time, program._inputs
+def slow(*arguments):
+    shift[0] += 1000.0
+    return draw(*arguments)
+program._inputs = slow
+program.time = types.SimpleNamespace(
+    perf_counter=lambda: real.perf_counter() + shift[0], perf_counter_ns=real.perf_counter_ns
+)
+assert 'numpy.random' in sys.modules  # before anything is measured, and so in the process without a model too
+files = [("tflite", "float32.tflite"), ("saved_model", "fixed"), ("keras", "whole.keras")]
+arguments = dict(threads=1, runs=1, seconds=0.1)
+print(json.dumps([program.run(kind, {str(files)!r} + "/" + name, **arguments)["load_ms"] for kind, name in files]))
+assert shift[0] == 3000.0
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    times = json.loads(done.stdout.splitlines()[-1])
+    assert len(times) == 3 and all(0 < time < 5e5 for time in times)
+
+
+def test_what_needs_code_is_not_called_damaged(tmp_path):
+    plain = keras.Sequential([keras.Input((4,)), layers.Dense(2), layers.Lambda(lambda x: x)])
+    plain.save(tmp_path / "lambda.keras")
+    (tmp_path / "empty.tflite").write_bytes(b"")
+    found = bench([tmp_path / "lambda.keras"], runs=1, rounds=1)
+    with pytest.raises(UnfitError, match="Lambda") as raised:
+        found.raise_failures()
+    assert "needs no code" in raised.value.remedy and "fixed shapes" not in raised.value.remedy
+    assert "other files" not in raised.value.remedy
+    alone = bench([tmp_path / "empty.tflite"], runs=1, rounds=1)
+    with pytest.raises(DamagedError, match="it is empty") as raised:
+        alone.raise_failures()
+    assert raised.value.remedy == "Export it again, or copy it again."
+    record = {"path": "b", "reason": "broken", "damaged": True, "remedy": ""}
+    with pytest.raises(DamagedError, match=r"The other files were measured\."):
+        Benchmark(({"path": "a"},), (record,), {}, (), (), 1).raise_failures()
+
+
 def test_latency_of_a_saved_model_on_samples(files):
     assert 1 < measure_saved_model(files / "fixed", {"input": np.zeros((3, 48), "float32")}, runs=20) < 1e6
     with pytest.raises(RuntimeError, match=r"\S"):
@@ -216,7 +259,7 @@ def test_the_report_of_the_export_knows_better_while_the_bytes_are_its(files, tm
     record = {"path": str(copy), "format": "tflite", "precision": "float32", "encoding": "slim", "sha256": digest(copy)}
     (tmp_path / "export.json").write_text(json.dumps({"files": [record]}))
     assert identify(copy) == Identity("float32", "slim")
-    assert find_rulers([copy]) == {}
+    assert networks([copy])[0].rulers == {}
     copy.write_bytes((files / "int8.tflite").read_bytes())
     assert identify(copy) == Identity("int8", "dense")
     (tmp_path / "export.json").write_text("[")
@@ -225,14 +268,92 @@ def test_the_report_of_the_export_knows_better_while_the_bytes_are_its(files, tm
 
 def test_rulers_among_the_files_and_beside_them(files, tmp_path):
     given = [files / name for name in ("sparse.tflite", "float32.tflite", "int8.tflite")]
-    assert find_rulers(given) == {"float32": given[1], "int8": given[2]}
-    assert find_rulers(given[:1]) == {}
+    (network,) = networks(given)
+    assert network.rulers == {"float32": given[1], "int8": given[2]} and network.files == given
+    assert networks(given[:1])[0].rulers == {}
     for path in given:
         (tmp_path / path.name).write_bytes(path.read_bytes())
     records = [{"path": f"/elsewhere/{path.name}", "format": "tflite", "encoding": "dense"} for path in given[1:]]
     (tmp_path / "export.json").write_text(json.dumps({"files": [*records, {"path": "gone.tflite"}]}))
-    beside = find_rulers([tmp_path / "sparse.tflite"])
-    assert beside == {"float32": tmp_path / "float32.tflite", "int8": tmp_path / "int8.tflite"}
+    (beside,) = networks([tmp_path / "sparse.tflite"])
+    assert beside.rulers == {"float32": tmp_path / "float32.tflite", "int8": tmp_path / "int8.tflite"}
+    assert beside.files == [tmp_path / "sparse.tflite"]
+
+
+@pytest.fixture(scope="module")
+def two(files, tmp_path_factory):
+    """Folders `a` and `b` of two networks: in each a dense float32, a dense int8 and a sparse file of one name."""
+    folder = tmp_path_factory.mktemp("two")
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+    for name in ("float32.tflite", "int8.tflite", "sparse.tflite"):
+        (folder / "a" / name).write_bytes((files / name).read_bytes())
+    saved_model.save(pruned(network(64)), folder / "source", batch=1)
+    (folder / "b" / "sparse.tflite").write_bytes(sparse(folder / "source"))
+    for precision in ("float32", "int8"):
+        (folder / "made").mkdir(exist_ok=True)
+        make_ruler(network(64), folder / "made", precision).rename(folder / "b" / f"{precision}.tflite")
+    return folder
+
+
+def test_each_network_has_its_own_rulers(two, monkeypatch):
+    def measured(paths, **options):  # in the folder b everything takes ten times as long
+        times = {path: 40.0 if path.parent.name == "b" else 4.0 for path in paths}
+        return {path: Measurement(1.0, (time,), 50.0, 5.0, 1) for path, time in times.items()}
+
+    monkeypatch.setattr(benchmark, "measure", measured)
+    names = [two / folder / f"{kind}.tflite" for folder in "ab" for kind in ("sparse", "float32", "int8")]
+    found = bench(names)
+    assert [(each["network"], each["ruler"]) for each in found.files] == [
+        (number, ruler) for number in (1, 2) for ruler in (None, "float32", "int8")
+    ]
+    assert [each["latency_ratio"] for each in found.files] == [1.0] * 6
+    second = found.files[3]
+    assert second["size_ratio"] == names[3].stat().st_size / names[4].stat().st_size
+    assert second["rulers"] == {"float32": str(names[4]), "int8": str(names[5])}
+    assert found.rulers == {"float32": None, "int8": None}
+    assert "2 networks" in found.notes[0] and len(found.notes) == 1
+    assert any(text.startswith("Network 2: ") and "b/sparse.tflite" in text for text in found.findings)
+    assert not [text for text in found.findings if "Network 1" in text and "b/" in text]
+
+
+def test_a_dense_file_of_another_network_is_no_ruler(two, monkeypatch):
+    monkeypatch.setattr(
+        benchmark, "measure", lambda paths, **_: {path: Measurement(1.0, (2.0,), 50.0, 5.0, 1) for path in paths}
+    )
+    mixed = [two / "a" / "float32.tflite", two / "b" / "int8.tflite", two / "b" / "sparse.tflite"]
+    dense, int8, other = bench(mixed).files
+    assert (dense["network"], int8["network"], other["network"]) == (1, 2, 2)
+    assert dense["rulers"] == {"float32": str(mixed[0]), "int8": None}
+    assert int8["rulers"] == other["rulers"] == {"float32": None, "int8": str(mixed[1])}
+    assert int8["size_ratio"] is other["latency_ratio"] is None
+    notes = bench(mixed).notes
+    assert any("No dense int8 TFLite file of network 1" in note for note in notes)
+    assert any("No dense float32 TFLite file of network 2" in note for note in notes)
+    # The network of --model is the ruler of its own kind only.
+    made = bench(mixed, model=network(64))
+    assert [each["size_ratio"] is None for each in made.files] == [False, False, False, False]
+    assert made.files[2]["rulers"]["float32"].startswith("(made of --model)")
+    assert made.files[0]["rulers"]["int8"] is None
+    assert any("--model has other inputs" in note for note in made.notes)
+
+
+def test_slim_files_and_foreign_formats_belong_to_the_network_of_their_folder(two, files, tmp_path):
+    for name in ("float32.tflite", "sparse.tflite"):
+        (tmp_path / name).write_bytes((files / name).read_bytes())
+    slim = tmp_path / "slim.tflite"
+    slim.write_bytes((two / "b" / "float32.tflite").read_bytes())  # other sizes, as a slimmed file has
+    listed = [(tmp_path / "float32.tflite", "dense"), (slim, "slim")]
+    records = [
+        {"path": path.name, "format": "tflite", "precision": "float32", "encoding": kind, "sha256": digest(path)}
+        for path, kind in listed
+    ]
+    (tmp_path / "export.json").write_text(json.dumps({"files": records}))
+    (tmp_path / "net.keras").write_bytes((files / "whole.keras").read_bytes())
+    given = [slim, tmp_path / "net.keras", two / "b" / "float32.tflite"]
+    one, other = networks(given)
+    assert one.files == given[:2] and one.rulers == {"float32": tmp_path / "float32.tflite"}
+    assert other.files == given[2:] and other.rulers == {"float32": given[2]}
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
@@ -271,6 +392,14 @@ def test_findings_say_when_int8_or_gzip_win():
         "Smallest: small, 80 bytes.",
         "Fastest: small, 3.0 us.",
     ]
+
+
+def test_names_in_findings_are_the_shortest_that_are_unique():
+    assert short_names(["x/a/net", "x/b/net", "y/b/net", "x/b/other"]) == {
+        **{"x/a/net": "a/net", "x/b/net": "x/b/net", "y/b/net": "y/b/net", "x/b/other": "other"}
+    }
+    records = [record("one/net", 80, 3.0), record("two/net", 90, 2.0)]
+    assert findings(records) == ["Smallest: one/net, 80 bytes.", "Fastest: two/net, 2.0 us."]
 
 
 def test_findings_say_when_int8_does_not_win_and_nothing_without_rulers():
@@ -340,6 +469,10 @@ def test_bad_paths_are_told_before_anything_is_measured(files, tmp_path):
         bench([tmp_path])
     with pytest.raises(UnfitError, match="is not a model"):
         bench([__file__])
+    hdf5 = tmp_path / "model.h5"
+    hdf5.write_bytes(b"any")
+    with pytest.raises(UnfitError, match=r"\.tflite or \.keras files, or SavedModel folders.*save\('model\.keras'\)"):
+        bench([hdf5])
     with pytest.raises(UsageError, match="`threads`"):
         bench([files / "float32.tflite"], threads=0)
     with pytest.raises(UsageError, match="No file"):

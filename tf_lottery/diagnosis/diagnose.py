@@ -18,7 +18,7 @@ from tf_lottery.diagnosis.operations import Operation, operations
 from tf_lottery.diagnosis.processor import Processor, processor
 from tf_lottery.diagnosis.rules import zeros, zeros_in_blocks
 from tf_lottery.diagnosis.verdicts import Verdict, judge
-from tf_lottery.errors import DamagedError, NonFiniteError, ResourceError, UnfitError, UsageError
+from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, ResourceError, UnfitError, UsageError
 from tf_lottery.export import encoding, flatbuffers, tflite
 from tf_lottery.export.plain import deployable
 from tf_lottery.export.signature import signature_of
@@ -91,9 +91,9 @@ def diagnose(model: keras.Model | str | Path, *, name: str = "", machine: Proces
     else:
         plain, _ = deployable(model)
         dense, layers, label = _converted(plain), _names(plain), plain.name
-        content, _, _ = encoding.encode(dense, precision="float32", blocks=True)
-        rows, _, _ = encoding.encode(dense, precision="float32", blocks=False)
-        sizes = {"dense": len(dense), "sparse": min(len(rows), len(content), len(dense))}
+        files = _files(dense)
+        content = files.get("1x4") or files.get("rows") or dense
+        sizes = {name: len(file) for name, file in files.items()}
         tree = flatbuffers.read(content)
     graphs = {number: operations(tree, subgraph=number, layers=layers) for number in range(len(tree.subgraphs))}
     # Of the bodies of loops and branches, which are long, only what has weights.
@@ -116,9 +116,41 @@ def diagnose(model: keras.Model | str | Path, *, name: str = "", machine: Proces
         )
         for each in found
     ]
-    slimmed = None if plain is None else slimming.slim(plain)[1]
-    lines = summary.sentences(found, verdicts, machine, sizes=sizes, taken=taken, trouble=trouble, slimmed=slimmed)
+    lines = summary.sentences(
+        found,
+        verdicts,
+        machine,
+        sizes=sizes,
+        taken=taken,
+        trouble=trouble,
+        slimmed="" if plain is None else _slimmed(plain),
+    )
     return Diagnosis(name or label, tuple(found), tuple(verdicts), tuple(lines), machine)
+
+
+def _files(dense: bytes) -> dict[str, bytes]:
+    """The float32 files that `export` offers, by their layouts."""
+    rows, row_count, _ = encoding.encode(dense, precision="float32", blocks=False)
+    blocks, _, block_count = encoding.encode(dense, precision="float32", blocks=True)
+    files = {"dense": dense}
+    if block_count and len(blocks) < len(dense):
+        files["1x4"] = blocks
+    if row_count and len(rows) < len(dense) and (not block_count or len(rows) < len(blocks)):
+        files["rows"] = rows
+    return files
+
+
+def _slimmed(model: keras.Model) -> str:
+    """What slimming would remove; it is one line of several, so its failure is told there."""
+    try:
+        with quiet():
+            return summary.slimming(slimming.slim(model)[1])
+    except (MemoryError, OSError):
+        raise
+    except LotteryError as error:
+        return f"Slimming: not possible: {one_line(error.cause)}"
+    except Exception as error:  # a layer of the user's may raise anything when it is rebuilt
+        return f"Slimming: not possible: {type(error).__name__}: {one_line(error)}"
 
 
 def _record(operation: Operation, verdict: Verdict) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Operation:
         precision: of the stored weights.
         encoding: how the file stores them: "dense", "sparse" (single zeros left out), or blocks such as "1x4".
         constant: PAD's paddings `(dimensions, 2)`, MEAN's axes.
+        buffer: where the file stores the weights: operations of one number share them. None without any.
         padding: "same", "valid" or "". strides, dilations: (height, width). multiplier: of a depthwise convolution.
     """
 
@@ -80,6 +81,7 @@ class Operation:
     multiplier: int = 1
     subgraph: int = 0
     position: int = 0
+    buffer: int | None = None
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -160,6 +162,7 @@ def _describe(
         weights=None if stored is None else stored_array(model, stored),
         precision="" if stored is None else PRECISIONS.get(stored.type, "other"),
         encoding="" if stored is None else _encoding(stored),
+        buffer=None if stored is None else int(stored.buffer),
         constant=None if last is None else tensor_array(model, graph.tensors[last]),
         padding="" if padding is None else "same" if padding == _SAME else "valid",
         strides=(getattr(options, "strideH", 1), getattr(options, "strideW", 1)),

@@ -53,6 +53,7 @@ class Candidate:
             "agreement": self.comparison.agreement,
             "accuracy": self.comparison.accuracy,
             "validation_accuracy": self.comparison.validation_accuracy,
+            "validation_loss": self.comparison.validation_loss,
             "latency_us_median": self.latency_us_median,
             "note": self.note,
         }

@@ -1,6 +1,7 @@
 """Which of the verified files is the one to ship."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from tf_lottery.errors import UsageError
@@ -19,8 +20,8 @@ def check_goal(goal: str, max_drop: float) -> None:
     """
     if goal not in GOALS:
         raise UsageError(f"Unknown goal {goal!r} for the best file.", suggestion(str(goal), GOALS))
-    if not 0 <= max_drop <= 1:
-        raise UsageError(f"`max_drop` must be a fraction in [0, 1]. Received: {max_drop}.", "Pass e.g. 0.005.")
+    if isinstance(max_drop, bool) or not isinstance(max_drop, Real) or not 0 <= max_drop <= 1:
+        raise UsageError(f"`max_drop` must be a fraction in [0, 1]. Received: {max_drop!r}.", "Pass e.g. 0.005.")
 
 
 def choose(
@@ -29,11 +30,11 @@ def choose(
     """The index of the best record within the accuracy budget.
 
     The budget: a file may lose at most `max_drop` of the Keras model's accuracy on the validation samples; without
-    validation labels, may predict other classes than Keras for at most that fraction of the samples. Test accuracies
-    are never looked at. Among those within it, "size" takes the fewest bytes, "latency" the least median time,
-    "balanced" the least product of the two: a file of half the size may take twice the time. Only TFLite files are
-    candidates as long as there is one; then SavedModels, then `.keras` files. If none is within the budget, the most
-    accurate one is taken.
+    validation labels, may predict other classes than Keras for at most that fraction of them; without classes, may have
+    an error of at most that fraction of the outputs' spread. Test accuracies are never looked at. Among those within
+    it, "size" takes the fewest bytes, "latency" the least median time, "balanced" the least product of the two: a file
+    of half the size may take twice the time. Only TFLite files are candidates as long as there is one; then
+    SavedModels, then `.keras` files. If none is within the budget, the most accurate one is taken.
 
     Args:
         records: entries of a report's `files`, at least one.
@@ -42,8 +43,8 @@ def choose(
         own_accuracy: the Keras model's accuracy on the validation samples.
 
     Example:
-        >>> small = {"format": "tflite", "bytes": 10, "latency_us_median": 9.0, "agreement": 0.99}
-        >>> exact = {"format": "tflite", "bytes": 90, "latency_us_median": 9.0, "agreement": 1.0}
+        >>> small = {"format": "tflite", "bytes": 10, "latency_us_median": 9.0, "validation_loss": 0.01}
+        >>> exact = {"format": "tflite", "bytes": 90, "latency_us_median": 9.0, "validation_loss": 0.0}
         >>> choose([exact, small], max_drop=0.02), choose([exact, small], max_drop=0.005)
         (1, 0)
     """
@@ -58,12 +59,11 @@ def choose(
 
 
 def loss(record: Record, own_accuracy: float | None) -> float:
-    """What a file loses: of validation accuracy, or, without one, of agreement with Keras; 0 without classes."""
+    """What a file loses: of validation accuracy, or without one what `Comparison.validation_loss` tells."""
     accuracy = record.get("validation_accuracy")
     if accuracy is not None and own_accuracy is not None:
         return own_accuracy - accuracy
-    agreement = record.get("agreement")
-    return 0.0 if agreement is None else 1 - agreement
+    return float(record["validation_loss"])
 
 
 def _cost(record: Record, goal: str) -> tuple[float, ...]:

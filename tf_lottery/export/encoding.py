@@ -3,8 +3,8 @@
 The converter's own sparse encoding is right for float32 only. What the default LiteRT interpreter does with a sparse
 weight was found by running it (docs/export.md has the table):
 
-- A DENSIFY operator restores the dense weight once, when the file is loaded. Float32 and float16 weights may take it
-  before any operator.
+- A DENSIFY operator restores the dense weight once, when the file is loaded. Float32 weights may take it before any
+  operator that has weights, float16 ones before the DEQUANTIZE of one.
 - XNNPACK, which LiteRT applies by default, does not look at the encoding of a FULLY_CONNECTED weight: it reads the
   values of a block-encoded one as if they were dense, and refuses to load a file with a DENSIFY before an int8 one. It
   leaves alone exactly version 8 of that operator, the version that the converter writes for sparse float32 weights. So
@@ -26,7 +26,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tf_lottery.export import flatbuffers, sparse_tensors
 
 # Operators whose constant weight may be encoded, and at which place of their inputs it is.
-WEIGHT_INPUT = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1, "DEQUANTIZE": 0}
+WEIGHT_INPUT = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1}
 BLOCKS = {"float32": 4, "dynamic": 16, "int8": 16}
 # A kernel multiplies all values of stored blocks, each at a third of the dense speed: measured on LeNet-300-100 with
 # 60, 50, 40, 30, 20 and 10 % of its blocks stored, it takes 1.6, 1.4, 1.1, 0.85, 0.5 and 0.3 of the dense time.
@@ -96,6 +96,15 @@ def _weights(model: Any) -> Iterator[tuple[int, Any, np.ndarray, list[Any]]]:
 
 
 def _is_weight(model: Any, operator: Any, place: int) -> bool:
+    if flatbuffers.operator_name(model, operator) == "DEQUANTIZE":  # of a float16 weight
+        # Other readers, such as GATHER, get garbage from a DENSIFY before it.
+        graph, restored = model.subgraphs[0], int(operator.outputs[0])
+        users = [each for each in graph.operators if restored in each.inputs]
+        return restored not in graph.outputs and all(_reads_weight(model, user, restored) for user in users)
+    return _reads_weight(model, operator, place)
+
+
+def _reads_weight(model: Any, operator: Any, place: int) -> bool:
     position = WEIGHT_INPUT.get(flatbuffers.operator_name(model, operator))
     return position is not None and [index for index, tensor in enumerate(operator.inputs) if tensor == place] == [
         position

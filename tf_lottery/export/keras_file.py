@@ -28,13 +28,20 @@ def write_keras(model: keras.Model, folder: Path, *, trial: Trial, slim: bool = 
     """
     encoding = encoding_name("dense", slim=slim)
     file = folder / f"model{SUFFIX}"
-    model.save(file)
+    try:
+        model.save(file)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # whatever `get_config` of the user's own layers raises
+        return [Refusal("keras", "float32", encoding, f"Keras cannot save the model: {_paragraph(error)}")]
     foreign = _needs_this_library(file)
     if foreign:
         return [Refusal("keras", "float32", encoding, f"the file would need {foreign} of this library to load")]
     try:
         loaded = keras.models.load_model(file)
-    except (TypeError, ValueError) as error:
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # or `from_config`
         reason = f"the file does not load without your own classes: {one_line(error)}"
         return [Refusal("keras", "float32", encoding, reason)]
     comparison = trial.judge(keras_outputs(loaded, trial.samples, trial.signature))
@@ -42,6 +49,11 @@ def write_keras(model: keras.Model, folder: Path, *, trial: Trial, slim: bool = 
         return [Refusal("keras", "float32", encoding, comparison.failure, mismatch=True)]
     suffix = file_suffix("" if encoding == "dense" else encoding) + SUFFIX
     return [Candidate(file, suffix, "keras", "float32", encoding, comparison)]
+
+
+def _paragraph(error: Exception) -> str:
+    """The reason in one line; Keras breaks its sentences on saving into lines of a narrow column."""
+    return one_line(" ".join(str(error).strip().split("\n\n")[0].split()) or error)
 
 
 def _needs_this_library(file: Path) -> str:

@@ -1,25 +1,16 @@
 """Run a TFLite file in a LiteRT process of its own, and turn every way in which that can fail into a reason."""
 
 import json
-import re
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-import tf_lottery
-from tf_lottery.export.silence import one_line
+from tf_lottery.export import child
 
-_ROOT = str(Path(tf_lottery.__file__).parents[1])
-# The package's folder goes to the end of the path: at the front (PYTHONPATH), site-packages would hide the standard
-# library.
-_START = f"import sys; sys.path.append({_ROOT!r}); "
-_PROGRAM = f"{_START}from tf_lottery.export.run_tflite import main; sys.exit(main(sys.argv[1:]))"
-_RACE = f"{_START}from tf_lottery.export.race_tflite import main; sys.exit(main(sys.argv[1:]))"
+_PROGRAM = child.program("tf_lottery.export.run_tflite")
+_RACE = child.program("tf_lottery.export.race_tflite")
 
 
 class LiteRTFailed(Exception):
@@ -53,7 +44,7 @@ def run_file(file: Path, samples: dict[str, np.ndarray], *, scratch: Path, timeo
     with given.open("wb") as stream:
         np.savez(stream, **samples)  # type: ignore[arg-type]
     limit = timeout if timeout is not None else 120 + len(next(iter(samples.values())))
-    _start([_PROGRAM, str(file), str(given), str(made)], limit)
+    _start(_PROGRAM, [file, given, made], limit)
     with np.load(made, allow_pickle=False) as archive:
         outputs = {name.removeprefix("output/"): archive[name] for name in archive.files if name.startswith("output/")}
         return LiteRTRun(outputs, float(archive["latency_us_median"]), int(archive["sparse_tensors"]))
@@ -66,26 +57,12 @@ def race_files(files: Sequence[Path], *, scratch: Path, timeout: float = 600) ->
         LiteRTFailed: if the process fails, crashes or does not end in time.
     """
     made = scratch / "race.json"
-    _start([_RACE, str(made), *(str(file) for file in files)], timeout)
+    _start(_RACE, [made, *files], timeout)
     return [float(value) for value in json.loads(made.read_text(encoding="utf-8"))]
 
 
-def _start(program: list[str], timeout: float) -> None:
-    command = [sys.executable, "-P", "-c", *program]
+def _start(code: str, arguments: Sequence[Path], timeout: float) -> None:
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired:
-        raise LiteRTFailed(f"the LiteRT interpreter did not finish within {timeout:.0f} seconds") from None
-    text = done.stderr.decode("utf-8", "replace")
-    if disk := re.search(r"^OSError: \[Errno (\d+)\] ([^:\n]+)", text, re.MULTILINE):
-        raise OSError(int(disk[1]), disk[2])
-    if done.returncode:
-        raise LiteRTFailed(_reason(done.returncode, text))
-
-
-def _reason(code: int, text: str) -> str:
-    if code < 0:
-        return f"the LiteRT interpreter crashed with {signal.Signals(-code).name}"
-    # A message may span lines: it starts at the traceback's only line that is neither indented nor its heading.
-    found = re.findall(r"^[\w.]+(?:Error|Exception): (.+)", text, re.MULTILINE)
-    return f"the LiteRT interpreter failed: {one_line(found[-1] if found else text or f'exit code {code}')}"
+        child.start(code, arguments, who="the LiteRT interpreter", timeout=timeout)
+    except child.ChildFailed as error:
+        raise LiteRTFailed(str(error)) from None

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tf_lottery import slimming
-from tf_lottery.errors import CheckFailed, UnfitError
+from tf_lottery.errors import CheckFailed, UnfitError, UsageError
 from tf_lottery.export import card, litert, staging
 from tf_lottery.export.candidate import Candidate, Refusal, encoding_name, file_suffix
 from tf_lottery.export.choice import check_goal, choose
@@ -72,8 +72,9 @@ def export(
         samples: real inputs, `(samples, ...)`, better 256 or more; a list, or a dict by input name, for several inputs.
             By default 256 random ones with a fixed seed, which the report says.
         labels: class indices `(samples,)` or one-hot rows; for several outputs a list or dict. Then accuracies are
-            reported. They choose nothing.
-        validation: real inputs and their labels (or None) beside `samples`; the accuracy budget is judged on them.
+            reported. They choose nothing. Labels that are no classes (targets of a regression) are left aside.
+        validation: a pair of real inputs and their labels (or None) beside `samples`: on these alone the accuracy
+            budget is judged. A file that answers wrongly on any sample is refused, which needs no label.
         calibration: real inputs, of the training data and better 100 or more, on which int8 ranges are found.
         best: what the best file is to be: "size", "latency" or "balanced", see `choice.choose`.
         max_drop: the accuracy budget: what the best file may lose of the Keras model's validation accuracy, a fraction;
@@ -113,7 +114,7 @@ def export(
             refused=tuple(result.record() for result in results if isinstance(result, Refusal)),
             samples="given" if trial.real else "random",
             sample_count=trial.count,
-            notes=notes,
+            notes=(*notes, *trial.remarks()),
             keras=card.of_model(model, trial),
             slimmed=slimmed,
             goal=best,
@@ -139,7 +140,12 @@ def _raced(candidates: list[Candidate], stage: Path) -> list[Candidate]:
     files = {place: candidate.file for place, candidate in enumerate(candidates) if candidate.format == "tflite"}
     if len(files) < 2:
         return candidates
-    latencies = dict(zip(files, litert.race_files(list(files.values()), scratch=stage), strict=True))
+    try:
+        latencies = dict(zip(files, litert.race_files(list(files.values()), scratch=stage), strict=True))
+    except litert.LiteRTFailed as error:
+        # Each file ran by itself; together they may be too large, or too slow. Their own latencies will do.
+        logger.warning("The files could not be timed in turn: %s", error)
+        return candidates
     return [
         dataclasses.replace(candidate, latency_us_median=latencies.get(place, candidate.latency_us_median))
         for place, candidate in enumerate(candidates)
@@ -215,6 +221,11 @@ def _trial(
     validation_targets: list[Any] = [None] * len(signature.outputs)
     extra = 0
     if validation is not None:
+        if not isinstance(validation, tuple) or len(validation) != 2:
+            raise UsageError(
+                f"`validation` must be a pair of inputs and labels. Received: {type(validation).__name__}.",
+                "Pass validation=(x, y), or (x, None) without labels.",
+            )
         inputs, outcomes = validation
         more = flat_samples(model, signature, inputs)
         extra = len(more[0])
@@ -239,7 +250,7 @@ def _reference(model: keras.Model, arrays: list[Any], signature: Signature) -> d
     try:
         with quiet():
             return keras_outputs(model, arrays, signature)
-    except (tf.errors.OpError, ValueError) as error:
+    except Exception as error:  # of the user's own layers, which may raise anything
         raise UnfitError(
             f"The Keras model itself does not run on the samples: {one_line(error)}.",
             "Give samples as the model was trained on: `samples=...`.",

@@ -23,6 +23,7 @@ FILE_FIELDS = (
     "agreement",
     "accuracy",
     "validation_accuracy",
+    "validation_loss",
     "latency_us_median",
     "note",
 )
@@ -37,7 +38,7 @@ class ExportReport:
         files: one dict per written and verified file or folder, with the keys `FILE_FIELDS`. `bytes` and `gzip_bytes`
             are sizes in bytes (of a folder: the sum over its files); `max_abs_error` is the largest absolute difference
             from the Keras model's outputs, `max_rel_error` the same relative to the largest output, `rms_rel_error` the
-            root mean square of the differences relative to that of the outputs; `agreement` and the accuracies are
+            root mean square of the differences over the spread of the outputs; `agreement` and the accuracies are
             fractions or None where the outputs are no classes or no labels were given; `latency_us_median` is in
             microseconds for one sample, or None where it was not measured; `layout` tells how sparse weights are
             stored.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tf_lottery.errors import UsageError
-from tf_lottery.export import integrity
+from tf_lottery.export import integrity, staging
 from tf_lottery.export.candidate import encoding_name, file_suffix
 from tf_lottery.export.report import REPORT, is_report
 from tf_lottery.export.tflite import PRECISIONS
@@ -48,17 +48,11 @@ class Request:
         """Where a candidate goes."""
         return self.folder / (self.file_name or f"{self.name}{suffix}")
 
-    @property
-    def cards(self) -> tuple[str, str]:
-        """The names of the model card as JSON and as Markdown."""
-        stem = self.name if self.file_name is None else Path(self.file_name).stem
-        return f"{stem}_card.json", f"{stem}_card.md"
-
-    def possible_names(self) -> list[str]:
-        """Every name that a file of the export may get."""
+    def possible_files(self) -> list[str]:
+        """Every name that a file of a candidate may get."""
         if self.file_name is not None:
-            return [self.file_name, *self.cards]
-        names = list(self.cards)
+            return [self.file_name]
+        names = []
         for item in self.formats:
             precisions, layouts = (self.precisions, _LAYOUTS) if item == "tflite" else (("",), ("",))
             for encoding in self.encodings:
@@ -69,6 +63,21 @@ class Request:
                     for layout in layouts
                 ]
         return names
+
+    def possible_names(self) -> list[str]:
+        """Every name that a file of the export may get, those of the cards too."""
+        files = self.possible_files()
+        return [*files, *(card for name in files for card in cards(name))]
+
+
+def cards(name: str) -> tuple[str, str]:
+    """The names of the model card of the file `name`, as JSON and as Markdown.
+
+    Example:
+        >>> cards("app.tflite")
+        ('app.tflite.card.json', 'app.tflite.card.md')
+    """
+    return f"{name}.card.json", f"{name}.card.md"
 
 
 def make_request(
@@ -100,10 +109,15 @@ def make_request(
 def check_place(request: Request, *, force: bool) -> None:
     """Check, before the work, that nothing of somebody else's is in the way.
 
+    What an export that was killed moved aside is put back first.
+
     Raises:
+        ResourceError: that fails.
         UsageError: a file exists, or an `export.json` that is no report of an export.
         DamagedError: the manifest in the folder is damaged.
     """
+    if request.folder.is_dir():
+        staging.recover(request.folder)
     taken = [request.folder / item for item in request.possible_names() if os.path.lexists(request.folder / item)]
     if taken and not force:
         raise UsageError(f"{taken[0]} exists already.", "Choose another place, or replace it with `force=True`.")

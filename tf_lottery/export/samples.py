@@ -11,6 +11,7 @@ from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.export.signature import Signature, structure
 
 RANDOM_SAMPLES = 256
+_RANGES = {"uint8": (0, 256), "int8": (-128, 128)}
 
 
 def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list[np.ndarray]:
@@ -23,7 +24,8 @@ def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list
 
     Raises:
         UsageError: if the structure is not the model's.
-        UnfitError: if a shape or a dtype does not fit, or there is no sample.
+        UnfitError: if a shape or a dtype does not fit, if a value is none of the input's dtype (0.5 or 300 for uint8,
+            1e39 for float32), or there is no sample.
         NonFiniteError: if a sample has NaN or infinite values.
     """
     given = _in_order(model, signature, samples)
@@ -42,7 +44,7 @@ def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list
             )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise NonFiniteError(f"Samples for input {name!r} have NaN or infinite values.", "Remove those samples.")
-        arrays.append(array.astype(dtype))
+        arrays.append(_cast(array, dtype, name))
     counts = {len(array) for array in arrays}
     if len(counts) > 1:
         raise UnfitError(
@@ -55,6 +57,8 @@ def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list
 def random_samples(model: keras.Model, signature: Signature) -> list[np.ndarray]:
     """256 standard-normal samples with a fixed seed; whole numbers from the vocabulary for inputs of embeddings.
 
+    Inputs of 8-bit integers get all of their values, as pixels have; other whole numbers may be categories: 0 and 1.
+
     Raises:
         UsageError: if a dimension other than the batch is dynamic, or it is unclear which input takes whole numbers.
     """
@@ -63,7 +67,9 @@ def random_samples(model: keras.Model, signature: Signature) -> list[np.ndarray]
             f"The model has inputs of dynamic shape {list(signature.shapes)}: random samples cannot be made for it.",
             "Give real samples: `export(model, path, samples=...)`.",
         )
-    sizes = [layer.input_dim for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
+    layers = list(model._flatten_layers())
+    sizes = [layer.input_dim for layer in layers if isinstance(layer, keras.layers.Embedding)]
+    sizes += [layer.num_tokens for layer in layers if isinstance(layer, keras.layers.CategoryEncoding)]
     generator = seeds.generator("export samples")
     arrays = []
     for shape, dtype in zip(signature.shapes, signature.dtypes, strict=True):
@@ -74,8 +80,8 @@ def random_samples(model: keras.Model, signature: Signature) -> list[np.ndarray]
                 "Give real samples: `export(model, path, samples=...)`.",
             )
         size = (RANDOM_SAMPLES, *(length for length in shape if length is not None))
-        high = 2 if dtype == "bool" or not sizes else min(sizes)
-        drawn = generator.integers(0, high, size) if whole or sizes else generator.standard_normal(size)
+        low, high = (0, min(sizes)) if sizes and dtype != "bool" else _RANGES.get(dtype, (0, 2))
+        drawn = generator.integers(low, high, size) if whole or sizes else generator.standard_normal(size)
         arrays.append(np.asarray(drawn).astype(dtype))
     return arrays
 
@@ -112,6 +118,26 @@ def flat_labels(model: keras.Model, signature: Signature, labels: Any, count: in
                 "Give one label per sample.",
             )
     return arrays
+
+
+def _cast(array: np.ndarray, dtype: str, name: str) -> np.ndarray:
+    """The array in an input's dtype: exactly, where that is whole numbers or truth values, else finite.
+
+    A cast that truncates would compare on other samples than those given: of images in [0, 1], uint8 keeps 0 and 1.
+    """
+    with np.errstate(all="ignore"):  # what overflows is found below
+        cast = array.astype(dtype)
+    whole = cast.dtype.kind in "biu"
+    lost = cast != array if whole else ~np.isfinite(cast)
+    if lost.any():
+        raise UnfitError(
+            f"Samples for input {name!r}: {dtype} can't hold {int(lost.sum()):,} of {lost.size:,} values, such as "
+            f"{array[lost][0]}.",
+            f"Give samples as the model takes them, in {dtype}: raw values, not scaled ones."
+            if whole
+            else f"Give samples as the model was trained on: every value in the range of {dtype}.",
+        )
+    return cast
 
 
 def _in_order(model: keras.Model, signature: Signature, samples: Any) -> list[Any]:

@@ -4,23 +4,31 @@ The hidden folder lies in the destination itself, so that the rename stays on on
 """
 
 import contextlib
+import errno
+import glob
+import json
 import os
 import shutil
+import signal
 import socket
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from tf_lottery.errors import ResourceError
+from tf_lottery.errors import ResourceError, UsageError
 
 _PREFIX = ".tf_lottery_export-"
+_JOURNAL = "journal.json"
 
 
 @contextlib.contextmanager
 def staging_folder(destination: Path) -> Iterator[Path]:
     """A temporary folder in `destination`, which is made if need be; gone afterwards, whatever happens.
 
-    Folders that a killed process left behind are removed. If the export fails, so is a destination made for it.
+    What a killed process left behind is undone and removed. If the export fails, so is a destination made for it.
 
     Raises:
         ResourceError: if the destination cannot be written to.
@@ -30,46 +38,74 @@ def staging_folder(destination: Path) -> Iterator[Path]:
         missing = [folder for folder in (destination, *destination.parents) if not folder.exists()]
         destination.mkdir(parents=True, exist_ok=True)
         made = missing
-        _sweep(destination)
+        recover(destination)
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{socket.gethostname()}-{os.getpid()}-", dir=destination))
+    except ResourceError:
+        raise
     except OSError as error:
         raise disk_trouble(destination, error) from error
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not (folder / _JOURNAL).exists():  # else what could not be put back is still there, for the next export
+            shutil.rmtree(folder, ignore_errors=True)
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()
 
 
-def publish(moves: Mapping[Path, Path], *, aside: Path) -> None:
-    """Rename staged files and folders to their final names: all of them, or, if one rename fails, none.
+def publish(
+    moves: Mapping[Path, Path], *, aside: Path, new: Collection[Path] = (), gone: Collection[Path] = ()
+) -> None:
+    """Rename staged files and folders to their final names: all of them, or none, whatever comes in between.
 
-    What lies at a final name is moved `aside` first (a folder in the staging folder), and back again on failure.
+    What lies at a final name is moved `aside` first, and back again on failure. A journal in `aside`, written before
+    the first move, lets the next export to the folder do that for a process that was killed.
 
     Args:
         moves: staged path to final path, all on one file system.
-        aside: an existing folder on the same file system.
+        aside: the staging folder, in the destination.
+        new: final paths at which nothing may lie, though something may have appeared there of late.
+        gone: existing paths that are to vanish together with the moves.
 
     Raises:
         ResourceError: if syncing or renaming fails.
+        UsageError: if something lies at one of the `new` paths.
     """
-    done: list[tuple[Path, Path | None]] = []
+    where = aside.parent
+    journal = aside / _JOURNAL
     try:
         for source in moves:
             _sync_tree(source)
-        for number, (source, target) in enumerate(moves.items()):
-            old = aside / f"old-{number}" if os.path.lexists(target) else None
-            if old is not None:
-                _set_aside(source, target, old)
-            done.append((target, old))
-            os.replace(source, target)
-        for folder in {target.parent for target in moves.values()}:
-            _sync(folder)
+        steps = [_step(source, target, where) for source, target in moves.items()]
+        steps += [_step(None, target, where) for target in gone]
+        with _deferred_signals():
+            try:
+                _write_journal(journal, steps)
+                for number, (source, target) in enumerate(moves.items()):
+                    if target in new:
+                        _place_new(source, target)
+                        continue
+                    if os.path.lexists(target):
+                        _set_aside(source, target, _old(aside, number))
+                    os.replace(source, target)
+                for number, target in enumerate(gone, len(moves)):
+                    os.rename(target, _old(aside, number))
+                for folder in {target.parent for target in moves.values()}:
+                    _sync(folder)
+                journal.unlink()
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    _roll_back(aside, steps)
+                    journal.unlink(missing_ok=True)
+                raise
+    except FileExistsError as error:
+        raise UsageError(
+            f"{error.filename2 or error.filename} appeared while the export was at work.",
+            "Choose another place, or replace it with `force=True`.",
+        ) from error
     except OSError as error:
-        _roll_back(done)
-        raise disk_trouble(next(iter(moves.values())).parent, error) from error
+        raise disk_trouble(where, error) from error
 
 
 def disk_trouble(where: Path, error: Exception) -> ResourceError:
@@ -79,6 +115,54 @@ def disk_trouble(where: Path, error: Exception) -> ResourceError:
         f"Could not write the export to {where}: {detail}.",
         "Free some space or choose a folder that you may write to; nothing was left behind.",
     )
+
+
+@contextlib.contextmanager
+def _deferred_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the end of the block, which takes milliseconds."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals interrupt the main thread only
+        return
+    received: list[int] = []
+    # A handler that was not set from Python (None) could not be put back.
+    handlers = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if handler is not None}
+    for number in before:
+        signal.signal(number, lambda number, frame: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in dict.fromkeys(received):
+            signal.raise_signal(number)
+
+
+def _step(source: Path | None, target: Path, where: Path) -> dict[str, Any]:
+    """A line of the journal: a place, relative to the destination, and how what is put there can be told."""
+    return {"target": os.path.relpath(target, where), "identity": None if source is None else _identity(source)}
+
+
+def _identity(path: Path) -> list[int] | None:
+    """What a file or folder keeps when it is renamed; None if it does not exist."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    # Some file systems touch a folder that gets another parent.
+    return [found.st_ino, 0 if stat.S_ISDIR(found.st_mode) else found.st_mtime_ns]
+
+
+def _write_journal(journal: Path, steps: list[dict[str, Any]]) -> None:
+    draft = journal.with_suffix(".draft")
+    draft.write_text(json.dumps(steps), encoding="utf-8")
+    _sync(draft)
+    os.replace(draft, journal)
+    _sync(journal.parent)
+
+
+def _old(aside: Path, number: int) -> Path:
+    return aside / f"old-{number}"
 
 
 def _set_aside(source: Path, target: Path, old: Path) -> None:
@@ -91,23 +175,58 @@ def _set_aside(source: Path, target: Path, old: Path) -> None:
         shutil.copy2(target, old)
 
 
-def _roll_back(done: list[tuple[Path, Path | None]]) -> None:
-    for target, old in reversed(done):
-        with contextlib.suppress(OSError):
-            if target.is_dir():
-                shutil.rmtree(target)
-            elif old is None:
-                target.unlink(missing_ok=True)
-            if old is not None:
-                os.replace(old, target)
+def _place_new(source: Path, target: Path) -> None:
+    """Rename without replacing anything."""
+    if not source.is_dir():
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            raise
+        except OSError:  # no hard links on this file system
+            pass
+        else:
+            source.unlink()
+            return
+    # A folder that has files is never replaced by a rename, nor is a file by a folder.
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    os.rename(source, target)
 
 
-def _sweep(destination: Path) -> None:
+def _roll_back(aside: Path, steps: list[dict[str, Any]]) -> None:
+    """Undo what was done of the steps: what is new goes back into `aside`, and what was there before to its place.
+
+    What somebody else has put there since is left alone.
+    """
+    for number, step in reversed(list(enumerate(steps))):
+        target, old = aside.parent / step["target"], _old(aside, number)
+        found = _identity(target)
+        if found is not None and found == step["identity"]:
+            os.rename(target, aside / f"undone-{number}")
+            found = None
+        if found is None and os.path.lexists(old):
+            os.rename(old, target)
+
+
+def recover(destination: Path) -> None:
+    """Put back what exports to the folder moved aside, if they were killed in the middle of it, and sweep up.
+
+    Raises:
+        ResourceError: if that fails; the old files are then still in the hidden folder.
+    """
     # Only of this machine: on a shared disk, a process of another one may be at work.
-    for folder in destination.glob(f"{_PREFIX}{socket.gethostname()}-*"):
-        process = folder.name.rsplit("-", 2)[1]
-        if process.isdigit() and not _alive(int(process)):
+    try:
+        for folder in destination.glob(f"{_PREFIX}{glob.escape(socket.gethostname())}-*"):
+            process = folder.name.rsplit("-", 2)[1]
+            if not process.isdigit() or _alive(int(process)):
+                continue
+            journal = folder / _JOURNAL
+            if journal.exists():
+                _roll_back(folder, json.loads(journal.read_text(encoding="utf-8")))
+                _sync(destination)
             shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise disk_trouble(destination, error) from error
 
 
 def _alive(process: int) -> bool:

@@ -2,24 +2,25 @@
 
 The converter reads a SavedModel of batch size 1, the case LiteRT's delegates run best, and writes dense files, which it
 does well. Its own sparse encoding is not used: it answers wrongly or does not load for most precisions. `encoding`
-rewrites the dense file instead.
+rewrites the dense file instead. For int8 it runs the model to find the ranges of values, and can crash in doing so
+(recurrent layers): a process of its own, though it takes seconds to start, makes that a refusal.
 
 What is offered has passed a chain of comparisons, in the default LiteRT interpreter, in a process of its own:
 
     Keras -> dense float32 (rounding only) -> dense file of the precision (quantization) -> sparse file (its twin)
 """
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tf_lottery.export import encoding, flatbuffers, litert, saved_model
+from tf_lottery.export import child, encoding, flatbuffers, litert, run_converter, saved_model
 from tf_lottery.export.candidate import Candidate, Refusal, encoding_name, file_suffix
+from tf_lottery.export.run_converter import Samples
 from tf_lottery.export.signature import signature_of
 from tf_lottery.export.silence import one_line
 from tf_lottery.export.trial import Trial
@@ -28,7 +29,7 @@ from tf_lottery.rewinding import openable
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 NO_CALIBRATION = "int8 needs real samples to find the ranges of values: give training data (`calibration`, `--dataset`)"
-Samples = Mapping[str, np.ndarray]
+_CONVERTER = child.program("tf_lottery.export.run_converter")
 _FLOAT_PARTS = "Operators without an int8 form compute in float32."
 
 
@@ -44,18 +45,14 @@ def convert(source: Path, *, precision: str = "float32", calibration: Samples | 
         Exception: of many kinds, by the converter; each means that the model cannot be converted so.
     """
     with openable(source) as name:
-        converter = tf.lite.TFLiteConverter.from_saved_model(name)
-        if precision != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if precision == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if precision == "int8":
-            converter.representative_dataset = _rows(calibration or {})
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-        with warnings.catch_warnings():
-            # The converter calibrates with TensorFlow's own interpreter, which tells whoever uses it to use LiteRT's.
-            warnings.filterwarnings("ignore", "[^A-Z]*Warning: tf.lite.Interpreter is deprecated", UserWarning)
-            return converter.convert()
+        if precision != "int8":
+            return run_converter.convert(name, precision=precision, calibration={})
+        with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+            given, made = Path(folder) / "samples.npz", Path(folder) / "converted.tflite"
+            with given.open("wb") as stream:
+                np.savez(stream, **(calibration or {}))  # type: ignore[arg-type]
+            child.start(_CONVERTER, [name, precision, given, made], who="the int8 converter")
+            return made.read_bytes()
 
 
 def convert_dense(
@@ -193,12 +190,6 @@ class _Attempts:
 
     def _refusal(self, precision: str, base: str, reason: str, *, mismatch: bool = False) -> Refusal:
         return Refusal("tflite", precision, encoding_name(base, slim=self._slim), reason, mismatch)
-
-
-def _rows(calibration: Samples) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
-    """The calibration samples one by one, as the converter wants them."""
-    count = len(next(iter(calibration.values()), ()))
-    return lambda: ({name: array[at : at + 1] for name, array in calibration.items()} for at in range(count))
 
 
 def _quantized_throughout(content: bytes) -> bool:

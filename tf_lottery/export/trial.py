@@ -7,6 +7,9 @@ import numpy as np
 from tf_lottery.export.signature import Signature
 from tf_lottery.export.verification import Comparison, accuracy, compare
 
+# How many samples a comparison should have.
+ENOUGH = 256
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -42,15 +45,24 @@ class Trial:
         return dict(zip(self.signature.inputs, self.samples, strict=True))
 
     def judge(self, outputs: dict[str, np.ndarray], *, precision: str = "float32") -> Comparison:
-        """Compare a file's outputs with the reference, and count right answers where labels are there."""
+        """Compare a file's outputs with the reference on all samples, and count right answers where labels are there.
+
+        What is counted for the choice among files is of the validation samples alone, where there are some.
+        """
         found = compare(self.reference, outputs, precision=precision)
         if found.failure:
             return found
-        reported = self.count - self.validation
+        chosen_on = found
+        if self.validation:
+            part = slice(self.count - self.validation, None)
+            chosen_on = compare(_part(self.reference, part), _part(outputs, part), precision=precision)
         return replace(
             found,
-            accuracy=self._accuracy(outputs, slice(0, reported), self.labels),
-            validation_accuracy=self._accuracy(outputs, slice(reported, None), self.validation_labels),
+            accuracy=self._accuracy(outputs, slice(0, self.count - self.validation), self.labels),
+            validation_accuracy=self._accuracy(
+                outputs, slice(self.count - self.validation, None), self.validation_labels
+            ),
+            validation_loss=1 - chosen_on.agreement if chosen_on.agreement is not None else chosen_on.rms_rel_error,
         )
 
     def accuracies(self) -> tuple[float | None, float | None]:
@@ -58,11 +70,26 @@ class Trial:
         own = self.judge(self.reference)
         return own.accuracy, own.validation_accuracy
 
+    def remarks(self) -> list[str]:
+        """What the trial can't tell, one sentence each."""
+        found = []
+        if self.count < ENOUGH:
+            found.append(f"Compared on {self.count} samples only: {ENOUGH} or more are better.")
+        labelled = [name for name, given in zip(self.signature.outputs, self.labels, strict=True) if given is not None]
+        if labelled and self.accuracies()[0] is None:
+            found.append(f"The labels of {', '.join(labelled)} are no classes: no accuracy is told.")
+        return found
+
     def _accuracy(self, outputs: dict[str, np.ndarray], part: slice, labels: list[np.ndarray | None]) -> float | None:
         """The mean over the outputs that have labels and classes."""
-        scores = []
-        for name, given in zip(self.signature.outputs, labels, strict=True):
-            received = np.asarray(outputs[name], np.float64)[part]
-            if given is not None and received.ndim >= 2 and received.shape[-1] >= 2:
-                scores.append(accuracy(received, given))
-        return float(np.mean(scores)) if scores else None
+        scores = [
+            accuracy(np.asarray(outputs[name], np.float64)[part], given)
+            for name, given in zip(self.signature.outputs, labels, strict=True)
+            if given is not None
+        ]
+        known = [score for score in scores if score is not None]
+        return float(np.mean(known)) if known else None
+
+
+def _part(outputs: dict[str, np.ndarray], part: slice) -> dict[str, np.ndarray]:
+    return {name: array[part] for name, array in outputs.items()}

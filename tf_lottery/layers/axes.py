@@ -16,8 +16,9 @@ GATED = (_L.SimpleRNNCell, _L.LSTMCell, _L.GRUCell)
 def axes_of(owner: keras.layers.Layer, variable: keras.Variable, *, output: bool) -> Axes:
     """The axes of one weight.
 
-    A depthwise filter reads one input, so that there is no block of inputs; the gates of a recurrent layer belong
-    together, and so do the heads of attention; a row of an embedding is looked up, not summed over.
+    A depthwise filter reads one input, so that there is no block of inputs, and which channels stay is said by the layer
+    before; the gates of a recurrent layer belong together, and so do the heads of attention; a row of an embedding is
+    looked up, not summed over.
 
     Args:
         owner: the layer that has it.
@@ -27,7 +28,8 @@ def axes_of(owner: keras.layers.Layer, variable: keras.Variable, *, output: bool
     if variable.name not in KERNELS:
         return Axes(kind="an embedding" if isinstance(owner, _L.Embedding) else "a weight that is no kernel")
     if isinstance(owner, DEPTHWISE) or variable.name == "depthwise_kernel":
-        return Axes(None, (-2, -1), output and not isinstance(owner, SEPARABLE), "a depthwise convolution")
+        own_output = output and not isinstance(owner, SEPARABLE)
+        return Axes(output=own_output, kind="a depthwise convolution", follows=True)
     if isinstance(owner, TRANSPOSED):
         return Axes(-1, (-2,), output, "a transposed convolution")
     if isinstance(owner, (*PLAIN, *SEPARABLE)):

@@ -11,14 +11,16 @@ from tf_lottery import machine
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.export.integrity import MANIFEST, check_file, gzip_size, read_manifest, size
 from tf_lottery.export.silence import one_line, quiet
+from tf_lottery.measurement.findings import findings_by_network, short_names
 from tf_lottery.measurement.measuring import ROUNDS, RUNS, Failure, Measurement, kind_of, measure
-from tf_lottery.measurement.rulers import PRECISIONS, find_rulers, identify, make_ruler
+from tf_lottery.measurement.rulers import PRECISIONS, Network, border_of, identify, make_ruler, networks
 
 if TYPE_CHECKING:
     import keras
 
 SCHEMA = "tf-lottery.bench/1"
-_EQUAL = 0.05  # latencies closer than that, as a fraction, are called equal: two runs of one file differ by as much
+ACCEPTED = "Give .tflite or .keras files, or SavedModel folders."
+_H5 = " Save an HDF5 model anew: keras.models.load_model(...).save('model.keras')."
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,10 @@ class Benchmark:
     """The outcome of one benchmark.
 
     Attributes:
-        files: one record per measured file, as in the contract.
-        failed: one record `{path, reason, damaged}` per file that could not be measured.
-        rulers: path by precision, None where there is no such ruler.
+        files: one record per measured file, as in the contract; `network` numbers the networks that they store, and
+            `rulers` are those of its network.
+        failed: one record `{path, reason, damaged, remedy}` per file that could not be measured.
+        rulers: path by precision, if all files are of one network; None where there is no such ruler.
         findings: sentences on what is better than what.
         notes: sentences on how it was measured.
         threads: of the runtimes.
@@ -65,10 +68,11 @@ class Benchmark:
         worst = max(self.failed, key=lambda record: record["damaged"])
         count = len(self.failed) - 1
         more = f" So could {count} other file{'s' * (count > 1)} not." if count else ""
-        cause = f"{worst['path']} could not be measured: {worst['reason']}.{more}"
+        cause = f"{worst['path']} could not be measured: {worst['reason'].rstrip('.')}.{more}"
+        rest = " The other files were measured." if self.files else ""
         if worst["damaged"]:
-            raise DamagedError(cause, "Export it again, or copy it again; the other files were measured.")
-        raise UnfitError(cause, "Export it anew with fixed shapes and one signature; the other files were measured.")
+            raise DamagedError(cause, f"{worst['remedy'] or 'Export it again, or copy it again.'}{rest}")
+        raise UnfitError(cause, f"{worst['remedy'] or 'Export it anew, and run it once with its own runtime.'}{rest}")
 
 
 def bench(
@@ -102,66 +106,39 @@ def bench(
             raise UsageError(f"`{name}` must be at least 1. Received: {value}.", "Give a positive whole number.")
     files = list(dict.fromkeys(file for path in paths for file in _models(Path(path))))
     if not files:
-        raise UsageError("No file to measure was given.", "Give .tflite or .keras files, or SavedModel folders.")
+        raise UsageError("No file to measure was given.", ACCEPTED)
     with tempfile.TemporaryDirectory() as scratch:
         damaged = {file: reason for file in files if (reason := _altered(file))}
-        rulers = find_rulers([file for file in files if file not in damaged])
-        notes = _made_rulers(rulers, model, Path(scratch))
-        wanted = list(dict.fromkeys([*(file for file in files if file not in damaged), *rulers.values()]))
+        whole = [file for file in files if file not in damaged]
+        found = networks(whole)
+        notes = _made_rulers(found, model, Path(scratch))
+        wanted = list(dict.fromkeys([*whole, *(ruler for network in found for ruler in network.rulers.values())]))
         outcomes = measure(wanted, threads=threads, runs=runs, rounds=rounds)
-        measured = {file: found for file, found in outcomes.items() if isinstance(found, Measurement)}
-        rulers = {precision: file for precision, file in rulers.items() if file in measured}
+        measured = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, Measurement)}
         labels = {file: _label(file, Path(scratch)) for file in measured}
-        records = [_record(file, labels[file], found, measured, rulers) for file, found in measured.items()]
-    failed = [{"path": str(file), "reason": reason, "damaged": True} for file, reason in damaged.items()]
-    for file, found in outcomes.items():
-        if isinstance(found, Failure):
-            failed.append({"path": str(file), "reason": found.reason, "damaged": found.damaged})
+        found = [_measured(network, measured) for network in found]
+        found = [network for network in found if network.files]
+        records = [
+            _record(file, labels, measured, number, network)
+            for file in measured
+            for number, network in enumerate(found, 1)
+            if file in network.files
+        ]
+    notes = [*_told_apart(found, labels), *([] if model else _missing(found)), *notes]
+    failed = [{"path": str(file), "reason": reason, "damaged": True, "remedy": ""} for file, reason in damaged.items()]
+    for file, outcome in outcomes.items():
+        if isinstance(outcome, Failure):
+            said = {"reason": outcome.reason, "damaged": outcome.damaged, "remedy": outcome.remedy}
+            failed.append({"path": str(file), **said})
+    common = found[0].rulers if len(found) == 1 else {}
     return Benchmark(
         files=tuple(records),
         failed=tuple(failed),
-        rulers={precision: labels[rulers[precision]] if precision in rulers else None for precision in PRECISIONS},
-        findings=tuple(findings(records)),
+        rulers={precision: labels[common[precision]] if precision in common else None for precision in PRECISIONS},
+        findings=tuple(findings_by_network(records)),
         notes=tuple(notes),
         threads=threads,
     )
-
-
-def findings(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Plain sentences on what is smaller, faster, or no better than it looks.
-
-    Args:
-        records: of the measured files, as in the contract.
-    """
-    sentences = []
-    rulers = {record["ruler"]: record for record in records if record["ruler"]}
-    others = [record for record in records if not record["ruler"]]
-    if int8 := rulers.get("int8"):
-        smaller = [each for each in others if int8["bytes"] < each["bytes"]]
-        faster = [each for each in others if _quicker(int8, each)]
-        about = f"The dense int8 file ({int8['bytes']:,} bytes, {int8['latency_us_median']:.1f} us)"
-        if smaller:
-            sentences.append(f"{about} is smaller than {_names(smaller)}.")
-        if faster:
-            sentences.append(f"{about} is faster than {_names(faster)}.")
-        if others and not smaller and not faster:
-            sentences.append(f"{about} is neither smaller nor faster than any of the others.")
-    if dense := rulers.get("float32"):
-        zipped = [each for each in others if dense["gzip_bytes"] < each["bytes"]]
-        if zipped:
-            sentences.append(
-                f"gzip alone makes the dense float32 file {dense['gzip_bytes']:,} bytes: smaller than {_names(zipped)} "
-                "as it lies on disk. Where a file is only downloaded, compress what you ship."
-            )
-        same = [each for each in others if _same_runtime(each) and each["size_ratio"] < 1 and not _quicker(each, dense)]
-        if same:
-            sentences.append(f"Smaller than the dense float32 file, but not faster: {_names(same)}.")
-    if len(records) > 1:
-        smallest = min(records, key=lambda each: each["bytes"])
-        fastest = min(records, key=lambda each: each["latency_us_median"])
-        sentences.append(f"Smallest: {_name(smallest)}, {smallest['bytes']:,} bytes.")
-        sentences.append(f"Fastest: {_name(fastest)}, {fastest['latency_us_median']:.1f} us.")
-    return sentences
 
 
 def environment(threads: int) -> dict[str, Any]:
@@ -172,11 +149,11 @@ def environment(threads: int) -> dict[str, Any]:
 
 def _models(path: Path) -> list[Path]:
     if not path.exists():
-        raise UsageError(f"There is no file {path}.", "Give .tflite or .keras files, or SavedModel folders.")
+        raise UsageError(f"There is no file {path}.", ACCEPTED)
     if kind_of(path):
         return [path]
     if not path.is_dir():
-        raise UnfitError(f"{path} is not a model.", "Give .tflite or .keras files, or SavedModel folders.")
+        raise UnfitError(f"{path} is not a model.", f"{ACCEPTED}{_H5 if path.suffix in ('.h5', '.hdf5') else ''}")
     found = sorted(child for child in path.iterdir() if kind_of(child))
     if not found:
         raise UsageError(f"The folder {path} holds no model.", "Write some with `tf-lottery export`.")
@@ -194,27 +171,63 @@ def _altered(file: Path) -> str:
     return ""
 
 
-def _made_rulers(rulers: dict[str, Path], model: "keras.Model | None", scratch: Path) -> list[str]:
-    """Make the rulers that are missing, adding them to `rulers`; returns notes."""
-    missing = [precision for precision in PRECISIONS if precision not in rulers]
-    if model is None:
-        if not missing:
-            return []
-        kinds = " and ".join(missing)
-        return [f"No dense {kinds} TFLite file to compare with: give one, or the network with --model."]
-    notes = []
-    for precision in missing:
+def _made_rulers(found: Sequence[Network], model: "keras.Model | None", scratch: Path) -> list[str]:
+    """Make the rulers that are missing, adding them to the networks that have the model's border; returns notes."""
+    missing = [precision for precision in PRECISIONS if any(precision not in network.rulers for network in found)]
+    notes, made = [], []
+    for precision in missing if model is not None else []:
         try:
             with quiet():
-                rulers[precision] = make_ruler(model, scratch, precision)
+                file = make_ruler(model, scratch, precision)
         except (MemoryError, OSError):
             raise
         except Exception as error:  # the converter raises many kinds, each of which means: not this model
             notes.append(f"No dense {precision} file could be made of the model: {one_line(error)}")
-    if "int8" in missing and "int8" in rulers:
+            continue
+        border = border_of(file)
+        fitting = [each for each in found if precision not in each.rulers and each.border in (None, border)]
+        for network in fitting:
+            network.rulers[precision] = file
+            network.files.append(file)
+        if fitting:
+            made.append(precision)
+        else:
+            notes.append(f"--model has other inputs or outputs than the files that lack a {precision} ruler.")
+    if "int8" in made:
         notes.append(
             "The dense int8 file was calibrated on random samples: a ruler of size and speed, not of accuracy."
         )
+    return notes
+
+
+def _measured(network: Network, measured: Mapping[Path, Measurement]) -> Network:
+    """The network without the files that could not be measured; its rulers are among its files."""
+    rulers = {precision: file for precision, file in network.rulers.items() if file in measured}
+    files = [file for file in dict.fromkeys([*network.files, *rulers.values()]) if file in measured]
+    return Network(files, rulers, network.border)
+
+
+def _told_apart(found: Sequence[Network], labels: Mapping[Path, str]) -> list[str]:
+    if len(found) < 2:
+        return []
+    names = short_names(list(labels.values()))
+    lists = "; ".join(
+        f"{number}: {', '.join(names[labels[file]] for file in network.files)}"
+        for number, network in enumerate(found, 1)
+    )
+    return [
+        f"The files are of {len(found)} networks, each held against its own dense files: {lists}. They are told apart "
+        "by inputs, outputs and sizes of weights; a slimmed file is known by the export.json beside it."
+    ]
+
+
+def _missing(found: Sequence[Network]) -> list[str]:
+    notes = []
+    for number, network in enumerate(found, 1):
+        kinds = " and ".join(precision for precision in PRECISIONS if precision not in network.rulers)
+        if kinds:
+            of = f" of network {number}" if len(found) > 1 else ""
+            notes.append(f"No dense {kinds} TFLite file{of} to compare with: give one, or the network with --model.")
     return notes
 
 
@@ -224,13 +237,17 @@ def _label(file: Path, scratch: Path) -> str:
 
 
 def _record(
-    file: Path, label: str, found: Measurement, measured: Mapping[Path, Measurement], rulers: Mapping[str, Path]
+    file: Path,
+    labels: Mapping[Path, str],
+    measured: Mapping[Path, Measurement],
+    number: int,
+    network: Network,
 ) -> dict[str, Any]:
-    identity = identify(file)
+    identity, found, rulers = identify(file), measured[file], network.rulers
     median = found.percentile(50)
     dense = rulers.get("float32")
     return {
-        "path": label,
+        "path": labels[file],
         "format": kind_of(file),
         "precision": identity.precision,
         "encoding": identity.encoding,
@@ -244,23 +261,9 @@ def _record(
         "threads": found.threads,
         "peak_memory_mb": found.peak_memory_mb,
         "model_memory_mb": found.model_memory_mb,
+        "network": number,
         "ruler": next((precision for precision, ruler in rulers.items() if ruler == file), None),
+        "rulers": {precision: labels[rulers[precision]] if precision in rulers else None for precision in PRECISIONS},
         "size_ratio": size(file) / size(dense) if dense else None,
         "latency_ratio": median / measured[dense].percentile(50) if dense else None,
     }
-
-
-def _quicker(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return one["latency_us_median"] < (1 - _EQUAL) * other["latency_us_median"]
-
-
-def _same_runtime(record: Mapping[str, Any]) -> bool:
-    return record["format"] == "tflite"
-
-
-def _name(record: Mapping[str, Any]) -> str:
-    return Path(record["path"]).name
-
-
-def _names(records: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(_name(record) for record in records)

@@ -57,10 +57,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a file could not be measured, in one line; `damaged`: the file is not whole, so far as one can tell."""
+    """Why a file could not be measured, in one line; `damaged`: the file is not whole, so far as one can tell.
+
+    `remedy` says what to do, where that is known.
+    """
 
     reason: str
     damaged: bool
+    remedy: str = ""
 
 
 def kind_of(path: Path) -> str | None:
@@ -136,6 +140,8 @@ def _child(
             # TensorFlow takes a name for a pattern, and takes UTF-8 only: a link has a name that it can open.
             opened = str(Path(scratch) / f"model{file.suffix}")
             os.symlink(file.absolute(), opened)
+            if file.is_file() and not file.stat().st_size:
+                return Failure("it is empty", damaged=True)
         numbers = [str(number) for number in (threads, runs, _SECONDS)]
         command = [sys.executable, "-P", "-c", _PROGRAM, kind, opened, str(out), *numbers]
         command += [] if samples is None else [str(samples)]
@@ -156,7 +162,7 @@ def _child(
         result = json.loads(out.read_text(encoding="utf-8"))
     if "error" in result:
         text = result["error"] if file is None else result["error"].replace(opened, file.name)
-        return Failure(one_line(text), result["damaged"])
+        return Failure(one_line(text), result["damaged"], result["remedy"])
     return result
 
 

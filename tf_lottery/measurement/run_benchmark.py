@@ -15,70 +15,100 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.random  # NumPy loads it when it is first used: that would count as the model's time and memory
+
+from tf_lottery.errors import DamagedError, LotteryError, UnfitError
 
 _WARM_UP_RUNS, _WARM_UP_SECONDS = 20, 0.3
 # What LiteRT, TensorFlow, zipfile and HDF5 say of a file that is not whole.
 _DAMAGED = re.compile(
-    r"flatbuffer|model identifier|could not open|not a zip|bad crc|truncat|corrupt|checksum|data ?loss|"
+    r"flatbuffer|mmap of size 0|model identifier|could not open|not a zip|bad crc|truncat|corrupt|checksum|data ?loss|"
     r"error parsing|cannot parse|decodeerror|unable to (synchronously )?open|no such file|not ?found|subgraph",
     re.IGNORECASE,
 )
+
+_WITHOUT_CODE = (
+    "Export it from the program that defines its classes: a SavedModel or TFLite file needs no code to be loaded."
+)
+_FIXED = "Export it anew with fixed shapes, inputs of numbers, and one signature."
 
 Samples = Mapping[str, np.ndarray] | None
 Invoke = Callable[[], Any]
 
 
 class Unfit(Exception):
-    """A whole model that can't be measured; the message says why."""
+    """A whole model that can't be measured; the message says why, `remedy` what to do."""
+
+    def __init__(self, cause: str, remedy: str = _FIXED) -> None:
+        super().__init__(cause)
+        self.remedy = remedy
 
 
-def load_tflite(file: str, threads: int, samples: Samples) -> Invoke:
+@dataclass(frozen=True)
+class Loaded:
+    """A model that waits for its inputs.
+
+    Attributes:
+        wanted: name, shape and dtype of each input.
+        feed: takes arrays by those names, and returns what calls the model with them.
+    """
+
+    wanted: list[tuple[str, tuple[int, ...], Any]]
+    feed: Callable[[Mapping[str, np.ndarray]], Invoke]
+
+
+def load_tflite(file: str, threads: int) -> Loaded:
     """The main subgraph of a TFLite file in the default LiteRT interpreter."""
     from ai_edge_litert.interpreter import Interpreter
 
     if not file:
-        return _nothing
+        return _NOTHING
     interpreter = Interpreter(model_path=file, num_threads=threads)
     details = interpreter.get_input_details()
     for detail in details:
         _check_shape(detail["name"], [int(size) for size in detail["shape_signature"]])
     interpreter.allocate_tensors()
-    inputs = _inputs([(detail["name"], tuple(detail["shape"]), detail["dtype"]) for detail in details], samples)
-    for detail in details:
-        interpreter.set_tensor(detail["index"], inputs[detail["name"]])
-    return interpreter.invoke
+
+    def feed(inputs: Mapping[str, np.ndarray]) -> Invoke:
+        for detail in details:
+            interpreter.set_tensor(detail["index"], inputs[detail["name"]])
+        return interpreter.invoke
+
+    return Loaded([(detail["name"], tuple(detail["shape"]), detail["dtype"]) for detail in details], feed)
 
 
-def load_saved_model(folder: str, threads: int, samples: Samples) -> Invoke:
+def load_saved_model(folder: str, threads: int) -> Loaded:
     """`serving_default` of a SavedModel, or its only signature, with the batch size 1."""
     tf = _tensorflow(threads)
     if not folder:
-        return _nothing
+        return _NOTHING
     loaded = tf.saved_model.load(folder)
     signatures = list(loaded.signatures)
     if "serving_default" not in signatures and len(signatures) != 1:
         raise Unfit(f"it has the signatures {', '.join(signatures) or 'none'}: expected serving_default, or only one")
     serve = loaded.signatures["serving_default" if "serving_default" in signatures else signatures[0]]
     specs = serve.structured_input_signature[1]
-    inputs = _inputs(
-        [(name, _of_one(name, spec.shape), spec.dtype.as_numpy_dtype) for name, spec in specs.items()], samples
-    )
-    tensors = {name: tf.constant(array) for name, array in inputs.items()}
 
-    def invoke() -> None:
-        for tensor in serve(**tensors).values():
-            tensor.numpy()  # waits for the result
-        del tensor
+    def feed(inputs: Mapping[str, np.ndarray]) -> Invoke:
+        tensors = {name: tf.constant(array) for name, array in inputs.items()}
 
-    invoke.model = loaded  # type: ignore[attr-defined]  # its variables live as long as the loaded object
-    return invoke
+        def invoke() -> None:
+            for tensor in serve(**tensors).values():
+                tensor.numpy()  # waits for the result
+            del tensor
+
+        invoke.model = loaded  # type: ignore[attr-defined]  # its variables live as long as the loaded object
+        return invoke
+
+    return Loaded([(name, _of_one(name, spec.shape), spec.dtype.as_numpy_dtype) for name, spec in specs.items()], feed)
 
 
-def load_keras(file: str, threads: int, samples: Samples) -> Invoke:
+def load_keras(file: str, threads: int) -> Loaded:
     """A Keras file, called in inference mode inside one `tf.function`, with the batch size 1."""
     tf = _tensorflow(threads)
     import keras
@@ -86,19 +116,28 @@ def load_keras(file: str, threads: int, samples: Samples) -> Invoke:
     from tf_lottery.layers import load_model
 
     if not file:
-        return _nothing
-    model = load_model(file, compile=False)
+        return _NOTHING
+    try:
+        model = load_model(file, compile=False)
+    except DamagedError:
+        model = _looked_into(file)
     if not getattr(model, "inputs", None):
-        raise Unfit("it is a subclassed or unbuilt model, whose inputs are not known")
-    shapes = [(tensor.name, _of_one(tensor.name, tensor.shape), str(tensor.dtype)) for tensor in model.inputs]
-    arrays = list(_inputs(shapes, samples).values())
+        raise Unfit(
+            "it is a subclassed or unbuilt model, whose inputs are not known",
+            "Make it a functional model: keras.Model(inputs, outputs).",
+        )
     nested = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    given = keras.tree.pack_sequence_as(nested, [tf.constant(array) for array in arrays])
     call = tf.function(lambda tensors: keras.tree.flatten(model(tensors, training=False)), autograph=False)
-    return lambda: [tensor.numpy() for tensor in call(given)]
+
+    def feed(inputs: Mapping[str, np.ndarray]) -> Invoke:
+        given = keras.tree.pack_sequence_as(nested, [tf.constant(array) for array in inputs.values()])
+        return lambda: [tensor.numpy() for tensor in call(given)]
+
+    shapes = [(tensor.name, _of_one(tensor.name, tensor.shape), str(tensor.dtype)) for tensor in model.inputs]
+    return Loaded(shapes, feed)
 
 
-LOADERS: dict[str, Callable[[str, int, Samples], Invoke]] = {
+LOADERS: dict[str, Callable[[str, int], Loaded]] = {
     "tflite": load_tflite,
     "saved_model": load_saved_model,
     "keras": load_keras,
@@ -117,14 +156,19 @@ def run(kind: str, file: str, *, threads: int, runs: int, seconds: float, sample
         samples: inputs `(samples, ...)` by name, of which the first is taken; by default random ones of a fixed seed.
 
     Returns:
-        `load_ms`: from opening the file until its first answer, as some weights are only unpacked then;
+        `load_ms`: from opening the file until its first answer, as some weights are only unpacked then, without the
+        drawing of inputs;
         `latency_us`: a list of the times of single calls; `peak_memory_mb`: of this process, in 10^6 bytes.
     """
-    LOADERS[kind]("", threads, None)  # so that importing the runtime doesn't count as loading the file
+    LOADERS[kind]("", threads)  # so that importing the runtime doesn't count as loading the file
     begin = time.perf_counter()
-    invoke = LOADERS[kind](file, threads, samples)
+    loaded = LOADERS[kind](file, threads)
+    opened = time.perf_counter() - begin
+    inputs = _inputs(loaded.wanted, samples)
+    begin = time.perf_counter()
+    invoke = loaded.feed(inputs)
     invoke()
-    load_ms = (time.perf_counter() - begin) * 1e3
+    load_ms = (opened + time.perf_counter() - begin) * 1e3
     end = time.perf_counter() + _WARM_UP_SECONDS
     for _ in range(_WARM_UP_RUNS if file else 0):
         invoke()
@@ -154,7 +198,7 @@ def peak_memory_mb() -> float:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program. What went wrong with the file is written to OUT.json as `error` and `damaged`; exit code 0."""
+    """Run the program. What went wrong with the file is in OUT.json, as `error`, `damaged`, `remedy`; exit code 0."""
     kind, file, out, threads, runs, seconds, *given = arguments
     samples: Samples = None
     if given:
@@ -163,10 +207,12 @@ def main(arguments: list[str]) -> int:
     try:
         result = run(kind, file, threads=int(threads), runs=int(runs), seconds=float(seconds), samples=samples)
     except Unfit as error:
-        result = {"error": str(error), "damaged": False}
+        result = {"error": str(error), "damaged": False, "remedy": error.remedy}
+    except LotteryError as error:
+        result = {"error": error.cause, "damaged": isinstance(error, DamagedError), "remedy": error.remedy}
     except Exception as error:  # a runtime raises anything for a bad file
         text = f"{type(error).__name__}: {error}"
-        result = {"error": text, "damaged": bool(_DAMAGED.search(text))}
+        result = {"error": text, "damaged": bool(_DAMAGED.search(text)), "remedy": ""}
     Path(out).write_text(json.dumps(result), encoding="utf-8")
     return 0
 
@@ -186,8 +232,18 @@ def _inputs(wanted: list[tuple[str, tuple[int, ...], Any]], samples: Samples) ->
         elif kind.kind in "biu":  # indices of an embedding, perhaps: these two are valid in any
             arrays[name] = generator.integers(0, 2, shape).astype(kind)
         else:
-            arrays[name] = generator.standard_normal(shape).astype(kind)
+            arrays[name] = generator.standard_normal(shape, np.float32).astype(kind, copy=False)
     return arrays
+
+
+def _looked_into(file: str) -> Any:
+    """What is wrong with a file that Keras doesn't load: is it damaged, or does it need code that is not here?"""
+    from tf_lottery.models.building import build
+
+    try:
+        return build(file, input_shape=None, classes=None)
+    except UnfitError as error:
+        raise Unfit(error.cause.rstrip("."), _WITHOUT_CODE) from error
 
 
 def _of_one(name: str, shape: Any) -> tuple[int, ...]:
@@ -210,8 +266,7 @@ def _tensorflow(threads: int) -> Any:
     return tf
 
 
-def _nothing() -> None:
-    pass
+_NOTHING = Loaded([], lambda inputs: lambda: None)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from tf_lottery.slimming.failing import failing_at
 from tf_lottery.slimming.kernels import READING, Kernel, kernel_of
 from tf_lottery.slimming.passing import Passing
 from tf_lottery.slimming.program import Call, Program
@@ -22,12 +23,15 @@ Behaviour = Kernel | Passing | Barrier
 
 
 def behaviours_of(program: Program) -> list[Behaviour]:
-    """The behaviour of each call. A layer with weights is a barrier in all of its calls or in none."""
-    found = [_behaviour(call, program) for call in program.calls]
+    """The behaviour of each call. A layer that is made for its channels is a barrier in all of its calls or in none."""
+    found = []
+    for call in program.calls:
+        with failing_at(call.layer):
+            found.append(_behaviour(call, program))
     barriers = {
         id(call.layer): behaviour
         for call, behaviour in zip(program.calls, found, strict=True)
-        if isinstance(behaviour, Barrier) and has_weights(call.layer)
+        if isinstance(behaviour, Barrier) and is_sized(call.layer)
     }
     return [barriers.get(id(call.layer), behaviour) for call, behaviour in zip(program.calls, found, strict=True)]
 
@@ -35,6 +39,16 @@ def behaviours_of(program: Program) -> list[Behaviour]:
 def has_weights(layer: Any) -> bool:
     """Whether a layer has variables; an operation such as `x + y` has none."""
     return isinstance(layer, keras.layers.Layer) and bool(layer.variables)
+
+
+def has_width(layer: Any) -> bool:
+    """Whether a layer without weights says in its configuration how many channels it makes."""
+    return isinstance(layer, keras.layers.Reshape) and layer.target_shape[-1:] not in ((), (-1,))
+
+
+def is_sized(layer: Any) -> bool:
+    """Whether a layer is made for its channels, so that all of its calls must keep the same ones."""
+    return has_weights(layer) or has_width(layer)
 
 
 def _behaviour(call: Call, program: Program) -> Behaviour:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tf_lottery.slimming.behaviour import Barrier, Behaviour, has_weights
+from tf_lottery.slimming.behaviour import Barrier, Behaviour, has_weights, has_width
 from tf_lottery.slimming.constants import Constants, foldable
 from tf_lottery.slimming.kernels import Kernel
 from tf_lottery.slimming.passing import Passing
@@ -69,6 +69,8 @@ def group_channels(program: Program, behaviours: Sequence[Behaviour]) -> dict[in
             groups[output] = before[1] if before else fresh(output)
         if before and has_weights(call.layer):
             pairs += zip(before[0], inputs, strict=True)
+        if before and has_width(call.layer):
+            pairs.append((before[1], groups[output]))
         first_call.setdefault(id(call.layer), (inputs, groups[output]))
     if not pairs:
         return groups

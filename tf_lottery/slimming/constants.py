@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tf_lottery.slimming.behaviour import Barrier, Behaviour
+from tf_lottery.slimming.failing import failing_at
 from tf_lottery.slimming.kernels import Kernel
-from tf_lottery.slimming.passing import in_keras, on_constants
+from tf_lottery.slimming.passing import Passing, in_keras, on_constants
 from tf_lottery.slimming.program import Program
 
 
@@ -33,15 +34,11 @@ def constants_of(program: Program, behaviours: Sequence[Behaviour]) -> dict[int,
     """The constant channels of each tensor of a program."""
     found = {n: _varying(program, n) for n in program.inputs}
     for call, behaviour in zip(program.calls, behaviours, strict=True):
-        inputs = [found[n] for n in call.inputs]
         if isinstance(behaviour, Barrier):
             found.update({n: _varying(program, n) for n in call.outputs})
-        elif isinstance(behaviour, Kernel):
-            found[call.outputs[0]] = Constants(_units(behaviour, inputs[0]))
-        elif behaviour.borders:
-            found[call.outputs[0]] = Constants(inputs[0].everywhere, bordered=True)
-        else:
-            found[call.outputs[0]] = Constants(behaviour.value([constant.everywhere for constant in inputs]))
+            continue
+        with failing_at(call.layer):
+            found[call.outputs[0]] = _passed(behaviour, [found[n] for n in call.inputs])
     return found
 
 
@@ -49,6 +46,14 @@ def foldable(kernel: Kernel, constants: Constants) -> np.ndarray:
     """The input channels of a kernel that add the same to an output at every position: bool (inputs,)."""
     values = constants.everywhere
     return np.asarray(values == 0) if kernel.padded else ~np.isnan(values)
+
+
+def _passed(behaviour: Kernel | Passing, inputs: Sequence[Constants]) -> Constants:
+    if isinstance(behaviour, Kernel):
+        return Constants(_units(behaviour, inputs[0]))
+    if behaviour.borders:
+        return Constants(inputs[0].everywhere, bordered=True)
+    return Constants(behaviour.value([constant.everywhere for constant in inputs]))
 
 
 def _units(kernel: Kernel, constants: Constants) -> np.ndarray:

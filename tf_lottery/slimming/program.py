@@ -45,6 +45,10 @@ class Program:
     outputs: tuple[int, ...]
     shapes: dict[int, tuple[int | None, ...]] = field(repr=False)
 
+    def maker(self, tensor: int) -> Any:
+        """The layer that makes a tensor; None for an input."""
+        return next((call.layer for call in self.calls if tensor in call.outputs), None)
+
     def width(self, tensor: int) -> int:
         """The number of channels: the length of the last axis; 0 where there is none or it is not known."""
         shape = self.shapes[tensor]

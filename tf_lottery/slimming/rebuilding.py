@@ -1,6 +1,6 @@
 """A model made again with fewer channels: layers of changed configurations, and what is left of their weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from tf_lottery.layers.copying import copy_layer, rebuild
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.slimming.behaviour import Barrier, Behaviour
 from tf_lottery.slimming.channels import Reader
+from tf_lottery.slimming.failing import failing_at
 from tf_lottery.slimming.kernels import SEPARABLE, TRANSPOSED, Kernel
 from tf_lottery.slimming.program import Call, Program
 from tf_lottery.slimming.weights import AXES, cut, weights_of
@@ -29,9 +30,18 @@ class Plan:
     kept: np.ndarray
 
 
-def layer_names(program: Program, taken: set[str]) -> dict[int, str]:
-    """A name for each layer of a program, by its identity: its own, or a numbered one where nested models repeat it."""
+def layer_names(model: keras.Model, program: Program) -> dict[int, str]:
+    """A name for each layer of a program, by its identity: its own, or a numbered one where nested models repeat it.
+
+    A layer that makes an output of the model for a nested model has that one's name, as the output has.
+    """
     names: dict[int, str] = {}
+    wanted = _output_names(model)
+    for name, tensor in zip(wanted, program.outputs if wanted else (), strict=True):
+        layer = program.maker(tensor)
+        if layer is not None and name not in names.values() and (id(layer) not in names or layer.name == name):
+            names[id(layer)] = name
+    taken = {tensor._keras_history.operation.name for tensor in model.inputs} | set(wanted)
     for call in program.calls:
         if id(call.layer) in names:
             continue
@@ -53,7 +63,8 @@ def rebuilt(model: keras.Model, plan: Plan, names: Mapping[int, str]) -> keras.M
     made: dict[int, tuple[Any, dict[str, np.ndarray] | None]] = {}
     for call, behaviour in zip(program.calls, plan.behaviours, strict=True):
         if id(call.layer) not in made:
-            made[id(call.layer)] = _made(call, behaviour, plan, names[id(call.layer)])
+            with failing_at(call.layer):
+                made[id(call.layer)] = _made(call, behaviour, plan, names[id(call.layer)])
     inputs = [_copied_input(tensor) for tensor in model.inputs]
     result: keras.Model
     if isinstance(model, keras.Sequential) and program.is_chain:
@@ -62,19 +73,38 @@ def rebuilt(model: keras.Model, plan: Plan, names: Mapping[int, str]) -> keras.M
     else:
         tensors = dict(zip(program.inputs, inputs, strict=True))
         for call in program.calls:
-            outputs = call.repeated(made[id(call.layer)][0], tensors)
+            with failing_at(call.layer):
+                outputs = call.repeated(made[id(call.layer)][0], tensors)
             tensors.update(zip(call.outputs, outputs, strict=True))
         found = [tensors[n] for n in program.outputs]
         if isinstance(model, keras.Sequential):
             result = keras.Model(inputs[0], found[0], name=model.name)
         else:
             pack = keras.tree.pack_sequence_as
+            found = [
+                _named(tensor, name, names.values()) for tensor, name in zip(found, _output_names(model), strict=True)
+            ]
             result = keras.Model(pack(model.input, inputs), pack(model.output, found), name=model.name)
     for call in program.calls:
         copy, weights = made.pop(id(call.layer), (None, None))
         if copy is not None:
-            _assign(call.layer, copy, weights)
+            with failing_at(call.layer):
+                _assign(call.layer, copy, weights)
     return result
+
+
+def _output_names(model: keras.Model) -> list[str]:
+    """The names of a functional model's outputs: of the layers that make them, nested models not opened."""
+    if isinstance(model, keras.Sequential):
+        return []  # nothing goes by the name of its output
+    return [tensor._keras_history.operation.name for tensor in model.outputs]
+
+
+def _named(tensor: keras.KerasTensor, name: str, taken: Container[str]) -> keras.KerasTensor:
+    """An output of that name: as it is, or, where one layer makes outputs of two names, through an `Identity`."""
+    if tensor._keras_history.operation.name == name or name in taken:
+        return tensor
+    return keras.layers.Identity(name=name, dtype=tensor.dtype)(tensor)
 
 
 def _made(call: Call, behaviour: Behaviour, plan: Plan, name: str) -> tuple[Any, dict[str, np.ndarray] | None]:
@@ -86,6 +116,7 @@ def _made(call: Call, behaviour: Behaviour, plan: Plan, name: str) -> tuple[Any,
         return copy, None
     weights = weights_of(layer) if isinstance(layer, keras.layers.Layer) else {}
     config = {**layer.get_config(), "name": name}
+    config |= {key: "zeros" for key in config if key.endswith("_initializer") and not _of_any_shape(layer, key)}
     if isinstance(behaviour, Kernel):
         weights = _with_constants(layer, weights, plan.readers[id(layer)], plan.needed)
         config["use_bias"] = "bias" in weights
@@ -100,15 +131,15 @@ def _made(call: Call, behaviour: Behaviour, plan: Plan, name: str) -> tuple[Any,
             config[key] = width
     if isinstance(layer, keras.layers.Reshape) and layer.target_shape[-1] != -1:
         config["target_shape"] = (*layer.target_shape[:-1], width)
-    try:
-        copy = type(layer).from_config(config)
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise UnfitError(
-            f"The layer {layer.name!r} of class {type(layer).__name__} cannot be made with fewer channels: "
-            f"{str(error).splitlines()[-1]}",
-            "Remove initializers or constraints that hold arrays of the old shape.",
-        ) from error
-    return copy, cut(weights, AXES.get(type(layer), {}), channels, filling)
+    return type(layer).from_config(config), cut(weights, AXES.get(type(layer), {}), channels, filling)
+
+
+def _of_any_shape(layer: Any, key: str) -> bool:
+    """Whether an initializer surely makes weights of any shape: one of Keras's own that holds no array."""
+    initializer: Any = getattr(layer, key, None)
+    if not type(initializer).__module__.startswith("keras."):
+        return False
+    return all(value is None or isinstance(value, int | float | str) for value in initializer.get_config().values())
 
 
 def _with_constants(

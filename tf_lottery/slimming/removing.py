@@ -11,6 +11,7 @@ from tf_lottery.layers.wrapping import check_wrappable
 from tf_lottery.slimming.behaviour import Barrier, behaviours_of
 from tf_lottery.slimming.channels import Reader, group_channels, kept_groups, pinned_groups, readers_of
 from tf_lottery.slimming.constants import constants_of
+from tf_lottery.slimming.failing import failing_at
 from tf_lottery.slimming.kernels import Kernel
 from tf_lottery.slimming.program import calls_its_layers, program_of
 from tf_lottery.slimming.rebuilding import Plan, layer_names, rebuilt
@@ -33,12 +34,12 @@ def slim(model: keras.Model, *, multiple: int = 1) -> tuple[keras.Model, SlimRep
         multiple: round numbers of channels up to multiples of this, as some hardware likes (8), with channels of zeros.
 
     Returns:
-        A plain model, not compiled, with the same inputs and outputs and the layers' names (nested models opened), and
-        the report.
+        A plain model, not compiled, with the same inputs and outputs, their names and the layers' names (nested models
+        opened; their last layers take their names where they make the model's outputs), and the report.
 
     Raises:
         UsageError: not a Sequential or functional model, or `multiple` is not a positive integer.
-        UnfitError: the model is not built, or a layer can't be made again by its configuration.
+        UnfitError: the model is not built, or a layer can't be followed or made again; its name is told.
         NonFiniteError: a weight is NaN or infinite.
 
     Example:
@@ -54,14 +55,19 @@ def slim(model: keras.Model, *, multiple: int = 1) -> tuple[keras.Model, SlimRep
     if is_wrapped(model):
         model = strip(model)
     _check(model)
+    with failing_at(model, "model"):
+        return _slimmed(model, int(multiple))
+
+
+def _slimmed(model: keras.Model, multiple: int) -> tuple[keras.Model, SlimReport]:
     program = program_of(model)
     behaviours = behaviours_of(program)
     groups = group_channels(program, behaviours)
     readers = readers_of(program, behaviours, groups, constants_of(program, behaviours))
     count = 1 + max((int(numbers.max()) for numbers in groups.values() if len(numbers)), default=0)
     pinned = pinned_groups(program, behaviours, groups)
-    needed, kept = kept_groups(tuple(readers.values()), pinned, count, int(multiple))
-    names = layer_names(program, {tensor._keras_history.operation.name for tensor in model.inputs})
+    needed, kept = kept_groups(tuple(readers.values()), pinned, count, multiple)
+    names = layer_names(model, program)
     plan = Plan(program, behaviours, groups, readers, needed, kept)
     result = rebuilt(model, plan, names)
     report = SlimReport(
@@ -69,7 +75,7 @@ def slim(model: keras.Model, *, multiple: int = 1) -> tuple[keras.Model, SlimRep
         parameters_before=model.count_params(),
         parameters_after=result.count_params(),
         left_alone=_left_alone(plan, names),
-        multiple=int(multiple),
+        multiple=multiple,
     )
     log.info("slimmed %s: %d of %d parameters", model.name, report.parameters_after, report.parameters_before)
     return result, report

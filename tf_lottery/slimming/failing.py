@@ -1,0 +1,33 @@
+"""Whatever goes wrong at a layer is told as such, so that callers can go on without slimming."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from tf_lottery.errors import LotteryError, UnfitError
+
+
+@contextlib.contextmanager
+def failing_at(part: Any, what: str = "layer") -> Iterator[None]:
+    """Turn an error that nobody foresaw into one that names where it was; those of this library go through.
+
+    Args:
+        part: the layer, operation or model that is at work.
+        what: what that is, for the message.
+
+    Raises:
+        UnfitError: instead of any other exception.
+    """
+    try:
+        yield
+    except (LotteryError, MemoryError):
+        raise
+    except Exception as error:
+        # Keras puts several lines and colours into its messages.
+        text = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
+        raise UnfitError(
+            f"The {what} {part.name!r} of class {type(part).__name__} can't be slimmed: "
+            f"{type(error).__name__}: {text[:300]}",
+            "Go on without slimming, or replace that part.",
+        ) from error
