@@ -94,18 +94,18 @@ def test_float32_is_exact_and_every_file_agrees(exported):
 
 def test_the_card_and_the_manifest_tell_the_same(exported):
     folder, report = exported
-    card = json.loads((folder / "model_card.json").read_text())
+    name = os.path.basename(report.best)
+    card = json.loads((folder / f"{name}.card.json").read_text())
     assert card["schema"] == "tf-lottery.card/1"
     assert card["file"]["path"] == report.best
     manifest = json.loads((folder / "manifest.json").read_text())["files"]
-    name = os.path.basename(report.best)
     assert manifest[name]["sha256"] == card["file"]["sha256"]
-    assert {"model_card.json", "model_card.md"} <= set(manifest)
-    check_file(folder / "model_card.json")
+    assert {f"{name}.card.json", f"{name}.card.md"} <= set(manifest)
+    check_file(folder / f"{name}.card.json")
     kept = [int(np.count_nonzero(layer.kernel.numpy())) for layer in net(dead=20).layers]
     assert [each["kept"] for each in card["keras"]["weights"]] == kept
     assert {"tensorflow", "keras", "ai-edge-litert", "processor", "cores"} <= set(card["environment"])
-    text = (folder / "model_card.md").read_text()
+    text = (folder / f"{name}.card.md").read_text()
     assert text.startswith(f"# {name}\n")
     assert f"`{manifest[name]['sha256']}`" in text
     assert "not known" not in text.split("## All verified files")[0]
@@ -126,7 +126,7 @@ def test_only_the_best_is_written_when_asked(tmp_path):
     )
     assert [record["path"] for record in report.files] == [report.best]
     name = os.path.basename(report.best)
-    expected = sorted([name, "app_card.json", "app_card.md", "export.json", "manifest.json"])
+    expected = sorted([name, f"{name}.card.json", f"{name}.card.md", "export.json", "manifest.json"])
     assert sorted(os.listdir(tmp_path)) == expected
     others = [record for record in report.candidates if record["path"] is None]
     assert len(others) >= 5

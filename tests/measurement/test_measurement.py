@@ -338,6 +338,12 @@ def test_a_dense_file_of_another_network_is_no_ruler(two, monkeypatch):
     assert any("--model has other inputs" in note for note in made.notes)
 
 
+def test_networks_of_one_border_are_told_apart_by_their_weights(files, tmp_path):
+    narrow = keras.Sequential([keras.Input((48,)), layers.Dense(64, activation="relu"), layers.Dense(10)])
+    given = [files / "float32.tflite", make_ruler(narrow, tmp_path, "float32"), files / "sparse.tflite"]
+    assert [each.files for each in networks(given)] == [[given[0], given[2]], [given[1]]]
+
+
 def test_slim_files_and_foreign_formats_belong_to_the_network_of_their_folder(two, files, tmp_path):
     for name in ("float32.tflite", "sparse.tflite"):
         (tmp_path / name).write_bytes((files / name).read_bytes())

@@ -100,7 +100,9 @@ def _bytes(sizes: Mapping[str, int]) -> str:
     if "rows" in sizes:
         parts.append(f"rows: {_of(sizes['rows'], dense)}, dense layers densified (*_float32_sparse.tflite)")
     if "1x4" in sizes:
-        parts.append(f"1x4 blocks: {_of(sizes['1x4'], dense)}, dense layers on sparse kernels (*_float32_{_end(sizes)}.tflite)")
+        parts.append(
+            f"1x4 blocks: {_of(sizes['1x4'], dense)}, dense layers on sparse kernels (*_float32_{_end(sizes)}.tflite)"
+        )
     if len(parts) == 1:
         parts.append("no sparse file would be smaller")
     return f"Disk: {'; '.join(parts)}."

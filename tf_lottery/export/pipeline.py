@@ -55,8 +55,8 @@ def export(
 
     Masks of a wrapped model are applied first; the model itself is not changed. Either every file of the report is in
     place, or none. Beside the files lie `manifest.json` (SHA-256 and bytes of each file), `export.json` (the report; it
-    replaces that of an earlier export to the folder) and the model card of the best file, `<name>_card.json` and
-    `<name>_card.md`.
+    replaces that of an earlier export to the folder) and the model card of the best file, `<file>.card.json` and
+    `<file>.card.md`.
 
     Args:
         model: a built functional or Sequential model, plain with zeros in place, or wrapped; or a ticket, whose trained
@@ -132,7 +132,9 @@ def export(
             own_accuracy=report.keras["validation_accuracy"],
         )
         alone = only_best or request.file_name is not None
-        return publish(candidates, report, request, chosen=chosen, only_best=alone, stage=stage, origin=origin)
+        return publish(
+            candidates, report, request, chosen=chosen, only_best=alone, stage=stage, origin=origin, force=force
+        )
 
 
 def _raced(candidates: list[Candidate], stage: Path) -> list[Candidate]:
@@ -271,5 +273,6 @@ def _demand(format: str, found: list[Candidate | Refusal]) -> None:
             "Nothing was written. Export another format, and report the model for which this happens.",
         )
     raise UnfitError(
-        f"The model cannot be exported as {format}: {reasons}.", "Nothing was written. Try another format."
+        f"The model cannot be exported as {format}: {reasons}.",
+        "Nothing was written. Mend the reason, or ask for another format or precision.",
     )

@@ -25,7 +25,7 @@ def publish(
     only_best: bool,
     stage: Path,
     origin: dict[str, Any],
-    force: bool = True,
+    force: bool,
 ) -> ExportReport:
     """Move verified candidates from the staging folder to their names.
 

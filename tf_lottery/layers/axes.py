@@ -16,7 +16,7 @@ GATED = (_L.SimpleRNNCell, _L.LSTMCell, _L.GRUCell)
 def axes_of(owner: keras.layers.Layer, variable: keras.Variable, *, output: bool) -> Axes:
     """The axes of one weight.
 
-    A depthwise filter reads one input, so that there is no block of inputs, and which channels stay is said by the layer
+    A depthwise filter reads one input, so that there is no block of inputs, and its channels go with those of the layer
     before; the gates of a recurrent layer belong together, and so do the heads of attention; a row of an embedding is
     looked up, not summed over.
 
