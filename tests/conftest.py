@@ -1,6 +1,8 @@
 """What every test shares: a quiet TensorFlow on the CPU, and the folder of the test data."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before TensorFlow loads, also in the processes that tests start.
@@ -19,3 +21,11 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.fail(f"The test data is not at {folder}: set TF_LOTTERY_DATA to the folder that holds it.")
     return folder
+
+
+@pytest.fixture
+def answers_ctrl_c() -> Iterator[None]:
+    """Processes that the test starts answer Ctrl-C: tests that run in the background ignore it, and hand that on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

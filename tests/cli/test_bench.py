@@ -119,6 +119,7 @@ def test_the_files_of_a_run_with_its_network_as_the_ruler(workplace, shell):
     assert document["files"][0]["size_ratio"] > 0
 
 
+@pytest.mark.usefixtures("answers_ctrl_c")
 def test_ctrl_c_ends_the_measuring_processes(models, environment, tmp_path):
     command = [sys.executable, "-m", "tf_lottery_cli", "bench", str(models / "net.keras"), "--runs", "1000000"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -89,18 +89,14 @@ def test_a_claim_that_fails(invoke, worse, tmp_path):
     assert "wanted above +50.00 points: failed" in result.stdout and "Written to" in result.stdout
 
 
+@pytest.mark.usefixtures("answers_ctrl_c")
 def test_side_by_side_stopped_by_ctrl_c_and_gone_on_with(environment, tmp_path):
     def start(steps, **options):
         program = tmp_path / f"program_{steps}.py"
         program.write_text(PROGRAM.replace("STEPS", str(steps)))
         command = [sys.executable, program, "reproduce", "half", "--jobs", "2", "--json"]
-        # Tests that run in the background ignore Ctrl-C, and so would what they start.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            given = {"cwd": tmp_path, "env": environment, "text": True, "start_new_session": True, **options}
-            return subprocess.Popen(command, **given)
-        finally:
-            signal.signal(signal.SIGINT, before)
+        given = {"cwd": tmp_path, "env": environment, "text": True, "start_new_session": True, **options}
+        return subprocess.Popen(command, **given)
 
     process = start(30_000, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120

@@ -72,6 +72,7 @@ tflite.convert_dense(None, folder, precision="int8", calibration={{}})
 """
 
 
+@pytest.mark.usefixtures("answers_ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_converter_ends_with_the_process_that_started_it(tmp_path, number):
     mark = tmp_path / "mark"
