@@ -81,11 +81,12 @@ def main(arguments: list[str] | None = None) -> None:
     loss, accuracy = model.evaluate(test, verbose=0)
     print(f"after three more epochs in `fit`: test loss {loss:.3f}, accuracy {accuracy:.1%}")
 
-    report = tfl.export(model, options.to, format="all", samples=x_test, labels=y_test, force=True)
+    ranges = np.concatenate([images.numpy() for images, _ in train.take(4)])  # int8 needs some of the training data
+    report = tfl.export(model, options.to, format="all", samples=x_test, labels=y_test, calibration=ranges, force=True)
     for file in report.files:
         print(f"{file['path']}: {file['bytes']} bytes, largest difference from Keras {file['max_abs_error']:.1e}")
-    for refused in report.refused:
-        print(f"no {refused['encoding']} {refused['format']}: {refused['reason']}")
+    for line in report.refusals():
+        print(f"not offered: {line}")
     print(f"to ship: {report.best}")
 
 

@@ -89,6 +89,7 @@ def test_the_converter_ends_with_the_process_that_started_it(tmp_path, number):
         wait_for(lambda: not alive(converter), 20)
     finally:
         process.kill()
+        process.wait()
 
 
 def wait_for(found, seconds):
