@@ -18,18 +18,14 @@ from typing import Any
 
 import numpy as np
 
-import tf_lottery
+from tf_lottery.export.child import program
 from tf_lottery.export.silence import one_line
 
 ROUNDS = 3
 RUNS = 1500
 _SECONDS = 2.0  # of timed calls per file and round
 _TIMEOUT = 300.0
-_ROOT = str(Path(tf_lottery.__file__).parents[1])
-_PROGRAM = (
-    f"import sys; sys.path.append({_ROOT!r}); "
-    "from tf_lottery.measurement.run_benchmark import main; sys.exit(main(sys.argv[1:]))"
-)
+_PROGRAM = program("tf_lottery.measurement.run_benchmark")
 
 
 @dataclass(frozen=True)
