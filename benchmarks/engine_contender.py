@@ -8,10 +8,10 @@ from workload import ORDER_SEED, Workload
 
 from tf_lottery.layers import set_masks, set_weights, wrap
 from tf_lottery.models.building import build
-from tf_lottery.rewinding import capture, restore
 from tf_lottery.training.batches import Batch, map_tensors
 from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
 from tf_lottery.training.order import Order
+from tf_lottery.training.state import capture, restore
 
 
 def masked_net(workload: Workload) -> keras.Model:

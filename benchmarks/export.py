@@ -94,10 +94,10 @@ def export_ticket(run: Path, density: float, folder: Path) -> dict[str, Any]:
     """
     import tf_lottery as tfl
     from tf_lottery.experiment.config import Config
+    from tf_lottery.experiment.directory import RunDirectory
     from tf_lottery.experiment.problem import load_dataset
-    from tf_lottery.experiment.state import read_config
-    from tf_lottery.result import open_run
-    from tf_lottery.store import RunDirectory
+    from tf_lottery.experiment.run_state import read_config
+    from tf_lottery.results.result import open_run
 
     config = read_config(RunDirectory(run))
     number = min(range(len(config.densities)), key=lambda place: abs(config.densities[place] - density))
@@ -118,7 +118,7 @@ def export_ticket(run: Path, density: float, folder: Path) -> dict[str, Any]:
 
 def add_latencies(exports: Mapping[tuple[str, float], dict[str, Any]]) -> None:
     """Measure every TFLite file in turn, then the SavedModels of the main ticket; `latency_us_median` is replaced."""
-    from tf_lottery.measurement.measuring import Measurement, measure
+    from tf_lottery.exporting.measure.measuring import Measurement, measure
 
     by_format = {
         "tflite": [record for report in exports.values() for record in report["files"]],
@@ -139,7 +139,7 @@ def add_latencies(exports: Mapping[tuple[str, float], dict[str, Any]]) -> None:
 
 def summarise(exports: Mapping[tuple[str, float], dict[str, Any]]) -> dict[str, Any]:
     """The goals and all records."""
-    from tf_lottery import machine
+    from tf_lottery.utils import machine
 
     plain, block, slim = exports["unstructured", MAIN], exports["1x4", MAIN], exports["unstructured", SLIM]
     dense = pick(plain, "tflite", "float32", "dense")
@@ -273,7 +273,7 @@ def file_row(record: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[str,
 
 def refusals(refused: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line per reason."""
-    from tf_lottery.export.report import ExportReport
+    from tf_lottery.exporting.export_report import ExportReport
 
     return ExportReport(files=(), refused=tuple(dict(record) for record in refused)).refusals() or ["nothing"]
 

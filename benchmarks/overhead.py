@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from tf_lottery.experiment import presets
 
 if TYPE_CHECKING:
-    from tf_lottery.store import Job, RunDirectory
+    from tf_lottery.experiment.directory import Job, RunDirectory
     from tf_lottery.training.engine import Engine
 
 STARTED = time.perf_counter()

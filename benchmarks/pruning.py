@@ -66,7 +66,8 @@ def prune_weights(size: int) -> dict[str, Any]:
     """A global prune of `size` float32 weights in arrays of the proportions of a ResNet's stages."""
     import numpy as np
 
-    from tf_lottery import pruning, scoring
+    from tf_lottery.pruning import criteria as scoring
+    from tf_lottery.pruning import select as pruning
 
     rng = np.random.default_rng(0)
     before = resident()
@@ -96,7 +97,7 @@ def prune_ties(size: int) -> dict[str, Any]:
     """A prune of `size` equal scores, which must lose exactly the first ones."""
     import numpy as np
 
-    from tf_lottery import pruning
+    from tf_lottery.pruning import select as pruning
 
     before = resident()
     scores, masks = {"kernel": np.ones(size, np.float32)}, {"kernel": np.ones(size, bool)}

@@ -97,10 +97,13 @@ def make(model: str, *, steps: int, batch: int, density: float, synthetic: bool,
         data_dir: the data folder, as for `tf_lottery.data.load`.
     """
     # Here, not above: the other contenders' processes read a workload without loading Keras 3.
-    from tf_lottery import data, pruning, scoring, seeds
+    from tf_lottery import data
     from tf_lottery.layers import discover, named_variables
     from tf_lottery.models.building import build
+    from tf_lottery.pruning import criteria as scoring
+    from tf_lottery.pruning import select as pruning
     from tf_lottery.training.order import Order
+    from tf_lottery.utils import seeds
 
     kind = KINDS[model]
     with seeds.seeded(0):

@@ -28,7 +28,7 @@ EXAMPLES = {
 
 
 def _studies(ctx: click.Context) -> Sequence[str]:
-    from tf_lottery.studies.registry import STUDIES
+    from tf_lottery.studies.study_registry import STUDIES
 
     return list(STUDIES)
 
@@ -78,7 +78,7 @@ def command(
     if study is None or listed:
         _list(as_json=as_json)
         return
-    from tf_lottery.studies import registry
+    from tf_lottery.studies import study_registry as registry
 
     options = {name: value for name, value in given.items() if value is not None}
     chosen = registry.check(study, second=run2 is not None, options=options)
@@ -107,7 +107,7 @@ def command(
         with clean_output():
             _train(first, chosen.variants, quiet=quiet)
         first = StudyRun(first.path, **selected)
-    from tf_lottery.studies.outcome import document, write
+    from tf_lottery.studies.study_outcome import document, write
 
     with clean_output():
         outcome = registry.analyse(study, first, *others, **options)
@@ -126,7 +126,7 @@ def command(
 
 
 def _list(*, as_json: bool) -> None:
-    from tf_lottery.studies.registry import STUDIES
+    from tf_lottery.studies.study_registry import STUDIES
 
     if as_json:
         studies: list[dict[str, Any]] = [

@@ -48,7 +48,7 @@ def command(
     processes of its own, on one random sample.
     """
     set_up_logging(context)
-    from tf_lottery.measurement.benchmark import bench
+    from tf_lottery.exporting.measure.bench import bench
 
     if model is not None:
         refuse_other_files(model, ".npz or .keras")
@@ -71,14 +71,14 @@ def command(
 
 def _network(name: str, store: Any) -> Any:
     """The plain dense network of a run, a ticket's file or a model's file."""
-    from tf_lottery.export.plain import deployable
+    from tf_lottery.exporting.plain import deployable
 
     if store is not None:
-        from tf_lottery.result import open_run
+        from tf_lottery.results.result import open_run
 
         model = open_run(store.path).ticket(0).model()
     elif name.endswith(".npz"):
-        from tf_lottery.ticket import load_ticket
+        from tf_lottery.results.ticket import load_ticket
 
         model = load_ticket(name).model()
     else:

@@ -42,7 +42,7 @@ class Group(click.Group):
         names = self.list_commands(ctx)
         if args[0] not in names and not args[0].startswith("-") and not ctx.resilient_parsing:
             from tf_lottery.errors import UsageError
-            from tf_lottery.text import suggestion
+            from tf_lottery.utils.text import suggestion
 
             raise UsageError(f"Unknown command {args[0]!r}.", suggestion(args[0], names))
         return super().resolve_command(ctx, args)

@@ -41,8 +41,8 @@ def command(
     RUN is a path, a name below --out, or the beginning of one.
     """
     set_up_logging(context)
-    from tf_lottery.analysis.runs import load
-    from tf_lottery.experiment.state import read_state
+    from tf_lottery.experiment.run_state import read_state
+    from tf_lottery.results.compare.compared_runs import load
 
     stores = [find(run, out) for run in runs]
     loaded = [load(store) for store in stores]
@@ -51,7 +51,7 @@ def command(
         digest = hashlib.sha256("\n".join(str(store.path.resolve()) for store in stores).encode()).hexdigest()
         to = out / f"comparison-{digest[:10]}"
     with clean_output():
-        from tf_lottery.analysis.comparison_report import difference_rows, run_row, write_comparison
+        from tf_lottery.results.compare.comparison_page import difference_rows, run_row, write_comparison
 
         compared = write_comparison(loaded, to, max_drop=max_drop, allow_data=allow_data)
     for store in stores:

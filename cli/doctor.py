@@ -22,8 +22,8 @@ from .process import clean_output
 from .sources import open_source
 
 if TYPE_CHECKING:
-    from tf_lottery.diagnosis import Diagnosis
-    from tf_lottery.diagnosis.rules import Finding
+    from tf_lottery.exporting.diagnose import Diagnosis
+    from tf_lottery.exporting.diagnose.runtime_rules import Finding
 
 SCHEMA = "tf-lottery.doctor/1"
 EXAMPLES = {
@@ -96,7 +96,7 @@ def _diagnose(source: str, out: Path, number: int | None, replicate: int | None,
         raise UsageError("--round and --replicate choose among the tickets of a run.", "Drop them, or give a run.")
     refuse_other_files(source, ".npz, .keras or .tflite")
     with clean_output():
-        from tf_lottery.diagnosis import diagnose
+        from tf_lottery.exporting.diagnose import diagnose
 
         if is_file:
             return diagnose(source)
@@ -167,7 +167,7 @@ def _software() -> Iterator[Check]:
 
 
 def _machine() -> Iterator[Check]:
-    from tf_lottery.experiment.executor import available_cores
+    from tf_lottery.experiment.workers.executor import available_cores
 
     yield Check("Cores", "ok", f"{available_cores()} of {os.cpu_count()} may be used")
     memory = _memory()
@@ -225,8 +225,8 @@ def _litert() -> str:
     import numpy as np
     import tensorflow as tf
 
-    from tf_lottery.export.litert import run_file
-    from tf_lottery.export.silence import quiet
+    from tf_lottery.exporting.tflite.litert import run_file
+    from tf_lottery.utils.silence import quiet
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec((1, 2), tf.float32, name="x")])
     def double(x: "tf.Tensor") -> "dict[str, tf.Tensor]":

@@ -93,7 +93,7 @@ def command(
     set_up_logging(context)
     wanted = _formats(formats, precision)
     with clean_output():
-        from tf_lottery.export import export
+        from tf_lottery.exporting import export
 
         opened = open_source(source, out, number=round_number, replicate=replicate, max_drop=max_drop)
         real = load_samples(opened, dataset, data_dir, normalisation=normalisation, count=samples)

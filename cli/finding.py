@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from tf_lottery.analysis.selection import MAX_DROP
 from tf_lottery.errors import UsageError
-from tf_lottery.store import RunDirectory
-from tf_lottery.text import suggestion
+from tf_lottery.experiment.directory import RunDirectory
+from tf_lottery.results.statistics.selection import MAX_DROP
+from tf_lottery.utils.text import suggestion
 
 from .names import DEFAULT_OUT
 

@@ -21,7 +21,7 @@ EXAMPLES = {
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(out: Path, as_json: bool) -> None:
     """List the runs and their states: complete, running, unfinished or damaged."""
-    from tf_lottery.experiment.state import read_state
+    from tf_lottery.experiment.run_state import read_state
 
     states = [(path, read_state(path)) for path in directories(out)]
     if as_json:

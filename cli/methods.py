@@ -29,7 +29,7 @@ EXAMPLES = {
 def command(as_json: bool) -> None:
     """List the criteria, controls, ways of pruning and rewind modes, each in one line."""
     from tf_lottery.experiment.controls import CONTROLS
-    from tf_lottery.scoring import CRITERIA
+    from tf_lottery.pruning.criteria import CRITERIA
 
     methods = {
         "criterion": {name: (function.__doc__ or "").strip().splitlines()[0] for name, function in CRITERIA.items()},

@@ -6,17 +6,10 @@ from typing import Any, TypeVar
 import click
 from click import Choice, FloatRange, IntRange
 
-from tf_lottery.experiment.config import (
-    LR_SCHEDULES,
-    NORMALISATIONS,
-    OPTIMIZERS,
-    PRECISIONS,
-    PRUNINGS,
-    variants,
-)
-from tf_lottery.granularity import GRANULARITIES, INDIVISIBLE
-from tf_lottery.pruning import SCOPES
-from tf_lottery.scoring import CRITERIA
+from tf_lottery.experiment.config import LR_SCHEDULES, NORMALISATIONS, OPTIMIZERS, PRECISIONS, PRUNINGS, variants
+from tf_lottery.pruning.criteria import CRITERIA
+from tf_lottery.pruning.select import SCOPES
+from tf_lottery.pruning.units import GRANULARITIES, INDIVISIBLE
 
 from .command import ListOf
 from .names import DATASET, MODEL

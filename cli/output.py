@@ -11,7 +11,7 @@ import click
 
 def print_json(document: Any) -> None:
     """Print one strict JSON document on stdout."""
-    from tf_lottery.store.atomic import strict
+    from tf_lottery.utils.files import strict
 
     click.echo(json.dumps(strict(document), indent=2, allow_nan=False))
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.run import Events
-from tf_lottery.store import Job, RunDirectory
 
 from .output import console_for, remark
 
@@ -128,7 +128,7 @@ def _bars() -> Iterator[Events]:
 
 def describe_row(row: dict[str, Any]) -> str:
     """A finished training in a few words."""
-    from tf_lottery.analysis import formats
+    from tf_lottery.results.tables import formats
 
     parts = [f"{formats.density_percent(row['density'])} % of the weights"]
     for column, noun in (("val_accuracy", "validation accuracy"), ("test_accuracy", "test accuracy")):

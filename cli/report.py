@@ -30,14 +30,14 @@ def command(context: click.Context, run: str, out: Path, to: Path | None, max_dr
     RUN is a path, a name below --out, or the beginning of one.
     """
     set_up_logging(context)
-    from tf_lottery.experiment.state import read_config, read_rows, read_state
+    from tf_lottery.experiment.run_state import read_config, read_rows, read_state
 
     store = find(run, out)
     config = store.config()
     read_config(store)
     rows = read_rows(store)
     with clean_output():
-        from tf_lottery.analysis.report import write_report
+        from tf_lottery.results.report.run_report import write_report
 
         files = write_report(
             rows=rows,

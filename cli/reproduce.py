@@ -25,7 +25,7 @@ EXAMPLES = {
 
 
 def _claims(ctx: click.Context) -> Sequence[str]:
-    from tf_lottery.claims.registry import ALL, CLAIMS
+    from tf_lottery.studies.claims.claim_registry import ALL, CLAIMS
 
     return [*CLAIMS, ALL]
 
@@ -65,7 +65,7 @@ def command(
     if listed:
         _list(as_json=as_json)
         return
-    from tf_lottery.claims import reproducing
+    from tf_lottery.studies.claims import reproducing
 
     with clean_output():
         plan = reproducing.prepare(claims, quick=quick, out=out, replicates=replicates, data_dir=data_dir, jobs=jobs)
@@ -93,7 +93,7 @@ def command(
 
 
 def _list(*, as_json: bool) -> None:
-    from tf_lottery.claims.registry import CLAIMS
+    from tf_lottery.studies.claims.claim_registry import CLAIMS
 
     if as_json:
         fields = ("name", "title", "source", "published", "convolutional")
@@ -150,7 +150,7 @@ def _dry_run(plan: Any, *, as_json: bool) -> None:
 
 
 def _tell(outcome: Any, *, quiet: bool) -> None:
-    from tf_lottery.claims.outcome import VERDICTS
+    from tf_lottery.studies.claims.claim_outcome import VERDICTS
 
     if not quiet:
         remark(f"{outcome.claim.name}: {VERDICTS[outcome.finding.passed]}")
@@ -158,7 +158,7 @@ def _tell(outcome: Any, *, quiet: bool) -> None:
 
 def _show(claims: list[dict[str, Any]]) -> None:
     """The verdicts as a table, every measure of each, and why those that did not pass did not."""
-    from tf_lottery.claims.outcome import VERDICTS, ours
+    from tf_lottery.studies.claims.claim_outcome import VERDICTS, ours
 
     rows = [
         (each["name"], each["published"], each["measure"] or "-", ours(each), VERDICTS[each["passed"]])
@@ -175,7 +175,7 @@ def _show(claims: list[dict[str, Any]]) -> None:
 
 
 def _line(measure: dict[str, Any]) -> str:
-    from tf_lottery.claims.outcome import VERDICTS, ours
+    from tf_lottery.studies.claims.claim_outcome import VERDICTS, ours
 
     value = ours({**measure, "measured": measure["value"], "interval": [measure["low"], measure["high"]]})
     if not measure["judged"]:

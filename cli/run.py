@@ -16,8 +16,8 @@ from tf_lottery.errors import LotteryError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.rewind_point import rewind_point
-from tf_lottery.store import Job, RunDirectory
 
 from . import options, settings
 from .command import Command
@@ -105,7 +105,7 @@ def command(
 
 def _with_tensorboard(events: experiment.Events, store: RunDirectory) -> experiment.Events:
     """The same events, with a training's curves written for TensorBoard when it is done."""
-    from tf_lottery.analysis.tensorboard import write_tensorboard
+    from tf_lottery.results.report.tensorboard import write_tensorboard
 
     write_tensorboard([], store.path / "tensorboard")  # tells at once if TensorBoard is not installed
 
@@ -119,9 +119,9 @@ def _with_tensorboard(events: experiment.Events, store: RunDirectory) -> experim
 
 
 def _show(rows: list[dict[str, Any]], store: RunDirectory) -> None:
-    from tf_lottery.analysis.selection import MAX_DROP
-    from tf_lottery.analysis.tables import render_rows
-    from tf_lottery.analysis.verdict import verdict
+    from tf_lottery.results.report.verdict import verdict
+    from tf_lottery.results.statistics.selection import MAX_DROP
+    from tf_lottery.results.tables.summary import render_rows
 
     table = render_rows(rows)
     print_table(table.headers, table.rows, right=table.right)
@@ -148,7 +148,7 @@ def _check(config: Config) -> str:
         return ""
     if config.model not in CATALOGUE and ":" not in config.model and not config.model.endswith(".keras"):
         from tf_lottery.errors import UsageError
-        from tf_lottery.text import suggestion
+        from tf_lottery.utils.text import suggestion
 
         raise UsageError(
             f"Unknown model {config.model!r}: no architecture, no `package.module:function`, no `.keras` file.",

@@ -7,8 +7,8 @@ from tf_lottery.errors import UsageError
 from tf_lottery.experiment import presets
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.config_file import read_config_file
-from tf_lottery.experiment.transfer import transferred
-from tf_lottery.schedule import ladder
+from tf_lottery.experiment.transferred_tickets import transferred
+from tf_lottery.pruning.rates import ladder
 
 # Options that say the same thing in different ways: one of them given by a stronger source replaces the others.
 REPLACES: dict[str, dict[str, Any]] = {

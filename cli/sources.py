@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.errors import UsageError
-from tf_lottery.store import RunDirectory
+from tf_lottery.experiment.directory import RunDirectory
 
 from .finding import find
 from .output import remark
@@ -98,10 +98,10 @@ def _refuse_other_files(source: str) -> None:
 
 
 def _of_run(store: RunDirectory, number: int | None, replicate: int | None, max_drop: float) -> Source:
-    from tf_lottery.analysis.selection import select_round
-    from tf_lottery.experiment.state import read_config, read_rows
-    from tf_lottery.export.card import of_ticket
-    from tf_lottery.result import open_run
+    from tf_lottery.experiment.run_state import read_config, read_rows
+    from tf_lottery.exporting.publish.card import of_ticket
+    from tf_lottery.results.result import open_run
+    from tf_lottery.results.statistics.selection import select_round
 
     config = read_config(store).to_json()
     rows = read_rows(store)
@@ -124,8 +124,8 @@ def _of_run(store: RunDirectory, number: int | None, replicate: int | None, max_
 
 def _of_file(path: Path) -> Source:
     if path.suffix == ".npz":
-        from tf_lottery.export.card import of_ticket
-        from tf_lottery.ticket import load_ticket
+        from tf_lottery.exporting.publish.card import of_ticket
+        from tf_lottery.results.ticket import load_ticket
 
         ticket = load_ticket(path)
         origin = {"file": path.name, **of_ticket(ticket)}

@@ -26,9 +26,9 @@ def command(run: str | None, out: Path, as_json: bool) -> None:
 
     RUN is a path, a name below --out, or the beginning of one; without it, the run that changed last.
     """
-    from tf_lottery.analysis.formats import plural
     from tf_lottery.errors import DamagedError
-    from tf_lottery.experiment.state import read_state
+    from tf_lottery.experiment.run_state import read_state
+    from tf_lottery.results.tables.formats import plural
 
     state = read_state(find(run, out).path)
     if state.state == "damaged":

@@ -25,7 +25,7 @@ def command(path: str, out: Path, as_json: bool) -> None:
 
     Exits with 5 if something is damaged. That a run is unfinished is no damage.
     """
-    from tf_lottery.verification import verify_path, verify_run
+    from tf_lottery.exporting.checks.verify import verify_path, verify_run
 
     given = Path(path)
     exported = given.exists() and not (given / "config.json").is_file() and not any(given.glob("replicate_*/round_*"))

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tf_lottery.analysis.formats import plural
-from tf_lottery.claims.claim import Claim
-from tf_lottery.claims.outcome import VERDICTS, markdown, ours, read_all
-from tf_lottery.claims.registry import CLAIMS
-from tf_lottery.claims.runs import needs
 from tf_lottery.experiment.config import Config
+from tf_lottery.results.tables.formats import plural
+from tf_lottery.studies.claims.claim import Claim
+from tf_lottery.studies.claims.claim_outcome import VERDICTS, markdown, ours, read_all
+from tf_lottery.studies.claims.claim_registry import CLAIMS
+from tf_lottery.studies.claims.claim_runs import needs
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = Path("images") / "claims"
@@ -54,17 +54,17 @@ tf-lottery reproduce early-stop --dry-run   # what the full size would take
 
 ADDING = """## Adding a claim
 
-A claim is a function that judges, of a few lines, and an entry of `CLAIMS` in `tf_lottery/claims/registry.py`: name,
-title, source, published figure, the runs that it needs for the quick and the full size (`tf_lottery/claims/recipes.py`
-has those of the claims above; equal configurations are one run), and the function. A side of a comparison is a run's
-key, a variant, and a round (an integer) or a density (a fraction). `Evidence` also has `level` (the mean of a column),
-`barriers` (the error barrier of a ticket under two data orders) and `contrast` (for values of your own). Measures are
-`at_least`, `more_than`, `at_most`, and `reported` for what decides nothing; `conclude` puts them together, from the
-mildest to the most demanding. Fix the bound before you look. A claim that is added at run time, as here, holds for this
-process:
+A claim is a function that judges, of a few lines, and an entry of `CLAIMS` in
+`tf_lottery/studies/claims/claim_registry.py`: name, title, source, published figure, the runs that it needs for the
+quick and the full size (`tf_lottery/studies/claims/recipes.py` has those of the claims above; equal configurations are
+one run), and the function. A side of a comparison is a run's key, a variant, and a round (an integer) or a density (a
+fraction). `Evidence` also has `level` (the mean of a column), `barriers` (the error barrier of a ticket under two data
+orders) and `contrast` (for values of your own). Measures are `at_least`, `more_than`, `at_most`, and `reported` for
+what decides nothing; `conclude` puts them together, from the mildest to the most demanding. Fix the bound before you
+look. A claim that is added at run time, as here, holds for this process:
 
 ```python
-from tf_lottery.claims import CLAIMS, Claim, at_least, conclude, reproduce
+from tf_lottery.studies.claims import CLAIMS, Claim, at_least, conclude, reproduce
 from tf_lottery.experiment.config import Config
 
 

@@ -8,10 +8,11 @@ import argparse
 import shutil
 from pathlib import Path
 
-from tf_lottery.analysis.selection import MAX_DROP
-from tf_lottery.analysis.tables import Table, render_rows, verdict
 from tf_lottery.experiment.presets import PRESETS
-from tf_lottery.result import open_run
+from tf_lottery.results.report.verdict import verdict
+from tf_lottery.results.result import open_run
+from tf_lottery.results.statistics.selection import MAX_DROP
+from tf_lottery.results.tables.summary import Table, render_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- demo table: written by docs/refresh_demo.py -->\n", "<!-- end of demo table -->\n"

@@ -12,7 +12,7 @@ from types import ModuleType
 import click
 import pytest
 
-from tf_lottery.analysis.tables import Table
+from tf_lottery.results.tables.summary import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

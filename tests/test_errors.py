@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from tf_lottery import errors
-from tf_lottery.text import suggestion
+from tf_lottery.utils.text import suggestion
 
 
 @pytest.mark.parametrize(

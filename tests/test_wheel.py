@@ -30,7 +30,7 @@ def test_the_wheel_holds_every_module_and_no_top_level_cli(wheel):
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tf_lottery").rglob("*.py")}
     sources |= {f"tf_lottery_cli/{path.name}" for path in (ROOT / "cli").glob("*.py")}
     assert sources <= names
-    assert {"tf_lottery/py.typed", "tf_lottery/analysis/report.html"} <= names
+    assert {"tf_lottery/py.typed", "tf_lottery/results/report/report.html"} <= names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"tf_lottery", "tf_lottery_cli"}
 
 

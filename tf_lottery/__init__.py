@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tf_lottery.errors import LotteryError
     from tf_lottery.experiment.config import Config
-    from tf_lottery.export import ExportReport, export
-    from tf_lottery.finding import find_ticket
-    from tf_lottery.gradients import gradients, hessian_gradients, path_gradients
+    from tf_lottery.exporting import ExportReport, export
+    from tf_lottery.exporting.slim import SlimReport, slim
+    from tf_lottery.finding.find_ticket import find_ticket
     from tf_lottery.layers import (
         apply_masks,
         discover,
@@ -24,40 +24,40 @@ if TYPE_CHECKING:
         strip,
         wrap,
     )
-    from tf_lottery.masks import density, overlap
-    from tf_lottery.pruning import prune, prune_to
-    from tf_lottery.result import Result, open_run
-    from tf_lottery.scoring import scores
-    from tf_lottery.slimming import SlimReport, slim
-    from tf_lottery.ticket import Ticket, load_ticket
+    from tf_lottery.pruning.criteria import scores
+    from tf_lottery.pruning.masks import density, overlap
+    from tf_lottery.pruning.select import prune, prune_to
+    from tf_lottery.results.result import Result, open_run
+    from tf_lottery.results.ticket import Ticket, load_ticket
+    from tf_lottery.training.gradients import gradients, hessian_gradients, path_gradients
 
 _HOME = {
     "Config": "experiment.config",
-    "ExportReport": "export",
+    "ExportReport": "exporting.export_report",
     "LotteryError": "errors",
-    "Result": "result",
-    "SlimReport": "slimming",
-    "Ticket": "ticket",
+    "Result": "results.result",
+    "SlimReport": "exporting.slim",
+    "Ticket": "results.ticket",
     "apply_masks": "layers",
-    "density": "masks",
+    "density": "pruning.masks",
     "discover": "layers",
-    "export": "export",
-    "find_ticket": "finding",
+    "export": "exporting.pipeline",
+    "find_ticket": "finding.find_ticket",
     "get_masks": "layers",
     "get_weights": "layers",
-    "gradients": "gradients",
-    "hessian_gradients": "gradients",
+    "gradients": "training.gradients",
+    "hessian_gradients": "training.gradients",
     "load_model": "layers",
-    "load_ticket": "ticket",
-    "open_run": "result",
-    "overlap": "masks",
-    "path_gradients": "gradients",
-    "prune": "pruning",
-    "prune_to": "pruning",
-    "scores": "scoring",
+    "load_ticket": "results.ticket",
+    "open_run": "results.result",
+    "overlap": "pruning.masks",
+    "path_gradients": "training.gradients",
+    "prune": "pruning.select",
+    "prune_to": "pruning.select",
+    "scores": "pruning.criteria",
     "set_masks": "layers",
     "set_weights": "layers",
-    "slim": "slimming",
+    "slim": "exporting.slim",
     "strip": "layers",
     "wrap": "layers",
 }

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tf_lottery.measurement import benchmark
-from tf_lottery.measurement.benchmark import bench
-from tf_lottery.measurement.measuring import Failure, Measurement
-from tf_lottery.measurement.rulers import make_ruler
+from tf_lottery.exporting.measure import bench as benchmark
+from tf_lottery.exporting.measure.bench import bench
+from tf_lottery.exporting.measure.measuring import Failure, Measurement
+from tf_lottery.exporting.measure.rulers import make_ruler
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from tf_lottery.store import manifest
-from tf_lottery.store.atomic import dump_json, load_json, write_bytes
+from tf_lottery.experiment.directory import manifest
+from tf_lottery.utils.files import dump_json, load_json, write_bytes
 
 
 @pytest.fixture

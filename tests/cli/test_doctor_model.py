@@ -57,7 +57,7 @@ def test_a_run_and_its_ticket(copied, invoke, tmp_path):
     assert {op["verdict"] for op in dense} <= {"densified", "dense"}
     assert any("--granularity 1x4" in text for op in dense for text in op["advice"])
 
-    from tf_lottery.result import open_run
+    from tf_lottery.results.result import open_run
 
     file = tmp_path / "ticket.npz"
     open_run(copied).ticket(2).save(file)

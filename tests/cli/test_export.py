@@ -101,7 +101,7 @@ def test_few_samples_are_told(models, here, invoke):
 
 
 def test_the_library_gets_each_part_under_its_own_name(models, here, invoke, monkeypatch):
-    import tf_lottery.export
+    import tf_lottery.exporting
 
     given = {}
 
@@ -109,7 +109,7 @@ def test_the_library_gets_each_part_under_its_own_name(models, here, invoke, mon
         given.update(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tf_lottery.export, "export", capture)
+    monkeypatch.setattr(tf_lottery.exporting, "export", capture)
     result = invoke("export", models / "uint8.keras", "--dataset", "digits", "--samples", "30")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "Nothing half-written is left: the same command starts anew."

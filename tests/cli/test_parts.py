@@ -12,7 +12,7 @@ from tf_lottery_cli.app import app
 from tf_lottery_cli.process import NOISE
 from tf_lottery_cli.progress import Clock, Tally, describe_row, duration
 
-from tf_lottery.store import Job
+from tf_lottery.experiment.directory import Job
 
 
 def test_the_time_left_counts_from_the_first_report():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tf_lottery_cli.finding import find
 
-from tf_lottery.store.atomic import dump_arrays, load_arrays
+from tf_lottery.utils.files import dump_arrays, load_arrays
 
 
 def flip(path):
@@ -33,7 +33,7 @@ def test_status_of_an_unfinished_run_tells_what_is_left(copied, invoke):
 
 
 def test_status_of_a_run_in_use(copied, invoke):
-    from tf_lottery.store import RunDirectory
+    from tf_lottery.experiment.directory import RunDirectory
 
     with RunDirectory(copied).lock():
         state = json.loads(invoke("status", "--json").stdout)
@@ -108,8 +108,8 @@ def test_verify_finds_a_flipped_bit(name, copied, invoke):
 
 def recommit(directory, **arrays):
     """Write other arrays with a manifest that fits them: what only a faulty program would do."""
-    from tf_lottery.store import manifest
-    from tf_lottery.store.atomic import write_bytes
+    from tf_lottery.experiment.directory import manifest
+    from tf_lottery.utils.files import write_bytes
 
     hashes = manifest.read(directory)
     for name, content in arrays.items():

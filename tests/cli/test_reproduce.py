@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from tf_lottery.claims import CLAIMS, Claim, conclude, more_than
 from tf_lottery.experiment.config import Config
+from tf_lottery.studies.claims import CLAIMS, Claim, conclude, more_than
 
 # A program whose list holds one claim of the digits beside the others.
 PROGRAM = """
 import tf_lottery_cli
-from tf_lottery.claims import CLAIMS, Claim, at_least, conclude
+from tf_lottery.studies.claims import CLAIMS, Claim, at_least, conclude
 from tf_lottery.experiment.config import Config
 
 def judge(evidence):

@@ -7,7 +7,7 @@ from tf_lottery_cli.settings import effective
 
 from tf_lottery.errors import DamagedError, UsageError
 from tf_lottery.experiment.config import Config
-from tf_lottery.store import RunDirectory, manifest
+from tf_lottery.experiment.directory import RunDirectory, manifest
 
 
 def test_without_anything_it_is_the_embedded_default():

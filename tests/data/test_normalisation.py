@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tf_lottery.data.normalisation import fit
+from tf_lottery.data.normalization import fit
 from tf_lottery.errors import UsageError
 
 # Two examples of two pixels and two channels.

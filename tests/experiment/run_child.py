@@ -7,9 +7,9 @@ import json
 import sys
 
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.problem import model_hash
 from tf_lottery.experiment.run import Events, run
-from tf_lottery.store import RunDirectory
 
 
 def main() -> None:

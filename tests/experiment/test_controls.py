@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tf_lottery import masks as mask_tools
 from tf_lottery.experiment.controls import CONTROLS, Given
+from tf_lottery.pruning import masks as mask_tools
 
 RNG = np.random.default_rng(0)
 SHAPES = {"a/kernel": (40, 30), "b/kernel": (30, 5)}

@@ -10,8 +10,8 @@ import tf_lottery as tfl
 from tf_lottery.errors import DamagedError, LotteryError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
-from tf_lottery.store import Job, RunDirectory
-from tf_lottery.verification import verify_run
+from tf_lottery.experiment.directory import Job, RunDirectory
+from tf_lottery.exporting.checks.verify import verify_run
 
 FILES = ("environment.json", "model.json", "results.csv", "metrics.jsonl")
 X = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 import tf_lottery as tfl
-from tf_lottery import scoring
 from tf_lottery.data import from_arrays
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment import plan, presets
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS, Given
+from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.estimate import estimate
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.granularity import Axes, collapse_masks, divide
-from tf_lottery.masks import kept
+from tf_lottery.exporting.checks.verify import verify_run
 from tf_lottery.models.mobile import mobilenet
-from tf_lottery.store import Job, RunDirectory
-from tf_lottery.verification import verify_run
+from tf_lottery.pruning import criteria as scoring
+from tf_lottery.pruning.masks import kept
+from tf_lottery.pruning.units import Axes, collapse_masks, divide
 
 L = keras.layers
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

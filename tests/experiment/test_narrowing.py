@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from tf_lottery import masks as mask_tools
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.narrowing import narrow
 from tf_lottery.layers import get_masks, set_masks, set_weights, wrap
+from tf_lottery.pruning import masks as mask_tools
 
 L = keras.layers
 

@@ -6,8 +6,8 @@ import pytest
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.executor import workers
-from tf_lottery.store import Job
+from tf_lottery.experiment.directory import Job
+from tf_lottery.experiment.workers.executor import workers
 
 BOTH = ("ticket", "random_reinit")
 ROLES = {"hidden_1/kernel": "dense", "hidden_2/kernel": "dense", "output/kernel": "output"}

@@ -4,17 +4,17 @@ import keras
 import numpy as np
 import pytest
 
-from tf_lottery import rewinding
 from tf_lottery.data import Arrays
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.directory import Job, RunDirectory
+from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.experiment.rewind_files import load_rewind
-from tf_lottery.experiment.trainer import Trainer
-from tf_lottery.learning_rate import make
-from tf_lottery.result import open_run
-from tf_lottery.store import Job, RunDirectory
+from tf_lottery.experiment.workers.trainer import Trainer
+from tf_lottery.results.result import open_run
+from tf_lottery.training import state as rewinding
+from tf_lottery.training.learning_rates import make
 
 L = keras.layers
 STEPS, K = 24, 9

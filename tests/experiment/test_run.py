@@ -11,9 +11,9 @@ from tf_lottery.data import Arrays
 from tf_lottery.errors import DamagedError, ResourceError, RunInUseError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.run import Events, extended, locate, run
-from tf_lottery.store import Job, RunDirectory
 
 TIMINGS = ("seconds", "steps_per_second")
 

@@ -6,16 +6,16 @@ import keras
 import numpy as np
 import pytest
 
-from tf_lottery import masks as mask_tools
-from tf_lottery import rewinding
 from tf_lottery.data import Arrays
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.directory import Job, RunDirectory
+from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind, save_rewind
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.experiment.rewind_files import load_rewind, save_rewind
-from tf_lottery.experiment.trainer import Trainer, accuracy
-from tf_lottery.store import Job, RunDirectory
+from tf_lottery.experiment.workers.trainer import Trainer, accuracy
+from tf_lottery.pruning import masks as mask_tools
+from tf_lottery.training import state as rewinding
 
 L = keras.layers
 

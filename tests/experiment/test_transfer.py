@@ -6,12 +6,12 @@ import pytest
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.directory import Job
+from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind
 from tf_lottery.experiment.problem import from_config
-from tf_lottery.experiment.rewind_files import load_rewind
 from tf_lottery.experiment.run import locate
-from tf_lottery.experiment.transfer import tickets_hash, transferred
-from tf_lottery.store import Job
-from tf_lottery.verification import verify_run
+from tf_lottery.experiment.transferred_tickets import tickets_hash, transferred
+from tf_lottery.exporting.checks.verify import verify_run
 
 BASE = {"dataset": "digits", "model": "mlp", "steps": 20, "eval_every": 20, "rounds": 2, "rate": 0.4, "jobs": 1}
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import tf_lottery.layers as layers
-from tf_lottery import masks as masking
+from tf_lottery.pruning import masks as masking
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 

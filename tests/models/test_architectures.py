@@ -8,7 +8,7 @@ from tf_lottery.data import load
 from tf_lottery.errors import UnfitError
 from tf_lottery.models.architectures import ARCHITECTURES
 from tf_lottery.models.catalogue import CATALOGUE
-from tf_lottery.seeds import seeded
+from tf_lottery.utils.seeds import seeded
 
 KERNELS = {
     "mlp": [64 * 100, 100 * 50, 50 * 10],

@@ -6,7 +6,7 @@ import pytest
 
 from tf_lottery import layers
 from tf_lottery.models.architectures import ARCHITECTURES
-from tf_lottery.seeds import seeded
+from tf_lottery.utils.seeds import seeded
 
 NAMES = ("resnet8", "resnet20", "vgg16")
 MOVED = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")

@@ -8,8 +8,8 @@ import pytest
 
 from tf_lottery.data import Arrays
 from tf_lottery.errors import UnfitError
+from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.store import Job, RunDirectory
 from tf_lottery.studies import StudyRun, analyse, barrier
 from tf_lottery.studies.evaluation import Evaluator, sample
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tf_lottery.errors import UnfitError
-from tf_lottery.store import Job
+from tf_lottery.experiment.directory import Job
 from tf_lottery.studies import StudyRun, analyse
 from tf_lottery.studies.overlap import chance, compare
 

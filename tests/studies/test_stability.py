@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tf_lottery.errors import UnfitError
-from tf_lottery.store import Job
+from tf_lottery.experiment.directory import Job
 from tf_lottery.studies import StudyRun, analyse
 from tf_lottery.studies.stability import distance_and_angle
 

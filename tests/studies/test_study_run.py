@@ -10,12 +10,12 @@ import pyarrow.parquet
 import pytest
 
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
+from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.run import locate, run
-from tf_lottery.experiment.state import read_config
-from tf_lottery.store import Job, RunDirectory
+from tf_lottery.experiment.run_state import read_config
 from tf_lottery.studies import STUDIES, Outcome, StudyRun, analyse
 from tf_lottery.studies.extending import cost, extend
-from tf_lottery.studies.outcome import over_replicates, side_by_side, write
+from tf_lottery.studies.study_outcome import over_replicates, side_by_side, write
 
 
 @pytest.fixture

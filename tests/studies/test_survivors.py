@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.run import run
 from tf_lottery.layers import architecture
 from tf_lottery.models.building import build
-from tf_lottery.store import Job, RunDirectory
 from tf_lottery.studies import StudyRun, analyse
 from tf_lottery.studies.live_units import ends, is_chain, live_units, live_weights
 from tf_lottery.studies.survivors import statistics

@@ -7,10 +7,10 @@ import pytest
 from tf_lottery.data import Arrays
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.run import run
-from tf_lottery.experiment.transfer import transferred
-from tf_lottery.store import RunDirectory
+from tf_lottery.experiment.transferred_tickets import transferred
 from tf_lottery.studies import StudyRun, analyse
 from tf_lottery.studies.transfer import _difference
 

@@ -8,10 +8,10 @@ import tensorflow as tf
 from tf_lottery.data import Arrays
 from tf_lottery.errors import NonFiniteError, UnfitError
 from tf_lottery.layers import get_masks, named_variables, set_masks, wrap
-from tf_lottery.rewinding import capture
 from tf_lottery.training.batches import on_device
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.order import Order
+from tf_lottery.training.state import capture
 
 L = keras.layers
 CROSS_ENTROPY = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}

@@ -8,10 +8,10 @@ import tensorflow as tf
 from tf_lottery.data import Arrays
 from tf_lottery.errors import NonFiniteError, UnfitError
 from tf_lottery.layers import wrap
-from tf_lottery.rewinding import capture, restore
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.loop import MemoryFeed, Progress, StreamFeed, splits, train
 from tf_lottery.training.order import Order
+from tf_lottery.training.state import capture, restore
 
 L = keras.layers
 

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from tf_lottery import rewinding
 from tf_lottery.data import Arrays
 from tf_lottery.experiment.config import OPTIMIZERS
 from tf_lottery.layers import get_masks, get_weights, named_variables, set_masks, wrap
+from tf_lottery.training import state as rewinding
 from tf_lottery.training.batches import on_device
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.order import Order

@@ -7,7 +7,7 @@ Importing this loads no TensorFlow. Augmentation, which runs inside the training
 from tf_lottery.data.arrays import Arrays
 from tf_lottery.data.dataset import Dataset
 from tf_lottery.data.fit import check_fits
-from tf_lottery.data.registry import check, describe, load, names, prepare
+from tf_lottery.data.loading import check, describe, load, names, prepare
 from tf_lottery.data.user import from_arrays
 
 __all__ = ["Arrays", "Dataset", "check", "check_fits", "describe", "from_arrays", "load", "names", "prepare"]

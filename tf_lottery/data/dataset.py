@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_lottery.data.arrays import Arrays
-from tf_lottery.data.normalisation import Normalisation
+from tf_lottery.data.normalization import Normalisation
 from tf_lottery.data.tree import leaves, map_leaves
 from tf_lottery.errors import UnfitError
 

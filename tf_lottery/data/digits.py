@@ -5,9 +5,9 @@ A subset of the test part of "Optical Recognition of Handwritten Digits" (Alpayd
 
 import numpy as np
 
-from tf_lottery import seeds
 from tf_lottery.data.arrays import Arrays
 from tf_lottery.data.content import Content
+from tf_lottery.utils import seeds
 
 CLASSES = 10
 SCALE = 16.0

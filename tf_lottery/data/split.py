@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tf_lottery import seeds
 from tf_lottery.data.arrays import Arrays
 from tf_lottery.errors import UsageError
+from tf_lottery.utils import seeds
 
 
 def split(arrays: Arrays, *, validation: int | float, seed: int) -> tuple[Arrays, Arrays]:

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args, get_origin
 
-from tf_lottery import schedule, scoring
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_point
-from tf_lottery.granularity import GRANULARITIES, INDIVISIBLE, UNSTRUCTURED
-from tf_lottery.pruning import SCOPES
-from tf_lottery.text import suggestion
+from tf_lottery.pruning import criteria as scoring
+from tf_lottery.pruning import rates as schedule
+from tf_lottery.pruning.select import SCOPES
+from tf_lottery.pruning.units import GRANULARITIES, INDIVISIBLE, UNSTRUCTURED
+from tf_lottery.utils.text import suggestion
 
 DEFAULT_VARIANTS = ("ticket", "random_reinit")
 PRUNINGS = ("iterative", "one_shot", "before_training", "early_bird")

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tf_lottery import masks as mask_tools
-from tf_lottery import pruning, scoring, seeds
-from tf_lottery.granularity import Blocks, collapse_masks, expand, one_by_one
-from tf_lottery.masks import Masks
+from tf_lottery.pruning import criteria as scoring
+from tf_lottery.pruning import masks as mask_tools
+from tf_lottery.pruning import select as pruning
+from tf_lottery.pruning.masks import Masks
+from tf_lottery.pruning.units import Blocks, collapse_masks, expand, one_by_one
+from tf_lottery.utils import seeds
 
 Weights = Mapping[str, np.ndarray]
 

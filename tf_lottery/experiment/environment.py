@@ -6,11 +6,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_lottery import machine
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.config import Config
-from tf_lottery.store import RunDirectory
-from tf_lottery.store.atomic import dump_json
+from tf_lottery.experiment.directory import RunDirectory
+from tf_lottery.utils import machine
+from tf_lottery.utils.files import dump_json
 
 log = logging.getLogger(__name__)
 PACKAGES = ("tf-lottery", "tensorflow", "keras", "numpy")

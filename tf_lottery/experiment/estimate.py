@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tf_lottery.experiment import executor, plan
+from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.directory import SEARCH, TICKET
 from tf_lottery.experiment.problem import Problem, replicate_seed
+from tf_lottery.experiment.workers import executor
 from tf_lottery.layers import discover, get_masks, named_variables, wrap
-from tf_lottery.store import SEARCH, TICKET
 from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
 from tf_lottery.training.loop import MemoryFeed, StreamFeed, splits
 from tf_lottery.training.order import Order

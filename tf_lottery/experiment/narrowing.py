@@ -9,12 +9,13 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from tf_lottery import rewinding, seeds
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers import discover, named_layers
 from tf_lottery.layers.discovery import Found
-from tf_lottery.masks import Masks
-from tf_lottery.rewinding import State
+from tf_lottery.pruning.masks import Masks
+from tf_lottery.training import state as rewinding
+from tf_lottery.training.state import State
+from tf_lottery.utils import seeds
 
 _L = keras.layers
 KERNELS = (_L.Dense, _L.Conv1D, _L.Conv2D, _L.Conv3D)

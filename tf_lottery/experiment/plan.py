@@ -5,15 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from tf_lottery import masks as mask_tools
-from tf_lottery import pruning, schedule, scoring, seeds
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS
+from tf_lottery.experiment.directory import SEARCH, TICKET, Job
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_point
-from tf_lottery.granularity import UNSTRUCTURED, Axes, Blocks, Units, collapse_masks, divide, expand, one_by_one
-from tf_lottery.masks import Masks
-from tf_lottery.store import SEARCH, TICKET, Job
+from tf_lottery.pruning import criteria as scoring
+from tf_lottery.pruning import masks as mask_tools
+from tf_lottery.pruning import rates as schedule
+from tf_lottery.pruning import select as pruning
+from tf_lottery.pruning.masks import Masks
+from tf_lottery.pruning.units import UNSTRUCTURED, Axes, Blocks, Units, collapse_masks, divide, expand, one_by_one
+from tf_lottery.utils import seeds
 
 # How many masks before the newest an early-bird search compares with it (You et al. 2020, arXiv 1909.11957).
 WINDOW = 5

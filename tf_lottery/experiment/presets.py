@@ -5,7 +5,7 @@ from typing import Any
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
-from tf_lottery.text import suggestion
+from tf_lottery.utils.text import suggestion
 
 PAPER = "Frankle & Carbin 2018, arXiv 1803.03635"
 LATE = "Frankle et al. 2019, arXiv 1903.01611"

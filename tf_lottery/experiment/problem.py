@@ -12,15 +12,16 @@ import keras
 import tensorflow as tf
 
 from tf_lottery import data as datasets
-from tf_lottery import learning_rate, seeds
 from tf_lottery.data import Arrays, Dataset
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import MOMENTUM, Config
 from tf_lottery.layers import Masked, Selector, architecture
 from tf_lottery.models.building import build
+from tf_lottery.training import learning_rates as learning_rate
 from tf_lottery.training.device import configure, precision
 from tf_lottery.training.engine import Engine
+from tf_lottery.utils import seeds
 
 Data: TypeAlias = Any  # Arrays, or a tf.data.Dataset, which has no types
 

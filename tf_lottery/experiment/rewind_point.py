@@ -47,3 +47,15 @@ def rewind_point(text: str) -> RewindPoint:
         )
     mode, step, epoch = match.groups()
     return RewindPoint(mode or WEIGHTS, "step" if step else "epoch", float(step or epoch))
+
+
+def starts_trained(rewind: str) -> bool:
+    """Whether tickets start from trained weights (learning-rate rewinding, fine-tuning).
+
+    Then the step of their least validation loss does not tell how fast they learn.
+
+    Example:
+        >>> starts_trained("finetune"), starts_trained("lr:step:100"), starts_trained("step:100")
+        (True, True, False)
+    """
+    return rewind_point(rewind).mode != WEIGHTS

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment import executor, plan
+from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
-from tf_lottery.store import Job, RunDirectory, manifest
+from tf_lottery.experiment.directory import Job, RunDirectory, manifest
+from tf_lottery.experiment.workers import executor
 
 
 @dataclass
@@ -139,7 +140,7 @@ def _execute(
         )
         return
     from tf_lottery.experiment.problem import from_config
-    from tf_lottery.experiment.trainer import CHECKPOINT_SECONDS, Trainer
+    from tf_lottery.experiment.workers.trainer import CHECKPOINT_SECONDS, Trainer
     from tf_lottery.training.device import configure
 
     if make_problem is None:

@@ -2,7 +2,7 @@
 
 import keras
 
-from tf_lottery.granularity import KERNEL, Axes
+from tf_lottery.pruning.units import KERNEL, Axes
 
 _L = keras.layers
 DEPTHWISE = (_L.DepthwiseConv1D, _L.DepthwiseConv2D)

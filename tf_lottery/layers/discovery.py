@@ -6,11 +6,11 @@ from typing import Any
 
 import keras
 
-from tf_lottery.granularity import Axes
 from tf_lottery.layers.axes import DEPTHWISE, axes_of
 from tf_lottery.layers.paths import held_layer, named_layers
 from tf_lottery.layers.selection import Selection, Selector
 from tf_lottery.layers.sublayers import is_nested_model, join, owned_variables
+from tf_lottery.pruning.units import Axes
 
 _L = keras.layers
 CONVOLUTIONS: tuple[type, ...] = (

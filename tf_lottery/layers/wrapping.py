@@ -17,7 +17,7 @@ from tf_lottery.layers.discovery import Discovery, Selector, discover
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
 from tf_lottery.layers.sublayers import is_nested_model
-from tf_lottery.masks import Masks, validate
+from tf_lottery.pruning.masks import Masks, validate
 
 log = logging.getLogger(__name__)
 

@@ -2,16 +2,16 @@
 
 Kernels start from the Glorot normal distribution (truncated, as in Frankle & Carbin 2018), those of nets with batch
 normalisation (`normalised`) from He's; biases from zero. The initializers carry no seed: build inside
-`tf_lottery.seeds.seeded(seed)` to make the weights a function of that seed.
+`tf_lottery.utils.seeds.seeded(seed)` to make the weights a function of that seed.
 """
 
 from collections.abc import Sequence
 
 import keras
 
+from tf_lottery.models.batch_normalized import resnet8, resnet20, vgg16
 from tf_lottery.models.inputs import Shape, check_classifier, check_images
 from tf_lottery.models.mobile import mobilenet
-from tf_lottery.models.normalised import resnet8, resnet20, vgg16
 
 
 def mlp(input_shape: Shape, classes: int) -> keras.Model:

@@ -20,7 +20,7 @@ from tf_lottery.layers import Masked
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.models.architectures import ARCHITECTURES
 from tf_lottery.models.catalogue import CATALOGUE
-from tf_lottery.text import suggestion
+from tf_lottery.utils.text import suggestion
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -35,7 +35,7 @@ def build(spec: str | os.PathLike[str], *, input_shape: Any, classes: int | None
         classes: the number of classes, or None where the data has none.
 
     Returns:
-        A built model. Its unseeded initializers draw from Python's `random`: see `tf_lottery.seeds.seeded`.
+        A built model. Its unseeded initializers draw from Python's `random`: see `tf_lottery.utils.seeds.seeded`.
 
     Raises:
         UsageError: an unknown name, a function or file that is not there.

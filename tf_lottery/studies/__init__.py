@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tf_lottery.studies.barriers import Barrier, barrier
-    from tf_lottery.studies.outcome import Outcome
-    from tf_lottery.studies.registry import STUDIES, Study, analyse
+    from tf_lottery.studies.study_outcome import Outcome
+    from tf_lottery.studies.study_registry import STUDIES, Study, analyse
     from tf_lottery.studies.study_run import StudyRun
 
 _HOMES = {
-    **{"Barrier": "barriers", "barrier": "barriers", "Outcome": "outcome", "StudyRun": "study_run"},
-    **{"STUDIES": "registry", "Study": "registry", "analyse": "registry"},
+    **{"Barrier": "barriers", "barrier": "barriers", "Outcome": "study_outcome", "StudyRun": "study_run"},
+    **{"STUDIES": "study_registry", "Study": "study_registry", "analyse": "study_registry"},
 }
 __all__ = ["STUDIES", "Barrier", "Outcome", "Study", "StudyRun", "analyse", "barrier"]
 

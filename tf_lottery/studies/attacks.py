@@ -1,14 +1,14 @@
 """Adversarial attacks on the ticket and on the dense network, side by side."""
 
-from tf_lottery import seeds
-from tf_lottery.analysis.formats import density_percent, percent
-from tf_lottery.store import Job
-from tf_lottery.studies import figures
+from tf_lottery.experiment.directory import Job
+from tf_lottery.results.tables.formats import density_percent, percent
+from tf_lottery.studies import study_figures as figures
 from tf_lottery.studies.adversary import STEPS, Adversary
 from tf_lottery.studies.corruption import TEST_EXAMPLES
 from tf_lottery.studies.evaluation import with_inputs
-from tf_lottery.studies.outcome import Outcome, Rows, mean, over_replicates, side_by_side
+from tf_lottery.studies.study_outcome import Outcome, Rows, mean, over_replicates, side_by_side
 from tf_lottery.studies.study_run import StudyRun
+from tf_lottery.utils import seeds
 
 EPSILONS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 

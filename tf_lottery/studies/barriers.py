@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from os import PathLike
 
 from tf_lottery.errors import UnfitError
-from tf_lottery.store import Job
+from tf_lottery.experiment.directory import Job
 from tf_lottery.studies import line
 from tf_lottery.studies.study_run import StudyRun
 

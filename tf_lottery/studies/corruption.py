@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from tf_lottery import seeds
-from tf_lottery.analysis.formats import density_percent, percent
-from tf_lottery.store import Job
-from tf_lottery.studies import corruptions, figures
+from tf_lottery.experiment.directory import Job
+from tf_lottery.results.tables.formats import density_percent, percent
+from tf_lottery.studies import corruptions
+from tf_lottery.studies import study_figures as figures
 from tf_lottery.studies.evaluation import with_inputs
-from tf_lottery.studies.outcome import Outcome, Rows, mean, over_replicates, side_by_side
+from tf_lottery.studies.study_outcome import Outcome, Rows, mean, over_replicates, side_by_side
 from tf_lottery.studies.study_run import StudyRun
+from tf_lottery.utils import seeds
 
 TEST_EXAMPLES = 2000
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tf_lottery import seeds
+from tf_lottery.utils import seeds
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_lottery import seeds
 from tf_lottery.data import Arrays
 from tf_lottery.data.tree import map_leaves
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.experiment.trainer import accuracy
+from tf_lottery.experiment.workers.trainer import accuracy
 from tf_lottery.layers import set_weights, wrap
 from tf_lottery.studies import batch_norm
 from tf_lottery.training.batches import Batch, on_device
+from tf_lottery.utils import seeds
 
 TRAIN, TEST = "train", "test"
 

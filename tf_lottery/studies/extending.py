@@ -6,8 +6,8 @@ from tf_lottery.errors import UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.state import read_rows
-from tf_lottery.store import SEARCH, Job
+from tf_lottery.experiment.directory import SEARCH, Job
+from tf_lottery.experiment.run_state import read_rows
 from tf_lottery.studies.study_run import StudyRun
 
 

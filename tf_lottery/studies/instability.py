@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tf_lottery.analysis.formats import density_percent, percent
-from tf_lottery.store import Job
-from tf_lottery.studies import figures, line
+from tf_lottery.experiment.directory import Job
+from tf_lottery.results.tables.formats import density_percent, percent
+from tf_lottery.studies import line
+from tf_lottery.studies import study_figures as figures
 from tf_lottery.studies.barriers import MEASURES, STABLE, Barrier, barrier
-from tf_lottery.studies.outcome import Outcome, Rows, mean, over_replicates
+from tf_lottery.studies.study_outcome import Outcome, Rows, mean, over_replicates
 from tf_lottery.studies.study_run import StudyRun
 
 OTHER = "other_order"

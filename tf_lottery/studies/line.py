@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tf_lottery.errors import UsageError
-from tf_lottery.masks import check_keys
+from tf_lottery.pruning.masks import check_keys
 
 POINTS = 30
 

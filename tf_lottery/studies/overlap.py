@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tf_lottery.analysis.formats import percent
 from tf_lottery.errors import UnfitError
-from tf_lottery.masks import Masks, validate
-from tf_lottery.store import Job
-from tf_lottery.studies import figures
-from tf_lottery.studies.outcome import Outcome, Rows, mean, over_replicates
+from tf_lottery.experiment.directory import Job
+from tf_lottery.pruning.masks import Masks, validate
+from tf_lottery.results.tables.formats import percent
+from tf_lottery.studies import study_figures as figures
+from tf_lottery.studies.study_outcome import Outcome, Rows, mean, over_replicates
 from tf_lottery.studies.study_run import StudyRun
 
 WHOLE = "(all)"

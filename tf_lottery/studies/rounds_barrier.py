@@ -2,13 +2,13 @@
 
 from itertools import pairwise
 
-from tf_lottery.analysis.formats import percent
 from tf_lottery.errors import UnfitError
-from tf_lottery.store import Job
+from tf_lottery.experiment.directory import Job
+from tf_lottery.results.tables.formats import percent
 from tf_lottery.studies import line
 from tf_lottery.studies.barriers import STABLE, barrier
 from tf_lottery.studies.instability import report
-from tf_lottery.studies.outcome import Outcome
+from tf_lottery.studies.study_outcome import Outcome
 from tf_lottery.studies.study_run import StudyRun
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tf_lottery import masks as mask_tools
 from tf_lottery.errors import UnfitError
-from tf_lottery.store import TICKET, Job
-from tf_lottery.studies import figures
-from tf_lottery.studies.outcome import Outcome, Rows, mean, over_replicates
+from tf_lottery.experiment.directory import TICKET, Job
+from tf_lottery.pruning import masks as mask_tools
+from tf_lottery.studies import study_figures as figures
+from tf_lottery.studies.study_outcome import Outcome, Rows, mean, over_replicates
 from tf_lottery.studies.study_run import StudyRun
 
 WHOLE = "(all)"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tf_lottery import masks as mask_tools
 from tf_lottery.errors import ResourceError, UnfitError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
-from tf_lottery.experiment.state import read_config, read_rows
-from tf_lottery.store import SEARCH, TICKET, Job, RunDirectory, manifest
+from tf_lottery.experiment.directory import SEARCH, TICKET, Job, RunDirectory, manifest
+from tf_lottery.experiment.run_state import read_config, read_rows
+from tf_lottery.pruning import masks as mask_tools
 
 if TYPE_CHECKING:
     from tf_lottery.experiment.problem import Problem
@@ -173,8 +173,8 @@ class StudyRun:
         Raises:
             DamagedError: the rewind state is missing or altered.
         """
-        from tf_lottery.experiment.rewind_files import load_rewind
-        from tf_lottery.rewinding import MODEL
+        from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind
+        from tf_lottery.training.state import MODEL
 
         state, _ = load_rewind(self.store, replicate)
         return {key.removeprefix(MODEL): value for key, value in state.items() if key.startswith(MODEL)}

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tf_lottery.analysis.formats import percent
 from tf_lottery.experiment import plan
-from tf_lottery.store import Job
-from tf_lottery.studies import figures
+from tf_lottery.experiment.directory import Job
+from tf_lottery.results.tables.formats import percent
+from tf_lottery.studies import study_figures as figures
 from tf_lottery.studies.live_units import ends, is_chain, live_units, live_weights
-from tf_lottery.studies.outcome import Outcome, Rows, mean, over_replicates
+from tf_lottery.studies.study_outcome import Outcome, Rows, mean, over_replicates
 from tf_lottery.studies.study_run import StudyRun
 
 MEASURED = ("layer_density", "mean_size", "deviation", "positive", "signs_kept", "rewind_mean_size", "rewind_deviation")

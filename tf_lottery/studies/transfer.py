@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 
-from tf_lottery.analysis.formats import density_percent, percent, points
-from tf_lottery.analysis.statistics import LEAST, interval, pair
-from tf_lottery.analysis.values import spread
 from tf_lottery.errors import UnfitError
-from tf_lottery.masks import Masks
-from tf_lottery.store import TICKET, Job
-from tf_lottery.studies import figures
-from tf_lottery.studies.outcome import Outcome, Rows, mean, over_replicates
+from tf_lottery.experiment.directory import TICKET, Job
+from tf_lottery.pruning.masks import Masks
+from tf_lottery.results.statistics.intervals import LEAST, interval, pair
+from tf_lottery.results.statistics.values import spread
+from tf_lottery.results.tables.formats import density_percent, percent, points
+from tf_lottery.studies import study_figures as figures
+from tf_lottery.studies.study_outcome import Outcome, Rows, mean, over_replicates
 from tf_lottery.studies.study_run import StudyRun
 
 TRANSFERRED, NATIVE, REDRAWN = "transferred ticket", "native ticket", "transferred masks, new weights"

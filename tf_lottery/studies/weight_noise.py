@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tf_lottery import seeds
-from tf_lottery.analysis.formats import density_percent, percent
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.store import TICKET, Job
-from tf_lottery.studies import figures
+from tf_lottery.experiment.directory import TICKET, Job
+from tf_lottery.results.tables.formats import density_percent, percent
+from tf_lottery.studies import study_figures as figures
 from tf_lottery.studies.evaluation import TEST
-from tf_lottery.studies.outcome import Outcome, Rows, mean, over_replicates, side_by_side
+from tf_lottery.studies.study_outcome import Outcome, Rows, mean, over_replicates, side_by_side
 from tf_lottery.studies.study_run import StudyRun
+from tf_lottery.utils import seeds
 
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 DRAWS = 5

@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.layers import apply_masks, get_masks, named_layers, named_variables
-from tf_lottery.rewinding import optimizer_variables
 from tf_lottery.training.batches import Batch, as_batch, gather, piece
 from tf_lottery.training.device import choose_xla
 from tf_lottery.training.order import Order
+from tf_lottery.training.state import optimizer_variables
 
 log = logging.getLogger(__name__)
 CHUNK_SECONDS = 1.0

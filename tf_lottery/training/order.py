@@ -4,8 +4,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from tf_lottery import seeds
 from tf_lottery.errors import UsageError
+from tf_lottery.utils import seeds
 
 
 class Order:

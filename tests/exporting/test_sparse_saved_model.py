@@ -1,0 +1,344 @@
+"""Sparse SavedModels: smaller on disk, rebuilt once at loading, equal bit for bit, without code of this library."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from keras import layers
+
+from tf_lottery.exporting.checks.candidate import Candidate, Refusal
+from tf_lottery.exporting.checks.checksums import size
+from tf_lottery.exporting.checks.trial import Trial
+from tf_lottery.exporting.formats import saved_model
+from tf_lottery.exporting.formats.sparse_saved_model import decode, encode, worthwhile_codes, write_sparse_saved_model
+from tf_lottery.exporting.signature import keras_outputs, signature_of
+
+REBUILDING = {"TensorScatterUpdate", "Cumsum", "Where", "GatherNd", "BitwiseAnd"}
+
+
+def at(positions, length):
+    array = np.zeros(length, np.float32)
+    array[list(positions)] = np.arange(1, len(positions) + 1)
+    return array
+
+
+@pytest.mark.parametrize(
+    ("array", "width", "numbers"),
+    [
+        (at([1, 2, 4, 5], 24), 1, [1, 0, 0, 1, 0, 0, 1, 1]),  # a bit field: 1 skips a zero, 0 is a value, 1 is filling
+        (at([2, 4], 24), 2, [2, 1, 3, 3]),  # 3 would be 3 zeros without a value: here it is filling to a whole byte
+        (at([14, 29, 44, 46], 50), 4, [14, 14, 14, 1]),
+        (at([15, 30], 40), 5, [15, 14, *[31] * 6]),
+        (at([14, 29, 45, 60], 64), 4, [14, 14, 15, 0, 14, 15]),  # 15 zeros without a value, then a value after none
+        (at([65534 + 40000 * k for k in range(3)], 200_000), 16, [65534, 39999, 39999]),
+        (at([65535 + 65537 * k for k in range(3)], 200_000), 16, [65535, 0, 65535, 1, 65535, 1]),
+        (at([], 24), 1, []),
+    ],
+)
+def test_gaps_by_hand(array, width, numbers):
+    code = encode(array)
+    assert code.width == width
+    rows = np.unpackbits(code.gaps, bitorder="little").reshape(-1, width).tolist()
+    assert [sum(bit << place for place, bit in enumerate(row)) for row in rows] == numbers
+    assert code.gaps.dtype == np.uint8
+    assert code.values.tolist() == [value for value in array if value]
+    assert code.bytes == len(code.gaps) + 4 * len(code.values)
+    np.testing.assert_array_equal(decode(code).numpy(), array)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    arrays.arrays(
+        np.float32,
+        arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=40),
+        elements=st.floats(width=32, allow_nan=False),
+        fill=st.just(0.0),
+    )
+)
+def test_any_array_comes_back_bit_for_bit(array):
+    back = decode(encode(array)).numpy()
+    assert back.shape == array.shape
+    # Adding 0.0 turns -0.0 into 0.0, and changes no other number.
+    np.testing.assert_array_equal(back.view(np.uint32), np.where(array == 0, np.float32(0), array).view(np.uint32))
+
+
+@pytest.mark.parametrize(("density", "width"), [(0.001, 11), (0.01, 8), (0.05, 6), (0.3, 2), (1.0, 1)])
+def test_the_width_follows_the_density(density, width):
+    array = (np.random.default_rng(1).random(100_000) < density).astype(np.float32)
+    code = encode(array)
+    assert abs(code.width - width) <= 1
+    share = density if density < 1 else 1 - 1e-9
+    entropy = -(share * np.log2(share) + (1 - share) * np.log2(1 - share)) * array.size / 8
+    assert code.gaps.nbytes <= max(1.15 * entropy, array.size / 8)  # no coding takes less than the entropy
+    np.testing.assert_array_equal(decode(code).numpy(), array)
+
+
+def pruned(model, density=0.05, *, biases=0.1):
+    """The model with random zeros in every array of two or more dimensions."""
+    generator = np.random.default_rng(0)
+    model.set_weights(
+        [
+            weight * (generator.random(weight.shape) < density) if weight.ndim > 1 else weight + biases
+            for weight in model.get_weights()
+        ]
+    )
+    return model
+
+
+def lenet():
+    sizes = [layers.Dense(300, activation="relu"), layers.Dense(100, activation="relu"), layers.Dense(10)]
+    return pruned(keras.Sequential([keras.Input((784,)), *sizes]))
+
+
+def convolutional():
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.BatchNormalization()(layers.Conv2D(64, 3, padding="same")(image))
+    x = layers.Add()([x, layers.SeparableConv2D(64, 3, padding="same")(layers.ReLU()(x))])
+    return pruned(keras.Model(image, layers.Dense(5)(layers.Flatten()(x))))
+
+
+def recurrent():
+    text = keras.Input((12,), dtype="int32", name="text")
+    x = layers.Bidirectional(layers.LSTM(40))(layers.Embedding(500, 48, mask_zero=True)(text))
+    return pruned(keras.Model(text, layers.Dense(4, activation="softmax")(x)))
+
+
+def shared_and_frozen():
+    one, two = keras.Input((40,), name="one"), keras.Input((40,), name="two")
+    tower = keras.Sequential([keras.Input((40,)), layers.Dense(200), layers.Dense(64)], name="tower")
+    tower.trainable = False
+    joined = layers.Concatenate()([tower(one), tower(two)])
+    return pruned(keras.Model([one, two], {"sum": layers.Dense(3)(joined), "joined": joined}))
+
+
+def attention():
+    x = keras.Input((6, 64))
+    return pruned(keras.Model(x, layers.MultiHeadAttention(4, 32)(x, x)))
+
+
+def lookup():
+    ids = keras.Input((20,), dtype="int64")
+    x = layers.IntegerLookup(vocabulary=list(range(5, 90)))(ids)
+    return pruned(keras.Model(ids, layers.Embedding(100, 64)(x)))
+
+
+class Counted(layers.Layer):
+    """Has a large array of whole numbers, all zero."""
+
+    def build(self, shape):
+        self.offsets = self.add_weight(shape=(5000,), dtype="int32", initializer="zeros", trainable=False)
+        self.built = True
+
+    def call(self, inputs):
+        return inputs + keras.ops.cast(self.offsets[3], "float32")
+
+
+def whole_numbers():
+    return pruned(keras.Sequential([keras.Input((90,)), layers.Dense(90), Counted()]))
+
+
+MODELS = [lenet, convolutional, recurrent, shared_and_frozen, attention, lookup, whole_numbers]
+
+
+def inputs_of(model, count):
+    generator = np.random.default_rng(2)
+    return [
+        generator.integers(0, 90, (count, *tensor.shape[1:])).astype(tensor.dtype)
+        if "int" in tensor.dtype
+        else generator.standard_normal((count, *tensor.shape[1:])).astype(tensor.dtype)
+        for tensor in model.inputs
+    ]
+
+
+def trial_of(model, count=9):
+    signature, samples = signature_of(model), inputs_of(model, count)
+    none = [None] * len(signature.outputs)
+    return Trial(signature, samples, keras_outputs(model, samples, signature), none, none)
+
+
+def write(model, folder, **options):
+    (result,) = write_sparse_saved_model(model, folder, trial_of(model), **options)
+    assert isinstance(result, Candidate), result
+    return result
+
+
+def served(folder):
+    loaded = tf.saved_model.load(str(folder))
+    serve = loaded.signatures["serving_default"]
+    serve.kept = loaded  # without it the variables would be gone
+    return serve
+
+
+def answers(serve, model, count):
+    given = dict(zip(signature_of(model).inputs, inputs_of(model, count), strict=True))
+    return {name: value.numpy() for name, value in serve(**{key: tf.constant(v) for key, v in given.items()}).items()}
+
+
+def operations(serve):
+    graph = serve.graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    return {node.op for node in nodes}
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_it_answers_as_the_dense_saved_model_bit_for_bit_in_any_batch(make, tmp_path):
+    model = make()
+    candidate = write(model, tmp_path)
+    assert (candidate.encoding, candidate.suffix, candidate.precision) == ("sparse", "_sparse_saved_model", "float32")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sparse_saved_model"]
+    saved_model.save(model, tmp_path / "dense", batch=None)
+    assert size(candidate.file) < size(tmp_path / "dense")
+    dense, sparse = served(tmp_path / "dense"), served(candidate.file)
+    for count in (1, 7):
+        expected, received = answers(dense, model, count), answers(sparse, model, count)
+        assert expected.keys() == received.keys()
+        for name, array in expected.items():
+            np.testing.assert_array_equal(received[name], array)
+    assert not operations(sparse) & (REBUILDING - operations(dense))
+
+
+def test_lenet_at_95_percent_takes_less_than_a_tenth(tmp_path):
+    model = lenet()
+    assert size(write(model, tmp_path).file) <= 0.1 * 4 * model.count_params()
+    assert 4 * model.count_params() == 1_066_440
+
+
+def test_a_kernel_above_the_limit_of_constant_folding_is_rebuilt_at_loading_only(tmp_path):
+    model = pruned(keras.Sequential([keras.Input((2000,)), layers.Dense(1500)]), density=0.01)
+    file = write(model, tmp_path).file
+    assert 4 * 2000 * 1500 > 10 * 2**20
+    assert size(file) < 200_000
+    serve = served(file)
+    assert not operations(serve) & REBUILDING
+    saved_model.save(model, tmp_path / "dense", batch=None)
+    expected = answers(served(tmp_path / "dense"), model, 3)["output"]
+    np.testing.assert_array_equal(answers(serve, model, 3)["output"], expected)
+
+
+def test_models_loaded_together_share_nothing(tmp_path):
+    one, two = lenet(), pruned(lenet(), density=0.5)
+    for name, model in (("one", one), ("two", two)):
+        (tmp_path / name).mkdir()
+        write(model, tmp_path / name)
+    expected = {model: keras_outputs(model, inputs_of(model, 4), signature_of(model))["output"] for model in (one, two)}
+    first, again = (served(tmp_path / "one" / "sparse_saved_model") for _ in range(2))
+    other = served(tmp_path / "two" / "sparse_saved_model")
+    del first
+    for serve, model in ((again, one), (other, two)):
+        np.testing.assert_allclose(answers(serve, model, 4)["output"], expected[model], rtol=1e-4, atol=1e-5)
+
+
+def test_it_loads_as_tensorflow_serving_loads_it(tmp_path):
+    model = lenet()
+    file = write(model, tmp_path).file
+    expected = answers(served(file), model, 5)["output"]
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        found = tf.compat.v1.saved_model.load(session, ["serve"], str(file)).signature_def["serving_default"]
+        for _ in range(2):
+            feed = {found.inputs["input"].name: inputs_of(model, 5)[0]}
+            np.testing.assert_array_equal(session.run(found.outputs["output"].name, feed), expected)
+
+
+def test_it_loads_without_this_library(tmp_path):
+    model = lenet()
+    file = write(model, tmp_path).file
+    code = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        f"loaded = tf.saved_model.load({str(file)!r})\n"
+        "out = loaded.signatures['serving_default'](input=tf.ones((2, 784)))['output']\n"
+        "print(out.shape, [name for name in sys.modules if name.split('.')[0] == 'tf_lottery'])"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "(2, 10) []\n", done.stderr
+
+
+class Summing(layers.Layer):
+    """Adds up what it is given: 2000 zeros at first, which are worth encoding, and a small sum, which is not."""
+
+    def build(self, shape):
+        self.large = self.add_weight(shape=(2000,), initializer="zeros", trainable=False)
+        self.small = self.add_weight(shape=(3,), initializer="zeros", trainable=False)
+        self.built = True
+
+    def call(self, inputs):
+        self.large.assign(self.large + keras.ops.sum(inputs, axis=0))
+        self.small.assign(self.small + 1.0)
+        return inputs + self.large + self.small[0]
+
+
+def test_what_a_layer_keeps_between_calls_is_kept(tmp_path):
+    model = keras.Sequential([keras.Input((2000,)), Summing()])
+    assert list(worthwhile_codes(model)) == [0]
+    signature, x = signature_of(model), np.ones((1, 2000), np.float32)
+    # The comparison is one call of the loaded file, so the reference is the model's first one.
+    reference = {"output": np.full((1, 2000), 3, np.float32)}
+    saved_model.save(model, tmp_path / "dense", batch=None)
+    (result,) = write_sparse_saved_model(model, tmp_path, Trial(signature, [x], reference, [None], [None]))
+    assert isinstance(result, Candidate), result
+    for folder in (tmp_path / "dense", result.file):
+        serve = served(folder)
+        assert [float(serve(input=tf.constant(x))["output"][0, 0]) for _ in range(3)] == [3, 5, 7]
+
+
+@pytest.mark.filterwarnings("ignore:.*stateful")
+def test_a_state_that_tensorflow_cannot_save_is_a_reason(tmp_path):
+    inputs = keras.Input(batch_shape=(2, 3, 40))
+    model = pruned(keras.Model(inputs, layers.LSTM(40, stateful=True)(inputs)))
+    (result,) = write_sparse_saved_model(model, tmp_path, trial_of(model, count=2))
+    assert isinstance(result, Refusal)
+    assert "untracked" in result.reason
+
+
+def test_negative_zeros_are_zeros(tmp_path):
+    model = lenet()
+    model.set_weights([np.where(weight == 0, -0.0, weight) for weight in model.get_weights()])
+    assert np.signbit(model.get_weights()[0][model.get_weights()[0] == 0]).all()
+    candidate = write(model, tmp_path)
+    assert candidate.comparison.max_abs_error == 0
+    assert size(candidate.file) < 0.1 * 4 * model.count_params()
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (lambda: keras.Sequential([keras.Input((64,)), layers.Dense(64)]), "nothing to encode"),
+        (lambda: pruned(keras.Sequential([keras.Input((8,)), layers.Dense(8)])), "nothing to encode"),
+    ],
+)
+def test_what_would_not_become_smaller_is_refused(model, reason, tmp_path):
+    built = model()
+    (result,) = write_sparse_saved_model(built, tmp_path, trial_of(built), slim=True)
+    assert isinstance(result, Refusal)
+    assert (result.format, result.encoding, result.mismatch) == ("saved_model", "slim-sparse", False)
+    assert reason in result.reason
+
+
+def test_a_folder_that_is_no_smaller_after_all_is_refused(tmp_path, monkeypatch):
+    from tf_lottery.exporting.formats import sparse_saved_model
+
+    monkeypatch.setattr(sparse_saved_model, "_GRAPH_BYTES", -(10**6))
+    built = keras.Sequential([keras.Input((64,)), layers.Dense(64)])
+    (result,) = write_sparse_saved_model(built, tmp_path, trial_of(built))
+    assert isinstance(result, Refusal)
+    assert "no smaller" in result.reason
+
+
+def test_the_slimmed_model_has_names_of_its_own(tmp_path):
+    candidate = write(lenet(), tmp_path, slim=True)
+    assert (candidate.encoding, candidate.suffix) == ("slim-sparse", "_slim_sparse_saved_model")
+
+
+def test_wrong_answers_are_a_mismatch(tmp_path):
+    model = lenet()
+    trial = trial_of(model)
+    model.set_weights([weight * 1.01 for weight in model.get_weights()])
+    (result,) = write_sparse_saved_model(model, tmp_path, trial)
+    assert isinstance(result, Refusal)
+    assert result.mismatch
+    assert "differs by" in result.reason

@@ -1,0 +1,197 @@
+"""Data sets by name: what there is, where it is, and loading it. Listing loads neither TensorFlow nor scikit-learn."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from tf_lottery.data import digits, locations, preparing, tfds
+from tf_lottery.data.arrays import Arrays
+from tf_lottery.data.content import Content
+from tf_lottery.data.dataset import Dataset
+from tf_lottery.data.known import KNOWN
+from tf_lottery.data.metadata import read_metadata
+from tf_lottery.data.normalization import MODES, Normalisation, fit
+from tf_lottery.data.split import split
+from tf_lottery.data.subset import select_classes, subset_fingerprint, to_labels
+from tf_lottery.errors import LotteryError, UsageError
+from tf_lottery.utils.text import suggestion
+
+DEFAULT_VALIDATION = 0.1
+
+_Folder = str | os.PathLike[str] | None
+
+
+def names(*, data_dir: _Folder = None) -> list[str]:
+    """The known names, then those of other data sets prepared in the data folder."""
+    return [*KNOWN, *(name for name in locations.list_prepared(data_dir) if name not in KNOWN)]
+
+
+def describe(*, data_dir: _Folder = None) -> list[dict[str, Any]]:
+    """What `tf-lottery data list` shows.
+
+    Returns:
+        For each name a dictionary: name, shape, classes, train, validation, test (numbers of examples), source, status
+        ("embedded", "prepared", "raw files", "missing" or "unusable"), and location (a path, or what to do).
+    """
+    return [_describe(name, data_dir) for name in names(data_dir=data_dir)]
+
+
+def load(
+    name: str,
+    *,
+    data_dir: _Folder = None,
+    validation: int | float | None = None,
+    normalisation: str = "unit",
+    seed: int = 0,
+    classes: Iterable[int] | None = None,
+) -> Dataset:
+    """Load an image-classification data set, split and normalised.
+
+    Prepared data is taken first; raw files in the data folder are prepared on first use; nothing is ever downloaded.
+
+    Args:
+        name: "digits", or any TFDS data set with `image` and `label`, as `name` or `name/config`.
+        data_dir: the data folder; by default $TF_LOTTERY_DATA, then TFDS's own.
+        validation: how many (or what fraction) of the training examples to set aside. By default the data set's own
+            validation split, else the number in `describe` (of some of the classes, in proportion), else a tenth.
+        normalisation: "none", "unit" or "standard" (see `tf_lottery.data.normalization`).
+        seed: fixes which examples are set aside.
+        classes: labels of the classes to keep, in all splits, before any example is set aside; they are relabelled
+            0, 1, ... in this order. None or () keeps all.
+
+    Returns:
+        A `Dataset` of float32 images (examples, height, width, channels) and int32 labels (examples,).
+
+    Raises:
+        UsageError: an unknown name, mode or class, a class named twice, a single class, or `validation` out of range.
+        UnfitError: the data set is not there, or is no image classification, or a class has no training example.
+        DamagedError: a file is truncated or altered.
+        ResourceError: disk or permission trouble.
+
+    Example:
+        >>> data = load("digits")
+        >>> data.train.size, data.validation.size, data.test.size, data.input_shape
+        (1200, 237, 360, (8, 8, 1))
+        >>> load("digits", classes=(8, 3)).classes
+        2
+    """
+    if normalisation not in MODES:
+        raise UsageError(f"Unknown normalisation {normalisation!r}.", suggestion(normalisation, MODES))
+    content = _read(name, data_dir)
+    fingerprint, share = content.fingerprint(), _default_validation(name)
+    chosen = () if classes is None else to_labels(classes)
+    if chosen:
+        whole = content.train.size
+        content = select_classes(content, chosen)
+        fingerprint = subset_fingerprint(fingerprint, chosen)
+        share = share if isinstance(share, float) else round(share * content.train.size / whole)
+    train, held_out = content.train, content.validation
+    if held_out is None or validation is not None:
+        train, held_out = split(train, validation=share if validation is None else validation, seed=seed)
+    how = fit(train.x, mode=normalisation, scale=content.scale)
+    return Dataset(
+        name=name,
+        train=_normalised(train, how),
+        validation=_normalised(held_out, how),
+        test=None if content.test is None else _normalised(content.test, how),
+        classes=content.classes,
+        fingerprint=fingerprint,
+        normalisation=how,
+    )
+
+
+def prepare(name: str, *, data_dir: _Folder = None, download: bool = False, progress: bool = False) -> str:
+    """Make a data set ready to load, and say where it is.
+
+    Args:
+        name: as for `load`.
+        data_dir: as for `load`.
+        download: fetch what is neither prepared nor there as raw files.
+        progress: show progress bars on stderr.
+
+    Returns:
+        The folder of the prepared data set, or "scikit-learn" for the embedded digits.
+
+    Raises:
+        LotteryError: as for `load`, and ResourceError where the network does not answer.
+    """
+    if name == "digits":
+        return "scikit-learn"
+    return str(preparing.prepare(name, data_dir=data_dir, download=download, progress=progress))
+
+
+def check(name: str, *, data_dir: _Folder = None) -> dict[str, Any]:
+    """Read every example of a data set and report what was found.
+
+    Returns:
+        name, location, shape, classes, splits (name -> examples, per_class: a list of counts), value_range (least and
+        largest pixel value), fingerprint.
+
+    Raises:
+        LotteryError: as for `load`.
+    """
+    content = _read(name, data_dir)
+    parts = content.parts()
+    counts = content.counts()
+    return {
+        "name": name,
+        "location": content.source,
+        "shape": list(content.train.x.shape[1:]),
+        "classes": content.classes,
+        "splits": {part: {"examples": parts[part].size, "per_class": counts[part]} for part in parts},
+        "value_range": [
+            min(int(part.x.min()) for part in parts.values()),
+            max(int(part.x.max()) for part in parts.values()),
+        ],
+        "fingerprint": content.fingerprint(),
+    }
+
+
+def _read(name: str, data_dir: _Folder) -> Content:
+    locations.check_name(name)
+    return digits.read() if name == "digits" else tfds.read(preparing.prepare(name, data_dir=data_dir))
+
+
+def _default_validation(name: str) -> int | float:
+    return KNOWN[name].validation if name in KNOWN else DEFAULT_VALIDATION
+
+
+def _normalised(arrays: Arrays, how: Normalisation) -> Arrays:
+    return Arrays(how.apply(arrays.x), arrays.y)
+
+
+def _describe(name: str, data_dir: _Folder) -> dict[str, Any]:
+    known, found = KNOWN.get(name), locations.find_prepared(name, data_dir)
+    row: dict[str, Any] = dict.fromkeys(("shape", "classes", "train", "validation", "test"))
+    row = {"name": name, **row, "source": known.source if known else "TFDS"}
+    if known:
+        row |= {"shape": list(known.shape), "classes": known.classes, "test": known.test}
+        row |= {"train": known.train - known.validation, "validation": known.validation}
+    if name == "digits":
+        return row | {"status": "embedded", "location": "scikit-learn"}
+    if found:
+        try:
+            return row | _sizes(name, found) | {"status": "prepared", "location": str(found)}
+        except LotteryError as error:
+            return row | {"status": "unusable", "location": error.cause}
+    raw = locations.find_raw(name, data_dir)
+    if raw:
+        return row | {"status": "raw files", "location": str(raw)}
+    fetch = known is None or known.fetchable
+    return row | {"status": "missing", "location": f"tf-lottery data prepare {name}" if fetch else "--data-dir"}
+
+
+def _sizes(name: str, folder: Any) -> dict[str, Any]:
+    metadata = read_metadata(folder)
+    train, held_out = metadata.sizes.get("train", 0), metadata.sizes.get("validation", 0)
+    if not held_out:
+        share = _default_validation(name)
+        held_out = share if isinstance(share, int) else round(share * train)
+        train -= held_out
+    return {
+        "shape": list(metadata.shape),
+        "classes": metadata.classes,
+        "train": train,
+        "validation": held_out,
+        "test": metadata.sizes.get("test"),
+    }

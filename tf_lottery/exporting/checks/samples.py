@@ -1,0 +1,161 @@
+"""The samples on which an exported file is compared with the Keras model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+from tf_lottery.exporting.signature import Signature, structure
+from tf_lottery.utils import seeds
+
+RANDOM_SAMPLES = 256
+_RANGES = {"uint8": (0, 256), "int8": (-128, 128)}
+
+
+def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list[np.ndarray]:
+    """Samples as a list of arrays in the order of `model.inputs`, in the inputs' dtypes.
+
+    Args:
+        model: the model to be exported.
+        signature: its signature.
+        samples: one array `(samples, ...)`; for several inputs a list, or a dict by input name.
+
+    Raises:
+        UsageError: if the structure is not the model's.
+        UnfitError: if a shape or a dtype does not fit, if a value is none of the input's dtype (0.5 or 300 for uint8,
+            1e39 for float32), or there is no sample.
+        NonFiniteError: if a sample has NaN or infinite values.
+    """
+    given = _in_order(model, signature, samples)
+    arrays = []
+    for name, shape, dtype, value in zip(signature.inputs, signature.shapes, signature.dtypes, given, strict=True):
+        array = np.asarray(value)
+        if array.dtype == object or array.dtype.kind not in "biuf":
+            raise UnfitError(f"Samples for input {name!r} have dtype {array.dtype}.", "Give arrays of numbers.")
+        fits = array.ndim == len(shape) + 1 and all(
+            want in (None, got) for want, got in zip(shape, array.shape[1:], strict=True)
+        )
+        if not fits or not len(array):
+            raise UnfitError(
+                f"Samples for input {name!r}: expected shape {('samples', *shape)}, received {array.shape}.",
+                "Give at least one sample, better 256, in the shape that the model takes.",
+            )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise NonFiniteError(f"Samples for input {name!r} have NaN or infinite values.", "Remove those samples.")
+        arrays.append(_cast(array, dtype, name))
+    counts = {len(array) for array in arrays}
+    if len(counts) > 1:
+        raise UnfitError(
+            f"The inputs have different numbers of samples: {[len(array) for array in arrays]}.",
+            "Give the same number for each input.",
+        )
+    return arrays
+
+
+def random_samples(model: keras.Model, signature: Signature) -> list[np.ndarray]:
+    """256 standard-normal samples with a fixed seed; whole numbers from the vocabulary for inputs of embeddings.
+
+    Inputs of 8-bit integers get all of their values, as pixels have; other whole numbers may be categories: 0 and 1.
+
+    Raises:
+        UsageError: if a dimension other than the batch is dynamic, or it is unclear which input takes whole numbers.
+    """
+    if signature.dynamic:
+        raise UsageError(
+            f"The model has inputs of dynamic shape {list(signature.shapes)}: random samples cannot be made for it.",
+            "Give real samples: `export(model, path, samples=...)`.",
+        )
+    layers = list(model._flatten_layers())
+    sizes = [layer.input_dim for layer in layers if isinstance(layer, keras.layers.Embedding)]
+    sizes += [layer.num_tokens for layer in layers if isinstance(layer, keras.layers.CategoryEncoding)]
+    generator = seeds.generator("export samples")
+    arrays = []
+    for shape, dtype in zip(signature.shapes, signature.dtypes, strict=True):
+        whole = np.issubdtype(np.dtype(dtype), np.integer) or dtype == "bool"
+        if sizes and len(signature.inputs) > 1 and not whole:
+            raise UsageError(
+                "The model has embeddings and several inputs: which of them take whole numbers is not known.",
+                "Give real samples: `export(model, path, samples=...)`.",
+            )
+        size = (RANDOM_SAMPLES, *(length for length in shape if length is not None))
+        low, high = (0, min(sizes)) if sizes and dtype != "bool" else _RANGES.get(dtype, (0, 2))
+        drawn = generator.integers(low, high, size) if whole or sizes else generator.standard_normal(size)
+        arrays.append(np.asarray(drawn).astype(dtype))
+    return arrays
+
+
+def flat_labels(model: keras.Model, signature: Signature, labels: Any, count: int) -> list[np.ndarray | None]:
+    """Labels as one entry per output: given as one array for a model with one output, else as a list or dict of them.
+
+    Raises:
+        UsageError: if the structure is not that of the outputs.
+        UnfitError: if there is not one label per sample.
+    """
+    names = signature.outputs
+    if labels is None:
+        return [None] * len(names)
+    if isinstance(labels, Mapping):
+        unknown = sorted(set(labels) - set(names))
+        if unknown:
+            raise UsageError(f"`labels` has the unknown outputs {unknown}.", f"Valid: {', '.join(names)}.")
+        given = [labels.get(name) for name in names]
+    elif len(names) == 1:
+        given = [labels]
+    elif isinstance(labels, list | tuple) and len(labels) == len(names):
+        given = list(labels)
+    else:
+        raise UsageError(
+            f"The model has {len(names)} outputs; received labels of type {type(labels).__name__}.",
+            f"Give a list with one entry per output (None for no labels), or a dict with the keys {', '.join(names)}.",
+        )
+    arrays = [None if value is None else np.asarray(value) for value in given]
+    for name, array in zip(names, arrays, strict=True):
+        if array is not None and (array.ndim == 0 or len(array) != count):
+            raise UnfitError(
+                f"Labels for output {name!r}: expected {count} labels, received shape {array.shape}.",
+                "Give one label per sample.",
+            )
+    return arrays
+
+
+def _cast(array: np.ndarray, dtype: str, name: str) -> np.ndarray:
+    """The array in an input's dtype: exactly, where that is whole numbers or truth values, else finite.
+
+    A cast that truncates would compare on other samples than those given: of images in [0, 1], uint8 keeps 0 and 1.
+    """
+    with np.errstate(all="ignore"):  # what overflows is found below
+        cast = array.astype(dtype)
+    whole = cast.dtype.kind in "biu"
+    lost = cast != array if whole else ~np.isfinite(cast)
+    if lost.any():
+        raise UnfitError(
+            f"Samples for input {name!r}: {dtype} can't hold {int(lost.sum()):,} of {lost.size:,} values, such as "
+            f"{array[lost][0]}.",
+            f"Give samples as the model takes them, in {dtype}: raw values, not scaled ones."
+            if whole
+            else f"Give samples as the model was trained on: every value in the range of {dtype}.",
+        )
+    return cast
+
+
+def _in_order(model: keras.Model, signature: Signature, samples: Any) -> list[Any]:
+    names = signature.inputs
+    nested = structure(model)[0]
+    if isinstance(samples, Mapping):
+        keys = keras.tree.flatten({key: key for key in nested}) if isinstance(nested, Mapping) else list(names)
+        if set(samples) == set(keys):
+            return [samples[key] for key in keys]
+        raise UsageError(
+            f"`samples` has the keys {sorted(map(str, samples))}.", f"Expected: {', '.join(map(str, keys))}."
+        )
+    if len(names) == 1:
+        alone = isinstance(samples, list | tuple) and len(samples) == 1 and isinstance(samples[0], np.ndarray)
+        return [samples[0] if alone else samples]
+    if isinstance(samples, list | tuple) and len(samples) == len(names):
+        return list(samples)
+    raise UsageError(
+        f"The model has {len(names)} inputs; received samples of type {type(samples).__name__}.",
+        f"Give a list of {len(names)} arrays, or a dict with the keys {', '.join(names)}.",
+    )

@@ -1,0 +1,234 @@
+"""The operations of a TFLite file as plain descriptions: kind, shapes, padding, and weights as NumPy arrays."""
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tf_lottery.exporting.tflite import sparse_tensors
+from tf_lottery.exporting.tflite.flatbuffers import operator_name, tensor_array
+
+PRECISIONS = {
+    schema.TensorType.FLOAT32: "float32",
+    schema.TensorType.FLOAT16: "float16",
+    schema.TensorType.INT8: "int8",
+    schema.TensorType.UINT8: "uint8",
+}
+_DTYPES = {
+    schema.TensorType.FLOAT32: np.float32,
+    schema.TensorType.FLOAT16: np.float16,
+    schema.TensorType.INT8: np.int8,
+}
+# Where an operation keeps its weights among its inputs.
+_WEIGHTS = {
+    "CONV_2D": 1,
+    "DEPTHWISE_CONV_2D": 1,
+    "TRANSPOSE_CONV": 1,
+    "CONV_3D": 1,
+    "FULLY_CONNECTED": 1,
+    "BATCH_MATMUL": 1,
+    "GATHER": 0,
+    "EMBEDDING_LOOKUP": 1,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": 1,
+}
+# They only unpack constants: what they unpack is described with the operation that uses it.
+_UNPACKING = ("DENSIFY", "DEQUANTIZE")
+_SAME = 0
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a TFLite graph.
+
+    Attributes:
+        index: its number among the graph's operations that compute. position: its place in the file, where operations
+            that unpack weights count too. subgraph: 0 is the main graph; others are bodies of loops and branches.
+        kind: the schema's name, e.g. "CONV_2D"; "CUSTOM:<name>".
+        name: the layer that it came from, as far as the file tells.
+        inputs, outputs: tensors that are computed at run time, by number.
+        input_shape, output_shape: of the first of them; () if there is none.
+        dynamic: an output whose shape, the batch aside, is known at run time only.
+        computes: dtype of the first input or output: "float32", "int8", ...
+        weights: the stored kernel: `(out, in)` of FULLY_CONNECTED, `(out, h, w, in)` of CONV_2D, `(1, h, w, out)` of
+            DEPTHWISE_CONV_2D; float or integer. None without one.
+        precision: of the stored weights.
+        encoding: how the file stores them: "dense", "sparse" (single zeros left out), or blocks such as "1x4".
+        constant: PAD's paddings `(dimensions, 2)`, MEAN's axes.
+        buffer: where the file stores the weights: operations of one number share them. None without any.
+        padding: "same", "valid" or "". strides, dilations: (height, width). multiplier: of a depthwise convolution.
+    """
+
+    index: int
+    kind: str
+    name: str = ""
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    input_shape: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+    dynamic: bool = False
+    computes: str = "float32"
+    weights: np.ndarray | None = None
+    precision: str = ""
+    encoding: str = ""
+    constant: np.ndarray | None = None
+    padding: str = ""
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    multiplier: int = 1
+    subgraph: int = 0
+    position: int = 0
+    buffer: int | None = None
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of a convolution's kernel."""
+        shape = () if self.weights is None else self.weights.shape
+        return (shape[1], shape[2]) if len(shape) == 4 else (1, 1)
+
+    @property
+    def label(self) -> str:
+        """How it is spoken of: number, kind and name."""
+        return f"operation {self.index} ({self.kind}{f' {self.name}' if self.name else ''})"
+
+
+def operations(model: Any, *, subgraph: int = 0, layers: Mapping[str, str] | None = None) -> list[Operation]:
+    """Describe the operations of one graph, those left out that only unpack weights.
+
+    Args:
+        model: a `ModelT` tree, from `flatbuffers.read`.
+        subgraph: which of its graphs.
+        layers: names of the Keras layers that it was made from, where known, each with the name to give instead: for a
+            batch normalisation, which the converter folds into the convolution before it, that convolution's.
+    """
+    graph = model.subgraphs[subgraph]
+    unpacked: dict[int, int] = {}
+    for operator in graph.operators:
+        if operator_name(model, operator) in _UNPACKING:
+            source = unpacked.get(int(operator.inputs[0]), int(operator.inputs[0]))
+            if _stored(model, graph.tensors[source]):
+                unpacked[int(operator.outputs[0])] = source
+    kept = [
+        (position, operator)
+        for position, operator in enumerate(graph.operators)
+        if not unpacked.keys() & {int(number) for number in operator.outputs}
+    ]
+    return [
+        _describe(model, subgraph, index, position, operator, unpacked, layers or {})
+        for index, (position, operator) in enumerate(kept)
+    ]
+
+
+def _describe(
+    model: Any,
+    subgraph: int,
+    index: int,
+    position: int,
+    operator: Any,
+    unpacked: dict[int, int],
+    layers: Mapping[str, str],
+) -> Operation:
+    graph = model.subgraphs[subgraph]
+    kind, options = operator_name(model, operator), operator.builtinOptions
+    given = [int(number) for number in operator.inputs]
+    made = tuple(int(number) for number in operator.outputs if number >= 0)
+    constant = {n for n in given if n >= 0 and (n in unpacked or _stored(model, graph.tensors[n]))}
+    inputs = tuple(n for n in given if n >= 0 and n not in constant)
+    place = _WEIGHTS.get(kind)
+    stored = None
+    if place is not None and place < len(given) and given[place] in constant:
+        stored = graph.tensors[unpacked.get(given[place], given[place])]
+    names = [_text(graph.tensors[n].name) for n in (*made, *([given[place]] if stored is not None and place else ()))]
+    first = [graph.tensors[n] for n in (*inputs, *made)]
+    padding = getattr(options, "padding", None)
+    last = given[-1] if given and given[-1] in constant and kind in ("PAD", "PADV2", "MEAN", "SUM") else None
+    if kind == "PADV2":
+        last = given[1] if given[1] in constant else None
+    return Operation(
+        index=index,
+        position=position,
+        subgraph=subgraph,
+        kind=kind,
+        name=_layer(names, layers),
+        inputs=inputs,
+        outputs=made,
+        input_shape=_shape(graph.tensors[inputs[0]]) if inputs else (),
+        output_shape=_shape(graph.tensors[made[0]]) if made else (),
+        dynamic=any(_dynamic(graph.tensors[n]) for n in made),
+        computes=PRECISIONS.get(first[0].type, "other") if first else "other",
+        weights=None if stored is None else stored_array(model, stored),
+        precision="" if stored is None else PRECISIONS.get(stored.type, "other"),
+        encoding="" if stored is None else _encoding(stored),
+        buffer=None if stored is None else int(stored.buffer),
+        constant=None if last is None else tensor_array(model, graph.tensors[last]),
+        padding="" if padding is None else "same" if padding == _SAME else "valid",
+        strides=(getattr(options, "strideH", 1), getattr(options, "strideW", 1)),
+        dilations=(getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1)),
+        multiplier=getattr(options, "depthMultiplier", 1),
+    )
+
+
+def stored_array(model: Any, tensor: Any) -> np.ndarray | None:
+    """The values of a stored tensor in its shape, zeros put back where it is sparse-encoded; None if that fails.
+
+    It fails for a computed tensor, types that are no weights, and encodings with more than one compressed axis.
+    """
+    if tensor.sparsity is None:
+        return tensor_array(model, tensor)
+    if tensor.type not in _DTYPES:
+        return None
+    values = np.frombuffer(np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes(), _DTYPES[tensor.type])
+    parameters = tensor.sparsity
+    if parameters.blockMap is not None and len(parameters.blockMap) == 0:
+        parameters = copy.copy(parameters)
+        parameters.blockMap = None
+    try:
+        return sparse_tensors.decode(parameters, values, _shape(tensor))
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return None
+
+
+def _encoding(tensor: Any) -> str:
+    parameters = tensor.sparsity
+    if parameters is None:
+        return "dense"
+    blocks = parameters.blockMap
+    return "sparse" if blocks is None or len(blocks) == 0 else f"1x{int(parameters.dimMetadata[-1].denseSize)}"
+
+
+def _stored(model: Any, tensor: Any) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
+
+
+def _dynamic(tensor: Any) -> bool:
+    signature = tensor.shapeSignature
+    return signature is not None and any(int(size) < 0 for size in list(signature)[1:])
+
+
+def _text(name: Any) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name or "")
+
+
+def _layer(names: list[str], layers: Mapping[str, str]) -> str:
+    """The layer that a tensor was named for: `model_1/stem_1/convolution` of the layer "stem"."""
+    paths = [path for name in reversed(names) for path in reversed(name.split(";")) if path.count("/")]
+    for path in paths:
+        parts = path.split("/")[1:-1]
+        known = [layer for part in parts if (layer := _known(part, layers))]
+        if known:
+            return "/".join(known)
+    return "/".join(paths[0].split("/")[1:-1]) if paths and not layers else ""
+
+
+def _known(part: str, layers: Mapping[str, str]) -> str:
+    # A layer's second call appends a number to its name.
+    shortened = re.sub(r"_\d+$", "", part)
+    return layers.get(shortened) or layers.get(part, "")

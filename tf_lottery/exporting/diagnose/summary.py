@@ -1,0 +1,175 @@
+"""What the verdicts on a model's operations come to: zeros, bytes, where the arithmetic runs, what to do."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tf_lottery.exporting.diagnose.operations import Operation
+from tf_lottery.exporting.diagnose.processor import Processor
+from tf_lottery.exporting.diagnose.runtime_rules import ENCODED, percent, zeros_in_blocks
+from tf_lottery.exporting.diagnose.verdicts import BLOCKS, DENSIFIED, SPARSE, SPARSE_ON_ARM, Verdict
+from tf_lottery.exporting.slim import SlimReport
+
+# Advice is given for what takes at least this share of the multiplications.
+_RELEVANT = 0.2
+
+
+def multiplications(operation: Operation) -> int:
+    """How many multiplications with weights the operation takes for one sample, zeros included.
+
+    Example:
+        >>> multiplications(Operation(0, "CONV_2D", output_shape=(1, 4, 4, 8), weights=np.zeros((8, 3, 3, 2))))
+        2304
+    """
+    if operation.weights is None or operation.kind not in ENCODED | {"CONV_3D"}:
+        return 0
+    batchless = operation.input_shape if operation.kind == "TRANSPOSE_CONV" else operation.output_shape
+    places = int(np.prod(batchless[1:-1])) if len(batchless) > 2 else 1
+    return places * operation.weights.size
+
+
+def slimming(report: SlimReport) -> str:
+    """What removing dead units and channels would leave."""
+    if report.parameters_after >= report.parameters_before:
+        return "Slimming: nothing to remove, no unit or channel is dead."
+    units = sum(layer.units_before for layer in report.layers)
+    return (
+        f"Slimming: {report.removed:,} of {units:,} units and channels are dead; without them "
+        f"{report.parameters_after:,} of {report.parameters_before:,} parameters are left, and the "
+        "model is smaller and faster on any machine (`tf-lottery export` offers it)."
+    )
+
+
+def sentences(
+    operations: Sequence[Operation],
+    verdicts: Sequence[Verdict],
+    machine: Processor,
+    *,
+    sizes: Mapping[str, int],
+    taken: set[int] | None,
+    trouble: str = "",
+    slimmed: str = "",
+) -> list[str]:
+    """The summary.
+
+    Args:
+        operations, verdicts: in equal order.
+        machine: where the model is to run.
+        sizes: bytes of the files that an export would offer: "dense", "rows" (single zeros left out), "1x4" (blocks);
+            or "as it is" for a file.
+        taken: positions of operations in the main graph that the default delegate takes; None: not known.
+        trouble: why the interpreter did not load the file.
+        slimmed: the sentence on what slimming would remove, of a Keras model.
+    """
+    pairs = list(zip(operations, verdicts, strict=True))
+    lines = [_zeros(operations), _bytes(sizes)]
+    lines.append(_arithmetic(pairs, machine, sizes))
+    main = [each for each in operations if not each.subgraph]
+    if trouble:
+        lines.append(f"The default LiteRT interpreter does not load the file: {trouble}")
+    elif taken is not None:
+        count = sum(each.position in taken for each in main)
+        own = any(verdict.kind == SPARSE for _, verdict in pairs)
+        aside = "; sparse kernels of dense layers are LiteRT's own, outside of it" if own else ""
+        lines.append(f"Delegate: the default one takes {count} of {len(main)} operations here{aside}.")
+    if slimmed:
+        lines.append(slimmed)
+    return [*lines, *_recommendations(pairs, machine, sizes)]
+
+
+def _zeros(operations: Sequence[Operation]) -> str:
+    # Steps of an unrolled loop, and calls of a layer that is used twice, share what is stored once.
+    buffers = {each.index if each.buffer is None else ("stored", each.buffer): each for each in reversed(operations)}
+    weights = [(each, each.weights) for each in buffers.values() if each.weights is not None]
+    total = sum(array.size for _, array in weights)
+    if not total:
+        return "Zeros: no operation has weights."
+    none = sum(int((array == 0).sum()) for _, array in weights)
+    blocks = {size: sum((zeros_in_blocks(each, size) or 0) * array.size for each, array in weights) for size in (4, 16)}
+    return (
+        f"Zeros: {percent(none / total)} of {total:,} weights; {percent(blocks[4] / total)} in whole 1x4 blocks, "
+        f"{percent(blocks[16] / total)} in 1x16."
+    )
+
+
+def _bytes(sizes: Mapping[str, int]) -> str:
+    if "dense" not in sizes:
+        return f"Disk: {sizes['as it is']:,} bytes."
+    dense = sizes["dense"]
+    parts = [f"float32 TFLite takes {dense:,} bytes dense"]
+    if "rows" in sizes:
+        parts.append(f"rows: {_of(sizes['rows'], dense)}, dense layers densified (*_float32_sparse.tflite)")
+    if "1x4" in sizes:
+        parts.append(
+            f"1x4 blocks: {_of(sizes['1x4'], dense)}, dense layers on sparse kernels (*_float32_{_end(sizes)}.tflite)"
+        )
+    if len(parts) == 1:
+        parts.append("no sparse file would be smaller")
+    return f"Disk: {'; '.join(parts)}."
+
+
+def _of(size: int, dense: int) -> str:
+    return f"{size:,} bytes ({percent(size / dense)})"
+
+
+def _arithmetic(pairs: Sequence[tuple[Operation, Verdict]], machine: Processor, sizes: Mapping[str, int]) -> str:
+    total = sum(multiplications(each) for each, _ in pairs)
+    if not total:
+        return "Speed: no operation multiplies with weights."
+    always = sum(multiplications(each) for each, verdict in pairs if verdict.kind == SPARSE)
+    on_arm = always + sum(multiplications(each) for each, verdict in pairs if verdict.kind == SPARSE_ON_ARM)
+    here = on_arm if machine.sparse_convolutions else always
+    blocks = " in the file with 1x4 blocks" if "1x4" in sizes else ""
+    line = f"Speed: {percent(here / total)} of the multiplications are on sparse kernels here ({machine.name}){blocks}"
+    return f"{line}, {percent(on_arm / total)} on ARM." if not machine.name.startswith("ARM") else f"{line}."
+
+
+def _recommendations(
+    pairs: Sequence[tuple[Operation, Verdict]], machine: Processor, sizes: Mapping[str, int]
+) -> list[str]:
+    file = _fast_file(sizes)
+    kinds = {verdict.kind for _, verdict in pairs}
+    lines = []
+    total = sum(multiplications(each) for each, _ in pairs) or 1
+    densified = [each for each, verdict in pairs if verdict.kind == DENSIFIED]
+    convolutions = sum(multiplications(each) for each in densified if each.kind != "FULLY_CONNECTED")
+    dense_layers = sum(
+        multiplications(each)
+        for each, verdict in pairs
+        if each.kind == "FULLY_CONNECTED" and any("--granularity" in finding.advice for finding in verdict.findings)
+    )
+    if dense_layers > _RELEVANT * total:
+        lines.append(
+            "Recommended: a ticket of --granularity 1x4 in float32 for fast dense layers; int8 for the smallest file."
+        )
+    if convolutions > _RELEVANT * total:
+        lines.append(
+            "Recommended: a ticket of --granularity channel, slimmed: its convolutions are smaller, and fast anywhere."
+        )
+    if SPARSE_ON_ARM in kinds:
+        lines.append(f"Recommended: {file} for ARM, measured on the phone (docs/mobile.md).")
+        if not machine.sparse_convolutions:
+            lines.append(f"This machine: {machine.name}: sparse convolutions are switched off, they pay on ARM.")
+    if SPARSE in kinds and dense_layers + convolutions <= _RELEVANT * total:
+        lines.append(f"Recommended: {file}; compare it with dense int8 (`tf-lottery bench`).")
+    if BLOCKS in kinds:
+        blocking = [(each.kind, verdict) for each, verdict in pairs if verdict.kind == BLOCKS]
+        names = sorted({kind for kind, _ in blocking})
+        advised = sorted({kind for kind, verdict in blocking if any(each.advice for each in verdict.findings)})
+        where = " there" if advised == names else f" at {', '.join(advised)}"
+        change = f"; what to change is said{where}" if advised else ""
+        lines.append(f"Delegates: {', '.join(names)} split{'s' * (len(names) == 1)} the graph{change}.")
+    return lines
+
+
+def _fast_file(sizes: Mapping[str, int]) -> str:
+    if "dense" not in sizes:
+        return "this file"
+    # If no sparse file would be smaller, an export offers none.
+    sparse = "1x4" in sizes or "rows" in sizes
+    return f"*_float32_{_end(sizes) if sparse else 'dense'}.tflite of `tf-lottery export --formats tflite`"
+
+
+def _end(sizes: Mapping[str, int]) -> str:
+    # As an export names them: where blocks are the only sparse layout, the name does not tell it.
+    return "sparse_1x4" if {"1x4", "rows"} <= sizes.keys() else "sparse"

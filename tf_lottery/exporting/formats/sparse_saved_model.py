@@ -1,0 +1,224 @@
+"""The sparse SavedModel writer: kernels on disk as non-zero values and compact positions, rebuilt once, at loading.
+
+Where the non-zero values lie is stored as gaps of as few bits as pay (see `encode`). A kernel is a resource of
+TensorFlow's own, made by `VarHandleOp`, which the SavedModel's initializer fills when it is loaded: by
+`tf.saved_model.load`, and by the loader of TensorFlow Serving, which runs the same initializer. From then on it is a
+variable like those of a dense SavedModel, read by the same operations: equal outputs, bit for bit, and equal speed. The
+alternative, to rebuild it inside the served function, relies on constant folding, which leaves arrays of more than
+10 MB alone: they would be rebuilt at every call.
+"""
+
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_lottery.exporting.checks.candidate import Candidate, Refusal, encoding_name
+from tf_lottery.exporting.checks.checksums import size
+from tf_lottery.exporting.checks.trial import Trial
+from tf_lottery.exporting.formats.saved_model import UNSAVABLE, refused, save, verified, write_module
+from tf_lottery.exporting.signature import signature_of, structure
+from tf_lottery.utils.silence import one_line
+
+# What the functions that make, fill and delete one resource take in `saved_model.pb`; measured.
+_GRAPH_BYTES = 3000
+_MOST_BYTES = 2**31 - 2**24  # a protocol buffer holds less than 2 GiB
+
+
+@dataclass(frozen=True)
+class SparseCode:
+    """An array as its non-zero values and where they lie.
+
+    Attributes:
+        shape: of the array.
+        values: the non-zero values, float32, in the order of the flat array.
+        gaps: `uint8`: numbers of `width` bits one after the other, least bit first.
+        width: bits of one gap, from 1 to 16.
+    """
+
+    shape: tuple[int, ...]
+    values: np.ndarray
+    gaps: np.ndarray
+    width: int
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of values and gaps."""
+        return self.values.nbytes + self.gaps.nbytes
+
+
+def encode(array: np.ndarray) -> SparseCode:
+    """Write an array as non-zero values and gaps, in the fewest bytes.
+
+    A gap is the number of zeros before a non-zero value. The largest number of `width` bits stands for that many zeros
+    without a value behind them, so a long gap costs some bits and no value. With one bit this is a bit field; at the
+    density 0.05, where the mean gap is 19, six bits are best: 6.3 per value.
+
+    Args:
+        array: float32, of any shape. A -0.0 is a zero, and comes back as 0.0: the same number.
+
+    Example:
+        >>> encode(np.array([0, 0, 7, 0, 8], "float32")).gaps  # two bits each, from the right: 2, 1, filling
+        array([246], dtype=uint8)
+    """
+    flat = np.ascontiguousarray(array).ravel()
+    positions = np.flatnonzero(flat)
+    zeros = np.diff(positions, prepend=-1) - 1
+    width = min(range(1, 17), key=lambda bits: bits * (len(zeros) + int((zeros // (2**bits - 1)).sum())))
+    return SparseCode(array.shape, flat[positions], _packed(zeros, width), width)
+
+
+def decode(code: SparseCode) -> tf.Tensor:
+    """The array of a code, by TensorFlow operations: what the SavedModel does when it is loaded."""
+    return _rebuild(
+        tf.constant(code.gaps),
+        tf.constant([-1, code.width]),
+        tf.constant([2**place for place in range(code.width)], tf.int64),
+        tf.constant(code.values),
+        tf.constant(code.shape, tf.int64),
+    )
+
+
+def write_sparse_saved_model(
+    model: keras.Model, folder: Path, trial: Trial, *, slim: bool = False
+) -> list[Candidate | Refusal]:
+    """Save `model` in `folder` with sparse kernels, load it with `tf.saved_model.load`, and compare.
+
+    Args:
+        model: a plain model.
+        folder: an existing staging folder.
+        trial: what it is compared on.
+        slim: whether it is the slimmed model.
+
+    Returns:
+        One candidate, or one refusal: also where the folder would be no smaller than the dense SavedModel.
+    """
+    encoding = encoding_name("sparse", slim=slim)
+    codes = worthwhile_codes(model)
+    stored = sum(code.bytes for code in codes.values())
+    if not codes:
+        return [refused(encoding, "nothing to encode: no array of weights has enough zeros to become smaller")]
+    if stored > _MOST_BYTES:
+        return [refused(encoding, f"{stored} bytes of non-zero weights: a SavedModel's graph holds less than 2 GiB")]
+    target, dense = folder / "sparse_saved_model", folder / "dense_for_size"
+    try:
+        write_module(*_module(model, codes), target)
+        save(model, dense, batch=None)
+    except UNSAVABLE as error:
+        return [refused(encoding, one_line(error))]
+    here, there = size(target), size(dense)
+    shutil.rmtree(dense)
+    if here >= there:
+        reason = f"the folder would be no smaller ({here} bytes) than the dense SavedModel ({there} bytes)"
+        return [refused(encoding, reason)]
+    return [verified(target, encoding, trial)]
+
+
+def worthwhile_codes(model: keras.Model) -> dict[int, SparseCode]:
+    """The codes of those float32 variables that become smaller, by position in `model.variables`."""
+    codes = {}
+    for position, variable in enumerate(model.variables):
+        array = np.asarray(variable.value)
+        if array.dtype == np.float32 and array.nbytes > _GRAPH_BYTES:
+            code = encode(array)
+            if code.bytes + _GRAPH_BYTES < array.nbytes:
+                codes[position] = code
+    return codes
+
+
+class _Rebuilt(tf.saved_model.experimental.TrackableResource):
+    """A variable that is filled from a code when the SavedModel is loaded.
+
+    Args:
+        code: of its value.
+        name: unique in the SavedModel. Loading appends a number to it, so that two loaded models share nothing.
+    """
+
+    def __init__(self, code: SparseCode, name: str) -> None:
+        super().__init__()
+        self._code, self._shared_name = code, name
+
+    def _create_resource(self) -> tf.Tensor:
+        return tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=self._code.shape, shared_name=self._shared_name)
+
+    def _initialize(self) -> None:
+        self.assign(decode(self._code))
+
+    def _destroy_resource(self) -> None:
+        tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
+
+    def read(self) -> tf.Tensor:
+        value = tf.raw_ops.ReadVariableOp(resource=self.resource_handle, dtype=tf.float32)
+        value.set_shape(self._code.shape)
+        return value
+
+    def assign(self, value: tf.Tensor) -> None:
+        tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=value)
+
+
+def _module(model: keras.Model, codes: dict[int, SparseCode]) -> tuple[tf.Module, Any]:
+    """As `signature.serving_module`, with the coded variables replaced by resources."""
+    signature, nested = signature_of(model), structure(model)[0]
+    rebuilt = {position: _Rebuilt(code, f"rebuilt_{position}") for position, code in codes.items()}
+
+    def serve(*tensors: Any) -> dict[str, Any]:
+        given = {position: resource.read() for position, resource in rebuilt.items()}
+        mapping = [(model.variables[position], value) for position, value in given.items()]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            result = model(keras.tree.pack_sequence_as(nested, list(tensors)), training=False)
+        for position, variable in enumerate(model.variables):
+            # The scope holds back what a layer assigns: the state of a stateful layer or of a seed generator.
+            value = scope.get_current_value(variable)
+            if value is not None and value is not given.get(position):
+                (rebuilt[position] if position in rebuilt else variable.value).assign(value)
+        return dict(zip(signature.outputs, keras.tree.flatten(result), strict=True))
+
+    module = tf.Module()
+    module.rebuilt = list(rebuilt.values())
+    module.weights = [variable.value for position, variable in enumerate(model.variables) if position not in rebuilt]
+    module.tables = [layer.lookup_table for layer in model._flatten_layers() if hasattr(layer, "lookup_table")]
+    specs = [
+        tf.TensorSpec((None, *shape), dtype, name=name)
+        for name, shape, dtype in zip(signature.inputs, signature.shapes, signature.dtypes, strict=True)
+    ]
+    return module, tf.function(serve, autograph=False).get_concrete_function(*specs)
+
+
+def _packed(zeros: np.ndarray, width: int) -> np.ndarray:
+    """Numbers of zeros before values, as packed gaps of `width` bits."""
+    skip = 2**width - 1
+    skips, rest = np.divmod(zeros, skip)
+    ends = np.cumsum(skips + 1)
+    count = int(ends[-1]) if len(ends) else 0
+    filling = -count % (8 // math.gcd(8, width))  # to whole bytes and whole gaps
+    gaps = np.full(count + filling, skip, np.uint16)
+    gaps[ends - 1] = rest
+    bits = gaps[:, None] >> np.arange(width, dtype=np.uint16) & 1
+    return np.packbits(bits.astype(np.uint8).ravel(), bitorder="little")
+
+
+# A function of its own with open shapes: the SavedModel holds it once, however many kernels it has.
+@tf.function(
+    autograph=False,
+    input_signature=[
+        tf.TensorSpec([None], tf.uint8),
+        tf.TensorSpec([2], tf.int32),
+        tf.TensorSpec([None], tf.int64),
+        tf.TensorSpec([None], tf.float32),
+        tf.TensorSpec([None], tf.int64),
+    ],
+)
+def _rebuild(gaps: tf.Tensor, form: tf.Tensor, places: tf.Tensor, values: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    bits = tf.bitwise.bitwise_and(tf.expand_dims(gaps, 1), tf.constant([1, 2, 4, 8, 16, 32, 64, 128], tf.uint8))
+    rows = tf.reshape(tf.cast(bits, tf.bool), form)
+    valued = tf.logical_not(tf.reduce_all(rows, 1))
+    behind = tf.cumsum(tf.reduce_sum(tf.where(rows, places, 0), 1) + tf.cast(valued, tf.int64))
+    positions = tf.gather_nd(behind, tf.where(valued)) - 1
+    # `scatter_nd` would add to zeros, and lose numbers so small that additions flush them to zero.
+    flat = tf.reshape(tf.zeros(shape), [-1])
+    return tf.reshape(tf.tensor_scatter_nd_update(flat, tf.expand_dims(positions, 1), values), shape)

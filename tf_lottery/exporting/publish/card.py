@@ -1,0 +1,173 @@
+"""The model card: what the best file of an export is, where it is from, what was measured, what was gained."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery.exporting.checks.trial import Trial
+from tf_lottery.exporting.export_report import ExportReport, strict
+from tf_lottery.exporting.publish.choice import loss
+from tf_lottery.layers import discover
+from tf_lottery.results.ticket import Ticket
+from tf_lottery.utils import machine
+
+SCHEMA = "tf-lottery.card/1"
+_PACKAGES = ("tf-lottery", "tensorflow", "keras", "ai-edge-litert", "numpy")
+_RECIPE = ("round", "replicate", "variant", "seed")
+
+Record = Mapping[str, Any]
+
+
+def of_ticket(ticket: Ticket) -> dict[str, Any]:
+    """Where a ticket is from: run, round, replicate, density, what it was trained with."""
+    recipe = ticket.recipe
+    config = recipe.get("config") or {}
+    known = {key: recipe[key] for key in _RECIPE if key in recipe}
+    chosen = ("preset", "dataset", "model", "criterion", "scope", "granularity", "rewind", "seed")
+    return {
+        "kind": "ticket",
+        "density": ticket.density,
+        **known,
+        "config": {key: config[key] for key in chosen if config.get(key) is not None},
+    }
+
+
+def of_model(model: keras.Model, trial: Trial) -> dict[str, Any]:
+    """What the Keras model is: accuracies on the trial's samples, parameters, density of each kernel and of all.
+
+    The density of a kernel is the fraction of its values that are not zero, so this also serves models without masks.
+    """
+    own, validation = trial.accuracies()
+    kernels = {path: (np.shape(value), np.count_nonzero(value), np.size(value)) for path, value in _kernels(model)}
+    total = sum(size for _, _, size in kernels.values())
+    return {
+        "accuracy": own,
+        "validation_accuracy": validation,
+        "parameters": int(model.count_params()),
+        "density": sum(kept for _, kept, _ in kernels.values()) / total if total else None,
+        "weights": [
+            {"weight": path, "shape": list(shape), "kept": int(kept), "total": size, "density": kept / size}
+            for path, (shape, kept, size) in kernels.items()
+        ],
+    }
+
+
+def _kernels(model: keras.Model) -> list[tuple[str, np.ndarray]]:
+    return [(path, found.variable.numpy()) for path, found in discover(model).found.items()]
+
+
+def describe(report: ExportReport, best: Record, *, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """The card as a document of the schema `tf-lottery.card/1`.
+
+    Args:
+        report: the report with its candidates.
+        best: the record of the best file.
+        origin: where the model is from.
+    """
+    return {
+        "schema": SCHEMA,
+        "file": dict(best),
+        "goal": report.goal,
+        "max_drop": report.max_drop,
+        "loss": loss(best, report.keras["validation_accuracy"]),
+        "source": dict(origin),
+        "keras": report.keras,
+        "slimmed": report.slimmed if str(best["encoding"]).startswith("slim") else None,
+        "compared_on": {"samples": report.samples, "count": report.sample_count},
+        "candidates": [dict(record) for record in report.candidates],
+        "refused": report.refusals(),
+        "findings": list(report.findings),
+        "notes": list(report.notes),
+        "environment": machine.describe(_PACKAGES),
+    }
+
+
+def dumps(card: Mapping[str, Any]) -> str:
+    """The card as JSON text."""
+    return json.dumps(strict(dict(card)), indent=2, allow_nan=False) + "\n"
+
+
+def markdown(card: Mapping[str, Any]) -> str:
+    """The card as Markdown, for people."""
+    file, own = card["file"], card["keras"]
+    title = str(file["path"]).rsplit("/", 1)[-1]
+    facts = {
+        "Format": f"{file['format']}, {file['precision']}, {file['encoding']}",
+        "Bytes": f"{file['bytes']:,} ({file['gzip_bytes']:,} gzipped)",
+        "SHA-256": f"`{file['sha256']}`",
+        "Latency": _microseconds(file["latency_us_median"]) + " for one sample (median)",
+        "Accuracy": f"{percent(file['accuracy'])} (the Keras model: {percent(own['accuracy'])})",
+        "Validation accuracy": f"{percent(file['validation_accuracy'])} (the Keras model: "
+        f"{percent(own['validation_accuracy'])})",
+        "Predicted classes equal to Keras": percent(file["agreement"]),
+        "Largest difference": f"{file['max_abs_error']:.2g}, {file['max_rel_error']:.1e} of the largest output",
+        "Compared on": f"{card['compared_on']['count']:,} {_KIND[card['compared_on']['samples']]} samples",
+        "Chosen for": f"{card['goal']}, within a loss of {100 * card['max_drop']:g} points",
+        "Weights kept": f"{percent(own['density'])} of the kernels' values",
+    }
+    parts = [f"# {title}", table(("", ""), [(key, value) for key, value in facts.items() if "not known" not in value])]
+    if card["source"]:
+        parts += ["## Source", table(("", ""), list(_flat(card["source"])))]
+    parts += ["## What was gained", *(f"- {finding}" for finding in card["findings"])]
+    parts += ["## All verified files", table(_COLUMNS, [_row(record) for record in card["candidates"]])]
+    kernels = [
+        (each["weight"], f"{each['kept']:,} of {each['total']:,}", percent(each["density"])) for each in own["weights"]
+    ]
+    parts += ["## Density per layer", table(("Weight", "Kept", "Density"), kernels)]
+    if card["refused"]:
+        parts += ["## Not offered", *(f"- {line}" for line in card["refused"])]
+    parts += [f"- {note}" for note in card["notes"]]
+    parts += ["## Made with", table(("", ""), [(key, str(value)) for key, value in card["environment"].items()])]
+    return _joined(parts)
+
+
+_KIND = {"given": "real", "random": "random"}
+_COLUMNS = ("Format", "Precision", "Encoding", "Bytes", "Gzipped", "Latency", "Accuracy", "Agreement")
+
+
+def _row(record: Record) -> tuple[str, ...]:
+    layout = f" ({record['layout']})" if record["layout"] not in ("", "rows") else ""
+    return (
+        record["format"],
+        record["precision"],
+        record["encoding"] + layout,
+        f"{record['bytes']:,}",
+        f"{record['gzip_bytes']:,}",
+        _microseconds(record["latency_us_median"]),
+        percent(record["accuracy"]),
+        percent(record["agreement"]),
+    )
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage, or "not known"."""
+    return "not known" if value is None else f"{100 * value:.2f} %"
+
+
+def _microseconds(value: float | None) -> str:
+    return "not known" if value is None else f"{value:,.1f} us"
+
+
+def _flat(source: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for key, value in source.items():
+        inner = value.items() if isinstance(value, Mapping) else [(None, value)]
+        rows += [(key if name is None else str(name), str(item)) for name, item in inner]
+    return rows
+
+
+def _joined(parts: Sequence[str]) -> str:
+    """Paragraphs, with the points of a list on neighbouring lines."""
+    text = parts[0]
+    for before, part in zip(parts, parts[1:], strict=False):
+        text += ("\n" if before.startswith("- ") and part.startswith("- ") else "\n\n") + part
+    return text + "\n"

@@ -1,0 +1,71 @@
+"""Which of the verified files is the one to ship."""
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+from tf_lottery.errors import UsageError
+from tf_lottery.utils.text import suggestion
+
+GOALS = ("balanced", "size", "latency")
+# A phone runs TFLite; without such a file, the next in this order is offered.
+FORMATS = ("tflite", "saved_model", "keras")
+
+Record = Mapping[str, Any]
+
+
+def check_goal(goal: str, max_drop: float) -> None:
+    """Raises:
+    UsageError: the goal is unknown, or the accuracy budget is no fraction.
+    """
+    if goal not in GOALS:
+        raise UsageError(f"Unknown goal {goal!r} for the best file.", suggestion(str(goal), GOALS))
+    if isinstance(max_drop, bool) or not isinstance(max_drop, Real) or not 0 <= max_drop <= 1:
+        raise UsageError(f"`max_drop` must be a fraction in [0, 1]. Received: {max_drop!r}.", "Pass e.g. 0.005.")
+
+
+def choose(
+    records: Sequence[Record], *, goal: str = "balanced", max_drop: float = 0.005, own_accuracy: float | None = None
+) -> int:
+    """The index of the best record within the accuracy budget.
+
+    The budget: a file may lose at most `max_drop` of the Keras model's accuracy on the validation samples; without
+    validation labels, may predict other classes than Keras for at most that fraction of them; without classes, may have
+    an error of at most that fraction of the outputs' spread. Test accuracies are never looked at. Among those within
+    it, "size" takes the fewest bytes, "latency" the least median time, "balanced" the least product of the two: a file
+    of half the size may take twice the time. Only TFLite files are candidates as long as there is one; then
+    SavedModels, then `.keras` files. If none is within the budget, the most accurate one is taken.
+
+    Args:
+        records: entries of a report's `files`, at least one.
+        goal: one of `GOALS`.
+        max_drop: a fraction.
+        own_accuracy: the Keras model's accuracy on the validation samples.
+
+    Example:
+        >>> small = {"format": "tflite", "bytes": 10, "latency_us_median": 9.0, "validation_loss": 0.01}
+        >>> exact = {"format": "tflite", "bytes": 90, "latency_us_median": 9.0, "validation_loss": 0.0}
+        >>> choose([exact, small], max_drop=0.02), choose([exact, small], max_drop=0.005)
+        (1, 0)
+    """
+    wanted = next(kind for kind in FORMATS if any(record["format"] == kind for record in records))
+    places = [place for place, record in enumerate(records) if record["format"] == wanted]
+    losses = {place: loss(records[place], own_accuracy) for place in places}
+    # Not quite the fraction itself: 0.98 - 0.975 is a little more than 0.005.
+    within = [place for place in places if losses[place] <= max_drop + 1e-9]
+    if not within:
+        return min(places, key=lambda place: (losses[place], records[place]["bytes"]))
+    return min(within, key=lambda place: _cost(records[place], goal))
+
+
+def loss(record: Record, own_accuracy: float | None) -> float:
+    """What a file loses: of validation accuracy, or without one what `Comparison.validation_loss` tells."""
+    accuracy = record.get("validation_accuracy")
+    if accuracy is not None and own_accuracy is not None:
+        return own_accuracy - accuracy
+    return float(record["validation_loss"])
+
+
+def _cost(record: Record, goal: str) -> tuple[float, ...]:
+    size, latency = float(record["bytes"]), float(record.get("latency_us_median") or 1.0)
+    return {"size": (size, latency), "latency": (latency, size), "balanced": (size * latency, size)}[goal]

@@ -1,0 +1,103 @@
+"""Put the files of an export in place, with their report, model card and manifest: all of them, or none."""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tf_lottery.exporting.checks import checksums as integrity
+from tf_lottery.exporting.checks.candidate import Candidate
+from tf_lottery.exporting.export_report import REPORT, ExportReport
+from tf_lottery.exporting.publish import card, staging
+from tf_lottery.exporting.publish.export_remarks import findings
+from tf_lottery.exporting.publish.request import Request, cards
+
+logger = logging.getLogger(__name__)
+
+
+def publish(
+    candidates: list[Candidate],
+    report: ExportReport,
+    request: Request,
+    *,
+    chosen: int,
+    only_best: bool,
+    stage: Path,
+    origin: dict[str, Any],
+    force: bool,
+) -> ExportReport:
+    """Move verified candidates from the staging folder to their names.
+
+    Args:
+        candidates: all of them.
+        report: what is known but for the files.
+        request: names and folder.
+        chosen: the place of the best candidate.
+        only_best: whether it alone is published.
+        stage: the staging folder.
+        origin: where the model is from, for its card.
+        force: whether files may be replaced that exist, or that appeared since the export began.
+
+    Returns:
+        The whole report.
+
+    Raises:
+        ResourceError: if the disk is full or the folder cannot be written to.
+        UsageError: if a file has appeared at one of the names, without `force`.
+    """
+    records: list[dict[str, Any]] = []
+    moves: dict[Path, Path] = {}
+    listed: dict[str, dict[str, Any]] = {}
+    try:
+        for place, candidate in enumerate(candidates):
+            if only_best and place != chosen:
+                records.append({**candidate.record(candidate.file), "path": None})
+                continue
+            target = request.target(candidate.suffix)
+            renamed = candidate.file.rename(candidate.file.with_name(target.name))
+            records.append(dataclasses.replace(candidate, file=renamed).record(target))
+            listed |= integrity.entries(renamed)
+            moves[renamed] = target
+        written = tuple(record for record in records if record["path"] is not None)
+        earlier = integrity.read_manifest(request.folder)
+        report = dataclasses.replace(
+            report,
+            files=written,
+            best=records[chosen]["path"],
+            candidates=tuple(records),
+            findings=tuple(findings(records, records[chosen])),
+            notes=(*report.notes, *_left_over(request, earlier, moves.values())),
+        )
+        about = card.describe(report, records[chosen], origin=origin)
+        names = cards(Path(records[chosen]["path"]).name)
+        texts = dict(zip(names, (card.dumps(about), card.markdown(about)), strict=True))
+        for item, text in texts.items():
+            listed |= integrity.text_entry(item, text)
+        new = [] if force else [*moves.values(), *(request.folder / item for item in texts)]
+        # The card of a file that is replaced speaks of the old one.
+        stale = [item for target in moves.values() for item in cards(target.name) if item in earlier]
+        gone = [item for item in stale if item not in texts and os.path.lexists(request.folder / item)]
+        texts[REPORT] = report.dumps()
+        replaced = [*(target.name for target in moves.values()), *texts, *gone]
+        texts[integrity.MANIFEST] = integrity.merge_manifest(request.folder, listed, replaced=replaced)
+        for item, text in texts.items():
+            (stage / item).write_text(text, encoding="utf-8")
+            moves[stage / item] = request.folder / item
+    except OSError as error:
+        raise staging.disk_trouble(request.folder, error) from error
+    staging.publish(moves, aside=stage, new=new, gone=[request.folder / item for item in gone])
+    logger.info("Exported %s to %s", ", ".join(record["path"] for record in written), request.folder)
+    return report
+
+
+def _left_over(request: Request, earlier: Mapping[str, Any], targets: Collection[Path]) -> Iterator[str]:
+    """A note on files of an earlier export that this one could have replaced, and did not make."""
+    made = {target.name for target in targets}
+    listed = {name.split("/", 1)[0] for name in earlier}
+    names = [
+        name for name in request.possible_files() if name in listed - made and os.path.lexists(request.folder / name)
+    ]
+    if names:
+        yield f"Of an earlier export, and not replaced by this one, the folder still holds: {', '.join(names)}."

@@ -1,0 +1,80 @@
+"""Convert a SavedModel to a dense TFLite file.
+
+Usage: `python -m tf_lottery.exporting.tflite.run_converter SAVED_MODEL PRECISION SAMPLES.npz OUT.tflite`.
+
+It is a program of its own for int8: the converter then runs the model, to find the ranges of its values, in an
+interpreter that crashes on some models, recurrent ones among them. That must not take the export down.
+
+SAMPLES.npz holds one array `(samples, ...)` per input, by signature name.
+"""
+
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+Samples = Mapping[str, np.ndarray]
+
+
+def convert(source: str, *, precision: str, calibration: Samples) -> bytes:
+    """The SavedModel `source` as a dense TFLite file, by TensorFlow's converter, in this process.
+
+    Args:
+        source: a name by which TensorFlow can open the SavedModel, which has the signature `serving_default`.
+        precision: "float32", "float16", "dynamic" or "int8".
+        calibration: for "int8": arrays `(samples, ...)` by input name.
+
+    Raises:
+        Exception: of many kinds, by the converter; each means that the model cannot be converted so.
+    """
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(source)
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        converter.representative_dataset = _rows(calibration)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+    with warnings.catch_warnings():
+        # The converter calibrates with TensorFlow's own interpreter, which tells whoever uses it to use LiteRT's.
+        warnings.filterwarnings("ignore", "[^A-Z]*Warning: tf.lite.Interpreter is deprecated", UserWarning)
+        return converter.convert()
+
+
+def _rows(calibration: Samples) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
+    """The calibration samples one by one, as the converter wants them."""
+    count = len(next(iter(calibration.values()), ()))
+    return lambda: ({name: array[at : at + 1] for name, array in calibration.items()} for at in range(count))
+
+
+def _end_with_parent() -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the program; the exit code is 0, or 2 for wrong arguments. Errors end with a traceback on stderr."""
+    if len(arguments) != 4:
+        sys.stderr.write(
+            "Usage: python -m tf_lottery.exporting.tflite.run_converter SAVED_MODEL PRECISION SAMPLES.npz OUT.tflite\n"
+        )
+        return 2
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    source, precision, samples, out = arguments
+    with np.load(samples, allow_pickle=False) as archive:
+        calibration = {name: archive[name] for name in archive.files}
+    Path(out).write_bytes(convert(source, precision=precision, calibration=calibration))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

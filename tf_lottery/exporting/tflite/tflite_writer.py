@@ -1,0 +1,211 @@
+"""The TFLite writer: four precisions, dense and sparse, each run in LiteRT and compared.
+
+The converter reads a SavedModel of batch size 1, the case LiteRT's delegates run best, and writes dense files, which it
+does well. Its own sparse encoding is not used: it answers wrongly or does not load for most precisions. `encoding`
+rewrites the dense file instead. For int8 it runs the model to find the ranges of values, and can crash in doing so
+(recurrent layers): a process of its own, though it takes seconds to start, makes that a refusal.
+
+What is offered has passed a chain of comparisons, in the default LiteRT interpreter, in a process of its own:
+
+    Keras -> dense float32 (rounding only) -> dense file of the precision (quantization) -> sparse file (its twin)
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery.exporting.checks.agreement import TWIN_TOLERANCES, compare
+from tf_lottery.exporting.checks.candidate import Candidate, Refusal, encoding_name, file_suffix
+from tf_lottery.exporting.checks.trial import Trial
+from tf_lottery.exporting.formats import saved_model
+from tf_lottery.exporting.signature import signature_of
+from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
+from tf_lottery.exporting.tflite.run_converter import Samples
+from tf_lottery.training.state import openable
+from tf_lottery.utils import child_process as child
+from tf_lottery.utils.silence import one_line
+
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+NO_CALIBRATION = "int8 needs real samples to find the ranges of values: give training data (`calibration`, `--dataset`)"
+_CONVERTER = child.program("tf_lottery.exporting.tflite.run_converter")
+_FLOAT_PARTS = "Operators without an int8 form compute in float32."
+
+
+def convert(source: Path, *, precision: str = "float32", calibration: Samples | None = None) -> bytes:
+    """The SavedModel folder `source` as a dense TFLite file, with inputs and outputs as in the SavedModel.
+
+    Args:
+        source: a SavedModel with the signature `serving_default` and batch size 1.
+        precision: "float32"; "float16" weights; "dynamic": int8 weights, float32 between the layers; "int8" throughout.
+        calibration: for "int8": arrays `(samples, ...)` by input name.
+
+    Raises:
+        Exception: of many kinds, by the converter; each means that the model cannot be converted so.
+    """
+    with openable(source) as name:
+        if precision != "int8":
+            return run_converter.convert(name, precision=precision, calibration={})
+        with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+            given, made = Path(folder) / "samples.npz", Path(folder) / "converted.tflite"
+            with given.open("wb") as stream:
+                np.savez(stream, **(calibration or {}))  # type: ignore[arg-type]
+            child.start(_CONVERTER, [name, precision, given, made], who="the int8 converter")
+            return made.read_bytes()
+
+
+def convert_dense(
+    model: keras.Model, folder: Path, *, precision: str = "float32", calibration: Samples | None = None
+) -> bytes:
+    """A plain Keras model as a dense TFLite file; `folder` is an existing one for the SavedModel between them."""
+    source = folder / "tflite_source"
+    if not source.exists():
+        saved_model.save(model, source, batch=1)
+    return convert(source, precision=precision, calibration=calibration)
+
+
+def write_tflite(
+    model: keras.Model,
+    folder: Path,
+    *,
+    trial: Trial,
+    slim: bool = False,
+    bases: Sequence[str] = ("dense", "sparse"),
+    precisions: Sequence[str] = PRECISIONS,
+) -> list[Candidate | Refusal]:
+    """Convert `model`, run each file in the default LiteRT interpreter in a process of its own, and compare.
+
+    Args:
+        model: a plain model.
+        folder: an existing staging folder.
+        trial: samples, and what the original model answers.
+        slim: whether the model is a slimmed one, for the names.
+        bases: which encodings are offered, of "dense" and "sparse".
+        precisions: which precisions are offered. Float32 is always made, because the others are judged after it.
+
+    Returns:
+        A candidate or refusal for each precision and encoding; of sparse weights there may be two layouts.
+    """
+    attempts = _Attempts(model, folder, trial, slim)
+    found: list[Candidate | Refusal] = []
+    exact = attempts.dense("float32")
+    for precision in precisions:
+        dense = exact if precision == "float32" else attempts.reduced(precision, exact)
+        if "dense" in bases:
+            found.append(dense)
+        if "sparse" in bases:
+            found += attempts.sparse(precision, dense)
+    return found
+
+
+class _Attempts:
+    """The files of one model: the SavedModel that they are made from, the samples, names."""
+
+    def __init__(self, model: keras.Model, folder: Path, trial: Trial, slim: bool) -> None:
+        self._model, self._folder, self._trial, self._slim = model, folder, trial, slim
+
+    def dense(self, precision: str) -> Candidate | Refusal:
+        if self._trial.signature.dynamic:
+            shapes = list(signature_of(self._model).shapes)
+            reason = f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file"
+            return self._refusal(precision, "dense", reason)
+        try:
+            calibration = self._trial.calibration
+            content = convert_dense(self._model, self._folder, precision=precision, calibration=calibration)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # the converter raises many kinds, each of which means: not this model
+            return self._refusal(precision, "dense", one_line(error))
+        return self._tried(content, precision, "dense")
+
+    def reduced(self, precision: str, exact: Candidate | Refusal) -> Candidate | Refusal:
+        if isinstance(exact, Refusal):
+            return self._refusal(
+                precision, "dense", f"the float32 file failed: {exact.reason}", mismatch=exact.mismatch
+            )
+        if precision == "int8" and self._trial.calibration is None:
+            return self._refusal(precision, "dense", NO_CALIBRATION)
+        found = self.dense(precision)
+        if isinstance(found, Candidate) and found.file.stat().st_size >= exact.file.stat().st_size:
+            reason = f"the {precision} file would be no smaller than the float32 one: no weight is large enough for it"
+            return self._refusal(precision, "dense", reason)
+        return found
+
+    def sparse(self, precision: str, dense: Candidate | Refusal) -> list[Candidate | Refusal]:
+        if isinstance(dense, Refusal):
+            return [self._refusal(precision, "sparse", dense.reason, mismatch=dense.mismatch)]
+        content = dense.file.read_bytes()
+        rows, row_count, _ = encoding.encode(content, precision=precision, blocks=False)
+        blocks, _, block_count = encoding.encode(content, precision=precision, blocks=True)
+        # Blocks are faster than rows but for int8, whose rows run as dense convolutions.
+        contents = {}
+        if block_count and (precision != "int8" or len(blocks) < len(rows)):
+            contents[f"1x{encoding.BLOCKS[precision]}"] = blocks
+        if row_count and (not contents or len(rows) < len(blocks)):
+            contents["rows"] = rows
+        found: list[Candidate | Refusal] = []
+        for layout, made in contents.items():
+            if len(made) >= len(content):
+                reason = f"the sparse file would be no smaller than the dense one ({len(content)} bytes)"
+                found.append(self._refusal(precision, "sparse", reason))
+                continue
+            tried = self._tried(
+                made, precision, "sparse", layout if len(contents) > 1 and layout != "rows" else "", layout
+            )
+            found.append(self._with_twin(tried, dense))
+        return found or [self._refusal(precision, "sparse", "no weight has so many zeros that storing it sparse pays")]
+
+    def _with_twin(self, sparse: Candidate | Refusal, dense: Candidate) -> Candidate | Refusal:
+        if isinstance(sparse, Refusal):
+            return sparse
+        twin = compare(dense.outputs, sparse.outputs, tolerance=TWIN_TOLERANCES[sparse.precision])
+        if twin.max_rel_error <= TWIN_TOLERANCES[sparse.precision]:
+            return sparse
+        sparse.file.unlink()
+        reason = f"it answers otherwise than the dense {sparse.precision} file: {twin.failure}"
+        return self._refusal(sparse.precision, "sparse", reason, mismatch=True)
+
+    def _tried(
+        self, content: bytes, precision: str, base: str, name: str = "", layout: str = ""
+    ) -> Candidate | Refusal:
+        """Write the file, run it, compare it with Keras; a file that fails is deleted."""
+        made_as = encoding_name(base, slim=self._slim)
+        suffix = f"{file_suffix(precision, made_as, name)}.tflite"
+        file = self._folder / f"model{suffix}"
+        file.write_bytes(content)
+        try:
+            ran = litert.run_file(file, self._trial.named_samples, scratch=self._folder)
+        except litert.LiteRTFailed as error:
+            file.unlink()
+            return self._refusal(precision, base, str(error))
+        comparison = self._trial.judge(ran.outputs, precision=precision)
+        if comparison.failure:
+            file.unlink()
+            return self._refusal(precision, base, comparison.failure, mismatch=True)
+        note = _FLOAT_PARTS if precision == "int8" and not _quantized_throughout(content) else ""
+        return Candidate(
+            file, suffix, "tflite", precision, made_as, comparison, ran.latency_us_median, layout, note, ran.outputs
+        )
+
+    def _refusal(self, precision: str, base: str, reason: str, *, mismatch: bool = False) -> Refusal:
+        return Refusal("tflite", precision, encoding_name(base, slim=self._slim), reason, mismatch)
+
+
+def _quantized_throughout(content: bytes) -> bool:
+    """Whether no operator but those at the border computes on floats."""
+    model = flatbuffers.read(content)
+    float32 = flatbuffers.schema.TensorType.FLOAT32
+    return not any(
+        graph.tensors[place].type == float32
+        for graph in model.subgraphs
+        for operator in graph.operators
+        if flatbuffers.operator_name(model, operator) not in ("QUANTIZE", "DEQUANTIZE")
+        for place in _existing(operator.outputs)
+    )
+
+
+def _existing(places: Any) -> list[int]:
+    return [int(place) for place in places if place >= 0]

@@ -1,0 +1,50 @@
+"""Learning curves for TensorBoard, where wanted: one TensorBoard run per training."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tf_lottery.errors import UsageError
+from tf_lottery.utils.files import resources
+
+IDENTITY = ("replicate", "round", "variant", "step")
+
+
+def write_tensorboard(curves: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Write each training's curves as TensorBoard scalars; what an earlier call wrote for it is replaced.
+
+    Args:
+        curves: records of replicate, round, variant, step and numbers, as in `metrics.jsonl`.
+        folder: the log directory to give to `tensorboard --logdir`.
+
+    Returns:
+        One folder per training: `replicate_<r>_round_<kk>_<variant>`.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+        ResourceError: the folder can't be written.
+    """
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    except ImportError:
+        raise UsageError(
+            "TensorBoard is not installed.", "Install the extra: pip install 'tf-lottery[tensorboard]'."
+        ) from None
+    trainings: dict[Path, list[Mapping[str, Any]]] = {}
+    for record in curves:
+        name = f"replicate_{record['replicate']}_round_{record['round']:02d}_{record['variant']}"
+        trainings.setdefault(Path(folder) / name, []).append(record)
+    for place, records in trainings.items():
+        with resources(place):
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            writer = EventFileWriter(str(place))
+            for record in records:
+                numbers = {key: value for key, value in record.items() if key not in IDENTITY and value is not None}
+                values = [Summary.Value(tag=key, simple_value=value) for key, value in numbers.items()]
+                writer.add_event(Event(step=record["step"], summary=Summary(value=values)))
+            writer.close()
+    return list(trainings)

@@ -1,0 +1,124 @@
+"""What a ticket cost: the training steps of all the trainings that it took to find and train it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tf_lottery.errors import UnfitError
+from tf_lottery.experiment import plan
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.directory import TICKET, Job
+from tf_lottery.results.statistics.intervals import band
+from tf_lottery.results.statistics.values import Row, number, select, spread
+
+MEASURED = ("val_accuracy", "test_accuracy", "val_loss", "test_loss")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of the ticket of a round.
+
+    Args:
+        replicate, round: of the ticket.
+        density: of the maskable weights.
+        steps: training steps in all.
+        finding: those of them that only found its masks and its start weights.
+        trainings: how many trainings it took, its own among them.
+        row: its result row.
+    """
+
+    replicate: int
+    round: int
+    density: float
+    steps: int
+    finding: int
+    trainings: int
+    row: Row
+
+
+def cost(config: Config, rows: Sequence[Row]) -> list[Cost]:
+    """The training steps that it took to get each ticket: its own, and those of every training its masks came from.
+
+    Iterative pruning pays for every round before; one-shot for the dense network; pruning before training for nothing
+    but the steps up to the rewind point. Masks that came from another run (`tickets_from`) were paid for there: neither
+    that nor the steps before their rewind point are counted here. Nor are the gradients that some criteria look at:
+    they are a few steps' worth.
+
+    Args:
+        config: of the run.
+        rows: its result rows, with the trainings that only searched.
+
+    Returns:
+        One entry per ticket, by replicate and round.
+
+    Raises:
+        UnfitError: a training that the masks of a ticket came from is not among the rows, or has no number of steps.
+    """
+    steps = {job(row): number(row.get("steps")) for row in rows}
+    found = []
+    for row in sorted(select(rows, TICKET), key=lambda row: (int(row["replicate"]), int(row["round"]))):
+        own = job(row)
+        taken = [own, *plan.sources(config, own)]
+        missing = [str(each) for each in taken if steps.get(each) is None]
+        if missing:
+            raise UnfitError(
+                f"The cost of {own} needs the steps of every training that it came from. Missing: "
+                f"{'; '.join(missing)}.",
+                "Pass all rows of the run, those of variant `search` too.",
+            )
+        numbers = [int(value) for each in taken if (value := steps[each]) is not None]
+        before = steps_before(config, own, taken[1] if len(taken) > 1 else own, steps)
+        finding = sum(numbers[1:]) + before
+        density = number(row.get("density")) or 0.0
+        found.append(Cost(own.replicate, own.round, density, numbers[0] + finding, finding, len(taken), row))
+    return found
+
+
+def steps_before(config: Config, own: Job, first: Job, steps: Mapping[Job, float | None]) -> int:
+    """Steps up to the rewind point that the first training, which began at step 0, did not make anyway.
+
+    A ticket that starts from the weights of step K, with masks that came from no training, needs K steps of the dense
+    network; so does one whose search stopped before step K.
+    """
+    dense, mine = steps.get(Job(own.replicate, 0)), steps[own]
+    if config.tickets_from or dense is None or mine is None:
+        return 0
+    made = 0.0 if first == own else steps[first] or 0.0
+    return max(int(dense - mine - made), 0)
+
+
+def job(row: Row) -> Job:
+    """The training that a row is of."""
+    return Job(int(row["replicate"]), int(row["round"]), str(row["variant"]))
+
+
+def cost_table(runs: Mapping[str, tuple[Config, Sequence[Row]]]) -> list[dict[str, Any]]:
+    """Accuracy and density against total training steps: one line per run and round, over its replicates.
+
+    Args:
+        runs: configuration and rows of each run, by the name to show.
+
+    Returns:
+        Dictionaries with run, round, replicates, density, steps (mean), finding, trainings and, for each metric `m` of
+        accuracies and losses, `m_mean`, `m_low`, `m_high` (interval; range with fewer than 3 replicates).
+
+    Raises:
+        UnfitError: as for `cost`.
+    """
+    table = []
+    for name, (config, rows) in runs.items():
+        groups: dict[int, list[Cost]] = defaultdict(list)
+        for entry in cost(config, rows):
+            groups[entry.round].append(entry)
+        for index, group in sorted(groups.items()):
+            line: dict[str, Any] = {"run": name, "round": index, "replicates": len(group)}
+            for part in ("density", "steps", "finding", "trainings"):
+                over = spread(getattr(entry, part) for entry in group)
+                line[part] = over.mean if over else None
+            for metric in MEASURED:
+                around = band(entry.row.get(metric) for entry in group)
+                for end in ("mean", "low", "high"):
+                    line[f"{metric}_{end}"] = getattr(around, end) if around else None
+            table.append(line)
+    return table

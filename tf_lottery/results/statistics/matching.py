@@ -1,0 +1,175 @@
+"""How sparse a ticket may be: matching densities, the peak of Occam's hill, and how fast sparse networks learn.
+
+Validation data alone judge; test data are never read here.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from tf_lottery.errors import UnfitError
+from tf_lottery.results.statistics.intervals import LEAST, Difference, Interval, band, paired_difference
+from tf_lottery.results.statistics.selection import MAX_DROP, Candidate, candidates, select_round
+from tf_lottery.results.statistics.values import Row, Spread, number, select, ticket_densities
+
+
+@dataclass(frozen=True)
+class Match:
+    """The sparsest round of one replicate that is as good as its own dense network.
+
+    Args:
+        replicate, round, density: of the ticket.
+        last: whether it is the last round: sparser ones may match too.
+    """
+
+    replicate: int
+    round: int
+    density: float
+    last: bool
+
+
+@dataclass(frozen=True)
+class MatchingDensity:
+    """Matching densities over replicates.
+
+    Args:
+        matches: one per replicate.
+        density: their geometric mean, with its interval; the range where the replicates are fewer than 3.
+        tolerance: validation accuracy that may be lost, a fraction (of a loss the relative increase).
+        last: of how many replicates the last round still matches. Then `density` is an upper bound.
+        unfinished: replicates that lack a round, and took no part.
+    """
+
+    matches: tuple[Match, ...]
+    density: Interval | Spread
+    tolerance: float
+    last: int
+    unfinished: int
+
+    @property
+    def matched(self) -> int:
+        """In how many replicates a pruned round matches; the others count with their dense network, 100 %."""
+        return sum(match.round > 0 for match in self.matches)
+
+
+@dataclass(frozen=True)
+class RoundBand:
+    """A metric in one round.
+
+    Args:
+        round: the round.
+        density: the ticket's mean density in it.
+        value: mean and interval (fewer than 3 replicates: range).
+        against_dense: paired difference to the dense round 0; None with fewer than 3 pairs.
+    """
+
+    round: int
+    density: float
+    value: Interval | Spread
+    against_dense: Difference | None
+
+
+def matches(rows: Sequence[Row], *, tolerance: float = MAX_DROP) -> list[Match]:
+    """For each replicate with all rounds, the sparsest one within `tolerance` of its own dense network.
+
+    Args:
+        rows: result rows with the columns of `results.csv`.
+        tolerance: validation accuracy that may be lost, a fraction; without accuracies the relative increase of the
+            validation loss.
+
+    Raises:
+        UsageError: `tolerance` is negative or not finite.
+        UnfitError: no replicate has all rounds, or there is neither validation accuracy nor validation loss.
+
+    Example:
+        >>> rows = [{"replicate": 0, "round": r, "variant": "ticket", "density": d, "val_accuracy": a}
+        ...         for r, d, a in [(0, 1.0, 0.90), (1, 0.5, 0.91), (2, 0.25, 0.80)]]
+        >>> matches(rows)
+        [Match(replicate=0, round=1, density=0.5, last=False)]
+    """
+    tickets = select(rows, "ticket")
+    densities = ticket_densities(tickets)
+    found = []
+    for replicate in sorted({int(row["replicate"]) for row in tickets}):
+        own = [row for row in tickets if int(row["replicate"]) == replicate]
+        if {int(row["round"]) for row in own} != set(densities):
+            continue
+        index = select_round(own, max_drop=tolerance)
+        density = ticket_densities(own)[index]
+        found.append(Match(replicate, index, density, index == max(densities) and index > 0))
+    if not found:
+        raise UnfitError(
+            f"A matching density needs a replicate with all its rounds. None of the {len(tickets)} tickets is of one.",
+            "Let the run go on: the same command resumes it.",
+        )
+    return found
+
+
+def matching_density(rows: Sequence[Row], *, tolerance: float = MAX_DROP) -> MatchingDensity:
+    """The matching density over replicates: the geometric mean of `matches`, with its interval.
+
+    Each round multiplies the density, so the mean and its interval are of the logarithms; neither goes below zero.
+
+    Args:
+        rows, tolerance: as for `matches`.
+
+    Raises:
+        UsageError, UnfitError: as for `matches`.
+    """
+    found = matches(rows, tolerance=tolerance)
+    # There is one match at least, so there is a mean.
+    over = cast(Interval | Spread, band(math.log(match.density) for match in found))
+    there = {int(row["replicate"]) for row in select(rows, "ticket")}
+    return MatchingDensity(
+        matches=tuple(found),
+        density=exponential(over),
+        tolerance=tolerance,
+        last=sum(match.last for match in found),
+        unfinished=len(there) - len(found),
+    )
+
+
+def exponential(over: Interval | Spread) -> Interval | Spread:
+    """The interval or range of densities, from that of their logarithms; no density is above 1."""
+    mean, low, high = (min(math.exp(part), 1.0) for part in (over.mean, over.low, over.high))
+    if isinstance(over, Interval):
+        return Interval(mean, low, high, over.count, over.confidence)
+    return Spread(mean, low, high, over.count)
+
+
+def peak(rows: Sequence[Row]) -> Candidate:
+    """The top of Occam's hill: the round of best mean validation accuracy (or least loss), of equals the sparsest.
+
+    Sparse networks often generalise better than dense ones, until they are too small (Frankle & Carbin 2018, arXiv
+    1803.03635, figure 1 of its appendix). The best of several noisy means flatters itself: report its test data.
+
+    Raises:
+        UnfitError: there is no dense round, or it has neither validation accuracy nor validation loss.
+    """
+    return min(candidates(rows), key=lambda candidate: (candidate.drop, candidate.kept))
+
+
+def by_round(rows: Sequence[Row], column: str, *, variant: str = "ticket") -> list[RoundBand]:
+    """A metric in each round of a variant, at the density of the ticket of that round, and against the dense network.
+
+    Args:
+        rows: result rows; a round without the value, or whose ticket is not there, is left out.
+        column: e.g. "early_stop_step".
+        variant: the ticket or a control.
+    """
+    line = []
+    for index, density in ticket_densities(rows).items():
+        here = select(rows, variant, index)
+        over = band(row.get(column) for row in here)
+        if over is not None and density > 0:
+            line.append(RoundBand(index, density, over, against_dense(rows, here, column)))
+    return line
+
+
+def against_dense(rows: Sequence[Row], here: Sequence[Row], column: str) -> Difference | None:
+    """Paired difference of rows to the dense round 0; None with fewer than 3 pairs."""
+    dense = select(rows, "ticket", 0)
+    paired = {number(row.get("replicate")) for row in here if number(row.get(column)) is not None}
+    paired &= {number(row.get("replicate")) for row in dense if number(row.get(column)) is not None}
+    return paired_difference(rows, here, dense, column) if len(paired) >= LEAST else None

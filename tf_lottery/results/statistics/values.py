@@ -1,0 +1,98 @@
+"""Numbers out of result rows: what is missing stays missing, and replicates become a mean with its range."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tf_lottery.experiment.directory import SEARCH
+
+Row = Mapping[str, Any]
+# What tells how good a network is, the first that was recorded: test data where there are any, and accuracies before
+# losses.
+SCORES = ("test_accuracy", "val_accuracy", "test_loss", "val_loss", "train_loss")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over replicates.
+
+    Args:
+        mean: arithmetic mean of the values that are there.
+        low: their minimum.
+        high: their maximum.
+        count: how many there are.
+    """
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+def number(value: object) -> float | None:
+    """The value as a finite float, or None where there is none (None, NaN, infinite, an empty or worded cell).
+
+    A CSV file gives text and a JSON file gives null, so both count as what they mean.
+
+    Example:
+        >>> number("0.5"), number(float("nan")), number(None), number("")
+        (0.5, None, None, None)
+    """
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        result = float(value)  # type: ignore[arg-type]  # anything else than a number is the TypeError below
+    except (TypeError, ValueError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def spread(values: Iterable[object]) -> Spread | None:
+    """Mean, minimum and maximum of the finite values; None if there are none.
+
+    Example:
+        >>> spread([1, 2, None])
+        Spread(mean=1.5, low=1.0, high=2.0, count=2)
+    """
+    found = [value for value in map(number, values) if value is not None]
+    if not found:
+        return None
+    # fsum does not depend on the order of the replicates, so neither does the report.
+    return Spread(mean=math.fsum(found) / len(found), low=min(found), high=max(found), count=len(found))
+
+
+def has_values(rows: Iterable[Row], column: str) -> bool:
+    """Whether any row holds a finite number in `column`."""
+    return any(number(row.get(column)) is not None for row in rows)
+
+
+def first_recorded(rows: Sequence[Row], columns: Sequence[str]) -> str | None:
+    """The first of `columns` in which any row holds a number; None if there is none."""
+    return next((column for column in columns if has_values(rows, column)), None)
+
+
+def variants(rows: Iterable[Row]) -> list[str]:
+    """The variants in the rows: the ticket first, then the controls by name; trainings that only searched are none."""
+    names = {str(row["variant"]) for row in rows} - {SEARCH}
+    return sorted(names, key=lambda name: (name != "ticket", name))
+
+
+def without_searches(rows: Iterable[Row]) -> list[Row]:
+    """The rows of networks that were trained in full: shorter trainings that found masks are no results."""
+    return [row for row in rows if str(row.get("variant")) != SEARCH]
+
+
+def select(rows: Iterable[Row], variant: str, index: int | None = None) -> list[Row]:
+    """The rows of one variant, of all rounds or of one."""
+    of_variant = [row for row in rows if str(row.get("variant")) == variant]
+    return of_variant if index is None else [row for row in of_variant if number(row.get("round")) == index]
+
+
+def ticket_densities(rows: Iterable[Row]) -> dict[int, float]:
+    """Mean density of the ticket in each round that it has, by round."""
+    groups: dict[int, list[object]] = defaultdict(list)
+    for row in select(rows, "ticket"):
+        groups[int(row["round"])].append(row.get("density"))
+    return {index: over.mean for index, group in sorted(groups.items()) if (over := spread(group)) is not None}

@@ -1,0 +1,137 @@
+"""A ticket: masks, rewind weights and the recipe that trains them; the thing that an experiment finds."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tf_lottery.errors import DamagedError, UnfitError, UsageError
+from tf_lottery.pruning import masks as mask_tools
+from tf_lottery.pruning.masks import Masks
+from tf_lottery.utils.files import damaged, dump_arrays, load_arrays, strict, write_bytes
+
+SCHEMA = "tf-lottery.ticket/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket:
+    """A sparse subnetwork and how to train it.
+
+    Attributes:
+        masks: boolean arrays keyed by weight path; True keeps.
+        rewind_weights: every variable of the model at the rewind point, keyed by path; pruned weights are exactly 0.0.
+        trained_weights: every variable after the ticket's training, keyed by path; may be empty.
+        recipe: how it was found and is trained: configuration, round, replicate, steps, results; `architecture` is the
+            plain model's, as Keras writes it.
+    """
+
+    masks: Masks
+    rewind_weights: dict[str, np.ndarray]
+    trained_weights: dict[str, np.ndarray] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        kept, total = mask_tools.kept(self.masks), mask_tools.total(self.masks)
+        return f"<Ticket of {kept} of {total} weights in {len(self.masks)} arrays>"
+
+    @property
+    def density(self) -> float:
+        """kept / total, of the maskable weights."""
+        return mask_tools.density(self.masks)
+
+    def apply(self, model: Any, *, trained: bool = False) -> Any:
+        """A wrapped copy of a model that holds the ticket, ready to train in `fit` or any loop.
+
+        Args:
+            model: a plain model of the ticket's architecture, from any build of it.
+            trained: take the trained weights instead of the rewind weights.
+
+        Raises:
+            UnfitError: the model's weights do not fit the ticket's.
+            UsageError: the ticket has no trained weights.
+        """
+        from tf_lottery.layers import named_variables, set_masks, set_weights, wrap
+        from tf_lottery.layers.wrapping import check_wrappable
+
+        weights = self.trained_weights if trained else self.rewind_weights
+        if not weights:
+            kind = "trained" if trained else "rewind"
+            raise UsageError(
+                f"The ticket has no {kind} weights.", "Take the others: they go by `trained=True` or False."
+            )
+        check_wrappable(model)
+        mask_tools.check_keys(weights, named_variables(model), what="ticket")
+        wrapped = wrap(model, include=lambda path, variable: path in self.masks)
+        set_weights(wrapped, weights)
+        set_masks(wrapped, self.masks)
+        return wrapped
+
+    def model(self, *, trained: bool = True) -> Any:
+        """The plain Keras model of the ticket, made from its recipe; pruned weights are exactly 0.0.
+
+        Raises:
+            UsageError: the recipe has no architecture, or there are no trained weights.
+            UnfitError: the architecture has code of the caller's own, which no recipe holds.
+        """
+        import keras
+
+        from tf_lottery.layers import strip
+
+        if "architecture" not in self.recipe:
+            raise UsageError("The ticket's recipe has no architecture.", "Use `apply(model)` with a model of your own.")
+        try:
+            plain = keras.models.model_from_json(self.recipe["architecture"])
+        except (ValueError, TypeError, ImportError, AttributeError) as error:
+            raise UnfitError(
+                f"The model can't be made from the recipe: {' '.join(str(error).split())[:200]}",
+                "Make it yourself: `strip(ticket.apply(model, trained=True))`. Or register its custom classes with "
+                "`keras.saving.register_keras_serializable`; a Lambda layer can't be made from a recipe.",
+            ) from error
+        return strip(self.apply(plain, trained=trained))
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the ticket as one portable `.npz` file, without pickle; a CRC guards its content.
+
+        Raises:
+            UsageError: the name does not end in .npz.
+            ResourceError: it can't be written.
+        """
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise UsageError(f"A ticket's file ends in .npz. Received: {path}.", "Rename it.")
+        recipe = np.frombuffer(json.dumps(strict({"schema": SCHEMA, **self.recipe})).encode(), np.uint8)
+        groups = {"masks": self.masks, "rewind": self.rewind_weights, "trained": self.trained_weights}
+        arrays = {f"{group}/{key}": array for group, content in groups.items() for key, array in content.items()}
+        write_bytes(path, dump_arrays({"recipe": recipe, **arrays}, compressed=True))
+        return path
+
+
+def load_ticket(path: str | PathLike[str]) -> Ticket:
+    """Read a ticket's file.
+
+    Raises:
+        UsageError: there is no such file.
+        DamagedError: it is truncated, altered, or not a ticket.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UsageError(f"There is no ticket {path}.", "Give the path of an .npz file that `Ticket.save` wrote.")
+    arrays = load_arrays(path)
+    try:
+        recipe = json.loads(arrays.pop("recipe").tobytes())
+        if recipe.pop("schema") != SCHEMA:
+            raise KeyError("schema")
+    except (KeyError, ValueError, AttributeError) as error:
+        raise damaged(path, f"it is not a ticket ({error})") from error
+    ticket = Ticket(_group(arrays, "masks"), _group(arrays, "rewind"), _group(arrays, "trained"), recipe)
+    if not ticket.masks or any(mask.dtype != bool for mask in ticket.masks.values()):
+        raise DamagedError(f"{path} is not a ticket: it has no masks.", "Save it again from its run.")
+    return ticket
+
+
+def _group(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    return {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}

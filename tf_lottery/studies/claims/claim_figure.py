@@ -1,0 +1,118 @@
+"""The figure of a claim: what is compared, against density, and beside it each measure with its interval and bound."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tf_lottery.results.figures.bands import Line, band_words, draw_lines
+from tf_lottery.results.figures.style import (
+    GREY,
+    look,
+    say_nothing_recorded,
+    set_density_axis,
+    set_percent_axis,
+    styled,
+)
+from tf_lottery.results.statistics.intervals import band
+from tf_lottery.results.statistics.values import number, ticket_densities
+from tf_lottery.studies.claims.evidence import words
+from tf_lottery.studies.claims.measures import Measure
+
+COLOURS = {True: "#009E73", False: "#D55E00", None: "#7a6000"}
+MARKS = {True: "o", False: "X", None: "D"}
+UNITS = {"points": "percentage points", "percent": "%", "steps": "steps"}
+
+
+def figure(
+    rows: Sequence[dict[str, Any]], columns: Sequence[str], measures: Sequence[Measure], *, title: str, verdict: str
+) -> Figure:
+    """The figure of a claim.
+
+    Args:
+        rows: result rows with the key of their run as `run`.
+        columns: the columns to draw against density, a panel each.
+        measures: what was measured.
+        title, verdict: words.
+    """
+    units = list(dict.fromkeys(measure.unit for measure in measures))
+    with styled():
+        height = max(4.2, 0.9 + 0.42 * len(measures) + 0.55 * len(units))
+        drawn = Figure(figsize=(4.6 * len(columns) + (6.4 if measures else 0.0), height))
+        drawn.suptitle(f"{title}: {verdict}", x=0.01, ha="left", fontsize=12)
+        parts: Any = drawn.subfigures(1, 2, width_ratios=(4.6 * len(columns), 6.4)) if measures else [drawn]
+        panels = parts[0].subplots(1, len(columns), squeeze=False)[0]
+        for axes, column in zip(panels, columns, strict=True):
+            _against_density(axes, rows, column)
+        if measures:
+            ratios = [sum(measure.unit == unit for measure in measures) + 1.2 for unit in units]
+            grid = parts[1].subplots(len(units), 1, squeeze=False, height_ratios=ratios)
+            for axes, unit in zip(grid[:, 0], units, strict=True):
+                _measures(axes, [measure for measure in measures if measure.unit == unit])
+        return drawn
+
+
+def lines(rows: Sequence[dict[str, Any]], column: str) -> list[Line]:
+    """A line per run and variant: mean and interval over replicates at the density of each round's ticket.
+
+    That is where controls stand, also those without masks.
+    """
+    found: list[Line] = []
+    keys = list(dict.fromkeys(row["run"] for row in rows))
+    densities = {key: ticket_densities(row for row in rows if row["run"] == key) for key in keys}
+    for name in dict.fromkeys((row["run"], row["variant"]) for row in rows):
+        here = [row for row in rows if (row["run"], row["variant"]) == name and number(row.get(column)) is not None]
+        points = []
+        for index in sorted({int(row["round"]) for row in here}):
+            group = [row for row in here if int(row["round"]) == index]
+            density, value = densities[name[0]].get(index), band(row[column] for row in group)
+            if density is not None and value is not None:
+                points.append((density, value))
+        if points:
+            variant = str(name[1]).replace("_", " ")
+            text = (name[0] if variant == "ticket" else f"{name[0]}, {variant}") if len(keys) > 1 else variant
+            found.append(Line(text, look(len(found)), points))
+    return found
+
+
+def _against_density(axes: Axes, rows: Sequence[dict[str, Any]], column: str) -> None:
+    found = lines(rows, column)
+    axes.set_title(words(column).capitalize(), loc="left")
+    if not found:
+        say_nothing_recorded(axes, words(column))
+        return
+    draw_lines(axes, found)
+    set_density_axis(axes, [x for line in found for x, _ in line.points])
+    fraction = not column.endswith("_step")
+    if fraction:
+        set_percent_axis(axes)
+    axes.set_ylabel(f"{words(column).capitalize()} (%)" if fraction else words(column).capitalize())
+    title = band_words([value for line in found for _, value in line.points])
+    axes.legend(loc="best", title=title, title_fontsize=8.5, fontsize=8.5)
+
+
+def _measures(axes: Axes, measures: Sequence[Measure]) -> None:
+    """A row per measure: its mean and interval, its bounds, and by colour and mark its verdict."""
+    scale = 1.0 if measures[0].unit == "steps" else 100.0
+    for place, measure in enumerate(measures):
+        colour, mark = (COLOURS[measure.passed], MARKS[measure.passed]) if measure.judged else (GREY, "|")
+        axes.hlines(place, scale * measure.low, scale * measure.high, color=colour, linewidth=2.2)
+        axes.plot([scale * measure.value], [place], marker=mark, color=colour, markersize=7, linestyle="none")
+        for bound in measure.bounds:
+            axes.vlines(
+                scale * bound, place - 0.38, place + 0.38, color="#000000", linewidth=1.2, linestyle=(0, (2, 1))
+            )
+    if measures[0].unit != "percent":
+        axes.axvline(0.0, color=GREY, linewidth=0.8)
+    axes.set_yticks(range(len(measures)), [wrapped(measure.text) for measure in measures], fontsize=8.5)
+    axes.set_ylim(len(measures) - 0.45, -0.55)
+    axes.margins(x=0.08)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(f"{UNITS[measures[0].unit]}; dashes: the bound", fontsize=9)
+    axes.tick_params(axis="x", labelsize=9)
+
+
+def wrapped(text: str) -> str:
+    """What is measured on one line, of whom on the next."""
+    return text.replace(", ", "\n", 1)
