@@ -60,6 +60,25 @@ def write_examples(formatter: click.HelpFormatter, examples: Mapping[str, str]) 
                 formatter.write_text(text)
 
 
+class OptionWithAliases(click.Option):
+    """An option with further spellings, which work but are not listed: names of earlier versions.
+
+    Args:
+        aliases: the further spellings, e.g. ("--normalisation",).
+    """
+
+    def __init__(self, *args: Any, aliases: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.aliases = tuple(aliases)
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let the parser know all spellings; help pages and completion read `opts`, which has the listed ones."""
+        listed = self.opts
+        self.opts = [*listed, *self.aliases]
+        super().add_to_parser(parser, ctx)
+        self.opts = listed
+
+
 class ListOf(click.ParamType):
     """A list of values separated by commas: `1,0.5,0.2`.
 

@@ -6,9 +6,9 @@ import click
 from click import IntRange
 
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment.config import NORMALISATIONS
+from tf_lottery.experiment.config import NORMALIZATIONS
 
-from .command import Command, ListOf
+from .command import Command, ListOf, OptionWithAliases
 from .finding import max_drop_option, out_option
 from .names import DATASET, RUN
 from .output import print_json, print_table, remark, set_up_logging
@@ -23,7 +23,7 @@ EXAMPLES = {
 
 # Where a model's accuracy is near chance.
 _REMEDIES = {
-    "data": "Scale the data as in its training (--normalisation none, unit or standard), and check that --dataset is "
+    "data": "Scale the data as in its training (--normalization none, unit or standard), and check that --dataset is "
     "what it was trained on.",
     "run": "Choose another --round, or train longer.",
 }
@@ -55,8 +55,10 @@ _REMEDIES = {
 @click.option("--round-channels", type=IntRange(1), default=1, help="Slim to multiples of so many channels, e.g. 8.")
 @click.option("--dataset", type=DATASET, help="Data to compare on, for a model.")
 @click.option(
-    "--normalisation",
-    type=click.Choice(NORMALISATIONS),
+    "--normalization",
+    cls=OptionWithAliases,
+    aliases=["--normalisation"],
+    type=click.Choice(NORMALIZATIONS),
     help="How --dataset is scaled, as the model was trained: unit ([0, 1]) by default; none for raw values.",
 )
 @click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
@@ -78,7 +80,7 @@ def command(
     max_drop: float,
     round_channels: int,
     dataset: str | None,
-    normalisation: str | None,
+    normalization: str | None,
     data_dir: str | None,
     samples: int,
     force: bool,
@@ -96,7 +98,7 @@ def command(
         from tf_lottery.exporting import export
 
         opened = open_source(source, out, number=round_number, replicate=replicate, max_drop=max_drop)
-        real = load_samples(opened, dataset, data_dir, normalisation=normalisation, count=samples)
+        real = load_samples(opened, dataset, data_dir, normalization=normalization, count=samples)
         try:
             found = export(
                 opened.model,

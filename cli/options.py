@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 import click
 from click import Choice, FloatRange, IntRange
 
-from tf_lottery.experiment.config import LR_SCHEDULES, NORMALISATIONS, OPTIMIZERS, PRECISIONS, PRUNINGS, variants
+from tf_lottery.experiment.config import LR_SCHEDULES, NORMALIZATIONS, OPTIMIZERS, PRECISIONS, PRUNINGS, variants
 from tf_lottery.pruning.criteria import CRITERIA
 from tf_lottery.pruning.select import SCOPES
 from tf_lottery.pruning.units import GRANULARITIES, INDIVISIBLE
 
-from .command import ListOf
+from .command import ListOf, OptionWithAliases
 from .names import DATASET, MODEL
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,7 +28,15 @@ def _variant(text: str) -> str:
 _OPTIONS = (
     (["--dataset"], {"type": DATASET, "help": "Data set: see `tf-lottery data list`."}),
     (["--data-dir"], {"type": click.Path(), "help": "Folder of prepared data sets or raw files."}),
-    (["--normalisation"], {"type": Choice(NORMALISATIONS), "help": "How inputs are scaled."}),
+    (
+        ["--normalization"],
+        {
+            "type": Choice(NORMALIZATIONS),
+            "help": "How inputs are scaled.",
+            "cls": OptionWithAliases,
+            "aliases": ["--normalisation"],
+        },
+    ),
     (["--validation"], {"type": FloatRange(0, min_open=True), "help": "Validation part: a count, or a fraction."}),
     (["--classes"], {"type": ListOf("class numbers", int), "help": "Only these classes, e.g. 0,1,2,3,4; relabelled."}),
     (["--pad-crop"], {"type": IntRange(0), "help": "Augment by random crops after padding by so many pixels."}),

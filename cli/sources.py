@@ -37,7 +37,7 @@ class Source:
 class Samples:
     """What an export compares on, as its arguments: test samples, validation samples, calibration samples.
 
-    `data` tells of which data set they are and how it was normalised, for the model card: an app must do the same.
+    `data` tells of which data set they are and how it was normalized, for the model card: an app must do the same.
     """
 
     samples: Any = None
@@ -141,7 +141,7 @@ def load_samples(
     dataset: str | None,
     data_dir: str | None,
     *,
-    normalisation: str | None = None,
+    normalization: str | None = None,
     count: int = SAMPLES,
 ) -> Samples:
     """The first samples of each part of the data that the model was trained on, or of those named.
@@ -153,21 +153,21 @@ def load_samples(
         source: the model.
         dataset: a data set by name, instead of the one of the model's configuration.
         data_dir: where data sets are.
-        normalisation: how the data set named is scaled. By default as the run's; for another model "unit", or "none"
+        normalization: how the data set named is scaled. By default as the run's; for another model "unit", or "none"
             where its input takes whole numbers.
         count: how many of each part at most.
 
     Raises:
-        UsageError: a normalisation without a data set, or one whose numbers the model's input can't hold.
+        UsageError: a normalization without a data set, or one whose numbers the model's input can't hold.
     """
     from tf_lottery import data
     from tf_lottery.experiment.config import Config
     from tf_lottery.experiment.problem import load_dataset
 
     config = {} if source.config.get("dataset") == "user" else source.config
-    if normalisation and not dataset:
+    if normalization and not dataset:
         raise UsageError(
-            "--normalisation says how the data of --dataset are scaled.",
+            "--normalization says how the data of --dataset are scaled.",
             "Add --dataset, or drop it: the data of a run are scaled as in its training.",
         )
     if not dataset and not config:
@@ -179,11 +179,11 @@ def load_samples(
     model = source.model
     if config and dataset in (None, config.get("dataset")):
         document = {key: value for key, value in config.items() if key not in ("hash", "model_hash")}
-        given = {"data_dir": data_dir, "normalisation": normalisation}
+        given = {"data_dir": data_dir, "normalization": normalization}
         loaded = load_dataset(Config.from_json(document | {key: value for key, value in given.items() if value}))
     else:
-        how = _normalisation(model, normalisation, config.get("normalisation"))
-        loaded = data.load(str(dataset), data_dir=data_dir, normalisation=how)
+        how = _normalization(model, normalization, config.get("normalization"))
+        loaded = data.load(str(dataset), data_dir=data_dir, normalization=how)
     shape = tuple(model.inputs[0].shape[1:])
     data.check_fits(loaded, input_shape=shape, outputs=model.outputs[0].shape[-1], sparse_labels=True)
     validation = loaded.validation
@@ -193,21 +193,21 @@ def load_samples(
         part.y[:count],
         None if validation is None else (validation.x[:count], validation.y[:count]),
         loaded.train.x[:CALIBRATION],
-        {"dataset": loaded.name, "normalisation": None if loaded.normalisation is None else loaded.normalisation.mode},
+        {"dataset": loaded.name, "normalization": None if loaded.normalization is None else loaded.normalization.mode},
     )
 
 
-def _normalisation(model: Any, given: str | None, of_run: str | None) -> str:
+def _normalization(model: Any, given: str | None, of_run: str | None) -> str:
     """How to scale data for a model: as said, else as its input's dtype needs, else as in its training."""
     dtype = str(model.inputs[0].dtype)
     if "int" in dtype or dtype == "bool":
         if given not in (None, "none"):
             raise UsageError(
-                f"The model takes whole numbers ({dtype}), which data scaled by --normalisation {given} are not.",
-                "Pass --normalisation none: raw values.",
+                f"The model takes whole numbers ({dtype}), which data scaled by --normalization {given} are not.",
+                "Pass --normalization none: raw values.",
             )
         if given is None:
-            remark(f"The model takes {dtype}: it gets the raw values of the data (--normalisation none).")
+            remark(f"The model takes {dtype}: it gets the raw values of the data (--normalization none).")
         return "none"
     if given or of_run:
         return str(given or of_run)
@@ -215,7 +215,7 @@ def _normalisation(model: Any, given: str | None, of_run: str | None) -> str:
     if scaling:
         remark(
             f"warning: the model begins with {' and '.join(scaling)}, so it may scale its input itself, and the data "
-            "are scaled to [0, 1] before it. If it was trained on raw values, add --normalisation none (else unit)."
+            "are scaled to [0, 1] before it. If it was trained on raw values, add --normalization none (else unit)."
         )
     return "unit"
 

@@ -14,7 +14,7 @@ from tf_lottery import data
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """Linear classifiers of raw digits (0 to 16) that scale them to [-1, 1] themselves, by least squares."""
-    raw = data.load("digits", normalisation="none").train
+    raw = data.load("digits", normalization="none").train
     features = np.column_stack([raw.x.reshape(len(raw.x), -1) / 8 - 1, np.ones(len(raw.x))])
     solved = np.linalg.lstsq(features, np.eye(10)[raw.y], rcond=None)[0].astype("float32")
     folder = tmp_path_factory.mktemp("models")
@@ -42,9 +42,9 @@ def test_a_model_that_scales_its_own_input(models, here, invoke):
     scaling, chance = result.stderr.splitlines()
     assert scaling.startswith("warning: the model begins with Rescaling")
     assert chance.startswith("warning: The Keras model itself is near chance")
-    assert "--normalisation none" in scaling and "--normalisation none" in chance
+    assert "--normalization none" in scaling and "--normalization none" in chance
 
-    result = invoke(*arguments, "--to", "right", "--normalisation", "none")
+    result = invoke(*arguments, "--to", "right", "--normalization", "none")
     assert result.exit_code == 0, result.stderr
     assert "warning" not in result.stderr
     report = json.loads((here / "right/export.json").read_text())
@@ -54,15 +54,15 @@ def test_a_model_that_scales_its_own_input(models, here, invoke):
     assert told in result.stdout
     assert f"its own accuracy is {100 * accuracy:.2f} %." in result.stderr
     card = json.loads(next((here / "right").glob("*card.json")).read_text())
-    assert card["source"]["data"] == {"dataset": "digits", "normalisation": "none"}
+    assert card["source"]["data"] == {"dataset": "digits", "normalization": "none"}
 
     result = invoke("export", models / "uint8.keras", *arguments[2:], "--to", "whole", "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["keras"]["accuracy"] == accuracy
     assert "raw values" in result.stderr and "warning" not in result.stderr
-    result = invoke("export", models / "uint8.keras", *arguments[2:], "--to", "bad", "--normalisation", "unit")
+    result = invoke("export", models / "uint8.keras", *arguments[2:], "--to", "bad", "--normalization", "unit")
     assert (result.exit_code, result.stdout, (here / "bad").exists()) == (2, "", False)
-    assert "--normalisation none" in result.stderr
+    assert "--normalization none" in result.stderr
 
 
 def test_a_precision_asked_for_is_had_or_an_error(models, here, invoke):
@@ -92,7 +92,7 @@ def test_a_precision_asked_for_is_had_or_an_error(models, here, invoke):
 
 
 def test_few_samples_are_told(models, here, invoke):
-    arguments = ("export", models / "float32.keras", "--dataset", "digits", "--normalisation", "none")
+    arguments = ("export", models / "float32.keras", "--dataset", "digits", "--normalization", "none")
     arguments += ("--formats", "keras", "--encoding", "dense")
     few = invoke(*arguments, "--to", "few", "--samples", "100")
     assert "Compared on 200 samples only" in few.stderr  # 100 of the test and 100 of the validation part
@@ -113,7 +113,7 @@ def test_the_library_gets_each_part_under_its_own_name(models, here, invoke, mon
     result = invoke("export", models / "uint8.keras", "--dataset", "digits", "--samples", "30")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "Nothing half-written is left: the same command starts anew."
-    whole = data.load("digits", normalisation="none")
+    whole = data.load("digits", normalization="none")
     np.testing.assert_array_equal(given["samples"], whole.test.x[:30])
     np.testing.assert_array_equal(given["labels"], whole.test.y[:30])
     np.testing.assert_array_equal(given["validation"][0], whole.validation.x[:30])

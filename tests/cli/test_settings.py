@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tf_lottery_cli import export, run
 from tf_lottery_cli.settings import effective
 
 from tf_lottery.errors import DamagedError, UsageError
@@ -104,3 +105,12 @@ def test_what_makes_masks_is_refused_beside_the_tickets_of_another_run(option, t
     assert (config.preset, config.classes, config.tickets_from) == ("custom-transfer", (0, 1), str(tmp_path))
     with pytest.raises(UsageError, match="takes the configuration of that run"):
         effective("digits-mlp", None, {"tickets_from": store})
+
+
+@pytest.mark.parametrize("command", [run.command, export.command], ids=["run", "export"])
+def test_the_earlier_spelling_of_an_option_works_and_is_not_listed(command):
+    arguments = ["--normalisation", "standard", *(["model.keras"] if command is export.command else [])]
+    context = command.make_context("it", arguments)
+    assert context.params["normalization"] == "standard"
+    page = command.get_help(context)
+    assert "--normalization" in page and "--normalisation" not in page

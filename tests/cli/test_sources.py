@@ -59,20 +59,20 @@ def test_each_part_goes_where_it_belongs(count, reported, chosen_on, model):
 @pytest.mark.parametrize("named", [None, "digits"])
 def test_a_run_takes_its_own_split_and_scale(named, model):
     """Named by --dataset, the run's own data were split anew, so training images chose among files."""
-    config = Config(dataset="digits", normalisation="standard", validation=100, seed=3)
+    config = Config(dataset="digits", normalization="standard", validation=100, seed=3)
     source = Source(model, config.to_json() | {"hash": "0", "model_hash": ""}, "run", {})
     found = load_samples(source, named, None)
     assert_parts(found, load_dataset(config), 2000)
-    assert found.data == {"dataset": "digits", "normalisation": "standard"}
+    assert found.data == {"dataset": "digits", "normalization": "standard"}
     assert len(found.validation[0]) == 100 and found.samples.min() < 0
 
 
 def test_other_data_than_the_runs_are_scaled_as_the_runs(model, monkeypatch):
-    config = Config(dataset="mnist", normalisation="standard").to_json()
+    config = Config(dataset="mnist", normalization="standard").to_json()
     found = load_samples(Source(model, config, "run", {}), "digits", None)
-    assert_parts(found, data.load("digits", normalisation="standard"), 2000)
-    found = load_samples(Source(model, config, "run", {}), "digits", None, normalisation="none")
-    assert_parts(found, data.load("digits", normalisation="none"), 2000)
+    assert_parts(found, data.load("digits", normalization="standard"), 2000)
+    found = load_samples(Source(model, config, "run", {}), "digits", None, normalization="none")
+    assert_parts(found, data.load("digits", normalization="none"), 2000)
 
 
 def test_without_a_test_part_validation_samples_are_reported(model, monkeypatch):
@@ -84,14 +84,14 @@ def test_without_a_test_part_validation_samples_are_reported(model, monkeypatch)
     np.testing.assert_array_equal(found.calibration, whole.train.x[:500])
 
 
-@pytest.mark.parametrize("config", [{}, {"dataset": "user", "normalisation": "none"}])
+@pytest.mark.parametrize("config", [{}, {"dataset": "user", "normalization": "none"}])
 def test_no_known_data(config, model, capsys):
     source = Source(model, config, "model", {})
     assert load_samples(source, None, None) == Samples()
     assert "random samples" in capsys.readouterr().err
     assert load_samples(source, "digits", None).samples.max() == 1.0  # what a caller did to arrays is not known
     with pytest.raises(UsageError, match="--dataset"):
-        load_samples(source, None, None, normalisation="none")
+        load_samples(source, None, None, normalization="none")
 
 
 @pytest.mark.parametrize(
@@ -106,25 +106,25 @@ def test_no_known_data(config, model, capsys):
     ],
 )
 def test_the_scale_of_data_for_a_foreign_model(dtype, given, largest, told, capsys):
-    found = load_samples(foreign(digits_model(dtype)), "digits", None, normalisation=given)
+    found = load_samples(foreign(digits_model(dtype)), "digits", None, normalization=given)
     assert found.samples.max() == found.calibration.max() == found.validation[0].max() == largest
-    assert found.data == {"dataset": "digits", "normalisation": "none" if largest == 16 else "unit"}
+    assert found.data == {"dataset": "digits", "normalization": "none" if largest == 16 else "unit"}
     err = capsys.readouterr().err
     assert told in err and bool(told) == bool(err)
 
 
 def test_scaled_data_are_refused_for_whole_numbers():
-    with pytest.raises(UsageError, match="uint8.*--normalisation none"):
-        load_samples(foreign(digits_model("uint8")), "digits", None, normalisation="unit")
+    with pytest.raises(UsageError, match="uint8.*--normalization none"):
+        load_samples(foreign(digits_model("uint8")), "digits", None, normalization="unit")
 
 
 def test_a_model_that_scales_its_input_is_warned_of_unless_the_scale_was_given(capsys):
     source = foreign(digits_model("float32", L.Rescaling(1 / 16)))
     load_samples(source, "digits", None)
     told = capsys.readouterr().err
-    assert told.startswith("warning: ") and "Rescaling" in told and "--normalisation none" in told
+    assert told.startswith("warning: ") and "Rescaling" in told and "--normalization none" in told
     for given in ("none", "unit", "standard"):
-        load_samples(source, "digits", None, normalisation=given)
+        load_samples(source, "digits", None, normalization=given)
     config = Config(dataset="mnist").to_json()  # of a run: it was trained on these values
     load_samples(Source(source.model, config, "run", {}), "digits", None)
     assert capsys.readouterr().err == ""

@@ -69,7 +69,7 @@ def test_digits_by_default():
 def test_digits_are_scikit_learns_and_each_is_in_one_part():
     from sklearn.datasets import load_digits
 
-    data = load("digits", normalisation="none")
+    data = load("digits", normalization="none")
     parts = [data.train, data.validation, data.test]
     rows = sorted(
         (*image.ravel().tolist(), label) for part in parts for image, label in zip(part.x, part.y, strict=True)
@@ -85,26 +85,26 @@ def test_the_seed_changes_the_validation_part_but_neither_test_part_nor_fingerpr
     assert np.array_equal(first.validation.x, again.validation.x)
     assert not np.array_equal(first.validation.x, other.validation.x)
     assert np.array_equal(first.test.x, other.test.x)
-    assert first.fingerprint == other.fingerprint == load("digits", normalisation="standard").fingerprint
+    assert first.fingerprint == other.fingerprint == load("digits", normalization="standard").fingerprint
     assert first.fingerprint == "9ad47196f916cad01606082dd8d2b8ffd25c69525b886752c40fd495c0b01193"
 
 
 def test_digits_with_other_choices():
-    data = load("digits", validation=0.5, normalisation="standard")
+    data = load("digits", validation=0.5, normalization="standard")
     assert (data.train.size, data.validation.size) == (719, 718)
     assert abs(data.train.x.mean()) < 1e-5 and abs(data.train.x.std() - 1) < 1e-4
-    assert data.normalisation.scale == 16
+    assert data.normalization.scale == 16
     with pytest.raises(UsageError):
         load("digits", validation=1437)
     with pytest.raises(UsageError, match="standard"):
-        load("digits", normalisation="standart")
+        load("digits", normalization="standart")
 
 
 # A data set in TFDS's format.
 
 
 def test_prepared_data_is_read_in_the_order_of_its_files(own, tmp_path):
-    data = load("own", data_dir=tmp_path, normalisation="none", validation=6)
+    data = load("own", data_dir=tmp_path, normalization="none", validation=6)
     assert (data.train.size, data.validation.size, data.test.size) == (24, 6, 8)
     assert data.test.x[:, 0, 0, 0].tolist() == [200, 201, 202, 203, 204, 205, 206, 207]
     assert data.test.y.tolist() == LABELS["test"]

@@ -40,7 +40,7 @@ def test_the_source_is_not_changed():
 
 def test_digits_by_halves():
     halves = [load("digits", classes=classes) for classes in (range(5), (5, 6, 7, 8, 9))]
-    whole = load("digits", normalisation="none")
+    whole = load("digits", normalization="none")
     for data, classes in zip(halves, (range(5), range(5, 10)), strict=True):
         parts = (data.train, data.validation, data.test)
         assert data.classes == 5 and {int(label) for arrays in parts for label in arrays.y} == set(range(5))
@@ -53,7 +53,7 @@ def test_digits_by_halves():
 
 
 def test_images_and_labels_stay_together():
-    whole, some = load("digits", normalisation="none"), load("digits", normalisation="none", classes=(8, 3))
+    whole, some = load("digits", normalization="none"), load("digits", normalization="none", classes=(8, 3))
     wanted = np.isin(whole.test.y, (8, 3))
     assert np.array_equal(some.test.x, whole.test.x[wanted])
     assert np.array_equal(some.test.y, np.where(whole.test.y[wanted] == 8, 0, 1))
@@ -80,7 +80,7 @@ def test_fingerprints_tell_subsets_and_their_orders_apart():
     subsets = [None, (0, 1), (1, 0), (0, 1, 2), (1, 2), (0, 12 % 10)]
     prints = [load("digits", classes=classes).fingerprint for classes in subsets]
     assert len(set(prints)) == len(prints)
-    assert prints[1] == load("digits", classes=np.array([0, 1]), seed=5, normalisation="none").fingerprint
+    assert prints[1] == load("digits", classes=np.array([0, 1]), seed=5, normalization="none").fingerprint
     assert all(len(each) == 64 for each in prints)
 
 

@@ -67,6 +67,51 @@ def test_unknown_keys_are_refused_with_a_suggestion():
         Config.from_json({"rats": 0.2})
 
 
+# Hashes that version 0.1 gave these configurations: a run directory of that version is found again.
+HASHES = [
+    ({}, "c475a00c51"),
+    ({"normalization": "standard"}, "064117816a"),
+    ({"classes": (1, 2)}, "c513157dfe"),
+    ({"steps": None, "epochs": 2.5}, "151498b146"),
+    ({"final_density": 0.1}, "1426c8875a"),
+    ({"densities": (1, 0.5, 0.2)}, "8bb618102d"),
+    ({"criterion": "snip", "score_examples": 50}, "e51baa8b1e"),
+    ({"criterion": "magnitude", "score_examples": 50}, "c475a00c51"),
+    ({"criterion": "synflow", "scope": "global", "pruning": "before_training"}, "eb3fbde899"),
+    ({"pruning": "early_bird", "mask_distance": 0.2}, "c9ddfb2a3a"),
+    ({"mask_distance": 0.2}, "c475a00c51"),
+    ({"search_steps": 10, "rounds": 3}, "49d17d1013"),
+    ({"granularity": "channel", "indivisible": "skip"}, "3bc9cbb465"),
+    ({"indivisible": "skip"}, "c475a00c51"),
+    ({"tickets_from": "/x", "tickets_hash": "abc"}, "f47b6d2300"),
+    ({"rewind": "lr:step:5"}, "3b4f7cd773"),
+    ({"variants": ("dense_longer",), "rounds": 7, "replicates": 3, "jobs": 2}, "c475a00c51"),
+    ({"lr_schedule": "step", "lr_drop": 0.5, "lr_milestones": (5,)}, "54b0069253"),
+    ({"warmup": 3}, "b24d5788da"),
+    ({"validation": 100}, "e4f37fd256"),
+    ({"validation": 0.2}, "db7e7b5e18"),
+    ({"optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-3}, "65b37a64ac"),
+    ({"include": ("a",), "exclude": "b"}, "0c523f055d"),
+    ({"data_dir": "/y", "device": "cpu", "preset": "z"}, "c475a00c51"),
+    ({"precision": "mixed_float16", "xla": "on", "threads": 2, "seed": 7}, "3b1ea7540f"),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), HASHES, ids=str)
+def test_the_hash_is_that_of_version_0_1(values, expected):
+    assert Config(**values).hash() == expected
+
+
+def test_the_key_of_version_0_1_is_read(tmp_path):
+    (tmp_path / "a.toml").write_text('normalisation = "standard"\n')
+    assert read_config_file(tmp_path / "a.toml") == {"normalization": "standard"}
+    old = Config().to_json() | {"normalisation": "standard"}
+    del old["normalization"]
+    assert Config.from_json(old) == Config(normalization="standard")
+    with pytest.raises(UsageError, match="`normalisation` is the earlier name of `normalization`"):
+        Config.from_json(old | {"normalization": "unit"})
+
+
 def test_rewind_points():
     expected = {
         "init": ("weights", "step", 0.0),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.run import Events, extended, locate, run
+from tf_lottery.experiment.run_state import read_config
 
 TIMINGS = ("seconds", "steps_per_second")
 
@@ -103,6 +105,16 @@ def test_an_extended_run_is_the_run_done_in_one_go_and_does_nothing_again(whole,
     for job in plan.jobs(LARGE):
         for name in ("masks.npz", "weights.npz"):
             assert (store.job(job) / name).read_bytes() == (other.job(job) / name).read_bytes(), job
+
+
+def test_a_run_of_version_0_1_is_read_and_resumed(whole, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(whole[0], path)
+    text = (path / "config.json").read_text()
+    (path / "config.json").write_text(text.replace('"normalization"', '"normalisation"'))
+    assert RunDirectory(path).config()["normalization"] == "unit" and read_config(RunDirectory(path)) == LARGE
+    assert go(LARGE, path) == whole[1]
+    assert (path / "config.json").read_text() == text
 
 
 def test_a_smaller_command_tells_all_that_is_there_and_shrinks_nothing(whole):

@@ -95,7 +95,7 @@ def test_a_metric_that_keras_does_not_know_is_told(metrics):
 def test_a_recipe_tells_the_optimizer_that_trained_it():
     config = find(make(), optimizer=keras.optimizers.SGD(0.5, momentum=0.9)).ticket(1).recipe["config"]
     assert (config["optimizer"], config["learning_rate"], config["momentum"]) == ("sgd", 0.5, 0.9)
-    assert config["normalisation"] == "none"
+    assert config["normalization"] == "none"
 
 
 def test_masks_of_another_type_are_a_usage_error():

@@ -1,4 +1,4 @@
-"""Data sets: by name, or the caller's arrays, as NumPy arrays that are split, normalised and fingerprinted.
+"""Data sets: by name, or the caller's arrays, as NumPy arrays that are split, normalized and fingerprinted.
 
 Importing this loads no TensorFlow. Augmentation, which runs inside the training graph, is in
 `tf_lottery.data.augmentation`.

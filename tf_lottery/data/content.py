@@ -1,4 +1,4 @@
-"""The raw content of an image-classification data set, before it is split and normalised."""
+"""The raw content of an image-classification data set, before it is split and normalized."""
 
 import hashlib
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_lottery.data.arrays import Arrays
-from tf_lottery.data.normalization import Normalisation
+from tf_lottery.data.normalization import Normalization
 from tf_lottery.data.tree import leaves, map_leaves
 from tf_lottery.errors import UnfitError
 
@@ -19,8 +19,8 @@ class Dataset:
         validation: the examples that choose (early-stop step, round); never trained on.
         test: the examples that are only reported, or None.
         classes: the number of classes, or None where targets are not class numbers.
-        fingerprint: SHA-256 of the raw content, before it was split and normalised.
-        normalisation: what was done to the raw inputs, or None where the caller did it.
+        fingerprint: SHA-256 of the raw content, before it was split and normalized.
+        normalization: what was done to the raw inputs, or None where the caller did it.
 
     Raises:
         UnfitError: the parts differ in the structure or the shape of their examples.
@@ -32,7 +32,7 @@ class Dataset:
     test: Arrays | None
     classes: int | None
     fingerprint: str
-    normalisation: Normalisation | None = None
+    normalization: Normalization | None = None
 
     def __post_init__(self) -> None:
         for part, arrays in (("validation", self.validation), ("test", self.test)):

@@ -10,7 +10,7 @@ from tf_lottery.data.content import Content
 from tf_lottery.data.dataset import Dataset
 from tf_lottery.data.known import KNOWN
 from tf_lottery.data.metadata import read_metadata
-from tf_lottery.data.normalization import MODES, Normalisation, fit
+from tf_lottery.data.normalization import MODES, Normalization, fit
 from tf_lottery.data.split import split
 from tf_lottery.data.subset import select_classes, subset_fingerprint, to_labels
 from tf_lottery.errors import LotteryError, UsageError
@@ -41,11 +41,11 @@ def load(
     *,
     data_dir: _Folder = None,
     validation: int | float | None = None,
-    normalisation: str = "unit",
+    normalization: str = "unit",
     seed: int = 0,
     classes: Iterable[int] | None = None,
 ) -> Dataset:
-    """Load an image-classification data set, split and normalised.
+    """Load an image-classification data set, split and normalized.
 
     Prepared data is taken first; raw files in the data folder are prepared on first use; nothing is ever downloaded.
 
@@ -54,7 +54,7 @@ def load(
         data_dir: the data folder; by default $TF_LOTTERY_DATA, then TFDS's own.
         validation: how many (or what fraction) of the training examples to set aside. By default the data set's own
             validation split, else the number in `describe` (of some of the classes, in proportion), else a tenth.
-        normalisation: "none", "unit" or "standard" (see `tf_lottery.data.normalization`).
+        normalization: "none", "unit" or "standard" (see `tf_lottery.data.normalization`).
         seed: fixes which examples are set aside.
         classes: labels of the classes to keep, in all splits, before any example is set aside; they are relabelled
             0, 1, ... in this order. None or () keeps all.
@@ -75,8 +75,8 @@ def load(
         >>> load("digits", classes=(8, 3)).classes
         2
     """
-    if normalisation not in MODES:
-        raise UsageError(f"Unknown normalisation {normalisation!r}.", suggestion(normalisation, MODES))
+    if normalization not in MODES:
+        raise UsageError(f"Unknown normalization {normalization!r}.", suggestion(normalization, MODES))
     content = _read(name, data_dir)
     fingerprint, share = content.fingerprint(), _default_validation(name)
     chosen = () if classes is None else to_labels(classes)
@@ -88,15 +88,15 @@ def load(
     train, held_out = content.train, content.validation
     if held_out is None or validation is not None:
         train, held_out = split(train, validation=share if validation is None else validation, seed=seed)
-    how = fit(train.x, mode=normalisation, scale=content.scale)
+    how = fit(train.x, mode=normalization, scale=content.scale)
     return Dataset(
         name=name,
-        train=_normalised(train, how),
-        validation=_normalised(held_out, how),
-        test=None if content.test is None else _normalised(content.test, how),
+        train=_normalized(train, how),
+        validation=_normalized(held_out, how),
+        test=None if content.test is None else _normalized(content.test, how),
         classes=content.classes,
         fingerprint=fingerprint,
-        normalisation=how,
+        normalization=how,
     )
 
 
@@ -156,7 +156,7 @@ def _default_validation(name: str) -> int | float:
     return KNOWN[name].validation if name in KNOWN else DEFAULT_VALIDATION
 
 
-def _normalised(arrays: Arrays, how: Normalisation) -> Arrays:
+def _normalized(arrays: Arrays, how: Normalization) -> Arrays:
     return Arrays(how.apply(arrays.x), arrays.y)
 
 

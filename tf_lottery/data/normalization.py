@@ -11,7 +11,7 @@ MODES = ("none", "unit", "standard")
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """The map `(x / scale - mean) / std`, applied per channel.
 
     Attributes:
@@ -27,7 +27,7 @@ class Normalisation:
     std: tuple[float, ...] = ()
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        """Normalise images of shape (examples, ..., channels), of any dtype.
+        """Normalize images of shape (examples, ..., channels), of any dtype.
 
         Returns:
             A new float32 array of the same shape.
@@ -41,8 +41,8 @@ class Normalisation:
         return result
 
 
-def fit(x: np.ndarray, *, mode: str, scale: float) -> Normalisation:
-    """Find the normalisation of raw images from the training part alone, so that nothing leaks from the other parts.
+def fit(x: np.ndarray, *, mode: str, scale: float) -> Normalization:
+    """Find the normalization of raw images from the training part alone, so that nothing leaks from the other parts.
 
     Args:
         x: raw training images, shape (examples, ..., channels), non-negative integers.
@@ -54,12 +54,12 @@ def fit(x: np.ndarray, *, mode: str, scale: float) -> Normalisation:
 
     Example:
         >>> fit(np.array([[[0], [4]]], "uint8"), mode="standard", scale=4)
-        Normalisation(mode='standard', scale=4.0, mean=(0.5,), std=(0.5,))
+        Normalization(mode='standard', scale=4.0, mean=(0.5,), std=(0.5,))
     """
     if mode not in MODES:
-        raise UsageError(f"Unknown normalisation {mode!r}.", suggestion(mode, MODES))
+        raise UsageError(f"Unknown normalization {mode!r}.", suggestion(mode, MODES))
     if mode != "standard":
-        return Normalisation(mode, 1.0 if mode == "none" else float(scale))
+        return Normalization(mode, 1.0 if mode == "none" else float(scale))
     values = np.arange(int(x.max()) + 1) / scale
     means, deviations = [], []
     for channel in range(x.shape[-1]):
@@ -69,7 +69,7 @@ def fit(x: np.ndarray, *, mode: str, scale: float) -> Normalisation:
         means.append(mean)
         # A constant channel carries nothing: leave it at zero instead of dividing by zero.
         deviations.append(deviation or 1.0)
-    return Normalisation(mode, float(scale), tuple(means), tuple(deviations))
+    return Normalization(mode, float(scale), tuple(means), tuple(deviations))
 
 
 def _histogram(x: np.ndarray, length: int) -> np.ndarray:

@@ -23,7 +23,7 @@ def from_arrays(
 
     Each part is an `Arrays`, or a tuple `(x, y)` or `(x, y, sample_weight)`, where x and y are array-likes, or tuples
     or dictionaries of arrays. float64 becomes float32, the precision that Keras computes in. Nothing else is changed:
-    normalise before.
+    normalize before.
 
     Args:
         train: the training examples.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, get_args, get_origin
 
 from tf_lottery.errors import UsageError
+from tf_lottery.experiment.config_file import with_current_keys
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE, rewind_point
 from tf_lottery.pruning import criteria as scoring
@@ -24,7 +25,9 @@ OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "lion", "nadam", "adagrad", "ad
 MOMENTUM = ("sgd", "rmsprop", "user")  # those that take `momentum`; "user" is a Python caller's own
 MOST = 1000  # rounds and replicates
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-NORMALISATIONS = ("none", "unit", "standard")
+NORMALIZATIONS = ("none", "unit", "standard")
+# Keys that are called otherwise in the hash, so that a run of version 0.1 has the hash that it had.
+HASHED_AS = {"normalization": "normalisation"}
 # What only extends a run, or says where it runs, is not in its hash.
 NOT_HASHED = frozenset({"preset", "rounds", "replicates", "variants", "jobs", "device", "data_dir", "tickets_from"})
 # Hashed only where they are not the default, so that a run of an earlier version is found again.
@@ -43,7 +46,7 @@ class Config:
 
     Attributes:
         preset: name of the preset it started from; names the run directory.
-        dataset, data_dir, normalisation, validation: which data, where, how it is scaled, and the size (count or
+        dataset, data_dir, normalization, validation: which data, where, how it is scaled, and the size (count or
             fraction) of the validation part; None takes the data set's own.
         classes: which classes are used, in their new order 0, 1, ...; all of them if none is named.
         pad_crop, flip: augmentation: random crops after zero padding by so many pixels; random horizontal flips.
@@ -80,7 +83,7 @@ class Config:
     preset: str = "custom"
     dataset: str = "digits"
     data_dir: str | None = None
-    normalisation: str = "unit"
+    normalization: str = "unit"
     validation: float | None = None
     classes: tuple[int, ...] = ()
     pad_crop: int = 0
@@ -163,7 +166,7 @@ class Config:
             "indivisible": INDIVISIBLE,
             "optimizer": (*OPTIMIZERS, "user"),
             "precision": PRECISIONS,
-            "normalisation": NORMALISATIONS,
+            "normalization": NORMALIZATIONS,
             "pruning": PRUNINGS,
             "lr_schedule": LR_SCHEDULES,
             "xla": ("auto", "on", "off"),
@@ -290,12 +293,13 @@ class Config:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Config":
-        """The configuration of a document made by `to_json`; what it leaves out has its default.
+        """The configuration of a document made by `to_json`, of version 0.1 too; what it leaves out has its default.
 
         Raises:
             UsageError: a key is unknown, or a value is out of range.
         """
         names = [field.name for field in fields(cls)]
+        document = with_current_keys(document)
         for key in document:
             if key not in names:
                 raise UsageError(f"Unknown configuration key {key!r}.", suggestion(str(key), names))
@@ -322,7 +326,7 @@ class Config:
         """
         defaults = {field.name: field.default for field in fields(self)}
         content = {
-            key: value
+            HASHED_AS.get(key, key): value
             for key, value in self.to_json().items()
             if key not in NOT_HASHED
             and not (key in HASHED_IF_SET and getattr(self, key) == defaults[key])

@@ -1,11 +1,27 @@
-"""Configurations in files, TOML or JSON."""
+"""Configurations in files, TOML or JSON, with the keys of this version or of an earlier one."""
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import DamagedError, UsageError
+
+# Keys of configurations that version 0.1 wrote, and what they are called now.
+RENAMED_KEYS = {"normalisation": "normalization"}
+
+
+def with_current_keys(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a configuration's document in which the keys of earlier versions have their present names.
+
+    Raises:
+        UsageError: a key stands there under both names.
+    """
+    for earlier, current in RENAMED_KEYS.items():
+        if earlier in document and current in document:
+            raise UsageError(f"`{earlier}` is the earlier name of `{current}`. Received both.", f"Drop `{earlier}`.")
+    return {RENAMED_KEYS.get(key, key): value for key, value in document.items()}
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
@@ -28,4 +44,8 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
         raise DamagedError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.", "Correct the file.") from None
     if not isinstance(document, dict):
         raise UsageError(f"{path} must hold a table of keys. Received: {type(document).__name__}.", "Correct the file.")
-    return {key: value for key, value in document.items() if key not in ("schema", "hash", "model_hash", "fingerprint")}
+    return {
+        key: value
+        for key, value in with_current_keys(document).items()
+        if key not in ("schema", "hash", "model_hash", "fingerprint")
+    }

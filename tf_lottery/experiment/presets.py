@@ -10,10 +10,10 @@ from tf_lottery.utils.text import suggestion
 PAPER = "Frankle & Carbin 2018, arXiv 1803.03635"
 LATE = "Frankle et al. 2019, arXiv 1903.01611"
 REPORT = "a reproduction report of arXiv 1803.03635"
-# Of the papers' nets with batch normalisation. Their weight decay, 1e-4, is part of the gradient, and momentum 0.9 sums
+# Of the papers' nets with batch normalization. Their weight decay, 1e-4, is part of the gradient, and momentum 0.9 sums
 # it up ten times; the decoupled one of Keras stands beside the momentum, so ten times as much decays a weight alike.
 SGD = {
-    "normalisation": "standard",
+    "normalization": "standard",
     "pad_crop": 4,
     "flip": True,
     "optimizer": "sgd",

@@ -111,12 +111,12 @@ def from_config(config: Config) -> Problem:
 
 
 def load_dataset(config: Config) -> Dataset:
-    """The data set of a configuration, split by its seed and normalised as it says."""
+    """The data set of a configuration, split by its seed and normalized as it says."""
     return datasets.load(
         config.dataset,
         data_dir=config.data_dir,
         validation=config.validation,
-        normalisation=config.normalisation,
+        normalization=config.normalization,
         seed=config.seed,
         classes=config.classes,
     )

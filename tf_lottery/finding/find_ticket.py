@@ -140,7 +140,7 @@ def find_ticket(
         preset="find-ticket",
         dataset="user",
         model="user",
-        normalisation="none",
+        normalization="none",
         **_told(optimizer),
         batch_size=batch_size,
         steps=steps,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
+from tf_lottery.experiment.config_file import with_current_keys
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.utils.files import damaged, dump_arrays, load_arrays, strict, write_bytes
@@ -125,6 +126,8 @@ def load_ticket(path: str | PathLike[str]) -> Ticket:
         recipe = json.loads(arrays.pop("recipe").tobytes())
         if recipe.pop("schema") != SCHEMA:
             raise KeyError("schema")
+        if "config" in recipe:
+            recipe["config"] = with_current_keys(recipe["config"])
     except (KeyError, ValueError, AttributeError) as error:
         raise damaged(path, f"it is not a ticket ({error})") from error
     ticket = Ticket(_group(arrays, "masks"), _group(arrays, "rewind"), _group(arrays, "trained"), recipe)

@@ -84,7 +84,7 @@ def check_comparable(run: StudyRun, native: StudyRun) -> None:
         )
     if native.config.tickets_from:
         raise UnfitError(f"{native.path} has transferred tickets, too.", "Name a run that found its own.")
-    data = [(each.config.dataset, each.config.classes, each.config.normalisation) for each in (run, native)]
+    data = [(each.config.dataset, each.config.classes, each.config.normalization) for each in (run, native)]
     if data[0] != data[1]:
         raise UnfitError(
             f"{run.path} is of the data {data[0]} and {native.path} of {data[1]}.",

@@ -15,6 +15,7 @@ import filelock
 import numpy as np
 
 from tf_lottery.errors import DamagedError, ResourceError, RunInUseError, UsageError
+from tf_lottery.experiment.config_file import with_current_keys
 from tf_lottery.experiment.directory import manifest
 from tf_lottery.utils.files import dump_arrays, dump_json, load_arrays, load_json, resources, strict, write_bytes
 
@@ -109,7 +110,7 @@ class RunDirectory:
             raise DamagedError(
                 f"{self.path / 'config.json'} is not a configuration of a run.", "Start over with --fresh."
             )
-        return document
+        return with_current_keys(document)
 
     def pin(self, name: str, content: bytes) -> str:
         """Write a file of the run as a whole, once: every committed training tells its SHA-256.

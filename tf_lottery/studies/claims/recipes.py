@@ -61,7 +61,7 @@ def resnet(quick: bool, **changes: Any) -> Config:
         config = presets.get("cifar10-resnet20").config()
         return config.updated(**{"rewind": "init", "rounds": 8, "replicates": 3, "variants": ("ticket",), **changes})
     values: dict[str, Any] = {
-        **{"preset": "claim-resnet8", "dataset": "cifar10_subset", "model": "resnet8", "normalisation": "standard"},
+        **{"preset": "claim-resnet8", "dataset": "cifar10_subset", "model": "resnet8", "normalization": "standard"},
         **{"pad_crop": 4, "flip": True, "optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.1},
         # Decoupled decay, outside of the momentum: it takes 1e-3 to be as strong as the papers' 1e-4.
         **{"weight_decay": 1e-3, "batch_size": 32, "steps": 1200, "eval_every": 300, "replicates": 3},

@@ -1,4 +1,4 @@
-"""Normalisation by hand numbers; statistics come from the training part alone."""
+"""Normalization by hand numbers; statistics come from the training part alone."""
 
 import numpy as np
 import pytest
