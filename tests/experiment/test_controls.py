@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tf_lottery.experiment.controls import CONTROLS, Given
+from tf_lottery.experiment.controls import CONTROLS, TicketStart
 from tf_lottery.pruning import masks as mask_tools
 
 RNG = np.random.default_rng(0)
@@ -15,7 +15,7 @@ MASKS = {key: RNG.random(shape) < 0.3 for key, shape in SHAPES.items()}
 
 
 def begun(name, seed=7):
-    given = Given(
+    given = TicketStart(
         masks=MASKS,
         start=START,
         initial=INITIAL,
@@ -23,7 +23,7 @@ def begun(name, seed=7):
         narrow=lambda kept: ({key: np.ones(shape, bool) for key, shape in SHAPES.items()}, {"kept": np.array(kept)}),
         seed=seed,
     )
-    return CONTROLS[name].begin(given)
+    return CONTROLS[name].start(given)
 
 
 def same(first, second):
@@ -39,7 +39,7 @@ def test_controls_that_say_so_have_the_tickets_masks(name):
 
 
 def test_reinitialisation_takes_every_variable_as_it_was_drawn():
-    assert begun("random_reinit").weights is DRAWN and begun("random_reinit").anew
+    assert begun("random_reinit").weights is DRAWN and begun("random_reinit").from_step_zero
 
 
 def test_same_sign_reinitialisation_has_the_drawn_sizes_and_the_initial_signs():
@@ -61,12 +61,12 @@ def test_reshuffled_weights_are_the_tickets_survivors_in_another_order():
     for key, mask in MASKS.items():
         np.testing.assert_array_equal(np.sort(weights[key][mask]), np.sort(INITIAL[key][mask]))
         assert (weights[key][mask] != INITIAL[key][mask]).mean() > 0.9
-    assert begun("reshuffled_weights").anew
+    assert begun("reshuffled_weights").from_step_zero
 
 
 def test_shuffled_masks_keep_exact_counts_per_array_and_the_tickets_start():
     beginning = begun("shuffled_masks")
-    assert beginning.weights is None and not beginning.anew
+    assert beginning.weights is None and not beginning.from_step_zero
     for key, mask in MASKS.items():
         assert beginning.masks[key].sum() == mask.sum()
         assert 0 < (beginning.masks[key] & mask).sum() < mask.sum()
@@ -87,16 +87,18 @@ def test_noise_has_the_size_that_its_name_says():
         deviations = float(name.removeprefix("noise_"))
         # The standard deviation of 1,200 draws is known to 2 %: five times that.
         assert noise.std() == pytest.approx(deviations, rel=0.1) and abs(noise.mean()) < 0.15 * deviations
-        assert not beginning.anew and same({"b/bias": beginning.weights["b/bias"]}, {"b/bias": START["b/bias"]})
+        assert not beginning.from_step_zero and same(
+            {"b/bias": beginning.weights["b/bias"]}, {"b/bias": START["b/bias"]}
+        )
 
 
 def test_the_small_dense_network_is_asked_for_as_many_weights_as_the_ticket_has():
     beginning = begun("small_dense")
-    assert beginning.weights["kept"] == mask_tools.kept(MASKS) and beginning.anew
+    assert beginning.weights["kept"] == mask_tools.kept(MASKS) and beginning.from_step_zero
 
 
 def test_dense_longer_keeps_everything_and_other_order_changes_nothing_of_the_ticket():
-    assert mask_tools.density(begun("dense_longer").masks) == 1 and CONTROLS["dense_longer"].goes_on
+    assert mask_tools.density(begun("dense_longer").masks) == 1 and CONTROLS["dense_longer"].continues_previous_round
     beginning = begun("other_order")
     assert same(beginning.masks, MASKS) and beginning.weights is None and CONTROLS["other_order"].round_0
 

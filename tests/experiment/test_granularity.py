@@ -13,7 +13,7 @@ from tf_lottery.data import from_arrays
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment import plan, presets
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.controls import CONTROLS, Given
+from tf_lottery.experiment.controls import CONTROLS, TicketStart
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.estimate import estimate
 from tf_lottery.experiment.problem import Problem
@@ -241,7 +241,9 @@ def test_random_units_are_drawn_among_those_of_equal_size():
     masks["a"][:, :3], masks["b"][:, :20], masks["c"][:, :6], masks["d"][:2] = False, False, False, False
     seen = set()
     for seed in range(6):
-        drawn = CONTROLS["random_masks"].begin(Given(masks, {}, {}, dict, lambda count: ({}, {}), seed, blocks)).masks
+        drawn = (
+            CONTROLS["random_masks"].start(TicketStart(masks, {}, {}, dict, lambda count: ({}, {}), seed, blocks)).masks
+        )
         units = collapse_masks(drawn, blocks)
         assert units["a"].sum() + units["b"].sum() == 13 and units["c"].sum() == 2 and units["d"].sum() == 8
         assert drawn["whole"].all() and kept(drawn) == kept(masks)

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from tf_lottery.experiment.controls import CONTROLS, Given
+from tf_lottery.experiment.controls import CONTROLS, TicketStart
 from tf_lottery.results.compare import comparison_figures as comparison_plots
 from tf_lottery.results.figures import run_figures as plots
 from tf_lottery.results.figures.learning_curves import spread_rounds, untimed
@@ -323,8 +323,8 @@ def test_which_networks_have_a_speed():
     assert untimed("init", list(CONTROLS)) == ["dense_longer"]
     masks = {"w": np.array([True, False])}
     weights = {"w": np.array([0.5, -0.25], np.float32)}
-    given = Given(masks, weights, weights, lambda: weights, lambda count: (masks, weights), 0)
-    inherit = [name for name, control in CONTROLS.items() if not control.begin(given).anew]
+    given = TicketStart(masks, weights, weights, lambda: weights, lambda count: (masks, weights), 0)
+    inherit = [name for name, control in CONTROLS.items() if not control.start(given).from_step_zero]
     assert untimed("finetune", ["ticket", *CONTROLS]) == ["ticket", *inherit]
     rows = [
         {"replicate": 0, "round": index, "variant": variant, "density": 0.5**index, "early_stop_step": 10}

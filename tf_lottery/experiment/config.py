@@ -275,7 +275,7 @@ class Config:
 
     def _check_controls(self) -> None:
         for name in self.variants:
-            if name in CONTROLS and CONTROLS[name].goes_on and not self.chained:
+            if name in CONTROLS and CONTROLS[name].continues_previous_round and not self.chained:
                 raise UsageError(
                     f"The control {name!r} trains as long as all rounds of the ticket together: it goes with iterative "
                     "pruning, each round trained in full.",

@@ -1,6 +1,7 @@
-"""Controls: what is trained beside a ticket to see which part of it matters. No TensorFlow.
+"""Controls: networks that are trained beside a ticket, to see which part of it matters. No TensorFlow.
 
-A control is one pure function from what a ticket is to where the control's training begins, and one line in `CONTROLS`.
+A control is one pure function from a ticket to the masks and weights that the control's training starts with, and one
+line in `CONTROLS`.
 """
 
 import functools
@@ -21,17 +22,18 @@ Weights = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a control is made from: the ticket of its replicate and round.
+class TicketStart:
+    """The ticket that a control is made from, as its training starts.
 
     Attributes:
         masks: the ticket's masks, by weight path.
         start: every variable of the model where the ticket's training starts, by path; not masked.
-        initial: every variable of the model at step 0.
-        draw: draws every variable anew, from the distribution of its own initializer.
-        narrow: makes a dense network of about so many weights: its masks (a corner of each array) and variables.
-        seed: of the control, in this replicate and round.
-        blocks: the shape of a unit of each array that is pruned; by default each weight is one.
+        initial: every variable of the model at step 0, by path; not masked.
+        draw: returns a new value for every variable of the model, drawn from the variable's own initializer.
+        narrow: takes a number of weights and returns masks (a corner of each array) and variables of a dense network
+            of about that many weights.
+        seed: the control's own seed, in this replicate and round.
+        blocks: the shape of a pruning unit in each array that is pruned; None means single weights.
     """
 
     masks: Masks
@@ -43,152 +45,161 @@ class Given:
     blocks: Blocks | None = None
 
     def units(self) -> Blocks:
-        """The shape of a unit of each array that is pruned; an array without one is kept whole."""
+        """Return the shape of a pruning unit in each array that is pruned; an array without one is kept whole."""
         return one_by_one({key: mask.shape for key, mask in self.masks.items()}) if self.blocks is None else self.blocks
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """Where the training of a control begins.
+class ControlStart:
+    """The masks and weights that a control's training starts with.
 
     Attributes:
-        masks: its masks.
-        weights: its variables by path; None takes those that the ticket starts from.
-        anew: whether it starts at step 0 with a fresh optimizer; otherwise at the ticket's step and optimizer state.
+        masks: the control's masks, by weight path.
+        weights: the control's variables by path; None takes those that the ticket starts with.
+        from_step_zero: whether training starts at step 0 with a new optimizer; otherwise at the ticket's step and with
+            the ticket's optimizer state.
     """
 
     masks: Masks
     weights: Weights | None = None
-    anew: bool = True
+    from_step_zero: bool = True
 
 
 @dataclass(frozen=True)
 class Control:
-    """A control: how it begins, and what else tells its training from the ticket's.
+    """A control: its function, and how its training differs from the ticket's.
 
     Attributes:
-        begin: the function.
+        start: returns the control's masks and start weights.
         summary: one line for listings.
-        round_0: whether the dense round 0 has one, too.
-        order: whether it sees the data in another order.
-        own_masks: whether its masks are not the ticket's.
-        goes_on: whether it goes on where the control of the round before ended, for another full training.
+        round_0: whether the control is trained beside the dense round 0 too.
+        own_data_order: whether its training batches come in another order than the ticket's.
+        own_masks: whether its masks differ from the ticket's.
+        continues_previous_round: whether it continues the control's training of the round before, for as many steps as
+            finding one more ticket takes.
     """
 
-    begin: Callable[[Given], Beginning]
+    start: Callable[[TicketStart], ControlStart]
     summary: str
     round_0: bool = False
-    order: bool = False
+    own_data_order: bool = False
     own_masks: bool = False
-    goes_on: bool = False
+    continues_previous_round: bool = False
 
 
-def random_reinit(given: Given) -> Beginning:
-    """The ticket's masks, weights drawn anew from their own distribution (Frankle & Carbin 2018, arXiv 1803.03635)."""
-    return Beginning(given.masks, given.draw())
+def random_reinit(ticket: TicketStart) -> ControlStart:
+    """Keep the ticket's masks; draw new weights from the initializers (Frankle & Carbin 2018, arXiv 1803.03635)."""
+    return ControlStart(ticket.masks, ticket.draw())
 
 
-def same_sign_reinit(given: Given) -> Beginning:
-    """The ticket's masks, weights drawn anew, with the initial signs (Zhou et al. 2019, arXiv 1905.01067)."""
-    drawn = given.draw()
-    signed = {key: np.copysign(drawn[key], given.initial[key]) for key in given.masks}
-    return Beginning(given.masks, {**drawn, **signed})
+def same_sign_reinit(ticket: TicketStart) -> ControlStart:
+    """Keep the ticket's masks and the initial signs; draw new magnitudes (Zhou et al. 2019, arXiv 1905.01067)."""
+    drawn = ticket.draw()
+    signed = {key: np.copysign(drawn[key], ticket.initial[key]) for key in ticket.masks}
+    return ControlStart(ticket.masks, {**drawn, **signed})
 
 
-def constant_sign_reinit(given: Given) -> Beginning:
-    """The ticket's masks, weights all of one size: the layer's initial standard deviation, with the initial signs.
+def constant_sign_reinit(ticket: TicketStart) -> ControlStart:
+    """Keep the ticket's masks and the initial signs; set all magnitudes to the array's initial standard deviation.
 
     Zhou et al. 2019, arXiv 1905.01067, section 4.
     """
     constant = {
-        key: np.copysign(np.full_like(given.initial[key], given.initial[key].std()), given.initial[key])
-        for key in given.masks
+        key: np.copysign(np.full_like(ticket.initial[key], ticket.initial[key].std()), ticket.initial[key])
+        for key in ticket.masks
     }
-    return Beginning(given.masks, {**given.initial, **constant})
+    return ControlStart(ticket.masks, {**ticket.initial, **constant})
 
 
-def reshuffled_weights(given: Given) -> Beginning:
-    """The ticket's masks, and its own surviving initial weights in another order within each array."""
+def reshuffled_weights(ticket: TicketStart) -> ControlStart:
+    """Keep the ticket's masks; permute its surviving initial weights within each array."""
     shuffled = {}
-    for key, mask in given.masks.items():
-        values = given.initial[key].copy()
-        values[mask] = seeds.generator(given.seed, "weights", key).permutation(values[mask])
+    for key, mask in ticket.masks.items():
+        values = ticket.initial[key].copy()
+        values[mask] = seeds.generator(ticket.seed, "weights", key).permutation(values[mask])
         shuffled[key] = values
-    return Beginning(given.masks, {**given.initial, **shuffled})
+    return ControlStart(ticket.masks, {**ticket.initial, **shuffled})
 
 
-def shuffled_masks(given: Given) -> Beginning:
-    """The ticket's start weights, its masks in another order within each array: the counts are exactly kept.
+def shuffled_masks(ticket: TicketStart) -> ControlStart:
+    """Keep the ticket's start weights; permute its masks within each array, with the same counts.
 
-    What moves are the units in which the ticket was pruned.
+    The units in which the ticket was pruned are permuted.
     """
-    blocks = given.units()
+    blocks = ticket.units()
     shuffled = {
-        key: seeds.generator(given.seed, "masks", key).permutation(units.ravel()).reshape(units.shape)
-        for key, units in collapse_masks(given.masks, blocks).items()
+        key: seeds.generator(ticket.seed, "masks", key).permutation(units.ravel()).reshape(units.shape)
+        for key, units in collapse_masks(ticket.masks, blocks).items()
     }
-    return Beginning(expand(shuffled, given.masks, blocks), anew=False)
+    return ControlStart(expand(shuffled, ticket.masks, blocks), from_step_zero=False)
 
 
-def random_masks(given: Given) -> Beginning:
-    """The ticket's start weights, as many of them as it has, drawn at random over the whole network.
+def random_masks(ticket: TicketStart) -> ControlStart:
+    """Keep the ticket's start weights; choose as many of them at random over the whole network.
 
-    What is drawn are the units in which the ticket was pruned, among those of equal size: so its counts of units and of
-    weights are kept.
+    Units of the size in which the ticket was pruned are chosen, among those of equal size, so the numbers of units and
+    of weights stay the ticket's.
     """
-    blocks = given.units()
-    units = collapse_masks(given.masks, blocks)
+    blocks = ticket.units()
+    units = collapse_masks(ticket.masks, blocks)
     dense = mask_tools.ones(units)
-    scores = scoring.random(dense, seed=given.seed)
+    scores = scoring.random(dense, seed=ticket.seed)
     sizes = {key: math.prod(blocks[key]) for key in units}
-    drawn: Masks = {}
+    chosen: Masks = {}
     for size in dict.fromkeys(sizes.values()):
         keys = [key for key in units if sizes[key] == size]
-        gone = sum(int(np.count_nonzero(~units[key])) for key in keys)
-        drawn |= pruning.remove_lowest(scores, dense, keys=keys, count=gone)
-    return Beginning(expand(drawn, given.masks, blocks), anew=False)
+        pruned_units = sum(int(np.count_nonzero(~units[key])) for key in keys)
+        chosen |= pruning.remove_lowest(scores, dense, keys=keys, count=pruned_units)
+    return ControlStart(expand(chosen, ticket.masks, blocks), from_step_zero=False)
 
 
-def small_dense(given: Given) -> Beginning:
-    """A dense network with fewer units per layer, and about as many weights as the ticket."""
-    return Beginning(*given.narrow(mask_tools.kept(given.masks)))
+def small_dense(ticket: TicketStart) -> ControlStart:
+    """Train a dense network with fewer units per layer, of about as many weights as the ticket."""
+    return ControlStart(*ticket.narrow(mask_tools.kept(ticket.masks)))
 
 
-def dense_longer(given: Given) -> Beginning:
-    """The dense network trained on, for as many steps in all as finding the ticket took.
+def dense_longer(ticket: TicketStart) -> ControlStart:
+    """Continue the dense network's training, for as many steps in all as finding the ticket took.
 
-    Its learning rate stays the last one of the schedule.
+    Its learning rate stays at the last value of the schedule.
     """
-    return Beginning(mask_tools.ones(given.masks), anew=False)
+    return ControlStart(mask_tools.ones(ticket.masks), from_step_zero=False)
 
 
-def other_order(given: Given) -> Beginning:
-    """The ticket itself, under a second order of the data (Frankle et al. 2019, arXiv 1912.05671)."""
-    return Beginning(given.masks, anew=False)
+def other_order(ticket: TicketStart) -> ControlStart:
+    """Train the ticket itself with a second order of the data (Frankle et al. 2019, arXiv 1912.05671)."""
+    return ControlStart(ticket.masks, from_step_zero=False)
 
 
-def noise(given: Given, *, deviations: float) -> Beginning:
-    """The ticket, its start weights disturbed by Gaussian noise of so many standard deviations of their array."""
+def noise(ticket: TicketStart, *, deviations: float) -> ControlStart:
+    """Keep the ticket's masks; add Gaussian noise to its start weights.
+
+    Args:
+        ticket: the ticket.
+        deviations: the noise's standard deviation, as a multiple of the standard deviation of the array's weights.
+    """
     noisy = {}
-    for key in given.masks:
-        weight = given.start[key]
-        draw = seeds.generator(given.seed, "noise", key).standard_normal(weight.shape, dtype=np.float32)
+    for key in ticket.masks:
+        weight = ticket.start[key]
+        draw = seeds.generator(ticket.seed, "noise", key).standard_normal(weight.shape, dtype=np.float32)
         noisy[key] = (weight + deviations * weight.std() * draw).astype(weight.dtype)
-    return Beginning(given.masks, {**given.start, **noisy}, anew=False)
+    return ControlStart(ticket.masks, {**ticket.start, **noisy}, from_step_zero=False)
 
 
 CONTROLS = {
-    "random_reinit": Control(random_reinit, "the ticket's masks, weights drawn anew"),
-    "same_sign_reinit": Control(same_sign_reinit, "the ticket's masks, weights drawn anew with the initial signs"),
+    "random_reinit": Control(random_reinit, "the ticket's masks, new weights from the initializers"),
+    "same_sign_reinit": Control(same_sign_reinit, "the ticket's masks, new weights with the initial signs"),
     "constant_sign_reinit": Control(constant_sign_reinit, "the ticket's masks, one weight size, the initial signs"),
-    "reshuffled_weights": Control(reshuffled_weights, "the ticket's masks, its weights reordered within layers"),
-    "shuffled_masks": Control(
-        shuffled_masks, "the ticket's weights, its masks reordered within layers", own_masks=True
-    ),
+    "reshuffled_weights": Control(reshuffled_weights, "the ticket's masks, its weights permuted within layers"),
+    "shuffled_masks": Control(shuffled_masks, "the ticket's weights, its masks permuted within layers", own_masks=True),
     "random_masks": Control(random_masks, "the ticket's weights, as many at random over the network", own_masks=True),
     "small_dense": Control(small_dense, "a dense network of as many weights", own_masks=True),
-    "dense_longer": Control(dense_longer, "the dense network, trained as long in all", own_masks=True, goes_on=True),
-    "other_order": Control(other_order, "the ticket, under a second order of the data", round_0=True, order=True),
+    "dense_longer": Control(
+        dense_longer, "the dense network, trained as long in all", own_masks=True, continues_previous_round=True
+    ),
+    "other_order": Control(
+        other_order, "the ticket, with a second order of the data", round_0=True, own_data_order=True
+    ),
     **{
         f"noise_{deviations:g}": Control(
             functools.partial(noise, deviations=deviations),

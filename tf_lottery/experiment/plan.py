@@ -47,7 +47,7 @@ def needs(config: Config, job: Job) -> list[Job]:
     """The trainings that must be committed before a job can start: those that its masks, weights or state come from."""
     source, dense = mask_source(config, job), Job(job.replicate, 0)
     found = [source] if source else []
-    if job.variant in CONTROLS and CONTROLS[job.variant].goes_on:
+    if job.variant in CONTROLS and CONTROLS[job.variant].continues_previous_round:
         found.append(Job(job.replicate, job.round - 1, job.variant) if job.round > 1 else dense)
     if job != dense and not starts_fresh(config, job):
         found.append(dense)  # it takes the rewind state
@@ -315,7 +315,7 @@ def span(config: Config, job: Job, steps_per_epoch: int | None) -> tuple[int, in
     """The absolute steps that a job trains, from and to. An early-bird search may stop before."""
     total = training_steps(config, steps_per_epoch)
     control = CONTROLS.get(job.variant)
-    if control and control.goes_on:
+    if control and control.continues_previous_round:
         taken = [sum(_lengths(config, Job(job.replicate, number), steps_per_epoch)) for number in (0, 1)]
         each = taken[1] - taken[0]  # of a round after the dense one
         return taken[0] + (job.round - 1) * each, taken[0] + job.round * each

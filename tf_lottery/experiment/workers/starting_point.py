@@ -10,7 +10,7 @@ import numpy as np
 from tf_lottery.errors import DamagedError, UnfitError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.controls import CONTROLS, Given
+from tf_lottery.experiment.controls import CONTROLS, TicketStart
 from tf_lottery.experiment.directory import SEARCH, TICKET, Job, RunDirectory
 from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind
 from tf_lottery.experiment.narrowing import narrow
@@ -63,13 +63,13 @@ class Beginnings:
         if job.variant in (TICKET, SEARCH):
             return self._masked(ticket, self._ticket_state(job, ticket), step, stop)
         control = CONTROLS[job.variant]
-        if control.goes_on:
+        if control.continues_previous_round:
             before = Job(job.replicate, job.round - 1, job.variant) if job.round > 1 else Job(job.replicate, 0)
             state = self._end_state(before)
         else:
             state = self._ticket_state(job, ticket)
-        beginning = control.begin(self._given(job, ticket, state))
-        if beginning.anew and beginning.weights is not None:
+        beginning = control.start(self._given(job, ticket, state))
+        if beginning.from_step_zero and beginning.weights is not None:
             state = self.bench.at_step_0(dict(beginning.weights), beginning.masks)
             step, stop = 0, plan.training_steps(self.config, self.steps_per_epoch)
         elif beginning.weights is not None:
@@ -144,13 +144,13 @@ class Beginnings:
         """Read the rewind state again: it was written anew."""
         self._rewind_states.pop(replicate, None)
 
-    def _given(self, job: Job, masks: Masks, state: State) -> Given:
+    def _given(self, job: Job, masks: Masks, state: State) -> TicketStart:
         """What a control of the job's replicate and round is made from."""
         seed = replicate_seed(self.config, job.replicate, job.variant, job.round)
         drawn = replicate_seed(self.config, job.replicate, "reinitialised weights", job.round)
         # From a plain model: what is kept as it is (frozen layers) must not bear the masks of the job before.
         plain = self.bench.plain(job.replicate)
-        return Given(
+        return TicketStart(
             masks=masks,
             start=_model_part(state),
             initial=self._initial(job.replicate),
@@ -210,5 +210,5 @@ def keeps_optimizer(config: Config, job: Job) -> bool:
     """Whether the optimizer's state at the end of a job is committed, because another training may go on from it."""
     control = CONTROLS.get(job.variant)
     if control:
-        return control.goes_on
+        return control.continues_previous_round
     return job.round == 0 or rewind_point(config.rewind).mode == FINETUNE

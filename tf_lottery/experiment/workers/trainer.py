@@ -94,7 +94,7 @@ class Trainer:
         try:
             train(
                 self.engine,
-                self.bench.feed(job.replicate, order="other order" if control and control.order else "order"),
+                self.bench.feed(job.replicate, order="other order" if control and control.own_data_order else "order"),
                 self.bench.data,
                 progress=progress,
                 stop=start.stop,

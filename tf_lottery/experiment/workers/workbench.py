@@ -144,5 +144,5 @@ def _check_stream(config: Config, problem: Problem) -> None:
             remedy,
         )
     for name in config.variants:
-        if name in CONTROLS and CONTROLS[name].order:
+        if name in CONTROLS and CONTROLS[name].own_data_order:
             raise UnfitError(f"The control {name!r} needs another order of the data: a stream has its own.", remedy)

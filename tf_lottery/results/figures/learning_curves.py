@@ -24,7 +24,7 @@ from tf_lottery.results.tables.formats import density_percent
 
 MOST_LINES = 7
 # These train on after the end of another training, so their steps are no measure of how fast they learn.
-GOING_ON = tuple(name for name, control in CONTROLS.items() if control.goes_on)
+GOING_ON = tuple(name for name, control in CONTROLS.items() if control.continues_previous_round)
 # These start at step 0 with untrained weights, whatever the ticket starts from.
 ANEW = ("random_reinit", "same_sign_reinit", "constant_sign_reinit", "reshuffled_weights", "small_dense")
 # The y axis is fitted to the last half of the training, with as much room again on the bad side: the first steps climb
