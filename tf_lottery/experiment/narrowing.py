@@ -11,20 +11,12 @@ import numpy as np
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers import discover, named_layers
-from tf_lottery.layers.discovery import Found
+from tf_lottery.layers.discovery import MaskableWeight
+from tf_lottery.layers.kinds import kind_of
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.training import state as rewinding
 from tf_lottery.training.state import State
 from tf_lottery.utils import seeds
-
-_L = keras.layers
-KERNELS = (_L.Dense, _L.Conv1D, _L.Conv2D, _L.Conv3D)
-# What lies between kernels and keeps the channels in their order, last.
-BETWEEN = (
-    *(_L.Activation, _L.ReLU, _L.LeakyReLU, _L.ELU, _L.Softmax, _L.Dropout, _L.Identity, _L.BatchNormalization),
-    *(_L.Flatten, _L.Add, _L.MaxPooling1D, _L.MaxPooling2D, _L.AveragePooling1D, _L.AveragePooling2D),
-    *(_L.GlobalAveragePooling1D, _L.GlobalAveragePooling2D, _L.GlobalMaxPooling2D, _L.ZeroPadding1D, _L.ZeroPadding2D),
-)
 
 
 def narrow(model: keras.Model, dense: Masks, *, kept: int, seed: int) -> tuple[Masks, State]:
@@ -46,7 +38,9 @@ def narrow(model: keras.Model, dense: Masks, *, kept: int, seed: int) -> tuple[M
         UnfitError: a layer is of a kind whose units can't be told.
     """
     layers = named_layers(model)
-    left = [path for path, layer in layers.items() if isinstance(layer, KERNELS) and f"{path}/kernel" not in dense]
+    left = [
+        path for path, layer in layers.items() if kind_of(layer).narrowing == "kernel" and f"{path}/kernel" not in dense
+    ]
     if left:
         raise _unfit(left[0], "a layer that is not pruned keeps its width")
     found = {path: one for path, one in discover(model).found.items() if path in dense}
@@ -99,20 +93,20 @@ def _nearest(kept: int, weights: Callable[[float], int]) -> float:
     return min((low, high), key=lambda value: abs(weights(value) - kept))
 
 
-def _feeding(layer: keras.layers.Layer, one: Found, layers: dict[str, keras.layers.Layer]) -> str | None:
+def _feeding(layer: keras.layers.Layer, one: MaskableWeight, layers: dict[str, keras.layers.Layer]) -> str | None:
     """The path of a kernel whose units a layer reads, or None where it reads the input of the model."""
-    if not isinstance(layer, KERNELS):
+    if kind_of(layer).narrowing != "kernel":
         raise _unfit(one.path, type(layer).__name__)
     paths = {id(other): path for path, other in layers.items()}
     pending = list(layer._inbound_nodes[0].arguments.keras_tensors)
     ends: set[tuple[str | None, int]] = set()
     while pending:
         before = pending.pop()._keras_history.operation
-        if isinstance(before, KERNELS):
+        if kind_of(before).narrowing == "kernel":
             ends.add((f"{paths[id(before)]}/kernel", before.kernel.shape[-1]))
-        elif isinstance(before, _L.InputLayer) and "/" not in one.layer_path:
+        elif isinstance(before, keras.layers.InputLayer) and "/" not in one.layer_path:
             ends.add((None, 0))
-        elif isinstance(before, BETWEEN):
+        elif kind_of(before).narrowing == "between":
             pending += before._inbound_nodes[0].arguments.keras_tensors
         else:
             raise _unfit(one.path, f"behind {type(before).__name__}")

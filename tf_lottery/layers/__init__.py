@@ -1,7 +1,7 @@
 """Mask-applying layers: wrap a Keras model, strip it, get and set its masks."""
 
 from tf_lottery.layers.architecture import architecture
-from tf_lottery.layers.discovery import Discovery, Found, Selector, discover
+from tf_lottery.layers.discovery import Discovery, MaskableWeight, Selector, discover
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.paths import named_layers, named_variables
 from tf_lottery.layers.wrapping import (
@@ -18,7 +18,7 @@ from tf_lottery.layers.wrapping import (
 
 __all__ = [
     "Discovery",
-    "Found",
+    "MaskableWeight",
     "Masked",
     "Selector",
     "apply_masks",

@@ -6,30 +6,20 @@ from typing import Any
 
 import keras
 
-from tf_lottery.layers.axes import DEPTHWISE, axes_of
+from tf_lottery.layers.axes import axes_of
+from tf_lottery.layers.kinds import EMBEDDING_NAMES, KERNEL_NAMES, kind_of
 from tf_lottery.layers.paths import held_layer, named_layers
-from tf_lottery.layers.selection import Selection, Selector
+from tf_lottery.layers.selectors import Selection, Selector
 from tf_lottery.layers.sublayers import is_nested_model, join, owned_variables
 from tf_lottery.pruning.units import Axes
 
 _L = keras.layers
-CONVOLUTIONS: tuple[type, ...] = (
-    *(_L.Conv1D, _L.Conv2D, _L.Conv3D, _L.Conv1DTranspose, _L.Conv2DTranspose, _L.Conv3DTranspose),
-    *(_L.DepthwiseConv1D, _L.DepthwiseConv2D, _L.SeparableConv1D, _L.SeparableConv2D),
-    *(_L.ConvLSTM1D, _L.ConvLSTM2D, _L.ConvLSTM3D),
-)
-RECURRENT: tuple[type, ...] = (_L.SimpleRNNCell, _L.LSTMCell, _L.GRUCell)
-DENSE: tuple[type, ...] = (_L.Dense, _L.EinsumDense)
-EMBEDDINGS: tuple[type, ...] = (_L.Embedding,)
-PASSIVE: tuple[type, ...] = (
-    *(_L.Activation, _L.Softmax, _L.ReLU, _L.LeakyReLU, _L.ELU, _L.Dropout, _L.Identity),
-    *(_L.Flatten, _L.Reshape, _L.Permute, _L.Rescaling),
-)
-KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel", "embeddings", "reverse_embeddings")
+MASKED_NAMES = (*KERNEL_NAMES, *EMBEDDING_NAMES)
+"""Names of variables that are maskable by default, in a layer of a kind that has a role."""
 
 
 @dataclass(frozen=True)
-class Found:
+class MaskableWeight:
     """One maskable weight: its layer's path, its path below that layer, its variable and role, what its axes are.
 
     Roles: "output" (the kernel of a dense layer that makes an output of the model), "conv", "recurrent", "embedding",
@@ -51,7 +41,7 @@ class Found:
 class Discovery:
     """What `discover` found: maskable weights by path, and the reason for each weight that is left alone."""
 
-    found: dict[str, Found] = field(default_factory=dict)
+    found: dict[str, MaskableWeight] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -80,7 +70,7 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
     Raises:
         UsageError: a name or pattern matches no weight of the model, or is ambiguous.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, MaskableWeight] = {}
     skipped: dict[str, str] = {}
     layers = named_layers(model)
     chosen, excluded = Selection("include", include, layers), Selection("exclude", exclude, layers)
@@ -106,34 +96,25 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
                 skipped[path] = reason
             else:
                 axes = axes_of(owner, variable, output=id(owner) in final)
-                found[path] = Found(layer_path, weight_path, variable, role or "other", axes)
+                found[path] = MaskableWeight(layer_path, weight_path, variable, role or "other", axes)
     for selection in (chosen, excluded):
         selection.check_used([*found, *skipped])
     return Discovery(found, skipped)
 
 
-def _role(owner: keras.layers.Layer, variable: keras.Variable, *, output: bool) -> str | None:
-    """The role of a weight that is masked by default, or None."""
-    if variable.name not in KERNELS:
-        return None
-    if isinstance(owner, CONVOLUTIONS):
-        return "conv"
-    if isinstance(owner, RECURRENT):
-        return "recurrent"
-    if isinstance(owner, EMBEDDINGS):
-        return "embedding"
-    if isinstance(owner, DENSE):
-        return "output" if output else "dense"
-    return "conv" if type(owner).__name__.startswith("ConvLSTM") else None
+def _role(owner: keras.layers.Layer, variable: keras.Variable, *, output: bool) -> str:
+    """Returns the role of a weight that is masked by default; "" for one that is not."""
+    role = kind_of(owner).role if variable.name in MASKED_NAMES else ""
+    return "output" if role == "dense" and output else role
 
 
-def _reason(variable: keras.Variable, role: str | None, included: bool | None) -> str:
+def _reason(variable: keras.Variable, role: str, included: bool | None) -> str:
     """Why a weight is left alone, or "" if it is masked."""
     if not keras.backend.is_float_dtype(variable.dtype):
         return f"not a floating-point weight ({variable.dtype})"
     if included is False:
         return "not in `include`"
-    if included is None and role is None:
+    if included is None and not role:
         return "not a kernel of a layer kind that is masked by default"
     return ""
 
@@ -141,20 +122,22 @@ def _reason(variable: keras.Variable, role: str | None, included: bool | None) -
 def _is_kernel(owner: keras.layers.Layer, variable: keras.Variable) -> bool:
     """Whether the name of a layer, given as a pattern, stands for this weight of it: a kernel, not a bias or scale."""
     custom = not type(owner).__module__.startswith("keras.")
-    return variable.name in KERNELS or (
+    return variable.name in MASKED_NAMES or (
         custom and variable.trainable and len(variable.shape) > 1 and "bias" not in variable.name
     )
 
 
 def _is_passive(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, PASSIVE)
+    return kind_of(layer).passive
+
+
+def _is_depthwise(layer: keras.layers.Layer) -> bool:
+    return kind_of(layer).weight_axes == "depthwise kernel"
 
 
 def _keeps_channels(layer: keras.layers.Layer) -> bool:
     """Whether the channels of a layer are those of its inputs: nothing in it sums over them."""
-    return isinstance(layer, DEPTHWISE) or not any(
-        _is_kernel(owner, variable) for _, variable, owner in owned_variables(layer)
-    )
+    return _is_depthwise(layer) or not any(_is_kernel(owner, variable) for _, variable, owner in owned_variables(layer))
 
 
 def _output_layers(outputs: Iterable[Any], passing: Callable[[keras.layers.Layer], bool] = _is_passive) -> set[int]:
@@ -173,6 +156,6 @@ def _output_layers(outputs: Iterable[Any], passing: Callable[[keras.layers.Layer
         through = not isinstance(layer, _L.Layer) or passing(layer)
         if through:
             pending += operation._inbound_nodes[history.node_index].arguments.keras_tensors
-        if not is_nested_model(layer) and (not through or isinstance(layer, DEPTHWISE)):
+        if not is_nested_model(layer) and (not through or _is_depthwise(layer)):
             found |= {id(layer), id(layer.layer) if isinstance(layer, _L.TimeDistributed) else id(layer)}
     return found

@@ -7,17 +7,8 @@ import keras
 import tensorflow as tf
 
 from tf_lottery.errors import ResourceError, UsageError
+from tf_lottery.layers.kinds import kind_of
 from tf_lottery.layers.masked import Masked
-
-_L = keras.layers
-# Kinds whose XLA code on a CPU is known to be as fast as the stock kernels or faster. XLA's CPU convolutions are so
-# slow that a chunk of steps may never return; a model with any other kind runs without XLA unless it is asked for.
-XLA_ON_CPU: tuple[type, ...] = (
-    *(_L.InputLayer, _L.Dense, _L.EinsumDense, _L.Flatten, _L.Reshape, _L.Permute, _L.RepeatVector, _L.Rescaling),
-    *(_L.Activation, _L.ReLU, _L.LeakyReLU, _L.PReLU, _L.ELU, _L.Softmax, _L.Dropout, _L.GaussianNoise),
-    *(_L.BatchNormalization, _L.LayerNormalization, _L.UnitNormalization, _L.ActivityRegularization),
-    *(_L.Add, _L.Subtract, _L.Multiply, _L.Average, _L.Maximum, _L.Minimum, _L.Concatenate, _L.Dot, _L.Identity),
-)
 
 
 def choose_xla(model: keras.Model, setting: str | bool = "auto") -> bool:
@@ -42,7 +33,7 @@ def _pays_on_cpu(layer: keras.layers.Layer) -> bool:
         return _pays_on_cpu(layer.layer)
     if isinstance(layer, keras.Model):
         return all(_pays_on_cpu(inner) for inner in layer.layers)
-    return isinstance(layer, XLA_ON_CPU)
+    return kind_of(layer).xla_on_cpu
 
 
 def configure(*, threads: int | None, device: str = "auto") -> None:

@@ -23,6 +23,7 @@ from tf_lottery.exporting.plain import deployable
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers
 from tf_lottery.exporting.tflite import tflite_writer as tflite
+from tf_lottery.layers.kinds import kind_of
 from tf_lottery.utils.silence import one_line, quiet
 
 SCHEMA = "tf-lottery.doctor/1"
@@ -228,7 +229,7 @@ def _names(model: keras.Model) -> dict[str, str]:
     names = {}
     for layer in model._flatten_layers():
         names[layer.name] = layer.name
-        if isinstance(layer, keras.layers.BatchNormalization) and len(layer._inbound_nodes) == 1:
+        if kind_of(layer).folded_by_tflite and len(layer._inbound_nodes) == 1:
             (before,) = layer._inbound_nodes[0].parent_nodes or (None,)
             if before is not None and getattr(before.operation, "weights", None):
                 names[layer.name] = before.operation.name

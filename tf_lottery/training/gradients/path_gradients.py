@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers import get_masks, is_wrapped, named_layers, named_variables
 from tf_lottery.layers.copying import copy_layer, rebuild
+from tf_lottery.layers.kinds import kind_of
 from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.paths import held_layer
 from tf_lottery.layers.sublayers import is_nested_model
@@ -19,9 +20,6 @@ from tf_lottery.training.gradients.maskable import maskable
 
 Arrays = dict[str, np.ndarray]
 
-_L = keras.layers
-ACTIVATIONS: tuple[Any, ...] = (_L.Activation, _L.Softmax, _L.ReLU, _L.LeakyReLU, _L.ELU)
-NOT_LINEAR: tuple[Any, ...] = (_L.MultiHeadAttention, _L.GroupQueryAttention, _L.Attention, _L.AdditiveAttention)
 ADDITIVE = ("bias", "beta", "mean")
 FLOAT64_EXPONENT = 1000
 PRECISE_EXPONENT = 900  # below 2**-1022, float64 loses digits
@@ -158,12 +156,12 @@ def _linear_copy(model: keras.Model) -> keras.Model:
 def _linear(layer: Any) -> Any:
     """A copy of one layer, or operation of a functional model, in float64 with linear activations."""
     inner = held_layer(layer)
-    if isinstance(inner, NOT_LINEAR):
+    if kind_of(inner).path_sum == "undefined":
         raise UnfitError(
             f"The sum over paths is not defined for the layer {inner.name!r} of class {type(inner).__name__}.",
             "Choose a criterion that uses data, such as snip or grasp.",
         )
-    if isinstance(inner, ACTIVATIONS):
+    if kind_of(inner).path_sum == "identity":
         return keras.layers.Identity(name=inner.name, dtype="float64")
     if not isinstance(inner, keras.layers.Layer) or isinstance(inner, keras.layers.Lambda):
         copy = copy_layer(inner)
