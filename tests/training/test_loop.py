@@ -10,6 +10,7 @@ from tf_lottery.errors import NonFiniteError, UnfitError
 from tf_lottery.layers import wrap
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.loop import MemoryFeed, Progress, StreamFeed, splits, train
+from tf_lottery.training.observer import TrainingObserver
 from tf_lottery.training.order import Order
 from tf_lottery.training.state import capture, restore
 
@@ -151,3 +152,39 @@ def test_elements_of_another_form_are_an_error(element):
     stream = tf.data.Dataset.from_tensors(element)
     with pytest.raises(UnfitError, match=r"must yield \(x, y\)"):
         splits(stream, stream).example()
+
+
+class Watch(TrainingObserver):
+    """Writes down what it sees."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_chunk_begin(self, step):
+        self.seen.append(("chunk", step))
+
+    def on_chunk_end(self, step):
+        self.seen.append(("chunk end", step))
+
+    def on_evaluation_begin(self, step):
+        self.seen.append(("evaluation", step))
+
+    def on_evaluation_end(self, step, record):
+        self.seen.append(("evaluation end", step, record["step"]))
+
+
+def test_an_observer_sees_chunks_and_evaluations_in_their_order():
+    engine, data = setup()
+    watch = Watch()
+    run(engine, data, stop=8, observer=watch)
+    evaluations = [event for event in watch.seen if event[0].startswith("evaluation")]
+    assert evaluations == [
+        ("evaluation", 6),
+        ("evaluation end", 6, 6),
+        ("evaluation", 8),
+        ("evaluation end", 8, 8),
+    ]
+    chunks = [event for event in watch.seen if event[0].startswith("chunk")]
+    assert chunks[0] == ("chunk", 0) and chunks[-1] == ("chunk end", 8)
+    assert [step for _, step in chunks[1:-1:2]] == [step for _, step in chunks[2::2]]  # one begins where one ended
+    assert watch.seen.index(("chunk end", 6)) < watch.seen.index(("evaluation", 6))

@@ -12,6 +12,7 @@ from tf_lottery.data import Arrays
 from tf_lottery.errors import NonFiniteError
 from tf_lottery.training.batches import Batch, as_batch, map_tensors, on_device
 from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
+from tf_lottery.training.observer import TrainingObserver
 from tf_lottery.training.order import Order
 
 Record = dict[str, float | int]
@@ -107,6 +108,7 @@ def train(
     capture_at: int | None = None,
     on_capture: Callable[[], None] = lambda: None,
     on_chunk: Callable[[Progress], None] = lambda progress: None,
+    observer: TrainingObserver | None = None,
     found: Callable[[], bool] | None = None,
     checkpoint_every: float = math.inf,
     checkpoint: Callable[[Progress], None] = lambda progress: None,
@@ -125,6 +127,7 @@ def train(
         capture_at: a step at which `on_capture` is called, before any evaluation there.
         on_capture: takes the state, e.g. for rewinding.
         on_chunk: called after each chunk of steps, about once a second.
+        observer: watches the chunks of steps and the evaluations.
         found: called at each multiple of `eval_every`; a search ends where it says True.
         checkpoint_every: seconds between calls of `checkpoint`.
         checkpoint: saves the state and the progress, so that a later call with them goes on exactly.
@@ -136,14 +139,17 @@ def train(
     Raises:
         NonFiniteError: the loss became NaN or infinite.
     """
+    observer = observer or TrainingObserver()
     if capture_at == progress.step:
         on_capture()
     saved = time.monotonic()
     while progress.step < stop:
         end = _next_mark(progress.step, stop, eval_every, capture_at)
         end = min(end, progress.step + min(engine.chunk_size(), CHUNK_CAPACITY))
+        observer.on_chunk_begin(progress.step)
         feed.advance(engine, progress.step, end)
         progress.step = end
+        observer.on_chunk_end(end)
         if end == capture_at:
             on_capture()
         if found and end % eval_every == 0 and found():
@@ -151,7 +157,9 @@ def train(
         if end == stop:
             engine.finish()
         if end % eval_every == 0 or end == stop:
+            observer.on_evaluation_begin(end)
             _evaluate(engine, data, progress, last=end == stop)
+            observer.on_evaluation_end(end, progress.history[-1])
         on_chunk(progress)
         if end < stop and time.monotonic() - saved >= checkpoint_every:
             checkpoint(progress)

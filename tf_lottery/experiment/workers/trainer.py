@@ -15,6 +15,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.directory import SEARCH, Job, RunDirectory
 from tf_lottery.experiment.directory.rewind_checkpoint import save_rewind
+from tf_lottery.experiment.job_observer import JobObserver, JobTraining
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.workers.starting_point import Beginnings, keeps_optimizer
 from tf_lottery.experiment.workers.workbench import Workbench
@@ -37,12 +38,20 @@ class Trainer:
         problem: its model, data, loss and optimizer.
         store: where jobs are committed; the caller holds its lock.
         checkpoint_every: seconds between states saved in the middle of a training.
+        observer: watches the jobs.
     """
 
     def __init__(
-        self, config: Config, problem: Problem, store: RunDirectory, *, checkpoint_every: float = CHECKPOINT_SECONDS
+        self,
+        config: Config,
+        problem: Problem,
+        store: RunDirectory,
+        *,
+        checkpoint_every: float = CHECKPOINT_SECONDS,
+        observer: JobObserver | None = None,
     ) -> None:
         self.config, self.problem, self.store = config, problem, store
+        self.observer = observer or JobObserver()
         self.checkpoint_every = checkpoint_every if problem.replayable else math.inf
         self.bench = Workbench(config, problem)
         self.engine = self.bench.engine
@@ -91,6 +100,9 @@ class Trainer:
         spent = progress.seconds
         control = CONTROLS.get(job.variant)
         captures = job == Job(job.replicate, 0)
+        kept, total = mask_tools.kept(start.masks), mask_tools.total(start.masks)
+        training = JobTraining(job, kept / total, start.step, progress.step, start.stop, self.engine)
+        self.observer.on_job_begin(training)
         try:
             train(
                 self.engine,
@@ -102,6 +114,7 @@ class Trainer:
                 capture_at=self.beginnings.rewind_step if captures else None,
                 on_capture=functools.partial(self._save_rewind, job.replicate),
                 on_chunk=lambda progress: report(job, progress.step, start.stop),
+                observer=self.observer,
                 found=Settled(functools.partial(self._masks_now, job), self.config.mask_distance) if searches else None,
                 checkpoint_every=math.inf if searches else self.checkpoint_every,
                 checkpoint=functools.partial(self._save_partial, job, begin=begin, spent=spent),
@@ -131,6 +144,7 @@ class Trainer:
         if changes := self.engine.changes():
             arrays["changes"] = changes
         self.store.commit(job, arrays, metrics)
+        self.observer.on_job_end(training, row)
         return row
 
     def _masks_now(self, job: Job) -> Masks:
