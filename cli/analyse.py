@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from tf_lottery.errors import UsageError
+from tf_lottery.results.run_lookup import find_run
 
 from .command import Command, ListOf
-from .finding import find, out_option
 from .names import RUN, Name
-from .output import print_json, print_table, remark, set_up_logging
+from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import duration, shown
+from .shared_options import out_option
 
 LIST_SCHEMA = "tf-lottery.studies/1"
 DRY_RUN_SCHEMA = "tf-lottery.analysis-dry-run/1"
@@ -84,7 +85,7 @@ def command(
     chosen = registry.check(study, second=run2 is not None, options=options)
     if run is None:
         raise UsageError(f"The study {study!r} needs a run.", "Name one; `tf-lottery ls` lists them.")
-    stores = [find(name, out) for name in (run, run2) if name is not None]
+    stores = [find_run(name, out) for name in (run, run2) if name is not None]
     from tf_lottery.studies.study_run import EXAMPLES as MOST
     from tf_lottery.studies.study_run import StudyRun
 
@@ -121,7 +122,7 @@ def command(
     _show(rows)
     click.echo()
     for sentence in outcome.sentences:
-        click.echo(sentence)
+        print_line(sentence)
     click.echo(f"Written to {files['outcome.json'].parent}")
 
 

@@ -6,12 +6,14 @@ from typing import Any
 import click
 from click import IntRange
 
+from tf_lottery.results.run_lookup import find_run
+
 from .command import Command
 from .doctor import refuse_other_files
-from .finding import find, out_option
 from .names import RUN
-from .output import print_json, print_table, remark, set_up_logging
+from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
+from .shared_options import out_option
 
 EXAMPLES = {
     "tf-lottery bench saved_models --runs 300": "What `tf-lottery export` wrote there.",
@@ -52,7 +54,7 @@ def command(
 
     if model is not None:
         refuse_other_files(model, ".npz or .keras")
-    store = find(model, out) if model and not model.endswith((".npz", ".keras")) else None
+    store = find_run(model, out) if model and not model.endswith((".npz", ".keras")) else None
     with clean_output():
         network = None if model is None else _network(model, store)
         found = bench(files, model=network, threads=threads, runs=runs)
@@ -61,7 +63,7 @@ def command(
     elif found.files:
         _print(found.files)
         for sentence in found.findings:
-            click.echo(sentence)
+            print_line(sentence)
     for note in found.notes:
         remark(note)
     for record in found.failed[1:]:

@@ -11,11 +11,15 @@ class Command(click.Command):
 
     Args:
         examples: what each example does, by the command as typed; the tests run them.
+        arguments: the name of the option that sets an argument of the library, by argument, where they differ.
     """
 
-    def __init__(self, *args: Any, examples: Mapping[str, str], **options: Any) -> None:
+    def __init__(
+        self, *args: Any, examples: Mapping[str, str], arguments: Mapping[str, str] | None = None, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
         self.examples = dict(examples)
+        self.arguments = dict(arguments or {})
         # Read from the arguments themselves, so that it also works when parsing fails.
         self.params.append(
             click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error.")

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
+from tf_lottery.results.run_lookup import find_run
+
 from .command import Command
-from .finding import find, max_drop_option, out_option
 from .names import RUN
-from .output import print_json, remark, set_up_logging
+from .output import print_json, print_line, remark, set_up_logging
 from .process import clean_output
+from .shared_options import max_drop_option, out_option
 
 SCHEMA = "tf-lottery.compare/1"
 EXAMPLES = {
@@ -44,7 +46,7 @@ def command(
     from tf_lottery.experiment.run_state import read_state
     from tf_lottery.results.compare.compared_runs import load
 
-    stores = [find(run, out) for run in runs]
+    stores = [find_run(run, out) for run in runs]
     loaded = [load(store) for store in stores]
     if to is None:
         # Runs of equal names below other folders are other runs.
@@ -60,7 +62,7 @@ def command(
             remark(f"{store.path} is not finished: {state.jobs_done} of {state.jobs_total} trainings are compared.")
     if not as_json:
         for sentence in compared.sentences:
-            click.echo(sentence)
+            print_line(sentence)
         click.echo(compared.files["comparison.html"])
         return
     print_json(

@@ -15,10 +15,10 @@ from click import IntRange
 from tf_lottery.errors import CheckFailed, UnfitError, UsageError
 
 from .command import Command
-from .finding import max_drop_option, out_option
 from .names import RUN
-from .output import print_json, print_table
+from .output import print_json, print_line, print_table
 from .process import clean_output
+from .shared_options import max_drop_option, out_option
 from .sources import open_source
 
 if TYPE_CHECKING:
@@ -145,10 +145,10 @@ def _print_diagnosis(found: "Diagnosis", as_json: bool) -> None:
         click.echo()
     for finding, numbers in findings.items():
         change = f" Change: {finding.advice}." if finding.advice else ""
-        click.echo(f"{', '.join(numbers)}: {finding.reason}.{change}")
+        print_line(f"{', '.join(numbers)}: {finding.reason}.{change}")
     click.echo()
     for line in found.summary:
-        click.echo(line)
+        print_line(line)
 
 
 def _share(value: float | None) -> str:

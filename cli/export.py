@@ -9,10 +9,10 @@ from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import NORMALIZATIONS
 
 from .command import Command, ListOf, OptionWithAliases
-from .finding import max_drop_option, out_option
 from .names import DATASET, RUN
 from .output import print_json, print_table, remark, set_up_logging
 from .process import clean_output
+from .shared_options import max_drop_option, out_option
 from .sources import SAMPLES, load_samples, open_source
 
 EXAMPLES = {
@@ -21,6 +21,16 @@ EXAMPLES = {
     "tf-lottery export digits-mlp --round 1 --formats tflite,keras --to app --json": "Every file of chosen formats.",
 }
 
+# Options that the arguments of `tfl.export` have under another name.
+ARGUMENTS = {
+    "calibration": "dataset",
+    "format": "formats",
+    "labels": "dataset",
+    "multiple": "round_channels",
+    "path": "to",
+    "samples": "dataset",
+    "validation": "dataset",
+}
 # Where a model's accuracy is near chance.
 _REMEDIES = {
     "data": "Scale the data as in its training (--normalization none, unit or standard), and check that --dataset is "
@@ -29,7 +39,7 @@ _REMEDIES = {
 }
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=EXAMPLES, arguments=ARGUMENTS)
 @click.argument("source", metavar="RUN|TICKET.npz|MODEL.keras", type=RUN)
 @out_option
 @click.option("--round", "round_number", type=IntRange(0), help="The round; by default the sparsest good one.")
@@ -99,24 +109,21 @@ def command(
 
         opened = open_source(source, out, number=round_number, replicate=replicate, max_drop=max_drop)
         real = load_samples(opened, dataset, data_dir, normalization=normalization, count=samples)
-        try:
-            found = export(
-                opened.model,
-                to,
-                format=wanted,
-                precision=_choice(precision),
-                encoding=_choice(encoding),
-                **real.arguments(),
-                best=best,
-                max_drop=max_drop,
-                only_best=not formats,
-                multiple=round_channels,
-                force=force,
-                name=opened.name,
-                source=opened.origin | ({"data": real.data} if real.data else {}),
-            )
-        except UsageError as error:
-            raise UsageError(error.cause, error.remedy.replace("`force=True`", "--force")) from error
+        found = export(
+            opened.model,
+            to,
+            format=wanted,
+            precision=_choice(precision),
+            encoding=_choice(encoding),
+            **real.arguments(),
+            best=best,
+            max_drop=max_drop,
+            only_best=not formats,
+            multiple=round_channels,
+            force=force,
+            name=opened.name,
+            source=opened.origin | ({"data": real.data} if real.data else {}),
+        )
     doubt = real.near_chance(found.keras["validation_accuracy"])
     if doubt:
         remark(f"warning: {doubt} {_REMEDIES['data' if dataset else 'run']}")

@@ -10,13 +10,16 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-RESOURCE = 6
+if TYPE_CHECKING:
+    from tf_lottery.errors import LotteryError
+
 INTERRUPTED = 130
 TERMINATED = 143
+RESOURCE = 6
 # For errors whose cause says it all.
 REMEDIES = {
     1: "See what the command printed.",
@@ -62,6 +65,9 @@ def guarded(action: Callable[[], Any], *, debug: bool, command: str = "run") -> 
             result = action()
             sys.stdout.flush()
         return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help())  # of a bare group
+        return 0
     except BrokenPipeError:
         _drop_stdout()  # the reader has what it wanted, as in `tf-lottery ls | head -1`
         return 0
@@ -81,8 +87,12 @@ def describe(error: BaseException, command: str = "run") -> Failure:
     """The exit code and the lines of a failure."""
     from tf_lottery.errors import LotteryError
 
+    from .wording import in_flags
+
     if isinstance(error, LotteryError):
-        return _failure(error.exit_code, error.cause, error.remedy or REMEDIES.get(error.exit_code, ""))
+        code = exit_code(error)
+        remedy = error.remedy or REMEDIES.get(code, "")
+        return _failure(code, in_flags(error.cause, command), in_flags(remedy, command))
     if isinstance(error, click.ClickException):
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tf-lottery"
         return _failure(error.exit_code, error.format_message(), f"See `{path} --help`.")
@@ -101,6 +111,22 @@ def describe(error: BaseException, command: str = "run") -> Failure:
     return _failure(
         1, f"{type(error).__name__}: {text}", "This is a bug: run it with --debug, and report what it shows."
     )
+
+
+def exit_code(error: "LotteryError") -> int:
+    """Return the exit code of an error of the library: that of the nearest class in the contract's table."""
+    from tf_lottery import errors
+
+    codes: dict[type, int] = {
+        errors.LotteryError: 1,
+        errors.CheckFailed: 1,
+        errors.UsageError: 2,
+        errors.UnfitError: 3,
+        errors.RunInUseError: 4,
+        errors.DamagedError: 5,
+        errors.ResourceError: RESOURCE,
+    }
+    return next(codes[base] for base in type(error).__mro__ if base in codes)
 
 
 def _after_a_stop(command: str) -> str:

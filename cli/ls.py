@@ -5,9 +5,11 @@ from pathlib import Path
 
 import click
 
+from tf_lottery.results.run_lookup import last_change, list_runs
+
 from .command import Command
-from .finding import changed, directories, out_option
 from .output import print_json, print_table, remark
+from .shared_options import out_option
 
 SCHEMA = "tf-lottery.ls/1"
 EXAMPLES = {
@@ -23,7 +25,7 @@ def command(out: Path, as_json: bool) -> None:
     """List the runs and their states: complete, running, unfinished or damaged."""
     from tf_lottery.experiment.run_state import read_state
 
-    states = [(path, read_state(path)) for path in directories(out)]
+    states = [(path, read_state(path)) for path in list_runs(out)]
     if as_json:
         print_json({"schema": SCHEMA, "runs": [state.to_json() for _, state in states]})
         return
@@ -35,7 +37,7 @@ def command(out: Path, as_json: bool) -> None:
             path.name,
             state.state,
             f"{state.jobs_done}/{state.jobs_total}",
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(changed(path))),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(last_change(path))),
             state.problem,
         )
         for path, state in states

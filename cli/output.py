@@ -1,4 +1,4 @@
-"""What is printed: tables and JSON on stdout, remarks on stderr."""
+"""What is printed: tables and JSON on stdout, remarks on stderr; messages of the library name flags there."""
 
 import json
 import logging
@@ -8,12 +8,14 @@ from typing import Any, TextIO
 
 import click
 
+from .wording import document_in_flags, in_flags
+
 
 def print_json(document: Any) -> None:
     """Print one strict JSON document on stdout."""
     from tf_lottery.utils.files import strict
 
-    click.echo(json.dumps(strict(document), indent=2, allow_nan=False))
+    click.echo(json.dumps(document_in_flags(strict(document)), indent=2, allow_nan=False))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[bool] = ()) -> None:
@@ -51,9 +53,14 @@ def console_for(stream: TextIO) -> Any:
     return Console(file=stream, force_terminal=stream.isatty(), highlight=False)
 
 
+def print_line(text: str) -> None:
+    """Print a line on stdout."""
+    click.echo(in_flags(text))
+
+
 def remark(text: str) -> None:
     """Print a line on stderr."""
-    click.echo(text, err=True)
+    click.echo(in_flags(text), err=True)
 
 
 def set_up_logging(context: click.Context, *, quiet: bool = False) -> None:
@@ -68,10 +75,10 @@ class _Stderr(logging.Handler):
     """Writes to whatever `sys.stderr` is at that moment, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+        remark(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def _plain(cell: str) -> Any:
     from rich.text import Text
 
-    return Text(cell)
+    return Text(in_flags(cell))

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
+from tf_lottery.results.run_lookup import find_run
+
 from .command import Command
-from .finding import find, max_drop_option, out_option
 from .names import RUN
 from .output import print_json, remark, set_up_logging
 from .process import clean_output
+from .shared_options import max_drop_option, out_option
 
 SCHEMA = "tf-lottery.report/1"
 EXAMPLES = {
@@ -32,7 +34,7 @@ def command(context: click.Context, run: str, out: Path, to: Path | None, max_dr
     set_up_logging(context)
     from tf_lottery.experiment.run_state import read_config, read_rows, read_state
 
-    store = find(run, out)
+    store = find_run(run, out)
     config = store.config()
     read_config(store)
     rows = read_rows(store)

@@ -9,11 +9,11 @@ import click
 from tf_lottery.errors import CheckFailed
 
 from .command import Command
-from .finding import out_option
 from .names import Name
-from .output import print_json, print_table, remark, set_up_logging
+from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import duration, shown
+from .shared_options import out_option
 
 LIST_SCHEMA = "tf-lottery.claims/1"
 DRY_RUN_SCHEMA = "tf-lottery.reproduce-dry-run/1"
@@ -168,9 +168,9 @@ def _show(claims: list[dict[str, Any]]) -> None:
     for each in claims:
         click.echo(f"\n{each['title']} ({each['source']}): {VERDICTS[each['passed']]}")
         for measure in each["measures"]:
-            click.echo(f"  {_line(measure)}")
+            print_line(f"  {_line(measure)}")
         if each["reason"]:
-            click.echo(f"  {each['reason']}")
+            print_line(f"  {each['reason']}")
     click.echo()
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -18,14 +17,15 @@ from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.rewind_point import rewind_point
+from tf_lottery.results.run_lookup import find_run
 
 from . import options, settings
 from .command import Command
-from .finding import find, out_option
 from .names import DEFAULT_OUT, PRESET
-from .output import print_json, print_table, remark, set_up_logging
+from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import duration, shown
+from .shared_options import out_option
 
 SCHEMA = "tf-lottery.run/1"
 EXAMPLES = {
@@ -37,7 +37,7 @@ EXAMPLES = {
 }
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=EXAMPLES, arguments={"run_dir": "out"})
 @click.argument("preset", type=PRESET, required=False)
 @click.option("--config", "config_file", type=click.Path(), help="TOML or JSON file; a run's config.json is one.")
 @options.configuration_options
@@ -70,12 +70,12 @@ def command(
     """
     set_up_logging(context, quiet=quiet)
     if given["tickets_from"]:
-        given["tickets_from"] = find(given["tickets_from"], out)
+        given["tickets_from"] = find_run(given["tickets_from"], out)
     config = settings.effective(preset, config_file, options.given(given))
     if dry_run:
         _dry_run(config, out, fresh=fresh, as_json=as_json, quiet=quiet)
         return
-    with clean_output(), _options_in_remedies():
+    with clean_output():
         model_hash = _check(config)
         store = experiment.locate(config, out, fresh=fresh, model_hash=model_hash)
         with _nothing_empty_left(store), shown(quiet=quiet) as events:
@@ -126,7 +126,7 @@ def _show(rows: list[dict[str, Any]], store: RunDirectory) -> None:
     table = render_rows(rows)
     print_table(table.headers, table.rows, right=table.right)
     click.echo()
-    click.echo(verdict(rows, max_drop=MAX_DROP, rewind=str(store.config().get("rewind", "init"))))
+    print_line(verdict(rows, max_drop=MAX_DROP, rewind=str(store.config().get("rewind", "init"))))
     click.echo(f"Run directory: {store.path}")
 
 
@@ -163,16 +163,6 @@ def _check(config: Config) -> str:
 
 
 @contextlib.contextmanager
-def _options_in_remedies() -> Iterator[None]:
-    """Where the library's remedy is an argument, say the option."""
-    try:
-        yield
-    except LotteryError as error:
-        error.remedy = re.sub(r"`indivisible='(\w+)'`", r"--indivisible \1", error.remedy)
-        raise
-
-
-@contextlib.contextmanager
 def _nothing_empty_left(store: RunDirectory) -> Iterator[None]:
     """Where a run fails before its first training is committed or saved, remove the directory that was made for it."""
     missing = [folder for folder in (store.path, *store.path.parents) if not folder.exists()]
@@ -189,7 +179,7 @@ def _nothing_empty_left(store: RunDirectory) -> Iterator[None]:
 
 
 def _dry_run(config: Config, out: Path, *, fresh: bool, as_json: bool, quiet: bool) -> None:
-    with clean_output(), _options_in_remedies():
+    with clean_output():
         model_hash = _check(config)
         from tf_lottery.experiment import problem
         from tf_lottery.experiment.estimate import estimate

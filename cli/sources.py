@@ -9,8 +9,8 @@ import numpy as np
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.directory import RunDirectory
+from tf_lottery.results.run_lookup import find_run
 
-from .finding import find
 from .output import remark
 
 # How many real samples int8 ranges are found on, and how many files are compared on, by default.
@@ -78,7 +78,7 @@ def open_source(source: str, out: Path, *, number: int | None, replicate: int | 
     """
     _refuse_other_files(source)
     if not source.endswith((".npz", ".keras")):
-        return _of_run(find(source, out), number, replicate, max_drop)
+        return _of_run(find_run(source, out), number, replicate, max_drop)
     if number is not None or replicate is not None:
         raise UsageError("--round and --replicate choose among the tickets of a run.", "Drop them, or give a run.")
     return _of_file(Path(source))

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
+from tf_lottery.results.run_lookup import find_run
+
 from .command import Command
-from .finding import find, out_option
 from .names import RUN
 from .output import print_json, print_table
 from .progress import duration
+from .shared_options import out_option
 
 SCHEMA = "tf-lottery.status/1"
 EXAMPLES = {
@@ -30,7 +32,7 @@ def command(run: str | None, out: Path, as_json: bool) -> None:
     from tf_lottery.experiment.run_state import read_state
     from tf_lottery.results.tables.formats import plural
 
-    state = read_state(find(run, out).path)
+    state = read_state(find_run(run, out).path)
     if state.state == "damaged":
         raise DamagedError(state.problem, f"`tf-lottery verify {state.run_dir}` tells more.")
     if as_json:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from tf_lottery.results.run_lookup import find_run, is_run
+
 from .command import Command
-from .finding import find, out_option
 from .names import RUN
 from .output import print_json, print_table, remark
+from .shared_options import out_option
 
 SCHEMA = "tf-lottery.verify/1"
 EXAMPLES = {
@@ -28,11 +30,10 @@ def command(path: str, out: Path, as_json: bool) -> None:
     from tf_lottery.exporting.checks.verify import verify_path, verify_run
 
     given = Path(path)
-    exported = given.exists() and not (given / "config.json").is_file() and not any(given.glob("replicate_*/round_*"))
-    if exported:
+    if given.exists() and not is_run(given):
         found = verify_path(given)
     else:
-        store = find(path, out)
+        store = find_run(path, out)
         given, found = store.path, verify_run(store)
     if as_json:
         print_json(

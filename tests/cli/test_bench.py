@@ -79,7 +79,7 @@ def test_rulers_are_made_of_a_model_file(models, quick, invoke):
     result = invoke("bench", models / "net.keras", "--model", models / "net.keras", "--json")
     assert result.exit_code == 5  # what the fixture says of a third file
     document = json.loads(result.stdout)
-    assert document["rulers"] == {"float32": "(made of --model) ruler_float32_dense.tflite", "int8": None}
+    assert document["rulers"] == {"float32": "(made of the model) ruler_float32_dense.tflite", "int8": None}
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,23 @@ def test_each_error_has_its_code_and_two_lines(error, code):
     assert "\n" not in "".join(failure.lines)
 
 
+def test_every_class_of_error_has_a_code_of_the_contract():
+    def below(kind):
+        return [kind, *(deeper for child in kind.__subclasses__() for deeper in below(child))]
+
+    kinds = [kind for kind in below(errors.LotteryError) if kind.__module__ == errors.__name__]
+    assert {kind.__name__: failures.exit_code(kind("a")) for kind in kinds} == {
+        "LotteryError": 1,
+        "CheckFailed": 1,
+        "UsageError": 2,
+        "UnfitError": 3,
+        "NonFiniteError": 3,
+        "RunInUseError": 4,
+        "DamagedError": 5,
+        "ResourceError": 6,
+    }
+
+
 def test_an_unexpected_error_is_called_a_bug(capsys):
     def fail():
         raise ZeroDivisionError("three by zero")

@@ -100,6 +100,14 @@ def test_help_takes_less_than_half_a_second(tmp_path):
     assert min(times) < 0.5
 
 
+@pytest.mark.parametrize("group", ["", "data"])
+def test_a_bare_group_prints_its_help(group, invoke):
+    result = invoke(*group.split())
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == invoke(*group.split(), "--help").stdout
+    assert result.stdout.count("\n") > 15
+
+
 def test_version(invoke):
     import tf_lottery
 

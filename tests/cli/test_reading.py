@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from tf_lottery_cli.finding import find
 
+from tf_lottery.results.run_lookup import find_run
 from tf_lottery.utils.files import dump_arrays, load_arrays
 
 
@@ -62,7 +62,7 @@ def test_ls_without_runs_says_so(invoke, tmp_path):
 def test_runs_are_found_by_path_name_and_beginning(copied):
     out = copied.parent
     for name in (str(copied), copied.name, "digits", None):
-        assert find(name, out).path.resolve() == copied.resolve()
+        assert find_run(name, out).path.resolve() == copied.resolve()
 
 
 def test_report_writes_its_files_and_prints_the_page(copied, invoke, tmp_path):

@@ -149,7 +149,7 @@ def test_the_other_order_has_other_batches_and_other_weights_come_of_it(tmp_path
 def test_a_run_without_the_optimizers_state_can_t_be_gone_on_from(tmp_path):
     trainer, store = trained(tmp_path, rewind="finetune", rounds=1)
     (store.job(Job(0, 0)) / "optimizer.npz").unlink()
-    with pytest.raises(UnfitError, match="--fresh"):
+    with pytest.raises(UnfitError, match="`fresh=True`"):
         trainer.beginnings.start(Job(0, 1))
 
 

@@ -50,9 +50,8 @@ def tampered(monkeypatch):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_file_with_other_weights_is_an_error_and_leaves_no_file(tmp_path, tampered, format):
-    with pytest.raises(CheckFailed, match="does not compute") as caught:
+    with pytest.raises(CheckFailed, match="does not compute"):
         export(small(), tmp_path, format=format)
-    assert caught.value.exit_code == 1
     assert os.listdir(tmp_path) == []
 
 
@@ -205,11 +204,10 @@ def test_a_full_disk_leaves_nothing(tmp_path, format):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
     try:
-        with pytest.raises(ResourceError, match="Could not write") as caught:
+        with pytest.raises(ResourceError, match="Could not write"):
             export(model, tmp_path / "full", format=format)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert caught.value.exit_code == 6
     assert os.listdir(tmp_path) == ["warm"]
 
 

@@ -73,7 +73,7 @@ def test_the_seed_decides_the_resamples():
 def test_too_few_replicates_are_refused_with_their_number(values):
     with pytest.raises(UsageError, match=rf"at least 3 replicates. Received: {min(len(values), 2)}") as caught:
         interval(values)
-    assert "--replicates 3" in caught.value.remedy
+    assert "`replicates=3`" in caught.value.remedy
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95])

@@ -8,13 +8,14 @@ import sys
 
 import pyarrow.parquet
 import pytest
+from tf_lottery_cli.wording import in_flags
 
-from tf_lottery.errors import DamagedError, UnfitError, UsageError
+from tf_lottery.errors import DamagedError, NamedCall, UnfitError, UsageError, split_message
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.run import locate, run
 from tf_lottery.experiment.run_state import read_config
 from tf_lottery.studies import STUDIES, Outcome, StudyRun, analyse
-from tf_lottery.studies.extending import cost, extend
+from tf_lottery.studies.extending import cost, extend, train_missing
 from tf_lottery.studies.study_outcome import over_replicates, side_by_side, write
 
 
@@ -59,31 +60,34 @@ def test_what_is_not_there_is_refused(toy, tmp_path):
 def test_an_unfinished_run_is_refused_but_what_is_there_can_be_studied(unfinished):
     with pytest.raises(UnfitError, match="1 of the trainings .* replicate 1, round 2, ticket") as caught:
         StudyRun(unfinished)
-    assert "tf-lottery run --config" in caught.value.remedy and "--rounds" in caught.value.remedy
+    assert "train_missing(" in caught.value.remedy and "`rounds`" in caught.value.remedy
     assert analyse("stability", StudyRun(unfinished, rounds=[0, 1])).tables["stability"]
     assert StudyRun(unfinished, replicates=[0]).rounds == (0, 1, 2)
 
 
-def test_missing_controls_are_refused_with_the_command_that_trains_them(unfinished):
+def test_missing_controls_are_refused_with_the_call_that_trains_them(unfinished):
     with pytest.raises(UnfitError, match="other_order") as caught:
         analyse("instability", StudyRun(unfinished, rounds=[0, 1]))
-    assert "--variants random_reinit,other_order" in caught.value.remedy
+    assert "variants=('random_reinit', 'other_order'))`" in caught.value.remedy
+    assert " --variants random_reinit,other_order`" in in_flags(caught.value.remedy)
 
 
-def test_the_remedy_names_the_directory_as_the_command_will_find_it(unfinished):
+def test_the_command_line_names_the_directory_as_run_will_find_it(unfinished):
     """The command for a renamed directory once started a run of its own beside it."""
     with pytest.raises(UnfitError) as caught:
         StudyRun(unfinished)
     here = unfinished.parent
     name = locate(read_config(RunDirectory(unfinished)), here).path
-    assert f"mv {unfinished} {name}; tf-lottery run --config {name}/config.json --out {here};" in caught.value.remedy
+    command = f"tf-lottery run --config {name}/config.json --out {here}`;"
+    assert f"`mv {unfinished} {name}; {command}" in in_flags(caught.value.remedy)
     unfinished.rename(name)
     with pytest.raises(UnfitError) as caught:
         StudyRun(name)
-    assert caught.value.remedy.startswith(f"Train them: tf-lottery run --config {name}/config.json --out {here}; or")
+    assert in_flags(caught.value.remedy).startswith(f"Train them: `{command} or")
     shutil.copytree(name, here / "other")  # the name is taken: the next one is free, and is then found first
-    with pytest.raises(UnfitError, match=f"mv {here}/other {name}-2; "):
+    with pytest.raises(UnfitError) as caught:
         StudyRun(here / "other")
+    assert f"mv {here}/other {name}-2; " in in_flags(caught.value.remedy)
 
 
 def test_the_cost_of_missing_controls_is_their_number_times_the_mean_time(unfinished):
@@ -106,6 +110,18 @@ def test_extending_a_run_trains_the_controls(monkeypatch, unfinished, problem):
     assert not whole.missing("other_order")
     assert whole.config.variants == ("ticket", "random_reinit", "other_order")
     assert cost(whole, ("other_order",)).jobs == ()
+
+
+def test_the_call_that_a_remedy_names_trains_what_is_missing(monkeypatch, unfinished, problem):
+    from tf_lottery.experiment import run as experiment
+
+    monkeypatch.setattr(experiment, "run", lambda *what, **options: run(*what, **options, make_problem=lambda: problem))
+    with pytest.raises(UnfitError) as caught:
+        StudyRun(unfinished)
+    _, call, *_ = split_message(caught.value.remedy)
+    assert isinstance(call, NamedCall) and call.function == f"{train_missing.__module__}.{train_missing.__name__}"
+    train_missing(*call.positional, **call.keywords)
+    assert not StudyRun(unfinished).missing("ticket")
 
 
 def test_a_run_of_find_ticket_needs_its_problem(toy, tmp_path, problem):

@@ -97,7 +97,7 @@ def test_rounds_of_other_densities_are_refused(runs):
     """Round 2 of one run was once set against round 2 of the other, of a fourth of its weights."""
     with pytest.raises(UnfitError, match="Round 1 keeps 5[0-9.]+ % of the weights .* only equal densities") as caught:
         analyse("transfer", runs["target"], runs["steep"])
-    assert "--rounds" in caught.value.remedy
+    assert "`rounds`" in caught.value.remedy
     dense = [StudyRun(runs[name].path, rounds=[0]) for name in ("target", "steep")]
     assert analyse("transfer", *dense).tables["transfer"]
 

@@ -27,7 +27,7 @@ def names(*, data_dir: _Folder = None) -> list[str]:
 
 
 def describe(*, data_dir: _Folder = None) -> list[dict[str, Any]]:
-    """What `tf-lottery data list` shows.
+    """Describe the known data sets, and others that are prepared in the data folder.
 
     Returns:
         For each name a dictionary: name, shape, classes, train, validation, test (numbers of examples), source, status
@@ -178,7 +178,10 @@ def _describe(name: str, data_dir: _Folder) -> dict[str, Any]:
     if raw:
         return row | {"status": "raw files", "location": str(raw)}
     fetch = known is None or known.fetchable
-    return row | {"status": "missing", "location": f"tf-lottery data prepare {name}" if fetch else "--data-dir"}
+    return row | {
+        "status": "missing",
+        "location": f"`tf_lottery.data.prepare({name!r}, download=True)`" if fetch else "`data_dir`",
+    }
 
 
 def _sizes(name: str, folder: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def check_name(name: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UsageError(
             f"A data set is named like 'mnist' or 'emnist/balanced'. Received: {name!r}.",
-            "See `tf-lottery data list`.",
+            "See `tf_lottery.data.describe()`.",
         )
     return name
 

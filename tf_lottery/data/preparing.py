@@ -65,17 +65,18 @@ def prepare(
     except OSError as error:
         raise ResourceError(
             f"{name} cannot be prepared in {root}: {error}.",
-            "Free space there, or choose another folder with --data-dir.",
+            "Free space there, or choose another `data_dir`.",
         ) from error
 
 
 def missing(name: str, data_dir: str | os.PathLike[str] | None) -> UnfitError:
     """The error for a data set that exists, but not here."""
     places = ", ".join(str(root) for root in locations.roots(data_dir))
-    where = f" --data-dir {data_dir}" if data_dir else ""
+    where = f", data_dir={str(data_dir)!r}" if data_dir else ""
     return UnfitError(
         f"The data set {name!r} is not prepared. Looked in: {places}.",
-        f"Run `tf-lottery data prepare {name}{where}`, which downloads it, or put its raw files into the data folder.",
+        f"Call `tf_lottery.data.prepare({name!r}{where}, download=True)`, which downloads it, or put its raw files "
+        "into the data folder.",
     )
 
 
@@ -91,7 +92,7 @@ def _builder_class(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
         raise UnfitError(
             f"The data set {name!r} is not prepared, and TFDS cannot fetch it. Looked in: "
             f"{', '.join(map(str, locations.roots(data_dir)))}.",
-            "Put the prepared data set into the folder of --data-dir.",
+            "Put the prepared data set into the folder of `data_dir`.",
         )
     try:
         found = tfds.builder_cls(root)
@@ -118,13 +119,14 @@ def _check_raw(builder_class: Any, raw: Path, *, name: str) -> None:
     files = {info.filename: info for info in (builder_class.url_infos or {}).values() if info.filename}
     if not files and not builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS:
         raise UnfitError(
-            f"TFDS names no raw files of {name!r} that {raw} could hold.", f"Run `tf-lottery data prepare {name}`."
+            f"TFDS names no raw files of {name!r} that {raw} could hold.",
+            f"Call `tf_lottery.data.prepare({name!r}, download=True)`.",
         )
     absent = sorted(file for file in files if not (raw / file).is_file())
     if absent:
         raise UnfitError(
             f"Raw files of {name!r} are missing in {raw}: {', '.join(absent)}.",
-            f"Put them there, or run `tf-lottery data prepare {name}`, which downloads them.",
+            f"Put them there, or call `tf_lottery.data.prepare({name!r}, download=True)`, which downloads them.",
         )
     for file, info in sorted(files.items()):
         try:
@@ -215,7 +217,7 @@ def _damage_errors() -> tuple[type[Exception], ...]:
 def _full_disk(root: Path, name: str) -> ResourceError:
     return ResourceError(
         f"{name} cannot be prepared in {root}: {os.strerror(errno.ENOSPC)}.",
-        "Free space there, or choose another folder with --data-dir.",
+        "Free space there, or choose another `data_dir`.",
     )
 
 

@@ -50,7 +50,7 @@ def record(
     if before and before.get("data_fingerprint") != fingerprint:
         raise UnfitError(
             f"The data of {store.path} has changed since the run began.",
-            "Restore the data, or start over with --fresh.",
+            "Restore the data, or start over with `fresh=True`.",
         )
     changed = [key for key in DECISIVE if before and before.get(key) != now.get(key)]
     if changed:

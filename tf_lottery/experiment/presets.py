@@ -114,7 +114,7 @@ PRESETS = {
         Preset(
             name="mnist-lenet-300-100",
             source=f"{PAPER}, figure 2: LeNet",
-            cost="about 15 minutes a replicate on two CPU cores (3 with --steps 10000)",
+            cost="about 15 minutes a replicate on two CPU cores (3 with `steps=10000`)",
             expect="tickets of 21 % to 3.6 % density reach the dense 98.1 %, and sooner; reinitialised ones lose",
             values={
                 "dataset": "mnist",

@@ -63,7 +63,7 @@ def extended(config: Config, store: RunDirectory, *, model_hash: str | None = No
     if before_hash != config.hash(**_extra(model_hash)):
         raise UsageError(
             f"{store.path} holds a run of another configuration or model.",
-            "Choose another directory, or start with --fresh.",
+            "Choose another `run_dir`, or start over with `fresh=True`.",
         )
     return config.updated(
         rounds=max(config.rounds, before.rounds),

@@ -74,7 +74,7 @@ def read_config(store: RunDirectory) -> Config:
         return Config.from_json(document)
     except LotteryError as error:
         raise DamagedError(
-            f"{store.path / 'config.json'} is damaged: {error.cause}", "Restore it, or start over with --fresh."
+            f"{store.path / 'config.json'} is damaged: {error.cause}", "Restore it, or start over with `fresh=True`."
         ) from error
 
 
@@ -89,7 +89,8 @@ def read_rows(store: RunDirectory) -> list[dict[str, Any]]:
     except (KeyError, TypeError) as error:
         raise DamagedError(
             f"A metrics.json of {store.path} is damaged: it has no row of results.",
-            "Find it with `tf-lottery verify`, restore it, or start over with --fresh.",
+            "Find it with `tf_lottery.exporting.checks.verify.verify_run(...)`, restore it, or start over with "
+            "`fresh=True`.",
         ) from error
 
 

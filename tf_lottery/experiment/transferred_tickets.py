@@ -36,7 +36,7 @@ def transferred(store: RunDirectory) -> dict[str, Any]:
     if config.search_steps is not None:
         raise UsageError(
             f"{store.path} found its masks in short searches: it has no ticket for each round.",
-            "Take the tickets of a run without --search-steps.",
+            "Take the tickets of a run without `search_steps`.",
         )
     here = {"preset": f"{config.preset}-transfer", "tickets_from": str(store.path.resolve())}
     here["tickets_hash"] = tickets_hash(store)
@@ -61,7 +61,7 @@ class Source:
         if tickets_hash(self.store) != config.tickets_hash:
             raise DamagedError(
                 f"{self.store.path} is not the run that tickets were taken from before.",
-                "Give the folder of that run, or start over with --fresh.",
+                "Give the folder of that run, or start over with `fresh=True`.",
             )
         # What is missing or of another shape is told before anything is trained.
         for replicate in range(config.replicates):

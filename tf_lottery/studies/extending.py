@@ -1,13 +1,15 @@
 """New trainings that a study needs: what they cost, said first, and then done by extending the run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.directory import SEARCH, Job
-from tf_lottery.experiment.run_state import read_rows
+from tf_lottery.experiment.directory import SEARCH, Job, RunDirectory
+from tf_lottery.experiment.run_state import read_config, read_rows
 from tf_lottery.studies.study_run import StudyRun
 
 
@@ -34,28 +36,50 @@ def cost(run: StudyRun, variants: tuple[str, ...]) -> Cost:
 
     A run is extended as a whole: by all of its rounds and replicates, also those that are not studied.
     """
-    waiting = tuple(job for job in plan.jobs(_extended(run, variants)) if not run.has(job))
+    waiting = tuple(job for job in plan.jobs(_extended(run.config, variants)) if not run.has(job))
     times = [row["seconds"] for row in read_rows(run.store) if row["variant"] != SEARCH and row.get("seconds")]
     return Cost(waiting, sum(times) / len(times) if times else None)
 
 
-def _extended(run: StudyRun, variants: tuple[str, ...]) -> Config:
-    return run.config.updated(variants=tuple(dict.fromkeys([*run.config.variants, *variants])))
+def _extended(config: Config, variants: Sequence[str]) -> Config:
+    return config.updated(variants=tuple(dict.fromkeys([*config.variants, *variants])))
 
 
 def extend(run: StudyRun, variants: tuple[str, ...], *, events: experiment.Events | None = None) -> None:
     """Train the missing variants of a run, in its own directory.
 
+    Args:
+        run: the run, with the data folder that the studies read.
+        variants: names of controls.
+        events: what to call as the trainings go.
+
     Raises:
         UsageError: a run of `find_ticket`, which only its own program can extend.
         RunInUseError: another process holds the run directory.
     """
-    config = run.config
+    _train(run.config, run.store, variants, events)
+
+
+def train_missing(run_dir: str | Path, variants: Sequence[str] = ()) -> None:
+    """Train what is missing of a run, in its own directory, extended by variants.
+
+    Args:
+        run_dir: the run directory.
+        variants: names of controls to train beside those of the run.
+
+    Raises:
+        UsageError: it is not a run directory, a variant is unknown, or a run of `find_ticket`, which only its own
+            program can extend.
+        RunInUseError: another process holds the run directory.
+    """
+    store = RunDirectory(run_dir)
+    _train(read_config(store), store, variants, None)
+
+
+def _train(config: Config, store: RunDirectory, variants: Sequence[str], events: experiment.Events | None) -> None:
     if "user" in (config.model, config.dataset):
         raise UsageError(
-            f"{run.path} was made by `find_ticket`: it can't be extended from its directory alone.",
+            f"{store.path} was made by `find_ticket`: it can't be extended from its directory alone.",
             f"Call `find_ticket` again with the same run_dir and variants={[*config.variants, *variants]}.",
         )
-    experiment.run(
-        _extended(run, variants), run.store, events=events, model_hash=run.store.config().get("model_hash", "")
-    )
+    experiment.run(_extended(config, variants), store, events=events, model_hash=store.config().get("model_hash", ""))

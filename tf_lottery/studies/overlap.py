@@ -101,7 +101,7 @@ def study(run: StudyRun, *, other: StudyRun | None = None) -> Outcome:
     if not rows:
         raise UnfitError(
             f"{run.path} has one replicate and one round here: there is nothing to compare.",
-            "Name more --rounds or --replicates, or a second run.",
+            "Name more `rounds` or `replicates`, or a second run.",
         )
     whole = [row for row in rows if row["layer"] == WHOLE and row["round"] > 0]
     by = ("between", "round", "density")

@@ -29,7 +29,7 @@ def study(run: StudyRun, *, points: int = line.POINTS) -> Outcome:
     if len(run.rounds) < 2:
         raise UnfitError(
             f"Barriers between rounds need at least two of them. Received: {len(run.rounds)}.",
-            "Name two with --rounds, or extend the run by more --rounds.",
+            "Name two in `rounds`, or extend the run by more `rounds`.",
         )
     pairs = ((Job(index, a), Job(index, b)) for a, b in pairwise(run.rounds) for index in run.replicates)
     outcome = report(

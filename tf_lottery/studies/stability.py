@@ -63,7 +63,7 @@ def study(run: StudyRun) -> Outcome:
     if 0 not in run.rounds or len(run.rounds) < 2:
         raise UnfitError(
             f"Stability compares pruned rounds with round 0. Received rounds {', '.join(map(str, run.rounds))}.",
-            "Let --rounds hold 0 and at least one more.",
+            "Let `rounds` hold 0 and at least one more.",
         )
     controls = run.controls(among=COMPARED)
     rows: Rows = []

@@ -10,7 +10,6 @@ import numpy as np
 
 from tf_lottery.errors import ResourceError, UnfitError, UsageError
 from tf_lottery.experiment import plan
-from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.directory import SEARCH, TICKET, Job, RunDirectory, manifest
 from tf_lottery.experiment.run_state import read_config, read_rows
 from tf_lottery.pruning import masks as mask_tools
@@ -111,7 +110,7 @@ class StudyRun:
             told = "; ".join(map(str, missing[:3])) + ("; ..." if len(missing) > 3 else "")
             raise UnfitError(
                 f"{len(missing)} of the trainings that this study needs are not there: {told}.",
-                f"{self._how_to_train(variants)}; or choose among those that are there with --rounds and --replicates.",
+                f"{self._how_to_train(variants)}; or choose among those that are there by `rounds` and `replicates`.",
             )
 
     def _how_to_train(self, variants: Sequence[str]) -> str:
@@ -120,21 +119,10 @@ class StudyRun:
             return (
                 f"Train them: call `find_ticket` again with run_dir={str(self.path)!r} and the variants that it lacks"
             )
-        wanted = [name for name in (*self.config.variants, *variants) if name != TICKET]
-        extra = f" --variants {','.join(dict.fromkeys(wanted))}" if set(variants) - set(self.config.variants) else ""
-        here = self.path.absolute()
-        model_hash = self.store.config().get("model_hash", "")
-        found, free = (
-            experiment.locate(self.config, here.parent, fresh=fresh, model_hash=model_hash).path
-            for fresh in (False, True)
-        )
-        if found == here:
-            return f"Train them: tf-lottery run --config {here / 'config.json'} --out {here.parent}{extra}"
-        # The command finds a run by its name: for a renamed one it would start anew beside it.
-        return (
-            f"The directory was renamed. Name it as runs are found, and train them: mv {here} {free}; "
-            f"tf-lottery run --config {free / 'config.json'} --out {free.parent}{extra}"
-        )
+        lacking = [name for name in variants if name not in self.config.variants]
+        controls = [name for name in dict.fromkeys([*self.config.variants, *variants]) if name != TICKET]
+        extra = f", variants={tuple(controls)!r}" if lacking else ""
+        return f"Train them: `tf_lottery.studies.extending.train_missing({str(self.path.absolute())!r}{extra})`"
 
     def controls(self, *, among: Iterable[str] | None = None) -> list[str]:
         """The variants beside the ticket that are committed wherever they are planned in what is studied."""
@@ -210,7 +198,7 @@ class StudyRun:
             raise UnfitError(
                 f"The data set {self.config.dataset!r} is not the one that {self.path} was trained on: its content "
                 "has another fingerprint.",
-                "Point --data-dir or TF_LOTTERY_DATA to the data of that time.",
+                "Point `data_dir` or TF_LOTTERY_DATA to the data of that time.",
             )
         return problem
 

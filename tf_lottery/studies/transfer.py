@@ -35,7 +35,7 @@ def study(run: StudyRun, *, other: StudyRun | None = None) -> Outcome:
     if not run.config.tickets_from:
         raise UnfitError(
             f"{run.path} found its own tickets: nothing was transferred.",
-            "Make a run that trains the tickets of another: tf-lottery run --tickets-from OTHER_RUN ...",
+            "Make a run that trains the tickets of another one: pass that run as `tickets_from`.",
         )
     controls = run.controls(among=("random_reinit",))
     rows = _rows(run, {TICKET: TRANSFERRED, **({"random_reinit": REDRAWN} if controls else {})})
@@ -103,7 +103,7 @@ def check_comparable(run: StudyRun, native: StudyRun) -> None:
             raise UnfitError(
                 f"Round {number} keeps {density_percent(wanted)} % of the weights in {run.path} and "
                 f"{density_percent(density)} % in {native.path}: only equal densities are compared.",
-                "Prune the native run as the run was whose tickets were transferred, or choose --rounds of equal "
+                "Prune the native run as the run was whose tickets were transferred, or choose `rounds` of equal "
                 "density.",
             )
 

@@ -53,7 +53,7 @@ def configure(*, threads: int | None, device: str = "auto") -> None:
         gpus = tf.config.list_physical_devices("GPU")
         if device == "gpu" and not gpus:
             raise ResourceError(
-                "`device` is gpu, but TensorFlow sees no GPU.", "Use --device cpu, or install the gpu extra."
+                "`device` is gpu, but TensorFlow sees no GPU.", "Use `device='cpu'`, or install the gpu extra."
             )
         if device == "cpu" and gpus:
             tf.config.set_visible_devices([], "GPU")

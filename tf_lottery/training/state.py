@@ -198,7 +198,7 @@ def load_checkpoint(prefix: str | Path) -> State:
     except (tf.errors.OpError, ValueError, LookupError, OSError, RuntimeError) as error:
         raise DamagedError(
             f"The checkpoint {prefix} can't be read: {str(error).splitlines()[0]}",
-            "Start the run over with --fresh, or restore the files from a copy.",
+            "Start the run over with `fresh=True`, or restore the files from a copy.",
         ) from error
 
 

@@ -132,5 +132,5 @@ def damaged(path: Path, error: object) -> DamagedError:
     """The error for a file that can't be read as what it should be."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DamagedError(
-        f"{path} is damaged or missing: {reason}.", "Restore it from a copy, or start over with --fresh."
+        f"{path} is damaged or missing: {reason}.", "Restore it from a copy, or start over with `fresh=True`."
     )

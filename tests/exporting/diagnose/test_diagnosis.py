@@ -152,9 +152,9 @@ def test_what_no_delegate_takes(operation, reason):
             {"encoding": "1x4", "weights": np.eye(8)[:1]},
             "sparse",
             "50 % of the weights are in zero",
-            "--granularity 1x4",
+            "`granularity='1x4'`",
         ),
-        ({"weights": np.eye(8)}, "densified", "zeros are not in blocks: 88 % of the weights", "--granularity 1x4"),
+        ({"weights": np.eye(8)}, "densified", "zeros are not in blocks: 88 % of the weights", "`granularity='1x4'`"),
         ({"weights": np.eye(30)}, "densified", "input size 30 is no multiple of 4", "multiple of 4 units"),
         ({"weights": np.eye(8), "precision": "float16"}, "densified", "NaN", "float32 with 1x4"),
         ({"weights": np.eye(8), "precision": "int8", "computes": "int8"}, "densified", "int8", "1x1 convolution"),
@@ -375,8 +375,8 @@ def test_single_zeros_that_are_stored_in_blocks_are_told_to_be_found_in_blocks()
     found = diagnose(dense_net(kernel), machine=AVX)
     operation, verdict = by_name(found)["hidden"]
     assert (operation.encoding, verdict.kind) == ("1x4", "sparse")
-    assert verdict.findings[0].advice == "find the ticket with --granularity 1x4"
-    assert found.summary[-1].startswith("Recommended: a ticket of --granularity 1x4")
+    assert verdict.findings[0].advice == "find the ticket with `granularity='1x4'`"
+    assert found.summary[-1].startswith("Recommended: a ticket of `granularity='1x4'`")
 
 
 def test_a_model_too_small_to_gain():

@@ -331,12 +331,12 @@ def test_a_dense_file_of_another_network_is_no_ruler(two, monkeypatch):
     notes = bench(mixed).notes
     assert any("No dense int8 TFLite file of network 1" in note for note in notes)
     assert any("No dense float32 TFLite file of network 2" in note for note in notes)
-    # The network of --model is the ruler of its own kind only.
+    # The network given as `model` is the ruler of its own kind only.
     made = bench(mixed, model=network(64))
     assert [each["size_ratio"] is None for each in made.files] == [False, False, False, False]
-    assert made.files[2]["rulers"]["float32"].startswith("(made of --model)")
+    assert made.files[2]["rulers"]["float32"].startswith("(made of the model)")
     assert made.files[0]["rulers"]["int8"] is None
-    assert any("--model has other inputs" in note for note in made.notes)
+    assert any("`model` has other inputs" in note for note in made.notes)
 
 
 def test_networks_of_one_border_are_told_apart_by_their_weights(files, tmp_path):
@@ -447,9 +447,9 @@ def test_rulers_that_are_missing_are_made_or_asked_for(files, monkeypatch):
     alone = bench([files / "sparse.tflite"])
     assert alone.rulers == {"float32": None, "int8": None}
     assert alone.files[0]["size_ratio"] is None
-    assert "--model" in alone.notes[0]
+    assert "`model`" in alone.notes[0]
     made = bench([files / "sparse.tflite"], model=network())
-    assert made.rulers == {name: f"(made of --model) ruler_{name}_dense.tflite" for name in ("float32", "int8")}
+    assert made.rulers == {name: f"(made of the model) ruler_{name}_dense.tflite" for name in ("float32", "int8")}
     assert made.files[0]["size_ratio"] < 0.4
     assert "random samples" in made.notes[0]
     made.raise_failures()

@@ -148,7 +148,7 @@ def test_a_missing_data_set_leaves_a_claim_open_and_a_training_that_diverges_too
     with pytest.raises(UnfitError, match="mnist") as caught:
         prepare(["elsewhere"], quick=True, out=folder, data_dir=str(tmp_path))
     # The remedy was once a part of the cause.
-    assert caught.value.remedy.startswith("Run `tf-lottery data prepare mnist") and "Run" not in caught.value.cause
+    assert caught.value.remedy.startswith("Call `tf_lottery.data.prepare('mnist'") and "Call" not in caught.value.cause
     plan = prepare(["all"], quick=True, out=folder, data_dir=str(tmp_path), jobs=1)
     assert plan.cost()["without_data"] == ["elsewhere"]
     told = []

@@ -42,7 +42,7 @@ def read(directory: Path) -> dict[str, str]:
     files = document.get("files") if isinstance(document, dict) else None
     if not isinstance(files, dict) or not files or (directory / NAME).read_bytes() != _content(files):
         raise DamagedError(
-            f"{directory / NAME} is not a manifest.", "Restore it from a copy, or start over with --fresh."
+            f"{directory / NAME} is not a manifest.", "Restore it from a copy, or start over with `fresh=True`."
         )
     return files
 
@@ -72,7 +72,7 @@ def check(directory: Path, name: str) -> None:
     if actual != expected:
         raise DamagedError(
             f"{directory / name} is damaged: SHA-256 {actual[:12]} instead of {expected[:12]}.",
-            "Restore it from a copy, or start over with --fresh.",
+            "Restore it from a copy, or start over with `fresh=True`.",
         )
 
 
@@ -87,5 +87,6 @@ def digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DamagedError(
-            f"{path} can't be read: {error.strerror or error}.", "Restore it from a copy, or start over with --fresh."
+            f"{path} can't be read: {error.strerror or error}.",
+            "Restore it from a copy, or start over with `fresh=True`.",
         ) from error

@@ -34,7 +34,7 @@ def save_rewind(store: RunDirectory, replicate: int, state: Mapping[str, np.ndar
         if store.is_complete(Job(replicate, 0)):
             raise DamagedError(
                 f"{directory} holds another rewind state than the one that this run comes to.",
-                "Versions, threads or data have changed since it was written: start over with --fresh.",
+                "Versions, threads or data have changed since it was written: start over with `fresh=True`.",
             )
     temporary = directory.with_name(f".rewind.{os.getpid()}.tmp")
     with resources(directory):

@@ -12,7 +12,7 @@ from tf_lottery.experiment.directory import manifest
 from tf_lottery.experiment.directory.run_directory import SEARCH, TICKET, Job, RunDirectory
 from tf_lottery.pruning import masks as mask_tools
 
-REMEDY = "Restore the run directory from a copy, or start over with --fresh."
+REMEDY = "Restore the run directory from a copy, or start over with `fresh=True`."
 
 
 @dataclass

@@ -103,12 +103,13 @@ class RunDirectory:
         """
         if not (self.path / "config.json").is_file():
             raise UsageError(
-                f"{self.path} is not a run directory: it has no config.json.", "`tf-lottery ls` lists runs."
+                f"{self.path} is not a run directory: it has no config.json.",
+                "`tf_lottery.results.run_lookup.list_runs(...)` lists runs.",
             )
         document = load_json(self.path / "config.json")
         if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
             raise DamagedError(
-                f"{self.path / 'config.json'} is not a configuration of a run.", "Start over with --fresh."
+                f"{self.path / 'config.json'} is not a configuration of a run.", "Start over with `fresh=True`."
             )
         return with_current_keys(document)
 
@@ -140,7 +141,7 @@ class RunDirectory:
         if any(self.metrics(job).get("pinned", {}).get(name) != actual for job in self.complete_jobs()):
             raise DamagedError(
                 f"{self.path / name} is not the file that the run began with.",
-                "Restore it from a copy, or start over with --fresh.",
+                "Restore it from a copy, or start over with `fresh=True`.",
             )
 
     def model(self) -> str:
@@ -181,7 +182,7 @@ class RunDirectory:
             except filelock.Timeout:
                 raise RunInUseError(
                     f"The run {self.path} is in use by another process.",
-                    "Wait for it to end (`tf-lottery status`), or start another run with --fresh or --out.",
+                    "Wait for it to end, or start another run with `fresh=True` or another `run_dir`.",
                 ) from None
         try:
             yield

@@ -141,7 +141,7 @@ def _died(process: Any, job: Job) -> ResourceError:
     process.join(timeout=5)
     return ResourceError(
         f"The process that trained {job} died (exit code {process.exitcode}).",
-        "Out of memory? Run the same command again to go on, perhaps with --jobs 1.",
+        "Out of memory? Run the same again to resume, perhaps with `jobs=1`.",
     )
 
 

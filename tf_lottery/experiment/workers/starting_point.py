@@ -186,7 +186,7 @@ class Beginnings:
         if not self.store.has(job, "optimizer"):
             raise UnfitError(
                 f"{self.store.path} does not hold the optimizer's state at the end of {job}, to go on from.",
-                "It is a run of an earlier version: start over with --fresh.",
+                "It is a run of an earlier version: start over with `fresh=True`.",
             )
         weights = {MODEL + path: value for path, value in self.store.weights(job).items()}
         return {**weights, **self.store.optimizer(job)}
@@ -197,7 +197,7 @@ class Beginnings:
         if self.store.metrics(Job(job.replicate, 0)).get("rewind_manifest") != digest:
             raise DamagedError(
                 f"{self.store.rewind(job.replicate)} is not the rewind state that round 0 wrote.",
-                "Restore it from a copy, or start over with --fresh.",
+                "Restore it from a copy, or start over with `fresh=True`.",
             )
         return state
 

@@ -48,7 +48,7 @@ class Diagnosis:
     processor: Processor
 
     def to_json(self) -> dict[str, Any]:
-        """The document of `tf-lottery doctor MODEL --json`."""
+        """Return the diagnosis as JSON values."""
         records = [_record(each, verdict) for each, verdict in zip(self.operations, self.verdicts, strict=True)]
         return {
             "schema": SCHEMA,

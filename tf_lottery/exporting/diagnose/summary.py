@@ -36,7 +36,7 @@ def slimming(report: SlimReport) -> str:
     return (
         f"Slimming: {report.removed:,} of {units:,} units and channels are dead; without them "
         f"{report.parameters_after:,} of {report.parameters_before:,} parameters are left, and the "
-        "model is smaller and faster on any machine (`tf-lottery export` offers it)."
+        "model is smaller and faster on any machine (`tfl.export(...)` offers it)."
     )
 
 
@@ -136,22 +136,25 @@ def _recommendations(
     dense_layers = sum(
         multiplications(each)
         for each, verdict in pairs
-        if each.kind == "FULLY_CONNECTED" and any("--granularity" in finding.advice for finding in verdict.findings)
+        if each.kind == "FULLY_CONNECTED" and any("granularity" in finding.advice for finding in verdict.findings)
     )
     if dense_layers > _RELEVANT * total:
         lines.append(
-            "Recommended: a ticket of --granularity 1x4 in float32 for fast dense layers; int8 for the smallest file."
+            "Recommended: a ticket of `granularity='1x4'` in float32 for fast dense layers; int8 for the smallest file."
         )
     if convolutions > _RELEVANT * total:
         lines.append(
-            "Recommended: a ticket of --granularity channel, slimmed: its convolutions are smaller, and fast anywhere."
+            "Recommended: a ticket of `granularity='channel'`, slimmed: its convolutions are smaller, and fast "
+            "anywhere."
         )
     if SPARSE_ON_ARM in kinds:
         lines.append(f"Recommended: {file} for ARM, measured on the phone (docs/mobile.md).")
         if not machine.sparse_convolutions:
             lines.append(f"This machine: {machine.name}: sparse convolutions are switched off, they pay on ARM.")
     if SPARSE in kinds and dense_layers + convolutions <= _RELEVANT * total:
-        lines.append(f"Recommended: {file}; compare it with dense int8 (`tf-lottery bench`).")
+        lines.append(
+            f"Recommended: {file}; compare it with dense int8 (`tf_lottery.exporting.measure.bench.bench(...)`)."
+        )
     if BLOCKS in kinds:
         blocking = [(each.kind, verdict) for each, verdict in pairs if verdict.kind == BLOCKS]
         names = sorted({kind for kind, _ in blocking})
@@ -167,7 +170,7 @@ def _fast_file(sizes: Mapping[str, int]) -> str:
         return "this file"
     # If no sparse file would be smaller, an export offers none.
     sparse = "1x4" in sizes or "rows" in sizes
-    return f"*_float32_{_end(sizes) if sparse else 'dense'}.tflite of `tf-lottery export --formats tflite`"
+    return f"*_float32_{_end(sizes) if sparse else 'dense'}.tflite of `tfl.export(format='tflite')`"
 
 
 def _end(sizes: Mapping[str, int]) -> str:

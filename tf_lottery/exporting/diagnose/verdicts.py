@@ -98,7 +98,7 @@ def _why_dense(operation: Operation, chosen: bool) -> tuple[Finding, ...]:
     return (
         Finding(
             f"{percent(share)} zeros, in a file that stores them all",
-            "export the Keras model with `tf-lottery export`, and take a file with sparse encoding",
+            "export the Keras model with `tfl.export(...)`, and take a file with sparse encoding",
         ),
     )
 
@@ -112,11 +112,11 @@ def _fully_connected(operation: Operation) -> Verdict:
             return Verdict(SPARSE, (Finding(text),))
         text = f"{text}: a sparse kernel is faster than a dense one above about two thirds"
         scattered = share - whole > _SCATTERED
-        advice = f"find the ticket with --granularity {operation.encoding}" if scattered else "prune further"
+        advice = f"find the ticket with `granularity={operation.encoding!r}`" if scattered else "prune further"
         return Verdict(SPARSE, (Finding(text, advice),))
     if operation.computes == "int8" or operation.precision == "int8":
         text = "int8: LiteRT has no fast sparse kernel for single zeros of dense layers"
-        return Verdict(DENSIFIED, (Finding(text, "encode it as a 1x1 convolution, as `tf-lottery export` does"),))
+        return Verdict(DENSIFIED, (Finding(text, "encode it as a 1x1 convolution, as `tfl.export(...)` does"),))
     inputs = operation.weights.shape[-1] if operation.weights is not None else 0
     if operation.precision == "float16":
         text = "float16: blocks answer with NaN, so single zeros are left out, and put back when the file is loaded"
@@ -126,7 +126,7 @@ def _fully_connected(operation: Operation) -> Verdict:
         text = f"input size {inputs} is no multiple of 4: it can't be stored in 1x4 blocks"
         return Verdict(DENSIFIED, (Finding(text, "give the layer before it a multiple of 4 units"),))
     text = f"zeros are not in blocks: {percent(share)} of the weights are zero, {percent(whole)} in whole 1x4 blocks"
-    return Verdict(DENSIFIED, (Finding(text, "find the ticket with --granularity 1x4"),))
+    return Verdict(DENSIFIED, (Finding(text, "find the ticket with `granularity='1x4'`"),))
 
 
 def _runs_sparse(operation: Operation, cluster: Cluster | None) -> bool:
@@ -135,7 +135,7 @@ def _runs_sparse(operation: Operation, cluster: Cluster | None) -> bool:
 
 
 def _convolution(operation: Operation, cluster: Cluster | None, machine: Processor) -> Verdict:
-    channels = "find the ticket with --granularity channel, and export the slimmed model"
+    channels = "find the ticket with `granularity='channel'`, and export the slimmed model"
     if operation.kind != "CONV_2D":
         return Verdict(DENSIFIED, (Finding(f"there is no sparse kernel for {operation.kind}", channels),))
     if operation.kernel != (1, 1):

@@ -156,7 +156,7 @@ def _models(path: Path) -> list[Path]:
         raise UnfitError(f"{path} is not a model.", f"{ACCEPTED}{_H5 if path.suffix in ('.h5', '.hdf5') else ''}")
     found = sorted(child for child in path.iterdir() if kind_of(child))
     if not found:
-        raise UsageError(f"The folder {path} holds no model.", "Write some with `tf-lottery export`.")
+        raise UsageError(f"The folder {path} holds no model.", "Write some with `tfl.export(...)`.")
     return found
 
 
@@ -192,7 +192,7 @@ def _made_rulers(found: Sequence[Network], model: "keras.Model | None", scratch:
         if fitting:
             made.append(precision)
         else:
-            notes.append(f"--model has other inputs or outputs than the files that lack a {precision} ruler.")
+            notes.append(f"`model` has other inputs or outputs than the files that lack a {precision} ruler.")
     if "int8" in made:
         notes.append(
             "The dense int8 file was calibrated on random samples: a ruler of size and speed, not of accuracy."
@@ -227,13 +227,13 @@ def _missing(found: Sequence[Network]) -> list[str]:
         kinds = " and ".join(precision for precision in PRECISIONS if precision not in network.rulers)
         if kinds:
             of = f" of network {number}" if len(found) > 1 else ""
-            notes.append(f"No dense {kinds} TFLite file{of} to compare with: give one, or the network with --model.")
+            notes.append(f"No dense {kinds} TFLite file{of} to compare with: give one, or the network as `model`.")
     return notes
 
 
 def _label(file: Path, scratch: Path) -> str:
     # What was made for the comparison alone is gone when the report is read.
-    return f"(made of --model) {file.name}" if file.is_relative_to(scratch) else str(file)
+    return f"(made of the model) {file.name}" if file.is_relative_to(scratch) else str(file)
 
 
 def _record(

@@ -30,7 +30,7 @@ from tf_lottery.utils import child_process as child
 from tf_lottery.utils.silence import one_line
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
-NO_CALIBRATION = "int8 needs real samples to find the ranges of values: give training data (`calibration`, `--dataset`)"
+NO_CALIBRATION = "int8 needs real samples to find the ranges of values: give training data as `calibration`"
 _CONVERTER = child.program("tf_lottery.exporting.tflite.run_converter")
 _FLOAT_PARTS = "Operators without an int8 form compute in float32."
 

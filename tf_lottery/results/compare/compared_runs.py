@@ -68,11 +68,14 @@ def check(runs: Sequence[Run], *, allow_data: bool = False) -> None:
         UnfitError: their models or their data differ, the data of one are not known, or one has no dense round.
     """
     if len(runs) < 2:
-        raise UsageError(f"A comparison needs at least two runs. Received: {len(runs)}.", "`tf-lottery ls` lists runs.")
+        raise UsageError(
+            f"A comparison needs at least two runs. Received: {len(runs)}.",
+            "`tf_lottery.results.run_lookup.list_runs(...)` lists runs.",
+        )
     paths = [Path(run.path).resolve() for run in runs]
     for run, path in zip(runs, paths, strict=True):
         if paths.count(path) > 1:
-            raise UsageError(f"{run.path} is given twice.", "Name each run once; `tf-lottery ls` lists them.")
+            raise UsageError(f"{run.path} is given twice.", "Name each run once.")
         if not select(run.rows, "ticket", 0):
             raise UnfitError(f"{run.path} has no dense round 0 yet.", "Let it go on: the same command resumes it.")
     first = runs[0]
@@ -88,13 +91,13 @@ def check(runs: Sequence[Run], *, allow_data: bool = False) -> None:
             raise UnfitError(
                 f"Whether the runs are on the same data is not known: there is no fingerprint of what "
                 f"{' and '.join(unknown)} saw, as of a stream.",
-                "Pass --allow-data if you know what they saw: then nothing is paired by replicate.",
+                "Pass `allow_data=True` if you know what they saw: then nothing is paired by replicate.",
             )
         if run.data != first.data and not allow_data:
             raise UnfitError(
                 f"The data of the runs differ: {first.name} is on {data_words(first)}, {run.name} on "
                 f"{data_words(run)}.",
-                "Compare runs on the same data, or pass --allow-data: then nothing is paired by replicate.",
+                "Compare runs on the same data, or pass `allow_data=True`: then nothing is paired by replicate.",
             )
 
 

@@ -16,7 +16,7 @@ def write_tensorboard(curves: Sequence[Mapping[str, Any]], folder: Path) -> list
 
     Args:
         curves: records of replicate, round, variant, step and numbers, as in `metrics.jsonl`.
-        folder: the log directory to give to `tensorboard --logdir`.
+        folder: the log directory that TensorBoard is started with.
 
     Returns:
         One folder per training: `replicate_<r>_round_<kk>_<variant>`.

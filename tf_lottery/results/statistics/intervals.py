@@ -82,7 +82,7 @@ def interval(values: Iterable[object], confidence: float = CONFIDENCE, seed: int
     if count < LEAST:
         raise UsageError(
             f"A confidence interval needs at least {LEAST} replicates. Received: {count}.",
-            f"Run more of them: `--replicates {LEAST}` or more; the same command extends the run.",
+            f"Train more of them: the same run with `replicates={LEAST}` or more is extended.",
         )
     if found[0] == found[-1]:
         return Interval(found[0], found[0], found[0], count, confidence)

@@ -45,7 +45,7 @@ def criterion(rows: Sequence[Row]) -> str:
     if not dense:
         raise UnfitError(
             f"Selecting a round needs the dense round 0 of variant `ticket`. Received {len(rows)} rows without it.",
-            "Finish round 0 first: run the same `tf-lottery run` command again, it resumes.",
+            "Finish round 0 first: start the same run again, it resumes.",
         )
     for column in ("val_accuracy", "val_loss"):
         if all(number(row.get(column)) is not None for row in dense):

@@ -188,6 +188,7 @@ def checked(rows: Sequence[Row]) -> Sequence[Row]:
         if lacking:
             raise UnfitError(
                 f"A result row needs `round`, `variant` and `density`. Row {position} lacks {', '.join(lacking)}.",
-                "Pass the rows as the run wrote them, or run `tf-lottery verify` on the run directory.",
+                "Pass the rows as the run wrote them, or check its directory: "
+                "`tf_lottery.exporting.checks.verify.verify_run(...)`.",
             )
     return without_searches(rows)

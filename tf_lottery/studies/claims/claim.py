@@ -28,7 +28,7 @@ class Claim:
             equal share a run.
         judge: what the runs show.
         columns: what is drawn against density: columns of the results, or of the finding's own rows.
-        convolutional: whether its networks are: then only `--quick` is for a CPU.
+        convolutional: whether its networks are: then only the quick size is for a CPU.
     """
 
     name: str
@@ -60,6 +60,6 @@ class Claim:
             raise UsageError(
                 f"The claim {self.name!r} is judged by intervals, which need at least {LEAST} replicates. Received: "
                 f"{fewest}.",
-                f"Pass --replicates {LEAST} or more.",
+                f"Pass `replicates={LEAST}` or more.",
             )
         return configs

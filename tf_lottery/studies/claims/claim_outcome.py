@@ -38,7 +38,7 @@ class Outcome:
     date: str = field(default_factory=lambda: datetime.date.today().isoformat())
 
     def to_json(self) -> dict[str, Any]:
-        """One entry of the document of `tf-lottery reproduce`.
+        """One claim of the report, as JSON values.
 
         `measured` and `interval` are those of the measure that decides; `measures` has all of them.
         """

@@ -76,7 +76,7 @@ class Report:
     table: Path
 
     def to_json(self) -> dict[str, Any]:
-        """The document of `tf-lottery reproduce --json`."""
+        """Return the report as JSON values."""
         return {
             "schema": SCHEMA,
             "claims": [outcome.to_json() for outcome in self.outcomes],

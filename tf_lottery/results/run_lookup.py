@@ -1,0 +1,52 @@
+"""The runs below a folder: list them, or find one by its path, its name or the beginning of its name."""
+
+from pathlib import Path
+
+from tf_lottery.errors import UsageError
+from tf_lottery.experiment.directory import RunDirectory
+from tf_lottery.utils.text import suggestion
+
+_START_ONE = "Start one with `tfl.find_ticket(...)`, or pass the folder of the runs as `out`."
+
+
+def list_runs(out: str | Path = "runs") -> list[Path]:
+    """Return the run directories in a folder, the one that changed last first; damaged ones are among them."""
+    folder = Path(out)
+    runs = filter(is_run, folder.iterdir()) if folder.is_dir() else ()
+    return sorted(runs, key=lambda path: (-last_change(path), path.name))
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a path is a run directory, if only a damaged one."""
+    return path.is_dir() and ((path / "config.json").is_file() or any(path.glob("replicate_*/round_*")))
+
+
+def last_change(run_dir: Path) -> float:
+    """Return when a run was last written to, in seconds since 1970."""
+    files = [run_dir, run_dir / "config.json", run_dir / "results.csv", *run_dir.glob("replicate_*/round_*")]
+    return max(path.stat().st_mtime for path in files if path.exists())
+
+
+def find_run(name: str | None, out: str | Path = "runs") -> RunDirectory:
+    """Return the run that a name means.
+
+    Args:
+        name: a path, the name of a run below `out`, or the beginning of one, for the newest of those; None for the
+            newest of all.
+        out: the folder of the runs.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    if name is not None:
+        for path in (Path(name), Path(out) / name):
+            if is_run(path):
+                return RunDirectory(path)
+    runs = list_runs(out)
+    matching = [path for path in runs if name is None or path.name.startswith(name)]
+    if matching:
+        return RunDirectory(matching[0])
+    if name is None:
+        raise UsageError(f"There is no run below {out}.", _START_ONE)
+    remedy = suggestion(name, [path.name for path in runs]) if runs else _START_ONE
+    raise UsageError(f"There is no run {name!r}, neither at that path nor below {out}.", remedy)
