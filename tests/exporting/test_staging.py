@@ -138,7 +138,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.append(sys.argv[3])
-from test_export_staging import old_and_staged
+from test_staging import old_and_staged
 from tf_lottery.exporting.publish.staging import publish, staging_folder
 folder, left = Path(sys.argv[1]), int(sys.argv[2])
 def counted(whole):
