@@ -94,12 +94,11 @@ def export_ticket(run: Path, density: float, folder: Path) -> dict[str, Any]:
     """
     import tf_lottery as tfl
     from tf_lottery.experiment.config import Config
-    from tf_lottery.experiment.directory import RunDirectory
+    from tf_lottery.experiment.directory import RunReader
     from tf_lottery.experiment.problem import load_dataset
-    from tf_lottery.experiment.run_state import read_config
     from tf_lottery.results.result import open_run
 
-    config = read_config(RunDirectory(run))
+    config = RunReader(run).config()
     number = min(range(len(config.densities)), key=lambda place: abs(config.densities[place] - density))
     dataset = load_dataset(Config.from_json({**config.to_json(), "data_dir": config.data_dir}))
     ticket = open_run(run).ticket(number)

@@ -32,12 +32,11 @@ def command(context: click.Context, run: str, out: Path, to: Path | None, max_dr
     RUN is a path, a name below --out, or the beginning of one.
     """
     set_up_logging(context)
-    from tf_lottery.experiment.run_state import read_config, read_rows, read_state
+    from tf_lottery.experiment.run_state import read_state
 
     store = find_run(run, out)
-    config = store.config()
-    read_config(store)
-    rows = read_rows(store)
+    store.config()  # damage is reported before anything is drawn
+    rows = store.rows()
     with clean_output():
         from tf_lottery.results.report.run_report import write_report
 
@@ -45,7 +44,7 @@ def command(context: click.Context, run: str, out: Path, to: Path | None, max_dr
             rows=rows,
             curves=store.curves(),
             layers=store.layers(),
-            config=config,
+            config=store.document(),
             environment=store.environment(),
             folder=to or store.path / "report",
             max_drop=max_drop,

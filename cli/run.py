@@ -84,7 +84,7 @@ def command(
             rows = experiment.run(
                 config, store, events=events, model_hash=model_hash, checkpoint_every=checkpoint_every
             )
-    effective = store.config()
+    effective = store.document()
     for path, why in {} if quiet else store.environment().get("indivisible", {}).items():
         remark(f"{path} is {why}")
     if as_json:
@@ -126,7 +126,7 @@ def _show(rows: list[dict[str, Any]], store: RunDirectory) -> None:
     table = render_rows(rows)
     print_table(table.headers, table.rows, right=table.right)
     click.echo()
-    print_line(verdict(rows, max_drop=MAX_DROP, rewind=str(store.config().get("rewind", "init"))))
+    print_line(verdict(rows, max_drop=MAX_DROP, rewind=store.config().rewind))
     click.echo(f"Run directory: {store.path}")
 
 

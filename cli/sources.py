@@ -98,13 +98,12 @@ def _refuse_other_files(source: str) -> None:
 
 
 def _of_run(store: RunDirectory, number: int | None, replicate: int | None, max_drop: float) -> Source:
-    from tf_lottery.experiment.run_state import read_config, read_rows
     from tf_lottery.exporting.publish.card import of_ticket
     from tf_lottery.results.result import open_run
     from tf_lottery.results.statistics.selection import select_round
 
-    config = read_config(store).to_json()
-    rows = read_rows(store)
+    config = store.config().to_json()
+    rows = store.rows()
     result = open_run(store.path)
     if number is None:
         number = select_round(rows, max_drop=max_drop)

@@ -87,12 +87,11 @@ def _train_missing(run_dir: str, variants: Sequence[str] = ()) -> str:
     """Return the command that trains what a run lacks, in its own directory; "" where the run can't be read."""
     from tf_lottery.experiment.directory import RunDirectory
     from tf_lottery.experiment.run import locate
-    from tf_lottery.experiment.run_state import read_config
 
     store = RunDirectory(run_dir)
     out = store.path.parent
     try:
-        config, model_hash = read_config(store), store.config().get("model_hash", "")
+        config, model_hash = store.config(), store.document().get("model_hash", "")
         expected, unused = (locate(config, out, fresh=fresh, model_hash=model_hash).path for fresh in (False, True))
     except (LotteryError, OSError):
         return ""

@@ -96,8 +96,8 @@ def test_what_makes_masks_is_refused_beside_the_tickets_of_another_run(option, t
     """These options were taken, and decided nothing."""
     store = RunDirectory(tmp_path)
     store.create(Config().to_json() | {"hash": Config().hash()})
-    store.rewind(0).mkdir(parents=True)
-    manifest.write(store.rewind(0), {})
+    store.rewind_folder(0).mkdir(parents=True)
+    manifest.write(store.rewind_folder(0), {})
     (name,) = option
     with pytest.raises(UsageError, match=f"--{name} decides masks"):
         effective(None, None, {"tickets_from": store, **option})

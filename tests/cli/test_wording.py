@@ -12,7 +12,6 @@ from tf_lottery.data import load
 from tf_lottery.errors import LotteryError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import RunDirectory
-from tf_lottery.experiment.run_state import read_config
 
 
 @pytest.mark.parametrize(
@@ -73,7 +72,7 @@ def damaged_config(tmp_path):
     ("fail", "arguments", "python", "flags"),
     [
         (
-            lambda path: read_config(RunDirectory(path)),
+            lambda path: RunDirectory(path).config(),
             ["report", "x"],
             "tart over with `fresh=True`",
             "tart over with --fresh",

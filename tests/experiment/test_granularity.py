@@ -231,7 +231,7 @@ def test_an_experiment_keeps_the_units_that_it_says(tmp_path, granularity, weigh
         {"dense_1/kernel": "kept whole: its channels are outputs of the model"} if granularity == "channel" else {}
     )
     assert store.environment().get("indivisible", {}) == expected
-    assert store.config()["granularity"] == granularity
+    assert store.document()["granularity"] == granularity
 
 
 def test_random_units_are_drawn_among_those_of_equal_size():

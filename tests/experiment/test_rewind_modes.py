@@ -9,7 +9,6 @@ from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.workers.trainer import Trainer
 from tf_lottery.results.result import open_run
@@ -75,7 +74,7 @@ def test_each_cell_of_the_table(tmp_path, mode):
     first, last, weights_of, optimizer_of, iterations, rate = MODES[mode]
     trainer, store = trained(tmp_path, rewind=mode)
     start = trainer.beginnings.start(Job(0, 1))
-    saved, _ = load_rewind(store, 0)
+    saved = store.rewind_state(0)
     ended = {f"model/{key}": value for key, value in store.weights(Job(0, 0)).items()} | store.optimizer(Job(0, 0))
     initial = trainer.bench.at_step_0(trainer.bench.initial_weights(0), trainer.bench.dense())
     states = {INITIAL: initial, STEP_K: saved, TRAINED: ended}
@@ -148,7 +147,7 @@ def test_the_other_order_has_other_batches_and_other_weights_come_of_it(tmp_path
 
 def test_a_run_without_the_optimizers_state_can_t_be_gone_on_from(tmp_path):
     trainer, store = trained(tmp_path, rewind="finetune", rounds=1)
-    (store.job(Job(0, 0)) / "optimizer.npz").unlink()
+    (store.job_folder(Job(0, 0)) / "optimizer.npz").unlink()
     with pytest.raises(UnfitError, match="`fresh=True`"):
         trainer.beginnings.start(Job(0, 1))
 

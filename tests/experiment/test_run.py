@@ -15,7 +15,6 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.run import Events, extended, locate, run
-from tf_lottery.experiment.run_state import read_config
 
 TIMINGS = ("seconds", "steps_per_second")
 
@@ -104,7 +103,7 @@ def test_an_extended_run_is_the_run_done_in_one_go_and_does_nothing_again(whole,
     assert (path / "metrics.jsonl").read_bytes() == (whole_path / "metrics.jsonl").read_bytes()
     for job in plan.jobs(LARGE):
         for name in ("masks.npz", "weights.npz"):
-            assert (store.job(job) / name).read_bytes() == (other.job(job) / name).read_bytes(), job
+            assert (store.job_folder(job) / name).read_bytes() == (other.job_folder(job) / name).read_bytes(), job
 
 
 def test_a_run_of_version_0_1_is_read_and_resumed(whole, tmp_path):
@@ -112,7 +111,7 @@ def test_a_run_of_version_0_1_is_read_and_resumed(whole, tmp_path):
     shutil.copytree(whole[0], path)
     text = (path / "config.json").read_text()
     (path / "config.json").write_text(text.replace('"normalization"', '"normalisation"'))
-    assert RunDirectory(path).config()["normalization"] == "unit" and read_config(RunDirectory(path)) == LARGE
+    assert RunDirectory(path).document()["normalization"] == "unit" and RunDirectory(path).config() == LARGE
     assert go(LARGE, path) == whole[1]
     assert (path / "config.json").read_text() == text
 
@@ -120,7 +119,7 @@ def test_a_run_of_version_0_1_is_read_and_resumed(whole, tmp_path):
 def test_a_smaller_command_tells_all_that_is_there_and_shrinks_nothing(whole):
     path, rows = whole
     assert go(SMALL, path) == rows
-    assert RunDirectory(path).config()["rounds"] == 2
+    assert RunDirectory(path).document()["rounds"] == 2
 
 
 def test_events_tell_the_run(tmp_path):

@@ -11,7 +11,6 @@ from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind, save_rewind
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.workers.trainer import Trainer, accuracy
 from tf_lottery.pruning import masks as mask_tools
@@ -68,7 +67,7 @@ def test_a_job_starts_from_the_rewind_state_times_its_masks(done):
     for job in [Job(0, 1), Job(0, 2), Job(1, 2)]:
         start = trainer.beginnings.start(job)
         masks, step, state = start.masks, start.step, start.state
-        saved, _ = load_rewind(store, job.replicate)
+        saved = store.rewind_state(job.replicate)
         assert step == 9 and state["optimizer/0"] == 9
         for key, value in state.items():
             path = key.removeprefix("model/") if key.startswith("model/") else trainer.bench.slots.get(key)
@@ -114,7 +113,7 @@ def test_masks_of_a_control_are_the_tickets_and_its_weights_are_others(done):
     for replicate in (0, 1):
         for number in (1, 2):
             ticket, control = Job(replicate, number), Job(replicate, number, "random_reinit")
-            files = [(store.job(job) / "masks.npz").read_bytes() for job in (ticket, control)]
+            files = [(store.job_folder(job) / "masks.npz").read_bytes() for job in (ticket, control)]
             assert files[0] == files[1]
             begun = trainer.beginnings.start(control)
             masks, step, start = begun.masks, begun.step, begun.state
@@ -190,7 +189,7 @@ def test_the_same_seed_gives_the_same_bits(done, tmp_path):
     _, second = trained(tmp_path)
     for job in first.complete_jobs():
         for name in ("masks.npz", "weights.npz"):
-            assert (first.job(job) / name).read_bytes() == (second.job(job) / name).read_bytes(), job
+            assert (first.job_folder(job) / name).read_bytes() == (second.job_folder(job) / name).read_bytes(), job
         assert first.metrics(job)["history"] == second.metrics(job)["history"]
         assert first.metrics(job)["rewind_manifest"] == second.metrics(job)["rewind_manifest"]
 
@@ -202,7 +201,9 @@ def test_jobs_do_not_depend_on_the_order_that_they_run_in(done, tmp_path):
     for job in sorted(plan.jobs(CONFIG), key=lambda job: (-job.replicate, job.round, job.variant)):
         trainer.run(job)
     for job in first.complete_jobs():
-        assert (first.job(job) / "weights.npz").read_bytes() == (store.job(job) / "weights.npz").read_bytes(), job
+        assert (first.job_folder(job) / "weights.npz").read_bytes() == (
+            store.job_folder(job) / "weights.npz"
+        ).read_bytes(), job
 
 
 def test_a_job_that_was_stopped_goes_on_from_its_saved_state(done, tmp_path):
@@ -232,7 +233,7 @@ def test_a_job_that_was_stopped_goes_on_from_its_saved_state(done, tmp_path):
     assert len(stopped) == len(store.complete_jobs()) == 2
     for job in store.complete_jobs():
         for name in ("masks.npz", "weights.npz"):
-            assert (first.job(job) / name).read_bytes() == (store.job(job) / name).read_bytes(), job
+            assert (first.job_folder(job) / name).read_bytes() == (store.job_folder(job) / name).read_bytes(), job
         assert first.metrics(job)["history"] == store.metrics(job)["history"]
 
 
@@ -250,14 +251,14 @@ def test_a_nan_loss_names_the_job_and_leaves_what_is_committed(tmp_path):
 def test_a_rewind_state_is_replaced_only_while_round_0_is_not_committed(tmp_path):
     config = CONFIG.updated(replicates=1)
     store = RunDirectory(tmp_path)
-    save_rewind(store, 0, {"model/other": np.ones(2)})  # a stopped training of an unseeded model left this
+    store.save_rewind_state(0, {"model/other": np.ones(2)})  # a stopped training of an unseeded model left this
     trainer = Trainer(config, problem(), store)
     trainer.run(Job(0, 0))
-    state, digest = load_rewind(store, 0)
+    state, digest = store.rewind_state(0), store.rewind_digest(0)
     assert "model/dense/kernel" in state and store.metrics(Job(0, 0))["rewind_manifest"] == digest
     with pytest.raises(DamagedError, match="another rewind state"):
-        save_rewind(store, 0, {"model/other": np.ones(2)})
-    assert not any(path.stat().st_mode & 0o222 for path in store.rewind(0).iterdir())
+        store.save_rewind_state(0, {"model/other": np.ones(2)})
+    assert not any(path.stat().st_mode & 0o222 for path in store.rewind_folder(0).iterdir())
 
 
 def test_a_rewind_state_that_is_not_round_0s_is_refused(tmp_path):
@@ -266,8 +267,8 @@ def test_a_rewind_state_that_is_not_round_0s_is_refused(tmp_path):
     trainer = Trainer(config, problem(), store)
     for replicate in (0, 1):
         trainer.run(Job(replicate, 0))
-    store.rewind(0).rename(tmp_path / "aside")
-    store.rewind(1).rename(store.rewind(0))
+    store.rewind_folder(0).rename(tmp_path / "aside")
+    store.rewind_folder(1).rename(store.rewind_folder(0))
     with pytest.raises(DamagedError, match="not the rewind state that round 0 wrote"):
         Trainer(config, problem(), store).run(Job(0, 1))
 

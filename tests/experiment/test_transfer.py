@@ -7,7 +7,6 @@ from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job
-from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind
 from tf_lottery.experiment.problem import from_config
 from tf_lottery.experiment.run import locate
 from tf_lottery.experiment.transferred_tickets import tickets_hash, transferred
@@ -40,7 +39,7 @@ def test_the_other_half_of_the_classes_is_trained_with_the_tickets_masks_and_wei
                 masks = store.masks(Job(replicate, number, variant))
                 theirs = source.masks(Job(replicate, number))
                 assert all(np.array_equal(masks[key], theirs[key]) for key in theirs)
-        ours, theirs = load_rewind(store, replicate)[0], load_rewind(source, replicate)[0]
+        ours, theirs = store.rewind_state(replicate), source.rewind_state(replicate)
         assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
     assert not verify_run(store).problems
     assert experiment.run(config, store) == rows  # nothing is left to do

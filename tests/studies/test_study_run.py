@@ -13,7 +13,6 @@ from tf_lottery_cli.wording import in_flags
 from tf_lottery.errors import DamagedError, NamedCall, UnfitError, UsageError, split_message
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.run import locate, run
-from tf_lottery.experiment.run_state import read_config
 from tf_lottery.studies import STUDIES, Outcome, StudyRun, analyse
 from tf_lottery.studies.extending import cost, extend, train_missing
 from tf_lottery.studies.study_outcome import over_replicates, side_by_side, write
@@ -77,7 +76,7 @@ def test_the_command_line_names_the_directory_as_run_will_find_it(unfinished):
     with pytest.raises(UnfitError) as caught:
         StudyRun(unfinished)
     here = unfinished.parent
-    name = locate(read_config(RunDirectory(unfinished)), here).path
+    name = locate(RunDirectory(unfinished).config(), here).path
     command = f"tf-lottery run --config {name}/config.json --out {here}`;"
     assert f"`mv {unfinished} {name}; {command}" in in_flags(caught.value.remedy)
     unfinished.rename(name)

@@ -58,4 +58,4 @@ def record(
             "the run goes on with another %s: results are no longer bit for bit those of one go",
             ", ".join(f"{key} ({now.get(key)} instead of {before.get(key)})" for key in changed),
         )
-    return store.pin("environment.json", dump_json(now))
+    return store.write_pinned("environment.json", dump_json(now))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.directory import Job, RunDirectory, manifest
+from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.workers import executor
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def extended(config: Config, store: RunDirectory, *, model_hash: str | None = No
     Raises:
         UsageError: the directory holds a run of another configuration.
     """
-    document = store.config()
+    document = store.document()
     before_hash, before_model = document.pop("hash", None), document.pop("model_hash", None)
     model_hash = before_model if model_hash is None else model_hash
     before = Config.from_json(document)
@@ -136,7 +136,7 @@ def _execute(
         events.on_done(job, row)
 
     for source in {before for job in waiting for before in plan.needs(config, job)} & done:
-        manifest.verify(store.job(source))
+        store.verify(source)
     count = 1 if make_problem else executor.workers(config, len(waiting))
     if count > 1:
         executor.run_spawned(

@@ -1,24 +1,26 @@
 """How far a run is, from its directory alone. No TensorFlow."""
 
-import json
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tf_lottery.errors import DamagedError, LotteryError
+from tf_lottery.errors import LotteryError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.directory import Job, RunDirectory
-
-NOT_CONFIGURATION = ("hash", "model_hash")
+from tf_lottery.experiment.directory import Job, RunReader
 
 
 @dataclass(frozen=True)
 class Partial:
-    """A training that has begun: the last step of which the state is saved."""
+    """A training that has begun, and whose state is saved.
+
+    Attributes:
+        replicate: its replicate.
+        round: its round.
+        variant: its variant.
+        step: the last step of which the state is saved.
+        steps: the training steps of a round; None where epochs are counted.
+    """
 
     replicate: int
     round: int
@@ -32,15 +34,18 @@ class RunState:
     """The state of a run.
 
     Attributes:
-        run_dir: where it is.
+        run_dir: its run directory.
         state: "complete", "running", "unfinished" or "damaged".
-        in_use: a process holds the directory.
-        jobs_done, jobs_total: trainings committed and planned.
-        rounds_done, rounds_total: rounds of pruning that are committed for all replicates and variants, and planned.
-        replicates, variants: as configured.
-        seconds: time of the committed trainings together.
-        seconds_left: what the others will take in one process, at the mean so far; None where it can't be told.
-        partial: trainings that have a saved state in their middle.
+        in_use: whether a process holds the directory.
+        jobs_done: trainings that are committed.
+        jobs_total: trainings that are planned.
+        rounds_done: rounds of pruning that are committed for all replicates and variants.
+        rounds_total: rounds of pruning that are planned.
+        replicates: replicates, as configured.
+        variants: the ticket and its controls, as configured.
+        seconds: the time of all committed trainings, in seconds.
+        seconds_left: what the others will take in one process, at the mean so far; None where nothing is known.
+        partial: trainings that were stopped in their middle.
         problem: what is damaged.
     """
 
@@ -63,51 +68,20 @@ class RunState:
         return asdict(self)
 
 
-def read_config(store: RunDirectory) -> Config:
-    """The configuration of a run directory.
-
-    Raises:
-        DamagedError: it can't be read as one.
-    """
-    document = {key: value for key, value in store.config().items() if key not in NOT_CONFIGURATION}
-    try:
-        return Config.from_json(document)
-    except LotteryError as error:
-        raise DamagedError(
-            f"{store.path / 'config.json'} is damaged: {error.cause}", "Restore it, or start over with `fresh=True`."
-        ) from error
-
-
-def read_rows(store: RunDirectory) -> list[dict[str, Any]]:
-    """The rows of the committed trainings of a run directory.
-
-    Raises:
-        DamagedError: a file of metrics is damaged.
-    """
-    try:
-        return store.rows()
-    except (KeyError, TypeError) as error:
-        raise DamagedError(
-            f"A metrics.json of {store.path} is damaged: it has no row of results.",
-            "Find it with `tf_lottery.exporting.checks.verify.verify_run(...)`, restore it, or start over with "
-            "`fresh=True`.",
-        ) from error
-
-
 def read_state(run_dir: str | Path) -> RunState:
     """The state of a run directory; a damaged one has a state too.
 
     Example:
         `read_state("runs/digits-mlp-8352f9bc72").jobs_done`
     """
-    store = RunDirectory(run_dir)
+    run = RunReader(run_dir)
     try:
-        config, rows = read_config(store), read_rows(store)
-        in_use = store.in_use()
+        config, rows = run.config(), run.rows()
+        in_use = run.in_use()
         jobs = plan.jobs(config)
-        done = set(store.complete_jobs()) & set(jobs)
+        done = set(run.complete_jobs()) & set(jobs)
         seconds = sum(row["seconds"] for row in rows)
-        partial = tuple(found for job in jobs if job not in done and (found := _partial(store, job, config)))
+        partial = [_read_partial(run, job, config) for job in jobs if job not in done]
     except (LotteryError, KeyError, TypeError) as error:
         problem = error.cause if isinstance(error, LotteryError) else f"A file of metrics lacks {error}."
         return RunState(str(run_dir), "damaged", problem=problem)
@@ -124,7 +98,7 @@ def read_state(run_dir: str | Path) -> RunState:
         variants=config.variants,
         seconds=round(seconds, 3),
         seconds_left=round(seconds / len(rows) * (len(jobs) - len(done)), 1) if rows and not complete else None,
-        partial=partial,
+        partial=tuple(state for state in partial if state is not None),
     )
 
 
@@ -133,14 +107,9 @@ def _rounds_done(jobs: list[Job], done: set[Job]) -> int:
     return max(0, min(missing) - 1) if missing else max(job.round for job in jobs)
 
 
-def _partial(store: RunDirectory, job: Job, config: Config) -> Partial | None:
-    """The saved state in the middle of a training, if there is one; only its progress is read, not the arrays."""
-    path = store.partial(job)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            progress = json.loads(archive["progress"].tobytes())
-        return Partial(job.replicate, job.round, job.variant, int(progress["step"]), config.steps)
-    except FileNotFoundError:
+def _read_partial(run: RunReader, job: Job, config: Config) -> Partial | None:
+    """The saved state in the middle of a training, if there is one."""
+    progress = run.partial_progress(job)
+    if progress is None:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise DamagedError(f"{path} is damaged: {error}.", "Delete it: its training then starts over.") from error
+    return Partial(job.replicate, job.round, job.variant, int(progress["step"]), config.steps)

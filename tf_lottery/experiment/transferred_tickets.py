@@ -7,32 +7,31 @@ import numpy as np
 
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.directory import Job, RunDirectory, manifest
-from tf_lottery.experiment.run_state import read_config
+from tf_lottery.experiment.directory import Job, RunReader
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
 
 
-def tickets_hash(store: RunDirectory) -> str:
+def tickets_hash(store: RunReader) -> str:
     """What tells the tickets of a run from those of another: its configuration and its first rewind weights.
 
     Raises:
         UsageError: it is not a run, or its first round is not there.
     """
-    found = store.config()
-    if not store.has_rewind(0):
+    document = store.document()
+    if not store.has_rewind_state(0):
         raise UsageError(f"{store.path} has no rewind weights yet.", "Finish its round 0 first.")
-    digest = manifest.digest(store.rewind(0) / manifest.NAME)
-    return hashlib.sha256(f"{found.get('hash')} {digest}".encode()).hexdigest()[:16]
+    digest = store.rewind_digest(0)
+    return hashlib.sha256(f"{document.get('hash')} {digest}".encode()).hexdigest()[:16]
 
 
-def transferred(store: RunDirectory) -> dict[str, Any]:
+def transferred(store: RunReader) -> dict[str, Any]:
     """The configuration, as JSON values, of a run that trains the tickets of another one; data and the like may differ.
 
     Raises:
         UsageError: it is not a run, or its first round is not there.
     """
-    config = read_config(store)
+    config = store.config()
     if config.search_steps is not None:
         raise UsageError(
             f"{store.path} found its masks in short searches: it has no ticket for each round.",
@@ -56,7 +55,7 @@ class Source:
     """
 
     def __init__(self, config: Config, dense: Masks) -> None:
-        self.store = RunDirectory(str(config.tickets_from))
+        self.store = RunReader(str(config.tickets_from))
         self.shapes = {key: mask.shape for key, mask in dense.items()}
         if tickets_hash(self.store) != config.tickets_hash:
             raise DamagedError(
@@ -81,7 +80,6 @@ class Source:
                 f"{self.store.path} has no {ticket}, whose ticket is to be trained.",
                 "Finish that run first, or ask for fewer rounds and replicates.",
             )
-        manifest.verify(self.store.job(ticket))
         try:
             return mask_tools.validate(self.store.masks(ticket), self.shapes, what=f"tickets of {self.store.path}")
         except UnfitError as error:
@@ -91,8 +89,4 @@ class Source:
 
     def weights(self, replicate: int) -> dict[str, np.ndarray]:
         """Every variable at the source's rewind point, by path."""
-        from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind
-        from tf_lottery.training.state import MODEL
-
-        state, _ = load_rewind(self.store, replicate)
-        return {key.removeprefix(MODEL): value for key, value in state.items() if key.startswith(MODEL)}
+        return self.store.rewind_weights(replicate)

@@ -8,8 +8,7 @@ from typing import Any
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment import plan
-from tf_lottery.experiment.directory import Job, RunDirectory, manifest
-from tf_lottery.experiment.run_state import read_config
+from tf_lottery.experiment.directory import Job, RunReader
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.results.statistics.selection import select_round
 from tf_lottery.results.ticket import Ticket
@@ -28,7 +27,7 @@ class Result:
     """
 
     def __init__(self, run_dir: str | PathLike[str], *, temporary: bool = False) -> None:
-        self._store = RunDirectory(run_dir)
+        self._store = RunReader(run_dir)
         if temporary:
             weakref.finalize(self, shutil.rmtree, run_dir, ignore_errors=True)
         self.run_dir = Path(run_dir)
@@ -73,23 +72,20 @@ class Result:
                 f"Its rounds: {', '.join(map(str, rounds)) or 'none'}; "
                 f"its replicates: {', '.join(map(str, sorted({index for index, _ in there}))) or 'none'}.",
             )
-        manifest.verify(self._store.job(job))
-        from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind
-        from tf_lottery.training.state import MODEL, is_random_state
+        from tf_lottery.training.state import is_random_state
 
         masks, metrics = self._store.masks(job), self._store.metrics(job)
-        state, _ = load_rewind(self._store, replicate)
-        weights = {key.removeprefix(MODEL): value for key, value in state.items() if key.startswith(MODEL)}
-        if source := plan.weights_source(read_config(self._store), job):
+        weights = self._store.rewind_weights(replicate)
+        if source := plan.weights_source(self._store.config(), job):
             weights |= {path: w for path, w in self._store.weights(source).items() if not is_random_state(path)}
         recipe = {
-            "config": self._store.config(),
+            "config": self._store.document(),
             "round": number,
             "replicate": replicate,
             "rewind_step": metrics["start_step"],
             "row": metrics["row"],
             "environment": self._store.environment(),
-            "architecture": self._store.model(),
+            "architecture": self._store.architecture(),
         }
         return Ticket(masks, mask_tools.apply(weights, masks), self._store.weights(job), recipe)
 
@@ -100,5 +96,5 @@ def open_run(run_dir: str | PathLike[str]) -> Result:
     Raises:
         UsageError: it is not a run directory.
     """
-    RunDirectory(run_dir).config()
+    RunReader(run_dir).document()
     return Result(run_dir)

@@ -9,7 +9,6 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import SEARCH, Job, RunDirectory
-from tf_lottery.experiment.run_state import read_config, read_rows
 from tf_lottery.studies.study_run import StudyRun
 
 
@@ -37,7 +36,7 @@ def cost(run: StudyRun, variants: tuple[str, ...]) -> Cost:
     A run is extended as a whole: by all of its rounds and replicates, also those that are not studied.
     """
     waiting = tuple(job for job in plan.jobs(_extended(run.config, variants)) if not run.has(job))
-    times = [row["seconds"] for row in read_rows(run.store) if row["variant"] != SEARCH and row.get("seconds")]
+    times = [row["seconds"] for row in run.store.rows() if row["variant"] != SEARCH and row.get("seconds")]
     return Cost(waiting, sum(times) / len(times) if times else None)
 
 
@@ -73,7 +72,7 @@ def train_missing(run_dir: str | Path, variants: Sequence[str] = ()) -> None:
         RunInUseError: another process holds the run directory.
     """
     store = RunDirectory(run_dir)
-    _train(read_config(store), store, variants, None)
+    _train(store.config(), store, variants, None)
 
 
 def _train(config: Config, store: RunDirectory, variants: Sequence[str], events: experiment.Events | None) -> None:
@@ -82,4 +81,4 @@ def _train(config: Config, store: RunDirectory, variants: Sequence[str], events:
             f"{store.path} was made by `find_ticket`: it can't be extended from its directory alone.",
             f"Call `find_ticket` again with the same run_dir and variants={[*config.variants, *variants]}.",
         )
-    experiment.run(_extended(config, variants), store, events=events, model_hash=store.config().get("model_hash", ""))
+    experiment.run(_extended(config, variants), store, events=events, model_hash=store.document().get("model_hash", ""))

@@ -10,8 +10,7 @@ import numpy as np
 
 from tf_lottery.errors import ResourceError, UnfitError, UsageError
 from tf_lottery.experiment import plan
-from tf_lottery.experiment.directory import SEARCH, TICKET, Job, RunDirectory, manifest
-from tf_lottery.experiment.run_state import read_config, read_rows
+from tf_lottery.experiment.directory import SEARCH, TICKET, Job, RunDirectory
 from tf_lottery.pruning import masks as mask_tools
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class StudyRun:
         problem: "Problem | None" = None,
     ) -> None:
         self.store = RunDirectory(path)
-        self.config = read_config(self.store)
+        self.config = self.store.config()
         if data_dir is not None:
             self.config = self.config.updated(data_dir=data_dir)
         self.path = self.store.path
@@ -134,7 +133,7 @@ class StudyRun:
         """The rows of the trainings studied, in order of round, replicate and variant; no searches."""
         rows = [
             row
-            for row in read_rows(self.store)
+            for row in self.store.rows()
             if row["round"] in self.rounds and row["replicate"] in self.replicates and row["variant"] != SEARCH
         ]
         return sorted(rows, key=lambda row: (row["round"], row["replicate"], row["variant"] != TICKET, row["variant"]))
@@ -147,12 +146,10 @@ class StudyRun:
         Raises:
             DamagedError: a file of it is altered.
         """
-        manifest.verify(self.store.job(job))
         return self.store.masks(job)
 
     def weights(self, job: Job) -> dict[str, np.ndarray]:
         """The trained variables of the model by path, exactly 0.0 where pruned; checked as `masks` are."""
-        manifest.verify(self.store.job(job))
         return self.store.weights(job)
 
     def rewind_weights(self, replicate: int) -> dict[str, np.ndarray]:
@@ -161,11 +158,7 @@ class StudyRun:
         Raises:
             DamagedError: the rewind state is missing or altered.
         """
-        from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind
-        from tf_lottery.training.state import MODEL
-
-        state, _ = load_rewind(self.store, replicate)
-        return {key.removeprefix(MODEL): value for key, value in state.items() if key.startswith(MODEL)}
+        return self.store.rewind_weights(replicate)
 
     def density(self, number: int) -> float:
         """The mean density of the tickets of a round; controls are drawn at it, too."""
@@ -193,7 +186,7 @@ class StudyRun:
 
         self._configure()
         problem = from_config(self.config.updated(precision="float32"))
-        expected = self.store.environment().get("data_fingerprint")
+        expected = self.store.data_fingerprint()
         if expected and problem.fingerprint and expected != problem.fingerprint:
             raise UnfitError(
                 f"The data set {self.config.dataset!r} is not the one that {self.path} was trained on: its content "

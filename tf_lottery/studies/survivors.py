@@ -57,7 +57,7 @@ def study(run: StudyRun) -> Outcome:
     In a model that is one chain of dense layers and convolutions, a unit is live where it lies on a path of surviving
     weights from input to output; of any other model each kernel tells which inputs it reads and which outputs it feeds.
     """
-    chain = is_chain(run.store.model())
+    chain = is_chain(run.store.architecture())
     layers: Rows = []
     units: Rows = []
     densities = {number: run.density(number) for number in run.rounds}

@@ -90,7 +90,7 @@ def check_comparable(run: StudyRun, native: StudyRun) -> None:
             f"{run.path} is of the data {data[0]} and {native.path} of {data[1]}.",
             "The native run must be of the same data set and classes.",
         )
-    ours, theirs = (each.store.environment().get("data_fingerprint") for each in (run, native))
+    ours, theirs = (each.store.data_fingerprint() for each in (run, native))
     if ours and theirs and ours != theirs:
         raise UnfitError(
             f"The content of the data {run.config.dataset!r} differs: {run.path} has the fingerprint {ours[:10]}, "

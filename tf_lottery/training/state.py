@@ -61,6 +61,11 @@ def masked(state: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], slo
     }
 
 
+def model_variables(state: Mapping[str, np.ndarray]) -> State:
+    """The variables of the model in a state, by path."""
+    return {key.removeprefix(MODEL): value for key, value in state.items() if key.startswith(MODEL)}
+
+
 def is_random_state(path: str) -> bool:
     """Whether a variable's path is that of the state of a random generator (Dropout and the like)."""
     return path.endswith("seed_generator_state")

@@ -53,7 +53,7 @@ def test_killed_between_any_two_files_a_job_is_not_complete(tmp_path):
             """
             import os, signal, sys
             import numpy as np
-            from tf_lottery.experiment.directory import Job, RunDirectory, atomic
+            from tf_lottery.experiment.directory import Job, RunDirectory
             count, left, rename = 0, int(sys.argv[2]), os.replace
             def replace(*names):
                 global left
@@ -71,12 +71,12 @@ def test_killed_between_any_two_files_a_job_is_not_complete(tmp_path):
         assert result.returncode == -signal.SIGKILL, result.stderr
         store = RunDirectory(tmp_path / str(count))
         assert not store.is_complete(Job(0, 0)) and store.complete_jobs() == []
-        there = sorted(name for name in os.listdir(store.job(Job(0, 0))) if not name.endswith(".tmp"))
+        there = sorted(name for name in os.listdir(store.job_folder(Job(0, 0))) if not name.endswith(".tmp"))
         assert there == sorted(names[:count])
         store.clean()
         assert not list(store.path.rglob("*.tmp"))
         commit(store, Job(0, 0))
-        assert manifest.verify(store.job(Job(0, 0))) == 3
+        assert manifest.verify(store.job_folder(Job(0, 0))) == 3
 
 
 def test_jobs_are_told_by_replicate_round_and_variant_the_ticket_first(tmp_path):
@@ -117,7 +117,7 @@ def test_results_are_the_same_bytes_whatever_the_order_of_the_jobs(tmp_path):
 def test_a_damaged_file_is_found(tmp_path, name, harm):
     store, job = RunDirectory(tmp_path), Job(0, 0)
     commit(store, job)
-    path = store.job(job) / name
+    path = store.job_folder(job) / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     changed = {"flip": content, "truncate": content[: len(content) // 2], "empty": b""}
@@ -129,7 +129,7 @@ def test_a_damaged_file_is_found(tmp_path, name, harm):
         assert not store.is_complete(job)
         return
     with pytest.raises(DamagedError):
-        manifest.verify(store.job(job))
+        manifest.verify(store.job_folder(job))
 
 
 def test_a_flipped_bit_of_an_array_file_is_never_another_array(tmp_path):
@@ -138,14 +138,14 @@ def test_a_flipped_bit_of_an_array_file_is_never_another_array(tmp_path):
     generator = np.random.default_rng(0)
     found = 0
     for name, read, expected in (("masks", store.masks, masks), ("weights", store.weights, weights)):
-        path = store.job(job) / f"{name}.npz"
+        path = store.job_folder(job) / f"{name}.npz"
         original = path.read_bytes()
         for _ in range(60):
             content = bytearray(original)
             content[generator.integers(len(content))] ^= 1 << generator.integers(8)
             path.write_bytes(content)
             with pytest.raises(DamagedError):
-                manifest.verify(store.job(job))
+                manifest.verify(store.job_folder(job))
             try:
                 arrays = read(job)
             except DamagedError:
@@ -243,14 +243,14 @@ def test_the_state_of_a_running_job_is_saved_whole_and_goes_with_the_commit(tmp_
 def test_a_damaged_state_of_a_running_job_is_said_with_the_remedy(tmp_path, harm):
     store, job = RunDirectory(tmp_path), Job(0, 2)
     store.save_partial(job, {"a": np.arange(300.0)}, {"step": 7})
-    content = bytearray(store.partial(job).read_bytes())
+    content = bytearray(store.partial_path(job).read_bytes())
     if harm == "other":
         content = atomic.dump_arrays({"a": np.ones(3)})
     elif harm == "truncate":
         content = content[:500]
     else:
         content[400] ^= 4
-    store.partial(job).write_bytes(content)
+    store.partial_path(job).write_bytes(content)
     with pytest.raises(DamagedError, match="Delete that file"):
         store.load_partial(job)
 
@@ -258,19 +258,19 @@ def test_a_damaged_state_of_a_running_job_is_said_with_the_remedy(tmp_path, harm
 def test_the_configuration_is_written_once_and_read_back(tmp_path):
     store = RunDirectory(tmp_path / "run")
     with pytest.raises(UsageError, match="not a run directory"):
-        store.config()
+        store.document()
     store.create({"seed": 1, "hash": "abc"})
     store.create({"seed": 2})
-    assert store.config() == {"seed": 1, "hash": "abc"}
+    assert store.document() == {"seed": 1, "hash": "abc"}
     written = (store.path / "config.json").stat().st_mtime_ns
     store.update_config({"seed": 1, "hash": "abc"})
     assert (store.path / "config.json").stat().st_mtime_ns == written
     (store.path / "config.json").write_text("{")
     with pytest.raises(DamagedError):
-        store.config()
+        store.document()
     (store.path / "config.json").write_text("[]")
     with pytest.raises(DamagedError, match="not a configuration"):
-        store.config()
+        store.document()
 
 
 def test_nothing_of_the_store_loads_tensorflow():

@@ -1,47 +1,51 @@
-"""Rewind weights on disk: a model checkpoint per replicate, written once, read-only after."""
+"""Rewind states on disk: a model checkpoint per replicate, written once, read-only after."""
 
 import contextlib
 import os
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from tf_lottery.errors import DamagedError
 from tf_lottery.experiment.directory import manifest
-from tf_lottery.experiment.directory.run_directory import Job, RunDirectory
-from tf_lottery.training import state as rewinding
-from tf_lottery.training.state import State
+from tf_lottery.training.state import State, load_checkpoint, save_checkpoint
 from tf_lottery.utils.files import resources, sync_directory
 
 PREFIX = "checkpoint"
 
 
-def save_rewind(store: RunDirectory, replicate: int, state: Mapping[str, np.ndarray]) -> None:
+def save_rewind_state(folder: Path, state: Mapping[str, np.ndarray], *, pinned: bool) -> None:
     """Write the rewind state of a replicate, in round 0.
 
     A state that a stopped round 0 left is replaced where it differs (a stream yields other batches, an unseeded model
     has other weights): nothing depends on it yet.
 
+    Args:
+        folder: where the checkpoint is; it appears whole or not at all.
+        state: the values of model and optimizer by key, as `training.state.capture` gives them.
+        pinned: whether round 0 is committed, which names the SHA-256 of its rewind state.
+
     Raises:
         DamagedError: round 0 is committed and pins another state.
+        ResourceError: it can't be written.
     """
-    directory = store.rewind(replicate)
-    if manifest.exists(directory):
-        saved = load_rewind(store, replicate)[0]
+    if manifest.exists(folder):
+        saved = load_rewind_state(folder)
         if saved.keys() == state.keys() and all(np.array_equal(saved[key], state[key]) for key in saved):
             return
-        if store.is_complete(Job(replicate, 0)):
+        if pinned:
             raise DamagedError(
-                f"{directory} holds another rewind state than the one that this run comes to.",
+                f"{folder} holds another rewind state than the one that this run comes to.",
                 "Versions, threads or data have changed since it was written: start over with `fresh=True`.",
             )
-    temporary = directory.with_name(f".rewind.{os.getpid()}.tmp")
-    with resources(directory):
+    temporary = folder.with_name(f".rewind.{os.getpid()}.tmp")
+    with resources(folder):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
-            rewinding.save_checkpoint(temporary / PREFIX, state)
+            save_checkpoint(temporary / PREFIX, state)
             hashes = {}
             for path in sorted(temporary.iterdir()):
                 hashes[path.name] = manifest.digest(path)
@@ -51,20 +55,19 @@ def save_rewind(store: RunDirectory, replicate: int, state: Mapping[str, np.ndar
             for path in temporary.iterdir():
                 path.chmod(0o444)
             with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(directory)
-            os.rename(temporary, directory)
+                shutil.rmtree(folder)
+            os.rename(temporary, folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        sync_directory(directory.parent)
+        sync_directory(folder.parent)
 
 
-def load_rewind(store: RunDirectory, replicate: int) -> tuple[State, str]:
-    """The rewind state of a replicate, and the SHA-256 of its manifest, which every round pins.
+def load_rewind_state(folder: Path) -> State:
+    """The rewind state of a replicate: the values of model and optimizer by key.
 
     Raises:
         DamagedError: it is missing or altered.
     """
-    directory = store.rewind(replicate)
-    manifest.verify(directory)
-    return rewinding.load_checkpoint(directory / PREFIX), manifest.digest(directory / manifest.NAME)
+    manifest.verify(folder)
+    return load_checkpoint(folder / PREFIX)

@@ -1,6 +1,6 @@
-"""Check that a run directory is what a run left there: hashes, masks, zeros, rewind weights, results. No TensorFlow."""
+"""Checks of a run directory: hashes, masks, pruned weights, rewind weights, results. No TensorFlow."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,14 @@ import numpy as np
 
 from tf_lottery.errors import DamagedError, LotteryError
 from tf_lottery.experiment.directory import manifest
-from tf_lottery.experiment.directory.run_directory import SEARCH, TICKET, Job, RunDirectory
+from tf_lottery.experiment.directory.job import SEARCH, TICKET, Job
+from tf_lottery.experiment.directory.result_files import result_files
+from tf_lottery.experiment.directory.run_reader import RunReader
 from tf_lottery.pruning import masks as mask_tools
+from tf_lottery.pruning.masks import Masks
 
 REMEDY = "Restore the run directory from a copy, or start over with `fresh=True`."
+Weights = Mapping[str, np.ndarray]
 
 
 @dataclass
@@ -20,7 +24,7 @@ class Verification:
     """What was checked, and what is wrong.
 
     Attributes:
-        checked: how often each kind of check was made, by what it says.
+        checked: how often each kind of check was made, by the sentence that names it.
         problems: one sentence for each thing that is wrong.
         remarks: what is not wrong, but worth knowing.
         remedies: what to do about a problem, where that is known better than `REMEDY`.
@@ -31,34 +35,54 @@ class Verification:
     remarks: list[str] = field(default_factory=list)
     remedies: dict[str, str] = field(default_factory=dict)
 
-    def count(self, what: str, number: int = 1) -> None:
-        """Note that a check was made, however it ended."""
-        self.checked[what] = self.checked.get(what, 0) + number
+    def count(self, check: str, number: int = 1) -> None:
+        """Note that a check was made, however it ended.
 
-    def require(self, what: str, holds: bool, problem: str) -> None:
-        """Note a check and, where it does not hold, the problem."""
-        self.count(what)
+        Args:
+            check: the sentence that names it.
+            number: how many items were checked.
+        """
+        self.checked[check] = self.checked.get(check, 0) + number
+
+    def require(self, check: str, holds: bool, problem: str) -> None:
+        """Note a check and, where it does not hold, the problem.
+
+        Args:
+            check: the sentence that names it.
+            holds: whether it holds.
+            problem: what is wrong where it does not.
+        """
+        self.count(check)
         if not holds:
             self.problems.append(problem)
 
-    def attempt(self, what: str, check: Any, *arguments: Any) -> Any:
-        """The result of a check that counts its items or raises; None where it raises."""
+    def attempt(self, check: str, function: Callable[..., Any], *arguments: Any) -> bool:
+        """Call a function that counts its items or raises, and note the problem where it raises.
+
+        Args:
+            check: the sentence that names the check.
+            function: returns how many items it checked; what is no integer counts as one.
+            *arguments: of the function.
+
+        Returns:
+            Whether it raised nothing.
+        """
         try:
-            result = check(*arguments)
+            result = function(*arguments)
         except LotteryError as error:
-            self.count(what)
+            self.count(check)
             if error.cause not in self.problems:  # one damaged file can make several checks fail
                 self.problems.append(error.cause)
             self.remedies.setdefault(error.cause, error.remedy)
-            return None
-        self.count(what, result if isinstance(result, int) else 1)
-        return result
+            return False
+        self.count(check, result if isinstance(result, int) else 1)
+        return True
 
     def raise_problems(self) -> None:
         """Raise what is wrong.
 
         Raises:
-            DamagedError: there is a problem; the message tells the first one and the number of the others.
+            DamagedError: there is a problem; the message names the first one and the number of the others.
         """
         if self.problems:
             more = f" ({len(self.problems) - 1} more problems)" if len(self.problems) > 1 else ""
@@ -66,12 +90,12 @@ class Verification:
 
 
 def verify_store(
-    store: RunDirectory, planned: Iterable[Job], *, own_masks: Container[str] = (), nested: bool = True
+    run: RunReader, planned: Iterable[Job], *, own_masks: Container[str] = (), nested: bool = True
 ) -> Verification:
     """Check all that is committed in a run directory.
 
     Args:
-        store: the run directory; best not in use.
+        run: the run directory; best not in use.
         planned: the trainings of its configuration, committed or not.
         own_masks: the variants whose masks are not the ticket's.
         nested: whether the masks of a round are made from those of the round before.
@@ -79,154 +103,158 @@ def verify_store(
     Returns:
         What was checked, with all problems rather than the first.
     """
-    found = Verification()
+    checks = Verification()
     expected = set(planned)
-    jobs = store.complete_jobs()
+    jobs = run.complete_jobs()
     for job in jobs:
-        found.require("trainings belong to the configuration", job in expected, f"{store.job(job)} is not of this run.")
+        checks.require(
+            "trainings belong to the configuration", job in expected, f"{run.job_folder(job)} is not of this run."
+        )
     for replicate in sorted({job.replicate for job in jobs}):
         own = [job for job in jobs if job.replicate == replicate]
-        _verify_replicate(store, replicate, own, found, own_masks, nested)
-    _verify_results(store, jobs, found)
-    _look_for_leftovers(store, expected, set(jobs), found)
-    return found
+        _verify_replicate(run, replicate, own, checks, own_masks, nested)
+    _verify_results(run, jobs, checks)
+    _look_for_leftovers(run, expected, set(jobs), checks)
+    return checks
 
 
 def _verify_replicate(
-    store: RunDirectory, replicate: int, jobs: list[Job], found: Verification, own_masks: Container[str], nested: bool
+    run: RunReader, replicate: int, jobs: list[Job], checks: Verification, own_masks: Container[str], nested: bool
 ) -> None:
-    rewind = store.rewind(replicate)
-    found.attempt("rewind files have their SHA-256", manifest.verify, rewind)
+    checks.attempt("rewind files have their SHA-256", manifest.verify, run.rewind_folder(replicate))
     try:
-        pin = manifest.digest(rewind / manifest.NAME)
+        pin = run.rewind_digest(replicate)
     except LotteryError:
-        pin = None  # told above
-    tickets: dict[int, mask_tools.Masks] = {}
+        pin = None  # the check above has noted it
+    tickets: dict[int, Masks] = {}
     for job in jobs:  # the ticket of a round comes before its controls
-        if found.attempt("files of trainings have their SHA-256", manifest.verify, store.job(job)) is None:
+        if not checks.attempt("files of trainings have their SHA-256", manifest.verify, run.job_folder(job)):
             continue
         try:
-            masks, weights, metrics = store.masks(job), store.weights(job), store.metrics(job)
-            _verify_job(job, masks, weights, metrics, pin, found)
-            before = tickets.get(job.round - 1)
+            masks = run.masks(job)
+            _verify_job(job, masks, run.weights(job), run.metrics(job), pin, checks)
         except (LotteryError, KeyError, TypeError, AttributeError) as error:
             cause = error.cause if isinstance(error, LotteryError) else f"{type(error).__name__}: {error}"
-            found.problems.append(f"{store.job(job)} can't be read as a training: {cause}")
+            checks.problems.append(f"{run.job_folder(job)} can't be read as a training: {cause}")
             continue
         if job.variant == TICKET:
             tickets[job.round] = masks
+            before = tickets.get(job.round - 1)
             if before is not None and nested:
-                found.require(
+                checks.require(
                     "masks are subsets of the round before", _within(masks, before), _bad(job, "keeps pruned weights")
                 )
         elif job.round in tickets and job.variant not in own_masks:
             same = _same(masks, tickets[job.round])
-            found.require("masks of controls are the ticket's", same, _bad(job, "has other masks than the ticket"))
+            checks.require("masks of controls are the ticket's", same, _bad(job, "has other masks than the ticket"))
 
 
 def _verify_job(
-    job: Job,
-    masks: dict[str, np.ndarray],
-    weights: dict[str, np.ndarray],
-    metrics: dict[str, Any],
-    pin: str | None,
-    found: Verification,
+    job: Job, masks: Masks, weights: Weights, metrics: dict[str, Any], pin: str | None, checks: Verification
 ) -> None:
     boolean = bool(masks) and all(mask.dtype == bool for mask in masks.values())
-    found.require("masks are boolean", boolean, _bad(job, "has masks that are not boolean"))
-    fits = all(key in weights and weights[key].shape == mask.shape for key, mask in masks.items())
-    found.require("masks fit the weights", fits, _bad(job, "has masks that do not fit its weights"))
+    checks.require("masks are boolean", boolean, _bad(job, "has masks that are not boolean"))
+    fits = _fit(masks, weights)
+    checks.require("masks fit the weights", fits, _bad(job, "has masks that do not fit its weights"))
     if fits and boolean:
-        zeros = all(not np.any(weights[key][~mask]) for key, mask in masks.items())
-        found.require("pruned weights are exactly 0.0", zeros, _bad(job, "has pruned weights that are not 0.0"))
-    finite = all(np.isfinite(weight).all() for weight in weights.values() if weight.dtype.kind == "f")
-    found.require("weights are finite", finite, _bad(job, "has weights that are not finite"))
+        zeros = _zero_where_pruned(masks, weights)
+        checks.require("pruned weights are exactly 0.0", zeros, _bad(job, "has pruned weights that are not 0.0"))
+    checks.require("weights are finite", _finite(weights), _bad(job, "has weights that are not finite"))
     row = metrics["row"]
     own = (row["replicate"], row["round"], row["variant"]) == (job.replicate, job.round, job.variant)
-    found.require("results are of their training", own, _bad(job, "has the results of another training"))
+    checks.require("results are of their training", own, _bad(job, "has the results of another training"))
     counts = (row["weights_kept"], row["weights_total"]) == (mask_tools.kept(masks), mask_tools.total(masks))
-    found.require("results count the weights of the masks", counts, _bad(job, "has results that count other weights"))
+    checks.require("results count the weights of the masks", counts, _bad(job, "has results that count other weights"))
     pinned = pin is None or metrics["rewind_manifest"] == pin or (job.variant == SEARCH and not metrics["start_step"])
-    found.require(
+    checks.require(
         "rewind weights are those that were pinned", pinned, _bad(job, "was trained from other rewind weights")
     )
 
 
-def _verify_results(store: RunDirectory, jobs: list[Job], found: Verification) -> None:
+def _verify_results(run: RunReader, jobs: list[Job], checks: Verification) -> None:
     """Check the files that are derived from the metrics of the trainings, line by line."""
     try:
-        derived = store.derived()
+        contents = result_files(run.rows(), run.curves())
     except (LotteryError, KeyError, TypeError, AttributeError) as error:
-        if not found.problems:  # a damaged file of metrics has been told already
-            found.problems.append(f"The metrics of a training can't be read: {error}")
+        if not checks.problems:  # a damaged file of metrics has been noted already
+            checks.problems.append(f"The metrics of a training can't be read: {error}")
         return
-    for name, content in derived.items():
-        path = store.path / name
+    for name, expected in contents.items():
+        path = run.path / name
         if not path.exists():
             if jobs:
-                found.remarks.append(f"{name} is not written yet; the next `run` writes it.")
+                checks.remarks.append(f"{name} is not written yet; the next `run` writes it.")
             continue
-        given, wanted = path.read_bytes(), content
-        found.count(f"lines of {name} are what the metrics say", given.count(b"\n"))
-        if given == wanted:
+        actual = path.read_bytes()
+        checks.count(f"lines of {name} are what the metrics say", actual.count(b"\n"))
+        if actual == expected:
             continue
         # A process that was killed between committing a training and writing the file leaves it one training behind.
-        lines, known = given.splitlines(keepends=True), set(wanted.splitlines(keepends=True))
+        lines, known = actual.splitlines(keepends=True), set(expected.splitlines(keepends=True))
         if lines and all(line in known for line in lines):
-            lacking = len(wanted.splitlines()) - len(lines)
+            lacking = len(expected.splitlines()) - len(lines)
             unit = "trainings" if name.endswith(".csv") else "evaluations"
-            found.remarks.append(f"{name} lacks {lacking} committed {unit}; the next `run` writes them.")
+            checks.remarks.append(f"{name} lacks {lacking} committed {unit}; the next `run` writes them.")
         else:
-            found.problems.append(f"{path} is not what the metrics of the trainings say.")
+            checks.problems.append(f"{path} is not what the metrics of the trainings say.")
 
 
-def _look_for_leftovers(store: RunDirectory, expected: set[Job], done: set[Job], found: Verification) -> None:
-    found.count("no half-written files")
-    leftovers = [path for path in store.path.rglob(".*.tmp") if "report" not in path.relative_to(store.path).parts[:1]]
+def _look_for_leftovers(run: RunReader, expected: set[Job], done: set[Job], checks: Verification) -> None:
+    checks.count("no half-written files")
+    leftovers = [path for path in run.path.rglob(".*.tmp") if "report" not in path.relative_to(run.path).parts[:1]]
     if leftovers:
-        found.remarks.append(f"{len(leftovers)} half-written files of a killed process; the next `run` removes them.")
+        checks.remarks.append(f"{len(leftovers)} half-written files of a killed process; the next `run` removes them.")
     for job in sorted(expected - done):
-        partial = store.partial(job)
-        if partial.exists():
-            found.attempt("states in the middle of a training can be read", store.load_partial, job)
+        if run.partial_path(job).exists():
+            checks.attempt("states in the middle of a training can be read", run.load_partial, job)
     for name in ("environment.json", "model.json"):
         if done:
-            found.attempt("files of the run are those that were pinned", store.check_pinned, name)
+            checks.attempt("files of the run are those that were pinned", run.check_pinned, name)
 
 
-def _within(masks: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> bool:
-    return masks.keys() == before.keys() and not any(np.any(masks[key] & ~before[key]) for key in masks)
-
-
-def _same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
-    return first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
-
-
-def _bad(job: Job, what: str) -> str:
-    return f"The training of {job} {what}."
-
-
-def verify_ticket_arrays(
-    masks: dict[str, np.ndarray], groups: dict[str, dict[str, np.ndarray]], *, path: Path
-) -> Verification:
+def verify_ticket_arrays(masks: Masks, groups: Mapping[str, Weights], *, path: Path) -> Verification:
     """Check a ticket: masks fit its weights, pruned ones are exactly 0.0, all are finite.
 
     Args:
-        masks: its masks.
-        groups: its weights, by what they are ("rewind", "trained"); an empty group is left out.
+        masks: its masks, by weight path.
+        groups: its weights, by their kind ("rewind", "trained"); an empty group is left out.
         path: its file, for messages.
     """
-    found = Verification()
+    checks = Verification()
     for name, weights in groups.items():
         if not weights:
             continue
-        fits = all(key in weights and weights[key].shape == mask.shape for key, mask in masks.items())
-        found.require("masks fit the weights", fits, f"The masks of {path} do not fit its {name} weights.")
+        fits = _fit(masks, weights)
+        checks.require("masks fit the weights", fits, f"The masks of {path} do not fit its {name} weights.")
         if fits:
-            zeros = all(not np.any(weights[key][~mask]) for key, mask in masks.items())
-            found.require(
-                "pruned weights are exactly 0.0", zeros, f"{path} has pruned {name} weights that are not 0.0."
+            checks.require(
+                "pruned weights are exactly 0.0",
+                _zero_where_pruned(masks, weights),
+                f"{path} has pruned {name} weights that are not 0.0.",
             )
-        finite = all(np.isfinite(weight).all() for weight in weights.values() if weight.dtype.kind == "f")
-        found.require("weights are finite", finite, f"{path} has {name} weights that are not finite.")
-    return found
+        checks.require("weights are finite", _finite(weights), f"{path} has {name} weights that are not finite.")
+    return checks
+
+
+def _fit(masks: Masks, weights: Weights) -> bool:
+    return all(key in weights and weights[key].shape == mask.shape for key, mask in masks.items())
+
+
+def _zero_where_pruned(masks: Masks, weights: Weights) -> bool:
+    return all(not np.any(weights[key][~mask]) for key, mask in masks.items())
+
+
+def _finite(weights: Weights) -> bool:
+    return all(bool(np.isfinite(weight).all()) for weight in weights.values() if weight.dtype.kind == "f")
+
+
+def _within(masks: Masks, before: Masks) -> bool:
+    return masks.keys() == before.keys() and not any(np.any(masks[key] & ~before[key]) for key in masks)
+
+
+def _same(first: Masks, second: Masks) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def _bad(job: Job, problem: str) -> str:
+    return f"The training of {job} {problem}."

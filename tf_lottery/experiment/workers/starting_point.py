@@ -12,7 +12,6 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS, TicketStart
 from tf_lottery.experiment.directory import SEARCH, TICKET, Job, RunDirectory
-from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind
 from tf_lottery.experiment.narrowing import narrow
 from tf_lottery.experiment.problem import replicate_seed
 from tf_lottery.experiment.rewind_point import FINETUNE, rewind_point
@@ -21,7 +20,7 @@ from tf_lottery.experiment.workers.workbench import Workbench
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.training import state as rewinding
 from tf_lottery.training.gradients import gradients, hessian_gradients, path_function
-from tf_lottery.training.state import MODEL, State, is_random_state
+from tf_lottery.training.state import MODEL, State, is_random_state, model_variables
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ class Beginnings:
     def rewind(self, replicate: int) -> tuple[State, str]:
         """The rewind state of a replicate, and the SHA-256 that every round pins."""
         if replicate not in self._rewind_states:
-            self._rewind_states[replicate] = load_rewind(self.store, replicate)
+            self._rewind_states[replicate] = self.store.rewind_state(replicate), self.store.rewind_digest(replicate)
         return self._rewind_states[replicate]
 
     def pin(self, job: Job) -> str | None:
@@ -152,7 +151,7 @@ class Beginnings:
         plain = self.bench.plain(job.replicate)
         return TicketStart(
             masks=masks,
-            start=_model_part(state),
+            start=model_variables(state),
             initial=self._initial(job.replicate),
             draw=lambda: rewinding.fresh_weights(plain, seed=drawn),
             narrow=lambda kept: narrow(plain, self.bench.dense(), kept=kept, seed=seed),
@@ -179,11 +178,11 @@ class Beginnings:
 
     def _rewound(self, replicate: int) -> State:
         """Every variable of the model at the rewind point, by path."""
-        return _model_part(self.rewind(replicate)[0])
+        return model_variables(self.rewind(replicate)[0])
 
     def _end_state(self, job: Job) -> State:
         """The state in which a training ended: weights and optimizer."""
-        if not self.store.has(job, "optimizer"):
+        if not self.store.has_arrays(job, "optimizer"):
             raise UnfitError(
                 f"{self.store.path} does not hold the optimizer's state at the end of {job}, to go on from.",
                 "It is a run of an earlier version: start over with `fresh=True`.",
@@ -196,14 +195,10 @@ class Beginnings:
         state, digest = self.rewind(job.replicate)
         if self.store.metrics(Job(job.replicate, 0)).get("rewind_manifest") != digest:
             raise DamagedError(
-                f"{self.store.rewind(job.replicate)} is not the rewind state that round 0 wrote.",
+                f"{self.store.rewind_folder(job.replicate)} is not the rewind state that round 0 wrote.",
                 "Restore it from a copy, or start over with `fresh=True`.",
             )
         return state
-
-
-def _model_part(state: State) -> State:
-    return {key.removeprefix(MODEL): value for key, value in state.items() if key.startswith(MODEL)}
 
 
 def keeps_optimizer(config: Config, job: Job) -> bool:

@@ -14,7 +14,6 @@ from tf_lottery.experiment import environment, plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.directory import SEARCH, Job, RunDirectory
-from tf_lottery.experiment.directory.rewind_checkpoint import save_rewind
 from tf_lottery.experiment.job_observer import JobObserver, JobTraining
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.workers.starting_point import Beginnings, keeps_optimizer
@@ -64,7 +63,7 @@ class Trainer:
                 fingerprint=problem.fingerprint,
                 indivisible=self.bench.units.remarks,
             ),
-            "model.json": store.pin("model.json", architecture(self.bench.plain(0)).encode()),
+            "model.json": store.write_pinned("model.json", architecture(self.bench.plain(0)).encode()),
         }
         if not problem.replayable:
             log.info("the training data is a stream: a training that is stopped starts again from its beginning")
@@ -156,7 +155,7 @@ class Trainer:
             self.bench.hold(self.bench.dense(), weights)
 
     def _save_rewind(self, replicate: int) -> None:
-        save_rewind(self.store, replicate, self.bench.capture())
+        self.store.save_rewind_state(replicate, self.bench.capture())
         self.beginnings.forget_rewind(replicate)
 
     def _save_partial(self, job: Job, progress: Progress, *, begin: float, spent: float) -> None:

@@ -5,22 +5,21 @@ from pathlib import Path
 from tf_lottery.errors import LotteryError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.controls import CONTROLS
-from tf_lottery.experiment.directory import SEARCH, RunDirectory
+from tf_lottery.experiment.directory import SEARCH, RunReader
 from tf_lottery.experiment.directory.run_checks import Verification, verify_store, verify_ticket_arrays
-from tf_lottery.experiment.run_state import read_config
 from tf_lottery.exporting.checks.checksums import MANIFEST, check_file, read_manifest
 from tf_lottery.results.ticket import load_ticket
 
 
-def verify_run(store: RunDirectory) -> Verification:
+def verify_run(store: RunReader) -> Verification:
     """Check a run directory; that it is unfinished is no problem, but remarked on.
 
     Raises:
         UsageError: it is not a run directory.
         DamagedError: its configuration can't be read, so nothing else can be checked.
     """
-    document = store.config()
-    config = read_config(store)
+    document = store.document()
+    config = store.config()
     model_hash = document.get("model_hash")
     jobs = plan.jobs(config)
     own_masks = {name for name, control in CONTROLS.items() if control.own_masks} | {SEARCH}

@@ -8,8 +8,7 @@ from typing import Any
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.directory import RunDirectory
-from tf_lottery.experiment.run_state import read_config, read_rows
+from tf_lottery.experiment.directory import RunReader
 from tf_lottery.results.statistics.values import Row, select
 
 # Where a run is done says nothing of its results.
@@ -41,7 +40,7 @@ class Run:
     data: str
 
 
-def load(store: RunDirectory) -> Run:
+def load(store: RunReader) -> Run:
     """A run out of its directory.
 
     Raises:
@@ -49,11 +48,10 @@ def load(store: RunDirectory) -> Run:
         DamagedError: a file of it is damaged.
         UnfitError: no training of it is finished.
     """
-    config, rows = read_config(store), read_rows(store)
+    config, rows = store.config(), store.rows()
     if not rows:
         raise UnfitError(f"{store.path} has no finished training.", "Let it go on: the same command resumes it.")
-    fingerprint = str(store.environment().get("data_fingerprint") or "")
-    return Run(store.path.resolve().name, str(store.path), config, rows, store.model(), fingerprint)
+    return Run(store.path.resolve().name, str(store.path), config, rows, store.architecture(), store.data_fingerprint())
 
 
 def check(runs: Sequence[Run], *, allow_data: bool = False) -> None:

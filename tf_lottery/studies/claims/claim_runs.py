@@ -11,7 +11,6 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.experiment.run_state import read_rows
 from tf_lottery.experiment.workers import executor
 from tf_lottery.models.catalogue import CATALOGUE
 from tf_lottery.results.statistics.values import spread
@@ -62,7 +61,7 @@ class Need:
 
     def _seconds_each(self) -> float | None:
         """A training's time: the mean of those that are done, or by the table."""
-        done = [row.get("seconds") for row in read_rows(self.store)] if self.store.complete_jobs() else []
+        done = [row.get("seconds") for row in self.store.rows()] if self.store.complete_jobs() else []
         if measured := spread(done):
             return measured.mean
         if self.config.model not in SECONDS or self.config.steps is None:

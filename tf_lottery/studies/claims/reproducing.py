@@ -10,7 +10,6 @@ from typing import Any
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.run import Events
-from tf_lottery.experiment.run_state import read_rows
 from tf_lottery.studies.claims import claim_outcome as outcomes
 from tf_lottery.studies.claims import claim_runs as needed
 from tf_lottery.studies.claims.claim import Claim
@@ -180,7 +179,7 @@ def judged(plan: Plan, claim: Claim, problem: str) -> Outcome:
         return Outcome(claim, plan.quick, Finding(reason=f"A run could not be made: {problem}"), {}, [], 0.0)
     evidence = Evidence(
         {
-            key: ClaimRun(config, stores[key].path, visible(config, read_rows(stores[key])))
+            key: ClaimRun(config, stores[key].path, visible(config, stores[key].rows()))
             for key, config in configs.items()
         },
         quick=plan.quick,

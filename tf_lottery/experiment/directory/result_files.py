@@ -1,0 +1,32 @@
+"""`results.csv` and `metrics.jsonl`: what they hold, derived from the metrics of the committed trainings."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tf_lottery.utils.files import strict
+
+# The columns that every row has; a user's own metrics follow.
+COLUMNS = (
+    *("replicate", "round", "variant", "density", "sparsity", "weights_kept", "weights_total", "steps"),
+    *("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy"),
+    *("early_stop_step", "early_stop_val_loss", "early_stop_test_accuracy", "seconds", "steps_per_second"),
+)
+
+
+def result_files(rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """The content of `results.csv` and of `metrics.jsonl`, by name; equal input gives equal bytes.
+
+    Args:
+        rows: one per training.
+        curves: one record per evaluation.
+    """
+    columns = list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    lines = "".join(json.dumps(strict(record)) + "\n" for record in curves)
+    return {"results.csv": table.getvalue().encode(), "metrics.jsonl": lines.encode()}

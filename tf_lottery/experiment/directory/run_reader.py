@@ -1,0 +1,269 @@
+"""`RunReader`: the one place that reads a run directory; all other views of a run are made from it."""
+
+import json
+import os
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tf_lottery.errors import DamagedError, LotteryError, UsageError
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.config_file import with_current_keys
+from tf_lottery.experiment.directory import manifest, run_lock
+from tf_lottery.experiment.directory.job import Job
+from tf_lottery.experiment.directory.layout import RunLayout
+from tf_lottery.pruning.masks import Masks
+from tf_lottery.utils.files import load_arrays, load_json
+
+if TYPE_CHECKING:
+    from tf_lottery.training.state import State
+
+SCHEMA = "tf-lottery.run-directory/1"
+# Keys of config.json beside the fields of `Config`.
+NOT_CONFIGURATION = ("hash", "model_hash")
+
+
+class RunReader(RunLayout):
+    """A run directory, read only. Reading needs no lock: what is committed never changes.
+
+    Arrays and metrics are checked against the SHA-256 in the manifest of their training when they are read.
+
+    Attributes:
+        path: the run directory.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
+        self._metrics: dict[Job, dict[str, Any]] = {}
+
+    def in_use(self) -> bool:
+        """Whether a process holds the run directory for writing now."""
+        return run_lock.is_held(self.path)
+
+    # The run as a whole.
+
+    def document(self) -> dict[str, Any]:
+        """The effective configuration as `config.json` holds it, with the run's hash.
+
+        Raises:
+            UsageError: this is not a run directory.
+            DamagedError: the file can't be read.
+        """
+        path = self.path / "config.json"
+        if not path.is_file():
+            raise UsageError(
+                f"{self.path} is not a run directory: it has no config.json.",
+                "`tf_lottery.results.run_lookup.list_runs(...)` lists runs.",
+            )
+        document = load_json(path)
+        if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
+            raise DamagedError(f"{path} is not a configuration of a run.", "Start over with `fresh=True`.")
+        return with_current_keys(document)
+
+    def config(self) -> Config:
+        """The checked configuration.
+
+        Raises:
+            UsageError: this is not a run directory.
+            DamagedError: the configuration can't be read, or a value of it is not valid.
+        """
+        document = {key: value for key, value in self.document().items() if key not in NOT_CONFIGURATION}
+        try:
+            return Config.from_json(document)
+        except LotteryError as error:
+            raise DamagedError(
+                f"{self.path / 'config.json'} is damaged: {error.cause}", "Restore it, or start over with `fresh=True`."
+            ) from error
+
+    def architecture(self) -> str:
+        """The plain model's architecture, as JSON for `keras.models.model_from_json`.
+
+        Raises:
+            DamagedError: it is missing or altered.
+        """
+        self.check_pinned("model.json")
+        return (self.path / "model.json").read_text()
+
+    def environment(self) -> dict[str, Any]:
+        """What the run was made with: versions, processor, threads, XLA, precision; {} before the first training.
+
+        Raises:
+            DamagedError: it is missing or altered.
+        """
+        if self.complete_jobs():
+            self.check_pinned("environment.json")
+        path = self.path / "environment.json"
+        return dict(load_json(path)) if path.exists() else {}
+
+    def data_fingerprint(self) -> str:
+        """The fingerprint of the data of the run; "" where it is not known, e.g. of a stream."""
+        return str(self.environment().get("data_fingerprint") or "")
+
+    def check_pinned(self, name: str) -> None:
+        """Check a file of the run as a whole against the SHA-256 in the metrics of every committed training.
+
+        Raises:
+            DamagedError: it is missing or altered.
+        """
+        actual = manifest.digest(self.path / name)
+        if any(self.metrics(job).get("pinned", {}).get(name) != actual for job in self.complete_jobs()):
+            raise DamagedError(
+                f"{self.path / name} is not the file that the run began with.",
+                "Restore it from a copy, or start over with `fresh=True`.",
+            )
+
+    # One training.
+
+    def masks(self, job: Job) -> Masks:
+        """The masks of a committed training, by weight path.
+
+        Raises:
+            DamagedError: they are missing or altered.
+        """
+        return self._arrays(job, "masks")
+
+    def weights(self, job: Job) -> dict[str, np.ndarray]:
+        """Every variable of the model at the end of a committed training, by path; exactly 0.0 where pruned.
+
+        Raises:
+            DamagedError: they are missing or altered.
+        """
+        return self._arrays(job, "weights")
+
+    def optimizer(self, job: Job) -> dict[str, np.ndarray]:
+        """The optimizer's variables at the end of a committed training, of those that others continue from.
+
+        Raises:
+            DamagedError: they are missing or altered.
+        """
+        return self._arrays(job, "optimizer")
+
+    def changes(self, job: Job) -> dict[str, np.ndarray]:
+        """How far each maskable weight moved in a training, summed over its steps, where a criterion scores that.
+
+        Raises:
+            DamagedError: they are missing or altered.
+        """
+        return self._arrays(job, "changes")
+
+    def _arrays(self, job: Job, name: str) -> dict[str, np.ndarray]:
+        folder = self.job_folder(job)
+        manifest.check(folder, f"{name}.npz")
+        return load_arrays(folder / f"{name}.npz")
+
+    def metrics(self, job: Job) -> dict[str, Any]:
+        """The metrics of a committed training; they are read once.
+
+        Raises:
+            DamagedError: they are missing or altered.
+        """
+        if job not in self._metrics:
+            folder = self.job_folder(job)
+            manifest.check(folder, "metrics.json")
+            self._metrics[job] = load_json(folder / "metrics.json")
+        return self._metrics[job]
+
+    def verify(self, job: Job) -> None:
+        """Check every file of a committed training against its SHA-256.
+
+        Raises:
+            DamagedError: one is missing or altered.
+        """
+        manifest.verify(self.job_folder(job))
+
+    def load_partial(self, job: Job) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """State and progress of a training that was stopped in its middle, or None.
+
+        Raises:
+            DamagedError: the file is damaged.
+        """
+        path = self.partial_path(job)
+        if not path.exists():
+            return None
+        try:
+            state = load_arrays(path)
+            return state, json.loads(state.pop("progress").tobytes())
+        except (DamagedError, KeyError, ValueError) as error:
+            raise DamagedError(
+                f"{path}, the saved state of a running training, is damaged.",
+                "Delete that file: the training then starts again from its rewind point. All that is committed stays.",
+            ) from error
+
+    def partial_progress(self, job: Job) -> dict[str, Any] | None:
+        """The progress of a training that was stopped in its middle, or None; the arrays of its state are not read.
+
+        Raises:
+            DamagedError: the file is damaged.
+        """
+        path = self.partial_path(job)
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return dict(json.loads(archive["progress"].tobytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise DamagedError(f"{path} is damaged: {error}.", "Delete it: its training then starts over.") from error
+
+    # The rewind state of a replicate. These load TensorFlow.
+
+    def rewind_state(self, replicate: int) -> "State":
+        """Every variable of model and optimizer at the rewind step, by key.
+
+        Raises:
+            DamagedError: it is missing or altered.
+        """
+        from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind_state
+
+        return load_rewind_state(self.rewind_folder(replicate))
+
+    def rewind_weights(self, replicate: int) -> dict[str, np.ndarray]:
+        """Every variable of the model at the rewind step, by path; not masked.
+
+        Raises:
+            DamagedError: they are missing or altered.
+        """
+        from tf_lottery.training.state import model_variables
+
+        return model_variables(self.rewind_state(replicate))
+
+    def rewind_digest(self, replicate: int) -> str:
+        """The SHA-256 of the manifest of a replicate's rewind state, which every round pins.
+
+        Raises:
+            DamagedError: it can't be read.
+        """
+        return manifest.digest(self.rewind_folder(replicate) / manifest.NAME)
+
+    # All trainings.
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The result rows: one per committed training.
+
+        Raises:
+            DamagedError: a file of metrics is damaged.
+        """
+        try:
+            return [dict(self.metrics(job)["row"]) for job in self.complete_jobs()]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedError(
+                f"A metrics.json of {self.path} is damaged: it has no row of results.",
+                "Find it with `tf_lottery.exporting.checks.verify.verify_run(...)`, restore it, or start over with "
+                "`fresh=True`.",
+            ) from error
+
+    def curves(self) -> list[dict[str, Any]]:
+        """The learning curves: one record per evaluation of every committed training."""
+        return [
+            {"replicate": job.replicate, "round": job.round, "variant": job.variant, **record}
+            for job in self.complete_jobs()
+            for record in self.metrics(job)["history"]
+        ]
+
+    def layers(self) -> list[dict[str, Any]]:
+        """Weights kept and total, for each weight array of every committed training."""
+        return [
+            {"replicate": job.replicate, "round": job.round, "variant": job.variant, "layer": layer, **counts}
+            for job in self.complete_jobs()
+            for layer, counts in self.metrics(job)["layers"].items()
+        ]
