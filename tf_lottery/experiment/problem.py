@@ -38,6 +38,8 @@ class Problem:
         fingerprint: SHA-256 of the data's content, or "" where it can't be told (a stream).
         augment: augmentation of a training batch's inputs, or None.
         include, exclude: which weights to mask, as for `wrap`.
+        weighted_metrics: as in `model.compile`.
+        steps_in_epoch: steps of an epoch where the caller states or counts them; None takes the data's own number.
     """
 
     make_model: Callable[[int], keras.Model]
@@ -48,10 +50,12 @@ class Problem:
     validation: Data
     test: Data | None = None
     loss_weights: Any = None
+    weighted_metrics: Any = None
     fingerprint: str = ""
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
     include: Selector | None = None
     exclude: Selector | None = None
+    steps_in_epoch: int | None = None
 
     @property
     def replayable(self) -> bool:
@@ -66,13 +70,16 @@ class Problem:
             loss=self.loss,
             metrics=self.metrics,
             loss_weights=self.loss_weights,
+            weighted_metrics=self.weighted_metrics,
             xla=xla,
             augment=self.augment,
             track_changes=track_changes,
         )
 
     def steps_per_epoch(self, batch_size: int) -> int | None:
-        """Steps of an epoch, or None for a stream of unknown length."""
+        """Return the number of steps of an epoch, or None for a stream of unknown length."""
+        if self.steps_in_epoch is not None:
+            return self.steps_in_epoch
         if isinstance(self.train, Arrays):
             return self.train.size // batch_size
         cardinality = int(self.train.cardinality())

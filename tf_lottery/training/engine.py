@@ -38,6 +38,7 @@ class Engine:
         loss: as in `model.compile`.
         metrics: as in `model.compile`.
         loss_weights: as in `model.compile`.
+        weighted_metrics: as in `model.compile`.
         xla: "auto", "on" or "off".
         augment: function (images, seeds) -> images for the inputs of a training batch, made of graph operations;
             `seeds` is an int32 tensor (augmentation seed, step).
@@ -58,6 +59,7 @@ class Engine:
         loss: Any,
         metrics: Any = None,
         loss_weights: Any = None,
+        weighted_metrics: Any = None,
         xla: str | bool = "auto",
         augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
         track_changes: bool = False,
@@ -69,7 +71,14 @@ class Engine:
         self.traces = {"train": 0, "evaluate": 0}
         self.seconds = {"train": 0.0, "evaluate": 0.0, "compile": 0.0}
         self.steps_timed = 0
-        model.compile(optimizer=optimizer, loss=loss, metrics=metrics, loss_weights=loss_weights, jit_compile=False)
+        model.compile(
+            optimizer=optimizer,
+            loss=loss,
+            metrics=metrics,
+            loss_weights=loss_weights,
+            weighted_metrics=weighted_metrics,
+            jit_compile=False,
+        )
         optimizer.build(model.trainable_variables)
         self._loss = keras.metrics.Mean(name="loss")
         self._changes = self._change_variables() if track_changes else {}
