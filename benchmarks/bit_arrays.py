@@ -145,7 +145,8 @@ def differences(before: ArraysByJob, after: ArraysByJob) -> Iterator[str]:
         if ours is None or theirs is None:
             yield f"{job}: only {'after' if ours is None else 'before'}"
             continue
-        for key in sorted(ours.keys() | theirs.keys()):
+        # Arrays first: figures follow from them.
+        for key in sorted(ours.keys() | theirs.keys(), key=lambda key: (".npz/" not in key, key)):
             if (text := difference(ours.get(key), theirs.get(key))) is not None:
                 yield f"{job}: {key}: {text}"
 

@@ -67,7 +67,7 @@ def test_digest_sees_bits_keys_types_and_shapes() -> None:
     ]
     digests = [digest_arrays(each) for each in (arrays, *others)]
     assert len(set(digests)) == len(digests)
-    # The order of the keys and the layout in memory are none of its business.
+    # Neither the order of the keys nor the layout in memory counts.
     reordered = {key: np.asfortranarray(arrays[key]) for key in reversed(arrays)}
     reordered["row/steps"] = arrays["row/steps"]
     assert digest_arrays(reordered) == digests[0]
@@ -81,9 +81,11 @@ def test_differences_are_named() -> None:
     after = copy.deepcopy(before)
     del after["tickets"]
     flip_bit(after["replicate_0/round_00"]["weights.npz/dense/kernel"])
+    after["replicate_0/round_01"]["weights.npz/dense/kernel"] = np.ones(4, "float32")
     after["replicate_0/round_01"] |= {"row/steps": np.asarray(11), "history/000/val_loss": np.asarray(0.5)}
     assert list(differences(before, after)) == [
         "replicate_0/round_00: weights.npz/dense/kernel: 1 of 4 values of float32 differ",
+        "replicate_0/round_01: weights.npz/dense/kernel: float32 (2, 2) before, float32 (4,) after",
         "replicate_0/round_01: history/000/val_loss: only after",
         "replicate_0/round_01: row/steps: 10 before, 11 after",
         "tickets: only before",
