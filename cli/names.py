@@ -42,9 +42,9 @@ def _datasets(ctx: click.Context) -> Iterable[str]:
 
 
 def _models(ctx: click.Context) -> Iterable[str]:
-    from tf_lottery.models.catalogue import CATALOGUE
+    from tf_lottery.models.catalog import CATALOG
 
-    return CATALOGUE
+    return CATALOG
 
 
 def _runs(ctx: click.Context) -> Iterable[str]:

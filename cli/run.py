@@ -136,7 +136,7 @@ def _check(config: Config) -> str:
     Named data that is at hand and named models need no TensorFlow for that; everything else is made for real, once.
     """
     from tf_lottery.data import locations
-    from tf_lottery.models.catalogue import CATALOGUE
+    from tf_lottery.models.catalog import CATALOG
 
     if config.steps is not None and rewind_point(config.rewind).unit == "step":
         plan.rewind_step(config, None)
@@ -144,15 +144,15 @@ def _check(config: Config) -> str:
     at_hand = config.dataset == "digits" or any(
         find(config.dataset, config.data_dir) for find in (locations.find_prepared, locations.find_raw)
     )
-    if config.model in CATALOGUE and at_hand:
+    if config.model in CATALOG and at_hand:
         return ""
-    if config.model not in CATALOGUE and ":" not in config.model and not config.model.endswith(".keras"):
+    if config.model not in CATALOG and ":" not in config.model and not config.model.endswith(".keras"):
         from tf_lottery.errors import UsageError
         from tf_lottery.utils.text import suggestion
 
         raise UsageError(
             f"Unknown model {config.model!r}: no architecture, no `package.module:function`, no `.keras` file.",
-            suggestion(config.model, CATALOGUE),
+            suggestion(config.model, CATALOG),
         )
     from tf_lottery.experiment import problem
     from tf_lottery.training.device import configure

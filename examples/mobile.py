@@ -34,7 +34,7 @@ def make_data() -> tuple[str, Arrays, Arrays, Arrays]:
 
 
 def make_model() -> keras.Model:
-    """The network of the catalogue. `tf_lottery/models/mobile.py` shows what makes it fit for sparse kernels."""
+    """The network of the catalog. `tf_lottery/models/mobile.py` shows what makes it fit for sparse kernels."""
     return mobilenet((32, 32, 3), 10)
 
 

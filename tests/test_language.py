@@ -16,7 +16,7 @@ PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONT
 PAGES += sorted(PACKAGE.rglob("*.html"))
 # Words of a private dialect: they say nothing of type or purpose.
 DIALECT = re.compile(
-    r"\b(?:tell|tells|told|telling|anew|drawn together|it is none|in the stead of|in its stead|by (?:itself|themselves))\b"
+    r"\b(?:tell|tells|told|telling|anew|drawn together|it is none|in (?:the|its) stead|by (?:itself|themselves))\b"
     r"|\b(?:go|goes|went|gone|going) on\b(?! the\b| a\b)",
     re.IGNORECASE,
 )

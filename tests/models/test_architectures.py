@@ -7,7 +7,7 @@ import pytest
 from tf_lottery.data import load
 from tf_lottery.errors import UnfitError
 from tf_lottery.models.architectures import ARCHITECTURES
-from tf_lottery.models.catalogue import CATALOGUE
+from tf_lottery.models.catalog import CATALOG
 from tf_lottery.utils.seeds import seeded
 
 KERNELS = {
@@ -33,7 +33,7 @@ def kernels(model: keras.Model) -> list[keras.Variable]:
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_weights_are_those_computed_by_hand(name):
-    entry = CATALOGUE[name]
+    entry = CATALOG[name]
     model = ARCHITECTURES[name](entry.input_shape, entry.classes)
     assert [int(np.prod(kernel.shape)) for kernel in kernels(model)] == KERNELS[name]
     assert sum(KERNELS[name]) == entry.weights
@@ -43,15 +43,15 @@ def test_weights_are_those_computed_by_hand(name):
     assert model.name == name
 
 
-def test_catalogue_and_builders_have_the_same_names():
-    assert list(CATALOGUE) == list(ARCHITECTURES)
+def test_catalog_and_builders_have_the_same_names():
+    assert list(CATALOG) == list(ARCHITECTURES)
 
 
 def test_totals_of_the_paper():
     # Figure 2 of arXiv 1803.03635: 266K, 4.3M, 2.4M weights; 38K, 260K, 1.1M of them in convolutions.
-    assert CATALOGUE["fc1"].weights == 266_200
-    assert round(CATALOGUE["conv2"].weights / 1e6, 1) == 4.3
-    assert round(CATALOGUE["conv4"].weights / 1e6, 1) == 2.4
+    assert CATALOG["fc1"].weights == 266_200
+    assert round(CATALOG["conv2"].weights / 1e6, 1) == 4.3
+    assert round(CATALOG["conv4"].weights / 1e6, 1) == 2.4
     assert sum(KERNELS["conv2"][:2]) == 38_592
     assert sum(KERNELS["conv4"][:4]) == 259_776
     assert sum(KERNELS["conv6"][:6]) == 1_144_512
@@ -60,7 +60,7 @@ def test_totals_of_the_paper():
     assert KERNELS["resnet20"].count(512) == KERNELS["resnet20"].count(2_048) == 1 and 512 + 2_048 == 2_560
     # Table 1 of arXiv 1912.05671: 274K and 14.7M parameters.
     assert round(ARCHITECTURES["resnet20"]((32, 32, 3), 10).count_params() / 1e3) == 274
-    assert round(CATALOGUE["vgg16"].parameters / 1e6, 1) == 14.7
+    assert round(CATALOG["vgg16"].parameters / 1e6, 1) == 14.7
 
 
 def test_layer_names_are_stable_in_one_process():

@@ -36,7 +36,7 @@ def module(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_catalogue_name():
+def test_catalog_name():
     assert build("mlp", input_shape=(8, 8, 1), classes=10).count_params() == 12_060
 
 

@@ -7,7 +7,7 @@ import pytest
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers import discover
 from tf_lottery.models.architectures import ARCHITECTURES
-from tf_lottery.models.catalogue import CATALOGUE
+from tf_lottery.models.catalog import CATALOG
 from tf_lottery.models.mobile import mobilenet
 
 # Filters at half width, by hand: 16; 32; 64, 64; 128, 128; 256.
@@ -16,7 +16,7 @@ DEPTHWISE = [9 * channels for channels in (16, 32, 64, 64, 128, 128)]
 
 
 def test_weights_are_those_computed_by_hand():
-    model, entry = ARCHITECTURES["mobilenet"]((32, 32, 3), 10), CATALOGUE["mobilenet"]
+    model, entry = ARCHITECTURES["mobilenet"]((32, 32, 3), 10), CATALOG["mobilenet"]
     kernels = {variable.path.split("/")[-2]: int(np.prod(variable.shape)) for variable in model.weights[:]}
     assert [kernels[f"block_{number}_pointwise"] for number in range(1, 7)] == POINTWISE
     assert [kernels[f"block_{number}_depthwise"] for number in range(1, 7)] == DEPTHWISE

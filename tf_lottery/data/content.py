@@ -14,8 +14,9 @@ class Content:
     """Raw images and labels as they were read.
 
     Attributes:
-        train, validation, test: images (examples, height, width, channels) of unsigned integers and labels (examples,)
-            of int32; the last two are None where the source has no such split.
+        train: images (examples, height, width, channels) of unsigned integers, and labels (examples,) of int32.
+        validation: the same of the source's validation split; None where it has none.
+        test: the same of the source's test split; None where it has none.
         classes: the number of classes.
         scale: the largest possible pixel value.
         source: where it was read from.
@@ -34,7 +35,7 @@ class Content:
             if low < 0 or high >= self.classes:
                 raise UnfitError(
                     f"Labels must be in [0, {self.classes}). The {name} split in {self.source} holds {low} to {high}.",
-                    "Use a data set whose every example is labelled, or prepare this one again.",
+                    "Use a data set whose every example has a label, or prepare this one again.",
                 )
 
     def parts(self) -> dict[str, Arrays]:

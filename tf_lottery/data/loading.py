@@ -56,8 +56,8 @@ def load(
             validation split, else the number in `describe` (of some of the classes, in proportion), else a tenth.
         normalization: "none", "unit" or "standard" (see `tf_lottery.data.normalization`).
         seed: fixes which examples are set aside.
-        classes: labels of the classes to keep, in all splits, before any example is set aside; they are relabelled
-            0, 1, ... in this order. None or () keeps all.
+        classes: labels of the classes to keep, in all splits, before any example is set aside; their new
+            labels are 0, 1, ... in this order. None or () keeps all.
 
     Returns:
         A `Dataset` of float32 images (examples, height, width, channels) and int32 labels (examples,).
@@ -121,7 +121,11 @@ def prepare(name: str, *, data_dir: _Folder = None, download: bool = False, prog
 
 
 def check(name: str, *, data_dir: _Folder = None) -> dict[str, Any]:
-    """Read every example of a data set and report what was found.
+    """Read every example of a data set and describe it.
+
+    Args:
+        name: as for `load`.
+        data_dir: as for `load`.
 
     Returns:
         name, location, shape, classes, splits (name -> examples, per_class: a list of counts), value_range (least and
@@ -161,7 +165,7 @@ def _normalized(arrays: Arrays, how: Normalization) -> Arrays:
 
 
 def _describe(name: str, data_dir: _Folder) -> dict[str, Any]:
-    known, found = KNOWN.get(name), locations.find_prepared(name, data_dir)
+    known, prepared = KNOWN.get(name), locations.find_prepared(name, data_dir)
     row: dict[str, Any] = dict.fromkeys(("shape", "classes", "train", "validation", "test"))
     row = {"name": name, **row, "source": known.source if known else "TFDS"}
     if known:
@@ -169,9 +173,9 @@ def _describe(name: str, data_dir: _Folder) -> dict[str, Any]:
         row |= {"train": known.train - known.validation, "validation": known.validation}
     if name == "digits":
         return row | {"status": "embedded", "location": "scikit-learn"}
-    if found:
+    if prepared:
         try:
-            return row | _sizes(name, found) | {"status": "prepared", "location": str(found)}
+            return row | _sizes(name, prepared) | {"status": "prepared", "location": str(prepared)}
         except LotteryError as error:
             return row | {"status": "unusable", "location": error.cause}
     raw = locations.find_raw(name, data_dir)

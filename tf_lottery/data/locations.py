@@ -60,8 +60,8 @@ def is_writable(folder: Path) -> bool:
 def roots(data_dir: str | os.PathLike[str] | None) -> list[Path]:
     """The folders that may hold prepared data sets, in order."""
     folder = base(data_dir)
-    found = [] if folder is None else [folder, folder / "tfds", cache(folder)]
-    return found if data_dir else [*found, tfds_default()]
+    folders = [] if folder is None else [folder, folder / "tfds", cache(folder)]
+    return folders if data_dir else [*folders, tfds_default()]
 
 
 def target(data_dir: str | os.PathLike[str] | None) -> Path:
@@ -73,25 +73,34 @@ def target(data_dir: str | os.PathLike[str] | None) -> Path:
 
 
 def find_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> Path | None:
-    """The folder of the highest prepared version of a data set, or None.
+    """Return the folder of the highest prepared version of a data set, or None.
 
     A name without a configuration means the default one that TFDS noted when it prepared the data set.
+
+    Args:
+        name: `name` or `name/config`.
+        data_dir: the data folder; None for the default ones.
     """
     check_name(name)
     for root in roots(data_dir):
         folder = root / name
         with _readable(folder):
-            found = _versions(folder)
-            if not found and "/" not in name:
+            versions = _versions(folder)
+            if not versions and "/" not in name:
                 config = _default_config(folder)
-                found = _versions(folder / config) if config else []
-        if found:
-            return found[-1]
+                versions = _versions(folder / config) if config else []
+        if versions:
+            return versions[-1]
     return None
 
 
 def find_raw(name: str, data_dir: str | os.PathLike[str] | None) -> Path | None:
-    """The folder of a data set's upstream raw files, or None."""
+    """Return the folder of a data set's upstream raw files, or None.
+
+    Args:
+        name: `name` or `name/config`; the files of all configurations lie in the folder `name`.
+        data_dir: the data folder; None for $TF_LOTTERY_DATA.
+    """
     folder = base(data_dir)
     if folder is None:
         return None
@@ -102,7 +111,7 @@ def find_raw(name: str, data_dir: str | os.PathLike[str] | None) -> Path | None:
 
 def list_prepared(data_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
     """All prepared data sets (`name` or `name/config`) and their folders."""
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for root in roots(data_dir):
         with _readable(root):
             described = [info for depth in ("*/*", "*/*/*") for info in sorted(root.glob(f"{depth}/dataset_info.json"))]
@@ -110,8 +119,8 @@ def list_prepared(data_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
             name = info.parent.parent.relative_to(root).as_posix()
             inside = name.startswith("tfds/")  # That folder is a root of its own.
             if not inside and _NAME.fullmatch(name) and _VERSION.fullmatch(info.parent.name):
-                found.setdefault(name, _versions(info.parent.parent)[-1])
-    return found
+                folders.setdefault(name, _versions(info.parent.parent)[-1])
+    return folders
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ class Normalization:
         mode: "none", "unit" (divide by the largest possible value) or "standard" ("unit", then zero mean and unit
             standard deviation of each channel over the training part).
         scale: the largest possible raw value, e.g. 255.
-        mean, std: one number per channel, after scaling; empty unless the mode is "standard".
+        mean: one number per channel, after scaling; empty unless the mode is "standard".
+        std: one standard deviation per channel, after scaling; empty unless the mode is "standard".
     """
 
     mode: str

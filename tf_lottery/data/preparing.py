@@ -45,9 +45,9 @@ def prepare(
         DamagedError: a raw file is not what its publisher's checksum says.
         ResourceError: network, disk or permission trouble.
     """
-    found = locations.find_prepared(name, data_dir)
-    if found:
-        return found
+    prepared = locations.find_prepared(name, data_dir)
+    if prepared:
+        return prepared
     raw = locations.find_raw(name, data_dir)
     builder_class = _builder_class(name, data_dir)
     if raw is not None and not download:
@@ -70,7 +70,12 @@ def prepare(
 
 
 def missing(name: str, data_dir: str | os.PathLike[str] | None) -> UnfitError:
-    """The error for a data set that exists, but not here."""
+    """Return the error for a data set that exists, but not here.
+
+    Args:
+        name: the data set.
+        data_dir: the data folder that was searched; None for the default ones.
+    """
     places = ", ".join(str(root) for root in locations.roots(data_dir))
     where = f", data_dir={str(data_dir)!r}" if data_dir else ""
     return UnfitError(
@@ -95,7 +100,7 @@ def _builder_class(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
             "Put the prepared data set into the folder of `data_dir`.",
         )
     try:
-        found = tfds.builder_cls(root)
+        builder_class = tfds.builder_cls(root)
     except tfds.core.registered.DatasetNotFoundError as error:
         names = {*tfds.list_builders(with_community_datasets=False), *KNOWN}
         near = difflib.get_close_matches(name, sorted(names), n=1)
@@ -104,14 +109,14 @@ def _builder_class(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
             (f"Did you mean {near[0]!r}? " if near else "")
             + f"Known: {', '.join(KNOWN)}; and every image-classification data set of TFDS.",
         ) from error
-    configs = [item.name for item in found.BUILDER_CONFIGS]
+    configs = [item.name for item in builder_class.BUILDER_CONFIGS]
     if config and config not in configs:
         near = difflib.get_close_matches(config, configs, n=1)
         raise UsageError(
             f"The data set {root!r} has no configuration {config!r}.",
             (f"Did you mean {near[0]!r}? " if near else "") + f"Valid: {', '.join(configs) or 'none'}.",
         )
-    return found
+    return builder_class
 
 
 def _check_raw(builder_class: Any, raw: Path, *, name: str) -> None:
@@ -156,7 +161,7 @@ def _prepare_in(root: Path, name: str, raw: Path | None, download: bool, progres
             if download and raw is None:
                 _check_network(builder.url_infos or {}, name=name)
             builder.download_and_prepare(
-                # Downloads outlive a failed attempt: the next one goes on with the files that are complete.
+                # Downloads outlive a failed attempt: the next one continues with the files that are complete.
                 download_dir=str(root / "downloads" if download else staging / "downloads"),
                 download_config=tfds.download.DownloadConfig(
                     manual_dir=str(raw) if raw else None, extract_dir=str(staging / "extracted"), try_download_gcs=False

@@ -32,7 +32,11 @@ def split(arrays: Arrays, *, validation: int | float, seed: int) -> tuple[Arrays
 
 
 def validation_count(size: int, validation: int | float) -> int:
-    """How many of `size` examples `validation` means: a count, or a fraction rounded to the nearest count.
+    """Return how many of `size` examples are set aside for validation.
+
+    Args:
+        size: the number of examples.
+        validation: a count, or a fraction, rounded to the nearest count.
 
     Raises:
         UsageError: it is out of range.

@@ -13,7 +13,7 @@ from tf_lottery.errors import UnfitError, UsageError
 
 
 def select_classes(content: Content, classes: Iterable[int]) -> Content:
-    """The examples of some classes, relabelled 0, 1, ... in the order in which the classes are named.
+    """The examples of some classes, with new labels 0, 1, ... in the order in which the classes are named.
 
     Args:
         content: all examples.
@@ -67,7 +67,12 @@ def to_labels(classes: Any) -> tuple[int, ...]:
 
 
 def subset_fingerprint(fingerprint: str, classes: Iterable[int]) -> str:
-    """SHA-256 over the fingerprint of the whole content and the classes taken from it, in their order."""
+    """Return the SHA-256 over the fingerprint of the whole content and the classes taken from it, in their order.
+
+    Args:
+        fingerprint: of the whole content.
+        classes: the labels of the classes taken from it.
+    """
     return hashlib.sha256(f"{fingerprint}\nclasses {','.join(map(str, classes))}".encode()).hexdigest()
 
 
@@ -79,7 +84,7 @@ def _check(classes: tuple[int, ...], count: int) -> None:
             raise UsageError(f"`classes` names class {label} more than once: {classes}.", "Name each of them once.")
     if len(classes) < 2:
         raise UsageError(
-            f"`classes` must name at least two classes to tell apart. Received: {classes}.",
+            f"`classes` must name at least two classes. Received: {classes}.",
             "Name more, or none to take all.",
         )
 

@@ -34,7 +34,7 @@ def to_arrays(value: Any, *, what: str) -> Tree:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{what} cannot be made an array: {error}.", "Give examples of one shape.") from error
-    # np.number and bool are told by kind; bfloat16 and its like have kind "V" but a floating name.
+    # np.number and bool are recognized by kind; bfloat16 and its like have kind "V" but a floating name.
     if array.dtype.kind not in "biufc" and "float" not in array.dtype.name:
         raise UsageError(
             f"{what} must be an array of numbers. Received: {type(value).__name__} of dtype {array.dtype}.",
@@ -50,9 +50,16 @@ def _is_node(item: Any) -> bool:
 
 
 def leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of a tree with their paths: "" for a bare array, "[0]", "['left']", ... inside a structure.
+    """Yield the path and the array of each leaf of a tree.
 
     Dictionaries are walked in sorted order of their keys, as Keras does.
+
+    Args:
+        tree: an array, or tuples and dictionaries of arrays.
+        path: the path of `tree` itself.
+
+    Yields:
+        (path, array): the path is "" for a bare array, "[0]", "['left']", ... inside a structure.
     """
     if isinstance(tree, dict):
         for key in sorted(tree):
@@ -65,7 +72,11 @@ def leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
 
 
 def map_leaves(function: Callable[[np.ndarray], Any], tree: Tree) -> Any:
-    """The same structure with `function` applied to each array.
+    """Return the same structure with `function` applied to each array.
+
+    Args:
+        function: from an array to any value.
+        tree: an array, or tuples and dictionaries of arrays.
 
     Example:
         >>> map_leaves(lambda array: array.shape, {"a": np.zeros((2, 3))})

@@ -1,4 +1,4 @@
 """Keras models: the architectures of the papers, and the user's own.
 
-Importing this loads nothing: `catalogue` is free of TensorFlow, `architectures` and `building` load Keras.
+Importing this loads nothing: `catalog` is free of TensorFlow, `architectures` and `building` load Keras.
 """

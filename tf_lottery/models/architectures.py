@@ -1,7 +1,7 @@
 """The architectures of the papers as Keras models: layers with stable names, logits out, no seeds inside.
 
 Kernels start from the Glorot normal distribution (truncated, as in Frankle & Carbin 2018), those of nets with batch
-normalisation (`normalised`) from He's; biases from zero. The initializers carry no seed: build inside
+normalization (`batch_normalized`) from He's; biases from zero. The initializers carry no seed: build inside
 `tf_lottery.utils.seeds.seeded(seed)` to make the weights a function of that seed.
 """
 
@@ -15,32 +15,98 @@ from tf_lottery.models.mobile import mobilenet
 
 
 def mlp(input_shape: Shape, classes: int) -> keras.Model:
-    """Dense 100, 50, classes: a small net for small images, about 97 % accurate on `digits`."""
+    """Dense 100, 50, classes: a small net for small images, about 97 % accurate on `digits`.
+
+    Args:
+        input_shape: shape of one example, without the batch axis; it is flattened.
+        classes: the number of classes: units of the last layer, which gives logits.
+
+    Returns:
+        A built model with new weights.
+
+    Raises:
+        UnfitError: The shape or the number of classes does not fit.
+    """
     return _dense("mlp", input_shape, classes, hidden=(100, 50))
 
 
 def fc1(input_shape: Shape, classes: int) -> keras.Model:
-    """LeNet-300-100 (LeCun et al. 1998): dense 300, 100, classes; 266,200 weights for MNIST."""
+    """LeNet-300-100 (LeCun et al. 1998): dense 300, 100, classes; 266,200 weights for MNIST.
+
+    Args:
+        input_shape: shape of one example, without the batch axis; it is flattened.
+        classes: the number of classes: units of the last layer, which gives logits.
+
+    Returns:
+        A built model with new weights.
+
+    Raises:
+        UnfitError: The shape or the number of classes does not fit.
+    """
     return _dense("fc1", input_shape, classes, hidden=(300, 100))
 
 
 def lenet5(input_shape: Shape, classes: int) -> keras.Model:
-    """The "LeNet5" of the reproduction report: two 64-filter 3x3 convolutions, max pool, dense 256, 256, classes."""
+    """The "LeNet5" of the reproduction report: two 64-filter 3x3 convolutions, max pool, dense 256, 256, classes.
+
+    Args:
+        input_shape: (height, width, channels) of one image, in pixels.
+        classes: the number of classes: units of the last layer, which gives logits.
+
+    Returns:
+        A built model with new weights.
+
+    Raises:
+        UnfitError: The shape or the number of classes does not fit.
+    """
     return _convolutional("lenet5", input_shape, classes, blocks=(64,))
 
 
 def conv2(input_shape: Shape, classes: int) -> keras.Model:
-    """Conv-2 of Frankle & Carbin (2018): convolutions 64, 64, pool, then dense 256, 256, classes."""
+    """Conv-2 of Frankle & Carbin (2018): convolutions 64, 64, pool, then dense 256, 256, classes.
+
+    Args:
+        input_shape: (height, width, channels) of one image, in pixels.
+        classes: the number of classes: units of the last layer, which gives logits.
+
+    Returns:
+        A built model with new weights.
+
+    Raises:
+        UnfitError: The shape or the number of classes does not fit.
+    """
     return _convolutional("conv2", input_shape, classes, blocks=(64,))
 
 
 def conv4(input_shape: Shape, classes: int) -> keras.Model:
-    """Conv-4 of Frankle & Carbin (2018): as Conv-2, with 128, 128, pool after the first block."""
+    """Conv-4 of Frankle & Carbin (2018): as Conv-2, with 128, 128, pool after the first block.
+
+    Args:
+        input_shape: (height, width, channels) of one image, in pixels.
+        classes: the number of classes: units of the last layer, which gives logits.
+
+    Returns:
+        A built model with new weights.
+
+    Raises:
+        UnfitError: The shape or the number of classes does not fit.
+    """
     return _convolutional("conv4", input_shape, classes, blocks=(64, 128))
 
 
 def conv6(input_shape: Shape, classes: int) -> keras.Model:
-    """Conv-6 of Frankle & Carbin (2018): as Conv-4, with 256, 256, pool after the second block."""
+    """Conv-6 of Frankle & Carbin (2018): as Conv-4, with 256, 256, pool after the second block.
+
+    Args:
+        input_shape: (height, width, channels) of one image, in pixels.
+        classes: the number of classes: units of the last layer, which gives logits.
+
+    Returns:
+        A built model with new weights.
+
+    Raises:
+        UnfitError: The shape or the number of classes does not fit.
+    """
     return _convolutional("conv6", input_shape, classes, blocks=(64, 128, 256))
 
 
@@ -48,7 +114,7 @@ ARCHITECTURES = {
     function.__name__: function
     for function in (mlp, fc1, lenet5, conv2, conv4, conv6, resnet8, resnet20, vgg16, mobilenet)
 }
-"""The builders by their catalogue names."""
+"""The builders by their catalog names."""
 
 
 def _dense(name: str, input_shape: Shape, classes: int, *, hidden: Sequence[int]) -> keras.Model:

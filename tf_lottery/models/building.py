@@ -19,7 +19,7 @@ from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, Resour
 from tf_lottery.layers import Masked
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.models.architectures import ARCHITECTURES
-from tf_lottery.models.catalogue import CATALOGUE
+from tf_lottery.models.catalog import CATALOG
 from tf_lottery.utils.text import suggestion
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -29,7 +29,7 @@ def build(spec: str | os.PathLike[str], *, input_shape: Any, classes: int | None
     """Build or load a model.
 
     Args:
-        spec: a name of the catalogue; `package.module:function`, found from the current directory too, and called with
+        spec: a name of the catalog; `package.module:function`, found from the current directory too, and called with
             those of `input_shape` and `classes` that its signature takes; or the path of a `.keras` file.
         input_shape: the shape of one example, e.g. (28, 28, 1).
         classes: the number of classes, or None where the data has none.
@@ -55,17 +55,21 @@ def build(spec: str | os.PathLike[str], *, input_shape: Any, classes: int | None
     else:
         raise UsageError(
             f"Unknown model {text!r}: no architecture, no `package.module:function`, no `.keras` file.",
-            suggestion(text, CATALOGUE),
+            suggestion(text, CATALOG),
         )
     return check_model(model, source=text)
 
 
 def check_model(model: Any, *, source: str) -> keras.Model:
-    """The model itself, if it is a built Keras 3 model whose weights are all finite.
+    """Return the model if it is a built Keras 3 model whose weights are all finite.
+
+    Args:
+        model: what a function or a file gave.
+        source: where it is from, for messages.
 
     Raises:
-        UnfitError: it is something else, subclassed, or not built.
-        NonFiniteError: a weight is NaN or infinite; the message names it.
+        UnfitError: It is something else, subclassed, or not built.
+        NonFiniteError: A weight is NaN or infinite; the message names it.
     """
     if not isinstance(model, keras.Model):
         raise UnfitError(

@@ -6,10 +6,15 @@ Shape = tuple[int, ...]
 
 
 def check_classifier(name: str, input_shape: Shape, classes: int) -> None:
-    """See that there is one input of a known shape, and a number of classes.
+    """Check that there is one input of a known shape, and a number of classes.
+
+    Args:
+        name: the architecture, for messages.
+        input_shape: shape of one example, without the batch axis.
+        classes: the number of classes.
 
     Raises:
-        UnfitError: there is not.
+        UnfitError: The shape is not fixed, or the number of classes is not a positive integer.
     """
     sizes = input_shape if isinstance(input_shape, (tuple, list)) else ()
     if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
@@ -25,10 +30,16 @@ def check_classifier(name: str, input_shape: Shape, classes: int) -> None:
 
 
 def check_images(name: str, input_shape: Shape, classes: int, *, least: int) -> None:
-    """See that the inputs are images (height, width, channels) of at least `least` pixels a side, with classes.
+    """Check that the inputs are images of at least `least` pixels a side, with classes.
+
+    Args:
+        name: the architecture, for messages.
+        input_shape: expected to be (height, width, channels), in pixels.
+        classes: the number of classes.
+        least: the least height and width, in pixels.
 
     Raises:
-        UnfitError: they are not.
+        UnfitError: The inputs are not such images, or the number of classes is not a positive integer.
     """
     check_classifier(name, input_shape, classes)
     if len(input_shape) != 3 or min(input_shape[:2]) < least:

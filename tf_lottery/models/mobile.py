@@ -1,7 +1,7 @@
 """MobileNet for 32x32 images: a network whose pruned 1x1 convolutions run on XNNPACK's sparse kernels.
 
 It follows MobileNet (Howard et al. 2017, arXiv 1704.04861): depthwise 3x3 and pointwise 1x1 convolutions, each with
-batch normalisation and ReLU6, a global average pool, one dense layer, logits out. Fewer stages than there, as the
+batch normalization and ReLU6, a global average pool, one dense layer, logits out. Fewer stages than there, as the
 images are small. Nine tenths of its weights are in 1x1 convolutions, the ones that sparse kernels exist for.
 
 How it is laid out decides whether they are used (docs/mobile.md): wherever the image is halved, one row of zeros on

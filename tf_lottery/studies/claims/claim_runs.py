@@ -12,7 +12,7 @@ from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.workers import executor
-from tf_lottery.models.catalogue import CATALOGUE
+from tf_lottery.models.catalog import CATALOG
 from tf_lottery.results.statistics.values import spread
 from tf_lottery.studies.claims.claim import Claim
 
@@ -140,7 +140,7 @@ def train(need: Need, *, events: experiment.Events | None = None) -> None:
     if need.problem:
         raise need.problem
     options: dict[str, Any] = {}
-    if need.config.model not in CATALOGUE:
+    if need.config.model not in CATALOG:
         from tf_lottery.experiment.problem import model_hash
 
         options["model_hash"] = model_hash(need.config)

@@ -9,7 +9,8 @@ class Architecture:
 
     Attributes:
         description: its layers.
-        input_shape, classes: the data it was published for; it can be built for others.
+        input_shape: (height, width, channels) of the data it was published for; it can be built for others.
+        classes: the number of classes of that data.
         weights: kernel weights (maskable by default) at that input and number of classes.
         parameters: all trainable numbers, biases included.
         source: the paper.
@@ -26,7 +27,7 @@ class Architecture:
 _PAPER = "Frankle & Carbin 2018, arXiv 1803.03635"
 _LATE = "Frankle et al. 2019, arXiv 1903.01611"
 
-CATALOGUE: dict[str, Architecture] = {
+CATALOG: dict[str, Architecture] = {
     "mlp": Architecture(
         "dense 100, 50, classes; for small images such as digits", (8, 8, 1), 10, 11_900, 12_060, "this project"
     ),
@@ -99,4 +100,4 @@ CATALOGUE: dict[str, Architecture] = {
 }
 """Architectures by name. The paper's table gives Conv-6 1.7 M weights, which fits 2,048 features into its first dense
 layer; the layers that it lists, with padding that keeps the size, make 4,096 and 2.26 M. Conv-2 and Conv-4 agree. The
-papers' 274K parameters of ResNet-20 count the moving statistics of batch normalisation, 1,568 numbers."""
+papers' 274K parameters of ResNet-20 count the moving statistics of batch normalization, 1,568 numbers."""
