@@ -13,6 +13,7 @@ import click
 from click import IntRange
 
 from tf_lottery.errors import CheckFailed, UnfitError, UsageError
+from tf_lottery.utils.text import one_line
 
 from .command import Command
 from .names import RUN
@@ -200,7 +201,7 @@ def _attempt(name: str, check: Callable[[], str]) -> Check:
     try:
         return Check(name, "ok", check())
     except Exception as error:  # A broken installation may raise anything; the table says what.
-        return Check(name, "fail", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        return Check(name, "fail", f"{type(error).__name__}: {one_line(error)}")
 
 
 def _backend() -> str:

@@ -86,6 +86,7 @@ def guarded(action: Callable[[], Any], *, debug: bool, command: str = "run") -> 
 def describe(error: BaseException, command: str = "run") -> Failure:
     """The exit code and the lines of a failure."""
     from tf_lottery.errors import LotteryError
+    from tf_lottery.utils.text import one_line
 
     from .wording import in_flags
 
@@ -107,9 +108,8 @@ def describe(error: BaseException, command: str = "run") -> Failure:
         )
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return _failure(RESOURCE, "Out of memory.", "Take a smaller --batch-size, fewer --jobs, or a smaller model.")
-    text = " ".join(str(error).split())[:300]
     return _failure(
-        1, f"{type(error).__name__}: {text}", "This is a bug: run it with --debug, and report what it shows."
+        1, f"{type(error).__name__}: {one_line(error)}", "This is a bug: run it with --debug, and report what it shows."
     )
 
 

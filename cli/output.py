@@ -1,6 +1,5 @@
 """What is printed: tables and JSON on stdout, remarks on stderr; messages of the library name flags there."""
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -13,9 +12,9 @@ from .wording import document_in_flags, in_flags
 
 def print_json(document: Any) -> None:
     """Print one strict JSON document on stdout."""
-    from tf_lottery.utils.files import strict
+    from tf_lottery.utils.files import json_text, strict
 
-    click.echo(json.dumps(document_in_flags(strict(document)), indent=2, allow_nan=False))
+    click.echo(json_text(document_in_flags(strict(document)), indent=2))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[bool] = ()) -> None:

@@ -17,7 +17,7 @@ from tf_lottery.exporting import check_file
 from tf_lottery.exporting import export as export_all
 from tf_lottery.layers import get_masks, set_masks, wrap
 
-# The whole matrix of precisions and encodings is the business of test_export_matrix.py.
+# The whole matrix of precisions and encodings is the business of test_matrix.py.
 export = partial(export_all, precision="float32", encoding=["dense", "sparse"])
 INSPECT = (
     "import sys; from ai_edge_litert.interpreter import Interpreter; i = Interpreter(sys.argv[1]); "

@@ -13,7 +13,7 @@ from keras import layers
 
 from tf_lottery.exporting import export
 from tf_lottery.exporting.tflite import tflite_writer as tflite
-from tf_lottery.utils import child_process as child
+from tf_lottery.utils.child_process import ChildFailed
 
 SHAPE = (12, 16)
 SAMPLES = np.random.default_rng(0).normal(size=(128, *SHAPE)).astype("float32")
@@ -41,14 +41,14 @@ def test_a_crash_of_the_int8_converter_is_a_refusal(tmp_path):
 
 @pytest.mark.parametrize("layer", [layers.GRU, layers.SimpleRNN])
 def test_no_recurrent_layer_takes_the_process_down(tmp_path, layer):
-    with pytest.raises(child.ChildFailed, match=r"the int8 converter crashed with SIG\w+$"):
+    with pytest.raises(ChildFailed, match=r"the int8 converter crashed with SIG\w+$"):
         tflite.convert_dense(recurrent(layer), tmp_path, precision="int8", calibration={"input": SAMPLES[:8]})
 
 
 def test_a_refusal_of_the_converter_says_why(tmp_path):
     model = keras.Sequential([keras.Input((4,)), layers.Activation(keras.ops.erfinv), layers.Dense(3)])
     calibration = {"input": np.full((4, 4), 0.5, "float32")}
-    with pytest.raises(child.ChildFailed, match="the int8 converter failed: .*Erfinv") as caught:
+    with pytest.raises(ChildFailed, match="the int8 converter failed: .*Erfinv") as caught:
         tflite.convert_dense(model, tmp_path, precision="int8", calibration=calibration)
     assert "\n" not in str(caught.value)
 
@@ -56,7 +56,7 @@ def test_a_refusal_of_the_converter_says_why(tmp_path):
 _HANGS = """
 import os, sys, time
 from pathlib import Path
-from tf_lottery.exporting import run_converter
+from tf_lottery.exporting.tflite import run_converter
 def hang(source, **options):
     Path(os.environ["MARK"]).write_text(str(os.getpid()))
     time.sleep(60)
@@ -66,7 +66,7 @@ sys.exit(run_converter.main(sys.argv[1:]))
 _PARENT = f"""
 import sys
 from pathlib import Path
-from tf_lottery.exporting import tflite
+from tf_lottery.exporting.tflite import tflite_writer as tflite
 tflite._CONVERTER = {_HANGS!r}
 folder = Path(sys.argv[1])
 (folder / "tflite_source").mkdir()

@@ -1,7 +1,6 @@
 """Prepare a TFDS data set: from upstream raw files at hand, or by downloading, when that is asked for."""
 
 import errno
-import hashlib
 import logging
 import os
 import shutil
@@ -16,6 +15,8 @@ import filelock
 from tf_lottery.data import locations
 from tf_lottery.data.tfds import quiet
 from tf_lottery.errors import DamagedError, LotteryError, ResourceError, UnfitError, UsageError
+from tf_lottery.utils.files import file_digest
+from tf_lottery.utils.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -135,8 +136,7 @@ def _check_raw(builder_class: Any, raw: Path, *, name: str) -> None:
         )
     for file, info in sorted(files.items()):
         try:
-            with open(raw / file, "rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = file_digest(raw / file)
         except OSError as error:
             raise ResourceError(f"{raw / file} cannot be read: {error.strerror}.", "Check its permissions.") from error
         if digest != info.checksum:
@@ -177,22 +177,24 @@ def _prepare_in(root: Path, name: str, raw: Path | None, download: bool, progres
         return final
     except tfds.download.DownloadError as error:
         raise ResourceError(
-            f"{name} cannot be downloaded: {_line(error)}", "Check the network and try again."
+            f"{name} cannot be downloaded: {one_line(error)}", "Check the network and try again."
         ) from error
     except ImportError as error:
         raise ResourceError(
-            f"TFDS needs a package that is not installed to prepare {name}: {_line(error)}", "Install it with pip."
+            f"TFDS needs a package that is not installed to prepare {name}: {one_line(error)}", "Install it with pip."
         ) from error
     except _damage_errors() as error:
         if _is_full_disk(error):
             raise _full_disk(root, name) from error
-        raise DamagedError(f"A file of {name} is damaged: {_line(error)}", "Delete it and fetch it again.") from error
+        raise DamagedError(
+            f"A file of {name} is damaged: {one_line(error)}", "Delete it and fetch it again."
+        ) from error
     except (ValueError, AssertionError, RuntimeError, KeyError) as error:
         if isinstance(error, LotteryError):
             raise
         if _is_full_disk(error):
             raise _full_disk(root, name) from error
-        raise UnfitError(f"TFDS cannot prepare {name}: {_line(error)}", "Choose another data set.") from error
+        raise UnfitError(f"TFDS cannot prepare {name}: {one_line(error)}", "Choose another data set.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -207,7 +209,7 @@ def _check_network(urls: dict[str, Any], *, name: str) -> None:
         except (OSError, ValueError) as error:
             host = url.split("/")[2] if url.count("/") > 2 else url
             raise ResourceError(
-                f"{name} cannot be downloaded: {host} cannot be reached ({_line(error)}).",
+                f"{name} cannot be downloaded: {host} cannot be reached ({one_line(error)}).",
                 "Check the network, or put the raw files into the data folder.",
             ) from error
 
@@ -229,7 +231,3 @@ def _full_disk(root: Path, name: str) -> ResourceError:
 def _is_full_disk(error: BaseException) -> bool:
     # TFDS reports a full disk as a failed extraction or a failed split, with the system's words inside.
     return os.strerror(errno.ENOSPC) in str(error)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

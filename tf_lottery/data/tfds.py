@@ -11,6 +11,7 @@ from tf_lottery.data.arrays import Arrays
 from tf_lottery.data.content import Content
 from tf_lottery.data.metadata import read_metadata
 from tf_lottery.errors import DamagedError, ResourceError, UnfitError
+from tf_lottery.utils.text import one_line
 
 SPLITS = ("train", "validation", "test")
 
@@ -83,9 +84,8 @@ def _read_split(folder: Path, split: str, *, size: int, shape: tuple[int, int, i
             "Free memory, or choose a smaller data set.",
         ) from error
     except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise DamagedError(
-            f"The {split} split in {folder} cannot be read: {reason}",
+            f"The {split} split in {folder} cannot be read: {one_line(error)}",
             "Delete that folder and prepare the data set again.",
         ) from error
     x, y = np.asarray(columns["image"]), np.asarray(columns["label"])

@@ -11,6 +11,7 @@ from tf_lottery.data.tree import leaves
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.copying import copy_layer, rebuild
 from tf_lottery.training.batches import Batch, as_batch
+from tf_lottery.utils.text import one_line
 
 PARTS = ("train", "validation", "test")
 SPARSE = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
@@ -41,7 +42,7 @@ def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, los
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, tf.errors.InvalidArgumentError) as error:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
             raise UnfitError(
-                f"The {name} data does not fit the model and the loss: {_line(error)}",
+                f"The {name} data does not fit the model and the loss: {one_line(error)}",
                 f"The model takes {shapes}; a batch here has x of {_shapes(batch.x)} and y of {_shapes(batch.y)}.",
             ) from error
 
@@ -74,7 +75,3 @@ def _check_labels(targets: Any, loss: Any, outputs: int, name: str) -> None:
 
 def _shapes(tree: Any) -> str:
     return str([tuple(tensor.shape) for tensor in tf.nest.flatten(tree)])
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

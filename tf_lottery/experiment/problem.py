@@ -22,6 +22,7 @@ from tf_lottery.training import learning_rates as learning_rate
 from tf_lottery.training.device import configure, precision
 from tf_lottery.training.engine import Engine
 from tf_lottery.utils import seeds
+from tf_lottery.utils.files import file_digest
 
 Data: TypeAlias = Any  # Arrays, or a tf.data.Dataset, which has no types
 
@@ -202,7 +203,7 @@ def model_hash(config: Config) -> str:
     """
     if config.model.endswith(".keras"):
         path = Path(config.model).expanduser()
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        return file_digest(path) if path.is_file() else ""
     if ":" not in config.model:
         return ""
     # Making a model starts TensorFlow, whose threads can't be set any more then.

@@ -1,9 +1,10 @@
 """What an export made, what it refused, and why: the `tf-lottery.export/1` document."""
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import Any
+
+from tf_lottery.utils.files import json_text, strict
 
 SCHEMA = "tf-lottery.export/1"
 REPORT = "export.json"
@@ -115,7 +116,7 @@ class ExportReport:
 
     def dumps(self) -> str:
         """`to_json` as indented text."""
-        return json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
+        return f"{json_text(self.to_json(), indent=2)}\n"
 
 
 def is_report(content: bytes) -> bool:
@@ -124,14 +125,3 @@ def is_report(content: bytes) -> bool:
         return json.loads(content).get("schema") == SCHEMA
     except (ValueError, AttributeError):
         return False
-
-
-def strict(value: Any) -> Any:
-    """The value with None for every number that JSON does not know."""
-    if isinstance(value, dict):
-        return {key: strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -28,7 +28,8 @@ from tf_lottery.exporting.signature import Signature, keras_outputs, signature_o
 from tf_lottery.exporting.tflite import litert
 from tf_lottery.exporting.tflite.tflite_writer import write_tflite
 from tf_lottery.results.ticket import Ticket
-from tf_lottery.utils.silence import one_line, quiet
+from tf_lottery.utils.silence import quiet
+from tf_lottery.utils.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ def _raced(candidates: list[Candidate], stage: Path) -> list[Candidate]:
     if len(files) < 2:
         return candidates
     try:
-        latencies = dict(zip(files, litert.race_files(list(files.values()), scratch=stage), strict=True))
+        latencies = dict(zip(files, litert.race_files(list(files.values())), strict=True))
     except litert.LiteRTFailed as error:
         # Each file ran by itself; together they may be too large, or too slow. Their own latencies will do.
         logger.warning("The files could not be timed in turn: %s", error)

@@ -8,6 +8,7 @@ import numpy as np
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.layers import is_wrapped, strip
+from tf_lottery.utils.text import one_line
 
 
 def deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
@@ -83,7 +84,7 @@ def _in_float32(model: keras.Model) -> keras.Model:
         twin.set_weights(model.get_weights())
     except (TypeError, ValueError) as error:
         raise UnfitError(
-            f"{type(model).__name__} {model.name!r} cannot be rebuilt in float32: {str(error).splitlines()[0]}",
+            f"{type(model).__name__} {model.name!r} cannot be rebuilt in float32: {one_line(error)}",
             "Register its custom layers with `keras.saving.register_keras_serializable`, or export a float32 model.",
         ) from error
     return twin

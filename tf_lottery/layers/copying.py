@@ -9,6 +9,7 @@ from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
 from tf_lottery.layers.sublayers import is_nested_model
+from tf_lottery.utils.text import one_line
 
 METHODS = ("call", "train_step", "test_step", "predict_step", "compute_loss")
 
@@ -61,7 +62,7 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         copy = type(layer).from_config(layer.get_config())
     except (TypeError, ValueError, NotImplementedError) as error:
         raise UnfitError(
-            f"The layer {layer.name!r} of class {type(layer).__name__} cannot be copied: {str(error).splitlines()[-1]}",
+            f"The layer {layer.name!r} of class {type(layer).__name__} cannot be copied: {one_line(error)}",
             "Give its class a `get_config` with all arguments of its constructor.",
         ) from error
     if not isinstance(layer, keras.layers.Layer):  # an operation of a functional model, such as `x + 1`

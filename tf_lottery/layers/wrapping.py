@@ -18,6 +18,7 @@ from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.pruning.masks import Masks, validate
+from tf_lottery.utils.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -174,9 +175,8 @@ def load_model(path: str | os.PathLike[str], **kwargs: Any) -> keras.Model:
     try:
         return keras.models.load_model(path, **kwargs)
     except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DamagedError(
-            f"{os.fspath(path)!r} can't be loaded as a Keras model: {reason}",
+            f"{os.fspath(path)!r} can't be loaded as a Keras model: {one_line(error)}",
             "Check that it is a whole .keras file; custom classes must be registered or given as `custom_objects`.",
         ) from error
 

@@ -20,7 +20,7 @@ from tf_lottery.layers import Masked
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.models.architectures import ARCHITECTURES
 from tf_lottery.models.catalog import CATALOG
-from tf_lottery.utils.text import suggestion
+from tf_lottery.utils.text import one_line, suggestion
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -126,7 +126,7 @@ def _load(path: Path) -> keras.Model:
         # The file is whole. What is left is code: a custom class that is not registered, a Lambda, which safe mode
         # refuses, or a constructor of the user's that raises whatever it likes.
         raise UnfitError(
-            f"Keras cannot load {path}: {_line(error)}",
+            f"Keras cannot load {path}: {type(error).__name__}: {one_line(error)}",
             "Give a function as `package.module:function` that imports its custom layers and loads or builds it.",
         ) from error
 
@@ -194,12 +194,10 @@ def _current_directory_importable() -> Iterator[None]:
 
 
 def _failed(text: str, error: BaseException) -> UnfitError:
-    return UnfitError(f"The model function {text!r} failed: {_line(error)}", "Mend the function.")
+    return UnfitError(
+        f"The model function {text!r} failed: {type(error).__name__}: {one_line(error)}", "Mend the function."
+    )
 
 
 def _damaged(path: Path, reason: str) -> DamagedError:
     return DamagedError(f"The model file {path} is damaged: {reason}.", "Save the model again, or take a backup.")
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

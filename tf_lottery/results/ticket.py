@@ -13,7 +13,8 @@ from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.experiment.config_file import with_current_keys
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.utils.files import damaged, dump_arrays, load_arrays, strict, write_bytes
+from tf_lottery.utils.files import damaged, dump_arrays, json_text, load_arrays, write_bytes
+from tf_lottery.utils.text import one_line
 
 SCHEMA = "tf-lottery.ticket/1"
 
@@ -88,7 +89,7 @@ class Ticket:
             plain = keras.models.model_from_json(self.recipe["architecture"])
         except (ValueError, TypeError, ImportError, AttributeError) as error:
             raise UnfitError(
-                f"The model can't be made from the recipe: {' '.join(str(error).split())[:200]}",
+                f"The model can't be made from the recipe: {one_line(error)}",
                 "Make it yourself: `strip(ticket.apply(model, trained=True))`. Or register its custom classes with "
                 "`keras.saving.register_keras_serializable`; a Lambda layer can't be made from a recipe.",
             ) from error
@@ -104,7 +105,7 @@ class Ticket:
         path = Path(path)
         if path.suffix != ".npz":
             raise UsageError(f"A ticket's file ends in .npz. Received: {path}.", "Rename it.")
-        recipe = np.frombuffer(json.dumps(strict({"schema": SCHEMA, **self.recipe})).encode(), np.uint8)
+        recipe = np.frombuffer(json_text({"schema": SCHEMA, **self.recipe}).encode(), np.uint8)
         groups = {"masks": self.masks, "rewind": self.rewind_weights, "trained": self.trained_weights}
         arrays = {f"{group}/{key}": array for group, content in groups.items() for key, array in content.items()}
         write_bytes(path, dump_arrays({"recipe": recipe, **arrays}, compressed=True))

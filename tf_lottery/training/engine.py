@@ -21,6 +21,7 @@ from tf_lottery.training.batches import Batch, as_batch, gather, piece
 from tf_lottery.training.device import choose_xla
 from tf_lottery.training.order import Order
 from tf_lottery.training.state import optimizer_variables
+from tf_lottery.utils.text import one_line
 
 log = logging.getLogger(__name__)
 CHUNK_SECONDS = 1.0
@@ -111,9 +112,8 @@ class Engine:
             )
             self.model.compute_metrics(example.x, example.y, outputs, example.weight)
         except (ValueError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0]
             raise UsageError(
-                f"Keras does not take the loss or a metric: {reason}", "Correct `loss` and `metrics`."
+                f"Keras does not take the loss or a metric: {one_line(error)}", "Correct `loss` and `metrics`."
             ) from error
         self.reset_metrics()
         # What draws random numbers at inference too (sampling layers) would train otherwise for each evaluation.
@@ -205,7 +205,7 @@ class Engine:
             except tf.errors.OpError as error:
                 raise UnfitError(
                     f"The training data can't be read or trained on in steps {start} to {stop - 1}: "
-                    f"{error.message.strip().splitlines()[0]}",
+                    f"{one_line(error.message)}",
                     "Look at what the tf.data.Dataset yields, or force xla='off'.",
                 ) from error
             self._check_loss(start, stop)
@@ -257,9 +257,7 @@ class Engine:
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if not self._may_drop_xla:
                 raise
-            log.warning(
-                "training goes on without XLA, which can't compile it: %s", error.message.strip().splitlines()[0]
-            )
+            log.warning("training goes on without XLA, which can't compile it: %s", one_line(error.message))
             self.xla = self._may_drop_xla = False
             self._compile()
             getattr(self, name)(*arguments)

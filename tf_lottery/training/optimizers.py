@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tf_lottery.errors import UsageError
+from tf_lottery.utils.text import one_line
 
 WITHOUT_DECAY = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
 
@@ -57,8 +58,7 @@ def copy_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Op
         copy = type(optimizer).from_config(config)
     except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
         raise UsageError(
-            f"The optimizer {type(optimizer).__name__} can't be made again from its configuration: "
-            f"{' '.join(str(error).split())[:200]}",
+            f"The optimizer {type(optimizer).__name__} can't be made again from its configuration: {one_line(error)}",
             "Give its class a `get_config` with all arguments of its constructor.",
         ) from error
     for attribute in WITHOUT_DECAY:

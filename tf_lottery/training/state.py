@@ -24,6 +24,7 @@ from tf_lottery.layers.paths import held_layer
 from tf_lottery.layers.sublayers import join, layer_variables
 from tf_lottery.pruning.masks import check_keys
 from tf_lottery.utils import seeds
+from tf_lottery.utils.text import one_line
 
 State: TypeAlias = dict[str, np.ndarray]
 MODEL, OPTIMIZER = "model/", "optimizer/"
@@ -185,9 +186,8 @@ def save_checkpoint(prefix: str | Path, state: Mapping[str, np.ndarray]) -> None
         with openable(prefix) as name:
             checkpoint.write(name)
     except (tf.errors.OpError, OSError) as error:
-        reason = re.sub(r"\{\{.*?\}\}\s*", "", str(error).splitlines()[0])  # without the name of TensorFlow's node
         raise ResourceError(
-            f"The checkpoint {prefix} can't be written: {reason}.", "Check disk and permissions."
+            f"The checkpoint {prefix} can't be written: {one_line(error)}.", "Check disk and permissions."
         ) from error
 
 
@@ -202,7 +202,7 @@ def load_checkpoint(prefix: str | Path) -> State:
             return _read_checkpoint(name)
     except (tf.errors.OpError, ValueError, LookupError, OSError, RuntimeError) as error:
         raise DamagedError(
-            f"The checkpoint {prefix} can't be read: {str(error).splitlines()[0]}",
+            f"The checkpoint {prefix} can't be read: {one_line(error)}",
             "Start the run over with `fresh=True`, or restore the files from a copy.",
         ) from error
 

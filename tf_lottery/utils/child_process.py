@@ -1,24 +1,36 @@
-"""Run a program of this library in a process of its own, and turn every way in which that can fail into a reason."""
+"""Run a program of this library in a process of its own, and give every way in which that can fail a reason."""
 
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tf_lottery
-from tf_lottery.utils.silence import one_line
+from tf_lottery.utils.text import one_line
 
 _ROOT = str(Path(tf_lottery.__file__).parents[1])
+_USAGE = 2
 
 
 class ChildFailed(Exception):
-    """The process failed, crashed or did not end in time; the message is the reason, in one line."""
+    """The process failed, crashed or did not end in time; the message says which of them, in one line.
+
+    Args:
+        message: the whole sentence, beginning with the name of the process.
+        reason: why, without that name.
+        crashed_with: the name of the signal that ended the process, e.g. "SIGSEGV"; empty if none did.
+    """
+
+    def __init__(self, message: str, reason: str, *, crashed_with: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.crashed_with = crashed_with
 
 
 def program(module: str) -> str:
-    """Python code that runs `main` of a module with the command line's arguments.
+    """Python code that runs `main` of a module with the arguments of the command line.
 
     The package's folder goes to the end of the path: at the front (PYTHONPATH), site-packages would hide the standard
     library.
@@ -26,35 +38,58 @@ def program(module: str) -> str:
     return f"import sys; sys.path.append({_ROOT!r}); from {module} import main; sys.exit(main(sys.argv[1:]))"
 
 
-def start(code: str, arguments: Sequence[str | Path], *, who: str, timeout: float | None = None) -> None:
-    """Run Python code in a new process and wait for it. It ends when this process is interrupted.
+def run_program(
+    code: str,
+    arguments: Sequence[str | Path],
+    *,
+    name: str,
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run Python code in a new process, wait for its end, and return what it wrote to stdout.
+
+    The process ends when this one is interrupted.
 
     Args:
-        code: see `program`.
+        code: the program, see `program`.
         arguments: of the command line.
-        who: what runs there, for reasons.
+        name: what the process is called in reasons, e.g. "the LiteRT interpreter".
         timeout: in seconds; None for no limit.
+        environment: the variables of the process; None for those of this process.
 
     Raises:
-        ChildFailed: if the process fails, crashes or does not end in time.
-        OSError: if it failed by one: there was no room for its files.
+        ChildFailed: the process fails, crashes or does not end in time.
+        OSError: it failed by one: there was no room for its files.
     """
     command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
     try:
         # Any exception here, of a signal too, kills the process.
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False, env=environment
+        )
     except subprocess.TimeoutExpired:
-        raise ChildFailed(f"{who} did not finish within {timeout:.0f} seconds") from None
-    text = done.stderr.decode("utf-8", "replace")
-    if disk := re.search(r"^OSError: \[Errno (\d+)\] ([^:\n]+)", text, re.MULTILINE):
+        reason = f"did not finish within {timeout:.0f} seconds"
+        raise ChildFailed(f"{name} {reason}", reason) from None
+    errors = done.stderr.decode("utf-8", "replace")
+    if disk := re.search(r"^OSError: \[Errno (\d+)\] ([^:\n]+)", errors, re.MULTILINE):
         raise OSError(int(disk[1]), disk[2])
+    if done.returncode < 0:
+        number = signal.Signals(-done.returncode).name
+        raise ChildFailed(f"{name} crashed with {number}", f"crashed with {number}", crashed_with=number)
     if done.returncode:
-        raise ChildFailed(_reason(done.returncode, text, who))
+        # A message may span lines: it starts at the traceback's only line that is neither indented nor its heading.
+        messages = re.findall(r"^[\w.]+(?:Error|Exception): ((?:.|\n)+)", errors, re.MULTILINE)
+        reason = one_line(messages[-1] if messages else errors or f"exit code {done.returncode}")
+        raise ChildFailed(f"{name} failed: {reason}", reason)
+    return done.stdout.decode("utf-8", "replace")
 
 
-def _reason(code: int, text: str, who: str) -> str:
-    if code < 0:
-        return f"{who} crashed with {signal.Signals(-code).name}"
-    # A message may span lines: it starts at the traceback's only line that is neither indented nor its heading.
-    found = re.findall(r"^[\w.]+(?:Error|Exception): ((?:.|\n)+)", text, re.MULTILINE)
-    return f"{who} failed: {one_line(found[-1] if found else text or f'exit code {code}')}"
+def wrong_usage(module: str, arguments: str) -> int:
+    """Write to stderr how a program of this library is called, and return the exit code for that.
+
+    Args:
+        module: the program's module.
+        arguments: the names of its arguments.
+    """
+    sys.stderr.write(f"Usage: python -m {module} {arguments}\n")
+    return _USAGE

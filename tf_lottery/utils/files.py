@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.errors import DamagedError, ResourceError
+from tf_lottery.utils.text import one_line
 
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> str:
@@ -29,25 +30,38 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> str:
     Raises:
         ResourceError: the disk is full, read-only or not permitted; what was there before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with resources(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace_file(path, content)
         if sync:
-            sync_directory(path.parent)
+            sync_to_disk(path.parent)
     return hashlib.sha256(content).hexdigest()
 
 
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file atomically, with durable content; its name is durable after `sync_to_disk(path.parent)`.
+
+    Args:
+        path: the file, in a directory that exists.
+        content: all of it.
+
+    Raises:
+        OSError: the disk is full, read-only or not permitted; what was there before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_to_disk(path: Path) -> None:
+    """Make the content of a file durable, or the names in a directory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -69,9 +83,33 @@ def resources(path: Path) -> Iterator[None]:
         ) from error
 
 
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def dump_json(document: Any) -> bytes:
-    """Strict JSON, with NaN and infinities as null; the same bytes for the same document."""
-    return (json.dumps(strict(document), indent=1, allow_nan=False) + "\n").encode()
+    """The bytes of a file of strict JSON, with NaN and infinities as null; the same for the same document."""
+    return f"{json_text(document, indent=1)}\n".encode()
+
+
+def json_text(document: Any, *, indent: int | None = None) -> str:
+    """Strict JSON, with NaN and infinities as null.
+
+    Args:
+        document: dicts, lists, tuples, strings, numbers, None, and NumPy scalars.
+        indent: spaces per level; None for one line.
+
+    Example:
+        >>> json_text({"loss": float("nan")})
+        '{"loss": null}'
+    """
+    return json.dumps(strict(document), indent=indent, allow_nan=False)
 
 
 def strict(document: Any) -> Any:
@@ -128,9 +166,8 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         raise damaged(path, error) from error
 
 
-def damaged(path: Path, error: object) -> DamagedError:
+def damaged(path: Path, error: BaseException | str) -> DamagedError:
     """The error for a file that can't be read as what it should be."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DamagedError(
-        f"{path} is damaged or missing: {reason}.", "Restore it from a copy, or start over with `fresh=True`."
+        f"{path} is damaged or missing: {one_line(error)}.", "Restore it from a copy, or start over with `fresh=True`."
     )

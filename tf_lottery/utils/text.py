@@ -1,12 +1,59 @@
-"""Small words for messages."""
+"""Text for messages: the reason of an exception in one line, suggestions for unknown names."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# Colors, and TensorFlow's names of nodes.
+_MARKS = re.compile(r"\x1b\[[0-9;]*m|\{\{.*?\}\}\s*")
+# A line of a traceback and the code below it.
+_CODE = re.compile(r'^[ \t]*File ".*\n(?:.*\S.*\n)?', re.MULTILINE)
+# What Keras and TensorFlow write above the reason.
+_HEADING = re.compile(
+    r"(?:\w+: )?[\"']?Exception encountered when calling |in user code:|Graph execution error:|Detected at node "
+    r"|Could not automatically infer .*Error encountered:$|Error when deserializing class |<stack traces unavailable>"
+)
 
 
 def suggestion(name: str, valid: Iterable[str]) -> str:
-    """A remedy for an unknown name: the nearest valid one, and all of them."""
+    """A remedy for an unknown name: the nearest valid one, and all of them.
+
+    Args:
+        name: the unknown name.
+        valid: the names that are known.
+    """
     names = list(valid)
     near = difflib.get_close_matches(name, names, n=1)
     start = f"Did you mean {near[0]!r}? " if near else ""
     return f"{start}Valid: {', '.join(names)}."
+
+
+def one_line(error: BaseException | str, *, limit: int = 300) -> str:
+    """The line of an exception's message that states the reason; the name of its class if the message is empty.
+
+    Headings, tracebacks and colors that Keras and TensorFlow put around the reason are left out.
+
+    Args:
+        error: an exception, or a message of any number of lines.
+        limit: the longest result, in characters; a longer line ends in "...".
+
+    Example:
+        >>> one_line("Exception encountered when calling Dense.call().\\n\\n\\x1b[1mno such shape\\x1b[0m")
+        'no such shape'
+        >>> one_line("<unknown>:0: error: loc(callsite(x)): 'tf.Foo' op is neither a custom op nor a flex op\\nmore")
+        "'tf.Foo' op is neither a custom op nor a flex op"
+    """
+    text = _CODE.sub("", _MARKS.sub("", _message(error)))
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    lines = [line for line in lines if not _HEADING.match(line)] or lines
+    reason = next((line for line in lines if "error:" in line.lower()), lines[0])
+    reason = reason.rsplit("error: ", 1)[-1]
+    if reason.startswith("loc("):
+        reason = reason.split("): ", 1)[-1]
+    return reason if len(reason) <= limit else reason[: limit - 3] + "..."
+
+
+def _message(error: BaseException | str) -> str:
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        return str(error.args[0])  # its `str` is the `repr` of the message, line breaks and all
+    return str(error) if str(error).strip() else type(error).__name__

@@ -16,7 +16,7 @@ from tf_lottery.exporting.diagnose.clusters import find_clusters
 from tf_lottery.exporting.diagnose.delegation import NotLoaded, delegated
 from tf_lottery.exporting.diagnose.operations import Operation
 from tf_lottery.exporting.diagnose.processor import Processor, processor
-from tf_lottery.exporting.diagnose.runtime_rules import blocking, layout, percent, zeros_in_blocks
+from tf_lottery.exporting.diagnose.runtime_rules import blocking, in_percent, layout, zeros_in_blocks
 from tf_lottery.exporting.diagnose.summary import multiplications, sentences, slimming
 from tf_lottery.exporting.diagnose.verdicts import VERDICTS, judge
 from tf_lottery.exporting.plain import deployable
@@ -271,7 +271,7 @@ def test_what_slimming_would_leave():
 
 
 def test_shares_never_round_to_a_bound():
-    assert [percent(x) for x in (0, 1, 0.004, 0.9996, 0.00001, 0.99999)] == [
+    assert [in_percent(x) for x in (0, 1, 0.004, 0.9996, 0.00001, 0.99999)] == [
         *("0 %", "100 %", "0.4 %", "99.9 %", "0.1 %", "99.9 %")
     ]
 

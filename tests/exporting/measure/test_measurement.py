@@ -18,7 +18,7 @@ from tf_lottery.exporting.measure import bench as benchmark
 from tf_lottery.exporting.measure import measuring, run_benchmark
 from tf_lottery.exporting.measure.bench import Benchmark, bench
 from tf_lottery.exporting.measure.bench_remarks import findings, short_names
-from tf_lottery.exporting.measure.measuring import Failure, Measurement, kind_of, measure, measure_saved_model
+from tf_lottery.exporting.measure.measuring import Failure, Measurement, kind_of, measure
 from tf_lottery.exporting.measure.rulers import Identity, identify, make_ruler, networks
 from tf_lottery.exporting.tflite.tflite_writer import convert
 
@@ -104,13 +104,13 @@ def test_a_damaged_file_is_told_and_the_others_are_measured(measured, name):
 def test_measured_in_turn_and_not_again_after_a_failure(monkeypatch):
     calls = []
 
-    def child(kind, file, threads, runs, samples=None):
+    def child(kind, file, threads, runs):
         calls.append((kind, file and file.name, threads, runs))
         if file and file.name == "b.tflite":
             return Failure("broken", damaged=True)
         return {"load_ms": len(calls), "latency_us": [1.0, 9.0], "peak_memory_mb": 50.0 if file else 40.0}
 
-    monkeypatch.setattr(measuring, "_child", child)
+    monkeypatch.setattr(measuring, "_measure_once", child)
     found = measure([Path("a.tflite"), Path("b.tflite"), Path("c.keras")], threads=2, runs=10, rounds=3)
     assert [name for _, name, _, _ in calls if name] == [
         *("a.tflite", "b.tflite", "c.keras"),
@@ -126,14 +126,14 @@ def test_measured_in_turn_and_not_again_after_a_failure(monkeypatch):
 @pytest.mark.parametrize(("name", "damaged"), [("SIGSEGV", True), ("SIGKILL", False)])
 def test_a_crash_is_a_reason(files, monkeypatch, name, damaged):
     monkeypatch.setattr(measuring, "_PROGRAM", f"import os, signal; os.kill(os.getpid(), signal.{name})")
-    found = measuring._child("tflite", files / "float32.tflite", 1, 1)
+    found = measuring._measure_once("tflite", files / "float32.tflite", 1, 1)
     assert found == Failure(f"its process crashed with {name}", damaged=damaged)
 
 
 def test_a_process_that_does_not_end_is_ended(files, monkeypatch):
     monkeypatch.setattr(measuring, "_PROGRAM", "import time; time.sleep(60)")
     monkeypatch.setattr(measuring, "_TIMEOUT", 0.5)
-    assert "did not finish" in measuring._child("tflite", files / "float32.tflite", 1, 1).reason
+    assert "did not finish" in measuring._measure_once("tflite", files / "float32.tflite", 1, 1).reason
 
 
 def test_what_cannot_be_fed_is_unfit_and_not_damaged(tmp_path):
@@ -206,12 +206,6 @@ def test_what_needs_code_is_not_called_damaged(tmp_path):
         Benchmark(({"path": "a"},), (record,), {}, (), (), 1).raise_failures()
 
 
-def test_latency_of_a_saved_model_on_samples(files):
-    assert 1 < measure_saved_model(files / "fixed", {"input": np.zeros((3, 48), "float32")}, runs=20) < 1e6
-    with pytest.raises(RuntimeError, match=r"\S"):
-        measure_saved_model(files / "fixed", {"other": np.zeros((3, 48), "float32")}, runs=1)
-
-
 def test_peak_memory_is_of_this_program_alone():
     code = (
         "from tf_lottery.exporting.measure.run_benchmark import peak_memory_mb\n"
@@ -227,14 +221,14 @@ def test_peak_memory_is_of_this_program_alone():
 
 def test_random_inputs_are_the_same_every_time_and_fit_the_type():
     wanted = [("a", (1, 4), np.float32), ("b", (1, 900), np.int8), ("c", (1, 50), np.int32), ("d", (2,), np.bool_)]
-    one, two = run_benchmark._inputs(wanted, None), run_benchmark._inputs(wanted, None)
+    one, two = run_benchmark._inputs(wanted), run_benchmark._inputs(wanted)
     assert all(np.array_equal(one[name], two[name]) for name in one)
     assert [array.dtype for array in one.values()] == [np.dtype(kind) for _, _, kind in wanted]
     assert one["b"].min() < -100
     assert one["b"].max() > 100
     assert set(one["c"].ravel()) == {0, 1}
     with pytest.raises(run_benchmark.Unfit, match="only numbers"):
-        run_benchmark._inputs([("s", (1,), np.object_)], None)
+        run_benchmark._inputs([("s", (1,), np.object_)])
 
 
 @pytest.mark.parametrize(

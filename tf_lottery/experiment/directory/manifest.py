@@ -1,10 +1,9 @@
 """Manifests: the SHA-256 of every file of a directory, written last; its existence means complete."""
 
-import hashlib
 from pathlib import Path
 
 from tf_lottery.errors import DamagedError
-from tf_lottery.utils.files import dump_json, load_json, write_bytes
+from tf_lottery.utils.files import dump_json, file_digest, load_json, write_bytes
 
 NAME = "manifest.json"
 SCHEMA = "tf-lottery.manifest/1"
@@ -83,8 +82,7 @@ def digest(path: Path) -> str:
         DamagedError: it can't be read.
     """
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise DamagedError(
             f"{path} can't be read: {error.strerror or error}.",

@@ -2,11 +2,10 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tf_lottery.utils.files import strict
+from tf_lottery.utils.files import json_text
 
 # The columns that every row has; a user's own metrics follow.
 COLUMNS = (
@@ -28,5 +27,5 @@ def result_files(rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str
     writer = csv.DictWriter(table, columns, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(rows)
-    lines = "".join(json.dumps(strict(record)) + "\n" for record in curves)
+    lines = "".join(f"{json_text(record)}\n" for record in curves)
     return {"results.csv": table.getvalue().encode(), "metrics.jsonl": lines.encode()}

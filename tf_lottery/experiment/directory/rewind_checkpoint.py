@@ -11,7 +11,7 @@ import numpy as np
 from tf_lottery.errors import DamagedError
 from tf_lottery.experiment.directory import manifest
 from tf_lottery.training.state import State, load_checkpoint, save_checkpoint
-from tf_lottery.utils.files import resources, sync_directory
+from tf_lottery.utils.files import resources, sync_to_disk
 
 PREFIX = "checkpoint"
 
@@ -49,8 +49,7 @@ def save_rewind_state(folder: Path, state: Mapping[str, np.ndarray], *, pinned: 
             hashes = {}
             for path in sorted(temporary.iterdir()):
                 hashes[path.name] = manifest.digest(path)
-                with open(path, "rb") as file:
-                    os.fsync(file.fileno())
+                sync_to_disk(path)
             manifest.write(temporary, hashes)
             for path in temporary.iterdir():
                 path.chmod(0o444)
@@ -60,7 +59,7 @@ def save_rewind_state(folder: Path, state: Mapping[str, np.ndarray], *, pinned: 
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        sync_directory(folder.parent)
+        sync_to_disk(folder.parent)
 
 
 def load_rewind_state(folder: Path) -> State:

@@ -1,6 +1,5 @@
 """`RunDirectory`: how a run directory is written, and how a finished training is committed."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -12,7 +11,7 @@ from tf_lottery.experiment.directory import manifest, run_lock
 from tf_lottery.experiment.directory.job import Job
 from tf_lottery.experiment.directory.result_files import result_files
 from tf_lottery.experiment.directory.run_reader import SCHEMA, RunReader
-from tf_lottery.utils.files import dump_arrays, dump_json, resources, strict, write_bytes
+from tf_lottery.utils.files import dump_arrays, dump_json, json_text, resources, write_bytes
 
 
 class RunDirectory(RunReader):
@@ -116,7 +115,7 @@ class RunDirectory(RunReader):
         """
         with resources(self.job_folder(job)):
             self.job_folder(job).mkdir(parents=True, exist_ok=True)
-        text = np.frombuffer(json.dumps(strict(progress)).encode(), np.uint8)
+        text = np.frombuffer(json_text(progress).encode(), np.uint8)
         write_bytes(self.partial_path(job), dump_arrays({**state, "progress": text}))
 
     # The rewind state of a replicate. This loads TensorFlow.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import DamagedError, UsageError
+from tf_lottery.utils.files import file_digest, json_text
 
 MANIFEST = "manifest.json"
 _BLOCK = 1 << 20
@@ -47,8 +48,7 @@ def gzip_size(path: Path) -> int:
 def digest(path: Path) -> str:
     """SHA-256 of a file; of a folder: of the lines `<sha256>  <relative path>`, sorted by path, as `sha256sum`."""
     if not path.is_dir():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(path)
     lines = [f"{digest(item)}  {item.relative_to(path).as_posix()}\n" for item in files_below(path)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -94,7 +94,7 @@ def merge_manifest(folder: Path, added: Mapping[str, dict[str, Any]], *, replace
         for name, entry in read_manifest(folder).items()
         if name.split("/", 1)[0] not in replaced and os.path.lexists(folder / name)
     }
-    return json.dumps({"files": dict(sorted({**kept, **added}.items()))}, indent=2) + "\n"
+    return f"{json_text({'files': dict(sorted({**kept, **added}.items()))}, indent=2)}\n"
 
 
 def check_file(path: str | os.PathLike[str]) -> None:

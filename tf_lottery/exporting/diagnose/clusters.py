@@ -10,7 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from tf_lottery.exporting.diagnose.operations import Operation
-from tf_lottery.exporting.diagnose.runtime_rules import FIRST, INSIDE, LAST, PAYS, Finding, Layout, layout, percent
+from tf_lottery.exporting.diagnose.runtime_rules import (
+    FIRST,
+    INSIDE,
+    LAST,
+    PAYS,
+    Finding,
+    Layout,
+    in_percent,
+    layout,
+)
 
 _Padding = tuple[int, int, int, int]
 
@@ -85,7 +94,7 @@ def find_clusters(operations: Sequence[Operation], graph_outputs: Collection[int
             total = sum(weights.size for weights in pointwise)
             share = sum(int((weights == 0).sum()) for weights in pointwise) / total
             if not obstacles and 3 * share <= 2:
-                text = f"{percent(share)} zeros: XNNPACK's sparse path needs over {100 * PAYS:.1f} %"
+                text = f"{in_percent(share)} zeros: XNNPACK's sparse path needs over {100 * PAYS:.1f} %"
                 obstacles.append(Finding(f"{text} in the 1x1 convolutions together", "prune those further"))
             remarks = () if obstacles else _dense_layer_counts(group, consumers, pointwise)
             clusters.append(Cluster(frozenset(node.index for node in group), tuple(obstacles), share, remarks))
@@ -102,7 +111,8 @@ def _dense_layer_counts(
     if 3 * share > 2:
         return ()
     text = (
-        f"newer versions of XNNPACK count the dense layer behind the pool too: {percent(share)} zeros, not over 66.7 %"
+        f"newer versions of XNNPACK count the dense layer behind the pool too: {in_percent(share)} zeros, not over "
+        "66.7 %"
     )
     return (Finding(text, "prune the dense layer too"),)
 

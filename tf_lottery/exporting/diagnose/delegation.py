@@ -1,11 +1,9 @@
 """Which operations of a TFLite file the default delegate takes on this machine: asked of the interpreter itself."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from tf_lottery.utils.silence import one_line
+from tf_lottery.utils.child_process import ChildFailed, run_program
 
 # In a process of its own, because a bad file can crash the interpreter; it imports LiteRT only.
 _PROGRAM = """
@@ -31,16 +29,10 @@ def delegated(file: Path) -> set[int]:
     Raises:
         NotLoaded: if the interpreter fails.
     """
-    command = [sys.executable, "-P", "-c", _PROGRAM, str(file)]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise NotLoaded(f"the interpreter did not load it within {_SECONDS} seconds") from None
-    if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        said = [line for line in lines if "Error: " in line] or lines or [f"exit code {done.returncode}"]
-        raise NotLoaded(one_line(said[-1].partition("Error: ")[2] or said[-1]))
-    return _taken(json.loads(done.stdout))
+        return _taken(json.loads(run_program(_PROGRAM, [file], name="the interpreter", timeout=_SECONDS)))
+    except ChildFailed as error:
+        raise NotLoaded(error.reason) from None
 
 
 def _taken(nodes: list[tuple[str, list[int], list[int]]]) -> set[int]:

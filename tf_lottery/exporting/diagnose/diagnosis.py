@@ -1,6 +1,5 @@
 """What will a pruned model's zeros be worth at run time? Operation by operation, with reasons and advice."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,9 @@ from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers
 from tf_lottery.exporting.tflite import tflite_writer as tflite
 from tf_lottery.layers.kinds import kind_of
-from tf_lottery.utils.silence import one_line, quiet
+from tf_lottery.utils.files import json_text
+from tf_lottery.utils.silence import quiet
+from tf_lottery.utils.text import one_line
 
 SCHEMA = "tf-lottery.doctor/1"
 _IDENTIFIER = slice(4, 8)
@@ -60,7 +61,7 @@ class Diagnosis:
 
     def dumps(self) -> str:
         """The document as text."""
-        return json.dumps(self.to_json(), indent=2, allow_nan=False)
+        return json_text(self.to_json(), indent=2)
 
 
 def diagnose(model: keras.Model | str | Path, *, name: str = "", machine: Processor | None = None) -> Diagnosis:

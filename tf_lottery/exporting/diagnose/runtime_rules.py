@@ -40,11 +40,11 @@ class Layout:
     obstacles: tuple[Finding, ...] = field(default=())
 
 
-def percent(share: float) -> str:
+def in_percent(share: float) -> str:
     """A share as "61 %"; never rounded to a bound that it does not reach.
 
     Example:
-        >>> percent(0.612), percent(0.9999), percent(0.0001)
+        >>> in_percent(0.612), in_percent(0.9999), in_percent(0.0001)
         ('61 %', '99.9 %', '0.1 %')
     """
     for digits in (0, 1):

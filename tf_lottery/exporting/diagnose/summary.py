@@ -6,7 +6,7 @@ import numpy as np
 
 from tf_lottery.exporting.diagnose.operations import Operation
 from tf_lottery.exporting.diagnose.processor import Processor
-from tf_lottery.exporting.diagnose.runtime_rules import ENCODED, percent, zeros_in_blocks
+from tf_lottery.exporting.diagnose.runtime_rules import ENCODED, in_percent, zeros_in_blocks
 from tf_lottery.exporting.diagnose.verdicts import BLOCKS, DENSIFIED, SPARSE, SPARSE_ON_ARM, Verdict
 from tf_lottery.exporting.slim import SlimReport
 
@@ -87,8 +87,8 @@ def _zeros(operations: Sequence[Operation]) -> str:
     none = sum(int((array == 0).sum()) for _, array in weights)
     blocks = {size: sum((zeros_in_blocks(each, size) or 0) * array.size for each, array in weights) for size in (4, 16)}
     return (
-        f"Zeros: {percent(none / total)} of {total:,} weights; {percent(blocks[4] / total)} in whole 1x4 blocks, "
-        f"{percent(blocks[16] / total)} in 1x16."
+        f"Zeros: {in_percent(none / total)} of {total:,} weights; {in_percent(blocks[4] / total)} in whole 1x4 blocks, "
+        f"{in_percent(blocks[16] / total)} in 1x16."
     )
 
 
@@ -109,7 +109,7 @@ def _bytes(sizes: Mapping[str, int]) -> str:
 
 
 def _of(size: int, dense: int) -> str:
-    return f"{size:,} bytes ({percent(size / dense)})"
+    return f"{size:,} bytes ({in_percent(size / dense)})"
 
 
 def _arithmetic(pairs: Sequence[tuple[Operation, Verdict]], machine: Processor, sizes: Mapping[str, int]) -> str:
@@ -120,8 +120,10 @@ def _arithmetic(pairs: Sequence[tuple[Operation, Verdict]], machine: Processor, 
     on_arm = always + sum(multiplications(each) for each, verdict in pairs if verdict.kind == SPARSE_ON_ARM)
     here = on_arm if machine.sparse_convolutions else always
     blocks = " in the file with 1x4 blocks" if "1x4" in sizes else ""
-    line = f"Speed: {percent(here / total)} of the multiplications are on sparse kernels here ({machine.name}){blocks}"
-    return f"{line}, {percent(on_arm / total)} on ARM." if not machine.name.startswith("ARM") else f"{line}."
+    line = (
+        f"Speed: {in_percent(here / total)} of the multiplications are on sparse kernels here ({machine.name}){blocks}"
+    )
+    return f"{line}, {in_percent(on_arm / total)} on ARM." if not machine.name.startswith("ARM") else f"{line}."
 
 
 def _recommendations(

@@ -11,8 +11,8 @@ from tf_lottery.exporting.diagnose.runtime_rules import (
     PAYS,
     Finding,
     blocking,
+    in_percent,
     layout,
-    percent,
     zeros,
     zeros_in_blocks,
 )
@@ -90,14 +90,14 @@ def _why_dense(operation: Operation, chosen: bool) -> tuple[Finding, ...]:
     if share == 0:
         return (Finding("it has no zeros"),)
     if operation.subgraph:
-        text = f"{percent(share)} zeros inside a loop or branch, where weights are stored dense"
+        text = f"{in_percent(share)} zeros inside a loop or branch, where weights are stored dense"
         return (Finding(text, "use layers without a loop, such as convolutions over time"),)
     size = 0 if operation.weights is None else operation.weights.size
     if chosen or share < _FEW:
-        return (Finding(f"{percent(share)} zeros of {size:,} weights: storing them sparse saves no bytes"),)
+        return (Finding(f"{in_percent(share)} zeros of {size:,} weights: storing them sparse saves no bytes"),)
     return (
         Finding(
-            f"{percent(share)} zeros, in a file that stores them all",
+            f"{in_percent(share)} zeros, in a file that stores them all",
             "export the Keras model with `tfl.export(...)`, and take a file with sparse encoding",
         ),
     )
@@ -107,7 +107,7 @@ def _fully_connected(operation: Operation) -> Verdict:
     share = zeros(operation.weights) if operation.weights is not None else 0.0
     if operation.encoding.startswith("1x"):
         whole = zeros_in_blocks(operation, int(operation.encoding[2:])) or 0.0
-        text = f"{percent(whole)} of the weights are in zero {operation.encoding} blocks"
+        text = f"{in_percent(whole)} of the weights are in zero {operation.encoding} blocks"
         if whole > PAYS:
             return Verdict(SPARSE, (Finding(text),))
         text = f"{text}: a sparse kernel is faster than a dense one above about two thirds"
@@ -125,7 +125,9 @@ def _fully_connected(operation: Operation) -> Verdict:
     if inputs % 4:
         text = f"input size {inputs} is no multiple of 4: it can't be stored in 1x4 blocks"
         return Verdict(DENSIFIED, (Finding(text, "give the layer before it a multiple of 4 units"),))
-    text = f"zeros are not in blocks: {percent(share)} of the weights are zero, {percent(whole)} in whole 1x4 blocks"
+    text = (
+        f"zeros are not in blocks: {in_percent(share)} of the weights are zero, {in_percent(whole)} in whole 1x4 blocks"
+    )
     return Verdict(DENSIFIED, (Finding(text, "find the ticket with `granularity='1x4'`"),))
 
 
@@ -146,7 +148,7 @@ def _convolution(operation: Operation, cluster: Cluster | None, machine: Process
         return Verdict(DENSIFIED, layout(operation).obstacles)
     if cluster.obstacles:
         return Verdict(DENSIFIED, cluster.obstacles)
-    findings = [Finding(f"sparse on ARM: {percent(cluster.zeros)} zeros in the 1x1 convolutions of its stretch")]
+    findings = [Finding(f"sparse on ARM: {in_percent(cluster.zeros)} zeros in the 1x1 convolutions of its stretch")]
     if not machine.sparse_convolutions:
         findings.append(
             Finding(f"switched off here: {machine.name}; sparse convolutions pay on ARM", "measure on a phone")

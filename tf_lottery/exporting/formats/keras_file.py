@@ -9,7 +9,7 @@ import keras
 from tf_lottery.exporting.checks.candidate import Candidate, Refusal, encoding_name, file_suffix
 from tf_lottery.exporting.checks.trial import Trial
 from tf_lottery.exporting.signature import keras_outputs
-from tf_lottery.utils.silence import one_line
+from tf_lottery.utils.text import one_line
 
 SUFFIX = ".keras"
 

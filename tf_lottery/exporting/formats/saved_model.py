@@ -11,7 +11,7 @@ from tf_lottery.exporting.checks.candidate import Candidate, Refusal, encoding_n
 from tf_lottery.exporting.checks.trial import Trial
 from tf_lottery.exporting.signature import Signature, serving_module
 from tf_lottery.training.state import openable
-from tf_lottery.utils.silence import one_line
+from tf_lottery.utils.text import one_line
 
 SUFFIX = "_saved_model"
 SIGNATURE = "serving_default"

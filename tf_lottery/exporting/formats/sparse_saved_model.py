@@ -23,7 +23,7 @@ from tf_lottery.exporting.checks.checksums import size
 from tf_lottery.exporting.checks.trial import Trial
 from tf_lottery.exporting.formats.saved_model import UNSAVABLE, refused, save, verified, write_module
 from tf_lottery.exporting.signature import signature_of, structure
-from tf_lottery.utils.silence import one_line
+from tf_lottery.utils.text import one_line
 
 # What the functions that make, fill and delete one resource take in `saved_model.pb`; measured.
 _GRAPH_BYTES = 3000

@@ -13,7 +13,8 @@ from tf_lottery.exporting.measure.bench_remarks import findings_by_network, shor
 from tf_lottery.exporting.measure.measuring import ROUNDS, RUNS, Failure, Measurement, kind_of, measure
 from tf_lottery.exporting.measure.rulers import PRECISIONS, Network, border_of, identify, make_ruler, networks
 from tf_lottery.utils import machine
-from tf_lottery.utils.silence import one_line, quiet
+from tf_lottery.utils.silence import quiet
+from tf_lottery.utils.text import one_line
 
 if TYPE_CHECKING:
     import keras

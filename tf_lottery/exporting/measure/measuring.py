@@ -7,19 +7,16 @@ memory, then doesn't fall on one file alone.
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from tf_lottery.utils.child_process import program
-from tf_lottery.utils.silence import one_line
+from tf_lottery.utils.child_process import ChildFailed, program, run_program
+from tf_lottery.utils.text import one_line
 
 ROUNDS = 3
 RUNS = 1500
@@ -88,13 +85,13 @@ def measure(
         `measure([Path("a.tflite"), Path("b.tflite")])[Path("a.tflite")].percentile(50)`
     """
     each = -(-runs // rounds)
-    empty = {kind: _child(kind, None, threads, 0) for kind in {str(kind_of(file)) for file in files}}
+    empty = {kind: _measure_once(kind, None, threads, 0) for kind in {str(kind_of(file)) for file in files}}
     failures: dict[Path, Failure] = {}
     found: dict[Path, list[dict[str, Any]]] = {file: [] for file in files}
     for _ in range(rounds):
         for file in files:
             if file not in failures:
-                result = _child(str(kind_of(file)), file, threads, each)
+                result = _measure_once(str(kind_of(file)), file, threads, each)
                 if isinstance(result, Failure):
                     failures[file] = result
                 else:
@@ -105,61 +102,31 @@ def measure(
     }
 
 
-def measure_saved_model(folder: Path, samples: Mapping[str, np.ndarray], *, threads: int = 1, runs: int = 500) -> float:
-    """The median latency of a SavedModel in microseconds, on the first sample, in a process of its own.
-
-    Args:
-        folder: the SavedModel.
-        samples: one array `(samples, ...)` per input, by name.
-        threads: of TensorFlow.
-        runs: timed calls; a slow model stops after two seconds.
-
-    Raises:
-        RuntimeError: if it does not load or run.
-    """
+def _measure_once(kind: str, file: Path | None, threads: int, runs: int) -> dict[str, Any] | Failure:
+    """What `run_benchmark` measured of one file in a process of its own; of no file: of a process without a model."""
     with tempfile.TemporaryDirectory() as scratch:
-        given = Path(scratch) / "samples.npz"
-        np.savez(given, **{name: array[:1] for name, array in samples.items()})  # type: ignore[arg-type]
-        result = _child("saved_model", folder, threads, runs, given)
-    if isinstance(result, Failure):
-        raise RuntimeError(result.reason)
-    return float(np.median(result["latency_us"]))
-
-
-def _child(
-    kind: str, file: Path | None, threads: int, runs: int, samples: Path | None = None
-) -> dict[str, Any] | Failure:
-    with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / "out.json"
-        opened = ""
+        results_file = Path(scratch) / "out.json"
+        link = ""
         if file is not None:
             # TensorFlow takes a name for a pattern, and takes UTF-8 only: a link has a name that it can open.
-            opened = str(Path(scratch) / f"model{file.suffix}")
-            os.symlink(file.absolute(), opened)
+            link = str(Path(scratch) / f"model{file.suffix}")
+            os.symlink(file.absolute(), link)
             if file.is_file() and not file.stat().st_size:
                 return Failure("it is empty", damaged=True)
-        numbers = [str(number) for number in (threads, runs, _SECONDS)]
-        command = [sys.executable, "-P", "-c", _PROGRAM, kind, opened, str(out), *numbers]
-        command += [] if samples is None else [str(samples)]
+        arguments = [kind, link, results_file, *(str(number) for number in (threads, runs, _SECONDS))]
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "KERAS_BACKEND": "tensorflow"}
         try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False, env=environment
-            )
-        except subprocess.TimeoutExpired:
-            return Failure(f"it did not finish within {_TIMEOUT:.0f} seconds", damaged=False)
-        if done.returncode < 0:
+            run_program(_PROGRAM, arguments, name="its process", timeout=_TIMEOUT, environment=environment)
+        except ChildFailed as error:
             # Memory that the system takes back ends a process by SIGKILL: that is no fault of the file.
-            name = signal.Signals(-done.returncode).name
-            return Failure(f"its process crashed with {name}", damaged=name != "SIGKILL")
-        if done.returncode or not out.exists():
-            text = done.stderr.decode("utf-8", "replace").strip()
-            return Failure(one_line(text.rsplit("\n", 1)[-1] or f"exit code {done.returncode}"), damaged=False)
-        result = json.loads(out.read_text(encoding="utf-8"))
+            return Failure(str(error), damaged=error.crashed_with not in ("", "SIGKILL"))
+        if not results_file.exists():
+            return Failure("its process wrote no result", damaged=False)
+        result = json.loads(results_file.read_text(encoding="utf-8"))
     if "error" in result:
-        text = result["error"] if file is None else result["error"].replace(opened, file.name)
+        text = result["error"] if file is None else result["error"].replace(link, file.name)
         return Failure(one_line(text), result["damaged"], result["remedy"])
-    return result
+    return cast(dict[str, Any], result)
 
 
 def _pooled(results: list[dict[str, Any]], empty: dict[str, Any] | Failure, threads: int) -> Measurement | Failure:

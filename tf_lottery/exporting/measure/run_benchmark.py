@@ -1,6 +1,6 @@
 """Load one model file, time it, and tell the memory of the process: the program that `measurement` starts.
 
-Usage: `python -m tf_lottery.exporting.measure.run_benchmark KIND FILE OUT.json THREADS RUNS SECONDS [SAMPLES.npz]`;
+Usage: `python -m tf_lottery.exporting.measure.run_benchmark KIND FILE OUT.json THREADS RUNS SECONDS`;
 KIND is tflite, saved_model or keras, and an empty FILE measures the process without a model.
 
 A process of its own for each file, because memory can't be told apart within one, because LiteRT's and TensorFlow's
@@ -37,7 +37,6 @@ _WITHOUT_CODE = (
 )
 _FIXED = "Export it anew with fixed shapes, inputs of numbers, and one signature."
 
-Samples = Mapping[str, np.ndarray] | None
 Invoke = Callable[[], Any]
 
 
@@ -144,7 +143,7 @@ LOADERS: dict[str, Callable[[str, int], Loaded]] = {
 }
 
 
-def run(kind: str, file: str, *, threads: int, runs: int, seconds: float, samples: Samples = None) -> dict[str, Any]:
+def run(kind: str, file: str, *, threads: int, runs: int, seconds: float) -> dict[str, Any]:
     """Measure one file.
 
     Args:
@@ -153,7 +152,6 @@ def run(kind: str, file: str, *, threads: int, runs: int, seconds: float, sample
         threads: of the runtime.
         runs: timed calls, if they end in time.
         seconds: after which no other call starts.
-        samples: inputs `(samples, ...)` by name, of which the first is taken; by default random ones of a fixed seed.
 
     Returns:
         `load_ms`: from opening the file until its first answer, as some weights are only unpacked then, without the
@@ -164,7 +162,7 @@ def run(kind: str, file: str, *, threads: int, runs: int, seconds: float, sample
     begin = time.perf_counter()
     loaded = LOADERS[kind](file, threads)
     opened = time.perf_counter() - begin
-    inputs = _inputs(loaded.wanted, samples)
+    inputs = _inputs(loaded.wanted)
     begin = time.perf_counter()
     invoke = loaded.feed(inputs)
     invoke()
@@ -199,13 +197,9 @@ def peak_memory_mb() -> float:
 
 def main(arguments: list[str]) -> int:
     """Run the program. What went wrong with the file is in OUT.json, as `error`, `damaged`, `remedy`; exit code 0."""
-    kind, file, out, threads, runs, seconds, *given = arguments
-    samples: Samples = None
-    if given:
-        with np.load(given[0], allow_pickle=False) as archive:
-            samples = {name: archive[name] for name in archive.files}
+    kind, file, out, threads, runs, seconds = arguments
     try:
-        result = run(kind, file, threads=int(threads), runs=int(runs), seconds=float(seconds), samples=samples)
+        result = run(kind, file, threads=int(threads), runs=int(runs), seconds=float(seconds))
     except Unfit as error:
         result = {"error": str(error), "damaged": False, "remedy": error.remedy}
     except LotteryError as error:
@@ -217,16 +211,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _inputs(wanted: list[tuple[str, tuple[int, ...], Any]], samples: Samples) -> dict[str, np.ndarray]:
+def _inputs(wanted: list[tuple[str, tuple[int, ...], Any]]) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
     arrays = {}
     for name, shape, dtype in wanted:
         kind = np.dtype(dtype)
         if kind.kind not in "biuf":
             raise Unfit(f"its input {name!r} takes {kind}: only numbers can be drawn at random")
-        if samples is not None:
-            arrays[name] = np.asarray(samples[name][:1], kind)
-        elif kind.kind in "iu" and kind.itemsize == 1:
+        if kind.kind in "iu" and kind.itemsize == 1:
             limits = np.iinfo(kind)
             arrays[name] = generator.integers(limits.min, limits.max, shape, kind, endpoint=True)
         elif kind.kind in "biu":  # indices of an embedding, perhaps: these two are valid in any

@@ -1,6 +1,5 @@
 """The model card: what the best file of an export is, where it is from, what was measured, what was gained."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,11 +7,13 @@ import keras
 import numpy as np
 
 from tf_lottery.exporting.checks.trial import Trial
-from tf_lottery.exporting.export_report import ExportReport, strict
+from tf_lottery.exporting.export_report import ExportReport
 from tf_lottery.exporting.publish.choice import loss
 from tf_lottery.layers import discover
+from tf_lottery.results.tables.formats import percent
 from tf_lottery.results.ticket import Ticket
 from tf_lottery.utils import machine
+from tf_lottery.utils.files import json_text
 
 SCHEMA = "tf-lottery.card/1"
 _PACKAGES = ("tf-lottery", "tensorflow", "keras", "ai-edge-litert", "numpy")
@@ -87,7 +88,7 @@ def describe(report: ExportReport, best: Record, *, origin: Mapping[str, Any]) -
 
 def dumps(card: Mapping[str, Any]) -> str:
     """The card as JSON text."""
-    return json.dumps(strict(dict(card)), indent=2, allow_nan=False) + "\n"
+    return f"{json_text(card, indent=2)}\n"
 
 
 def markdown(card: Mapping[str, Any]) -> str:
@@ -99,22 +100,22 @@ def markdown(card: Mapping[str, Any]) -> str:
         "Bytes": f"{file['bytes']:,} ({file['gzip_bytes']:,} gzipped)",
         "SHA-256": f"`{file['sha256']}`",
         "Latency": _microseconds(file["latency_us_median"]) + " for one sample (median)",
-        "Accuracy": f"{percent(file['accuracy'])} (the Keras model: {percent(own['accuracy'])})",
-        "Validation accuracy": f"{percent(file['validation_accuracy'])} (the Keras model: "
-        f"{percent(own['validation_accuracy'])})",
-        "Predicted classes equal to Keras": percent(file["agreement"]),
+        "Accuracy": f"{_percent(file['accuracy'])} (the Keras model: {_percent(own['accuracy'])})",
+        "Validation accuracy": f"{_percent(file['validation_accuracy'])} (the Keras model: "
+        f"{_percent(own['validation_accuracy'])})",
+        "Predicted classes equal to Keras": _percent(file["agreement"]),
         "Largest difference": f"{file['max_abs_error']:.2g}, {file['max_rel_error']:.1e} of the largest output",
         "Compared on": f"{card['compared_on']['count']:,} {_KIND[card['compared_on']['samples']]} samples",
         "Chosen for": f"{card['goal']}, within a loss of {100 * card['max_drop']:g} points",
-        "Weights kept": f"{percent(own['density'])} of the kernels' values",
+        "Weights kept": f"{_percent(own['density'])} of the kernels' values",
     }
-    parts = [f"# {title}", table(("", ""), [(key, value) for key, value in facts.items() if "not known" not in value])]
+    parts = [f"# {title}", table(("", ""), [(key, value) for key, value in facts.items() if _UNKNOWN not in value])]
     if card["source"]:
         parts += ["## Source", table(("", ""), list(_flat(card["source"])))]
     parts += ["## What was gained", *(f"- {finding}" for finding in card["findings"])]
     parts += ["## All verified files", table(_COLUMNS, [_row(record) for record in card["candidates"]])]
     kernels = [
-        (each["weight"], f"{each['kept']:,} of {each['total']:,}", percent(each["density"])) for each in own["weights"]
+        (each["weight"], f"{each['kept']:,} of {each['total']:,}", _percent(each["density"])) for each in own["weights"]
     ]
     parts += ["## Density per layer", table(("Weight", "Kept", "Density"), kernels)]
     if card["refused"]:
@@ -124,6 +125,7 @@ def markdown(card: Mapping[str, Any]) -> str:
     return _joined(parts)
 
 
+_UNKNOWN = "not known"
 _KIND = {"given": "real", "random": "random"}
 _COLUMNS = ("Format", "Precision", "Encoding", "Bytes", "Gzipped", "Latency", "Accuracy", "Agreement")
 
@@ -137,8 +139,8 @@ def _row(record: Record) -> tuple[str, ...]:
         f"{record['bytes']:,}",
         f"{record['gzip_bytes']:,}",
         _microseconds(record["latency_us_median"]),
-        percent(record["accuracy"]),
-        percent(record["agreement"]),
+        _percent(record["accuracy"]),
+        _percent(record["agreement"]),
     )
 
 
@@ -148,13 +150,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def percent(value: float | None) -> str:
-    """A fraction as a percentage, or "not known"."""
-    return "not known" if value is None else f"{100 * value:.2f} %"
+def _percent(value: float | None) -> str:
+    return _UNKNOWN if value is None else percent(value, digits=2)
 
 
 def _microseconds(value: float | None) -> str:
-    return "not known" if value is None else f"{value:,.1f} us"
+    return _UNKNOWN if value is None else f"{value:,.1f} us"
 
 
 def _flat(source: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import ResourceError, UsageError
+from tf_lottery.utils.files import replace_file, sync_to_disk
+from tf_lottery.utils.text import one_line
 
 _PREFIX = ".tf_lottery_export-"
 _JOURNAL = "journal.json"
@@ -92,7 +94,7 @@ def publish(
                 for number, target in enumerate(gone, len(moves)):
                     os.rename(target, _old(aside, number))
                 for folder in {target.parent for target in moves.values()}:
-                    _sync(folder)
+                    sync_to_disk(folder)
                 journal.unlink()
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -110,7 +112,7 @@ def publish(
 
 def disk_trouble(where: Path, error: Exception) -> ResourceError:
     """A `ResourceError` for a failed write below `where`."""
-    detail = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    detail = getattr(error, "strerror", None) or one_line(error)
     return ResourceError(
         f"Could not write the export to {where}: {detail}.",
         "Free some space or choose a folder that you may write to; nothing was left behind.",
@@ -154,11 +156,8 @@ def _identity(path: Path) -> list[int] | None:
 
 
 def _write_journal(journal: Path, steps: list[dict[str, Any]]) -> None:
-    draft = journal.with_suffix(".draft")
-    draft.write_text(json.dumps(steps), encoding="utf-8")
-    _sync(draft)
-    os.replace(draft, journal)
-    _sync(journal.parent)
+    replace_file(journal, json.dumps(steps).encode())
+    sync_to_disk(journal.parent)
 
 
 def _old(aside: Path, number: int) -> Path:
@@ -223,7 +222,7 @@ def recover(destination: Path) -> None:
             journal = folder / _JOURNAL
             if journal.exists():
                 _roll_back(folder, json.loads(journal.read_text(encoding="utf-8")))
-                _sync(destination)
+                sync_to_disk(destination)
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise disk_trouble(destination, error) from error
@@ -243,12 +242,4 @@ def _sync_tree(path: Path) -> None:
     if path.is_dir():
         for item in path.iterdir():
             _sync_tree(item)
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_to_disk(path)

@@ -1,11 +1,11 @@
 """Whatever goes wrong at a layer is told as such, so that callers can go on without slimming."""
 
 import contextlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from tf_lottery.errors import LotteryError, UnfitError
+from tf_lottery.utils.text import one_line
 
 
 @contextlib.contextmanager
@@ -24,10 +24,8 @@ def failing_at(part: Any, what: str = "layer") -> Iterator[None]:
     except (LotteryError, MemoryError):
         raise
     except Exception as error:
-        # Keras puts several lines and colours into its messages.
-        text = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
         raise UnfitError(
             f"The {what} {part.name!r} of class {type(part).__name__} can't be slimmed: "
-            f"{type(error).__name__}: {text[:300]}",
+            f"{type(error).__name__}: {one_line(error)}",
             "Go on without slimming, or replace that part.",
         ) from error

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_lottery.utils import child_process as child
+from tf_lottery.utils.child_process import ChildFailed, program, run_program
+from tf_lottery.utils.files import dump_arrays, load_arrays
 
-_PROGRAM = child.program("tf_lottery.exporting.tflite.run_tflite")
-_RACE = child.program("tf_lottery.exporting.tflite.race_tflite")
+_PROGRAM = program("tf_lottery.exporting.tflite.run_tflite")
+_RACE = program("tf_lottery.exporting.tflite.race_tflite")
 
 
 class LiteRTFailed(Exception):
@@ -39,30 +40,27 @@ def run_file(file: Path, samples: dict[str, np.ndarray], *, scratch: Path, timeo
         LiteRTFailed: if the process fails, crashes or does not end in time.
         OSError: if there is no room for the exchange of arrays.
     """
-    given, made = scratch / "samples.npz", scratch / "outputs.npz"
-    made.unlink(missing_ok=True)
-    with given.open("wb") as stream:
-        np.savez(stream, **samples)  # type: ignore[arg-type]
+    samples_file, results_file = scratch / "samples.npz", scratch / "outputs.npz"
+    results_file.unlink(missing_ok=True)
+    samples_file.write_bytes(dump_arrays(samples))
     limit = timeout if timeout is not None else 120 + len(next(iter(samples.values())))
-    _start(_PROGRAM, [file, given, made], limit)
-    with np.load(made, allow_pickle=False) as archive:
-        outputs = {name.removeprefix("output/"): archive[name] for name in archive.files if name.startswith("output/")}
-        return LiteRTRun(outputs, float(archive["latency_us_median"]), int(archive["sparse_tensors"]))
+    _run(_PROGRAM, [file, samples_file, results_file], limit)
+    results = load_arrays(results_file)
+    outputs = {name.removeprefix("output/"): array for name, array in results.items() if name.startswith("output/")}
+    return LiteRTRun(outputs, float(results["latency_us_median"]), int(results["sparse_tensors"]))
 
 
-def race_files(files: Sequence[Path], *, scratch: Path, timeout: float = 600) -> list[float]:
+def race_files(files: Sequence[Path], *, timeout: float = 600) -> list[float]:
     """The median latency of each file in microseconds, measured in turn in one process.
 
     Raises:
         LiteRTFailed: if the process fails, crashes or does not end in time.
     """
-    made = scratch / "race.json"
-    _start(_RACE, [made, *files], timeout)
-    return [float(value) for value in json.loads(made.read_text(encoding="utf-8"))]
+    return [float(value) for value in json.loads(_run(_RACE, files, timeout))]
 
 
-def _start(code: str, arguments: Sequence[Path], timeout: float) -> None:
+def _run(code: str, arguments: Sequence[Path], timeout: float) -> str:
     try:
-        child.start(code, arguments, who="the LiteRT interpreter", timeout=timeout)
-    except child.ChildFailed as error:
+        return run_program(code, arguments, name="the LiteRT interpreter", timeout=timeout)
+    except ChildFailed as error:
         raise LiteRTFailed(str(error)) from None

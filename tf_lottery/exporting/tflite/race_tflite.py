@@ -1,18 +1,19 @@
 """Time verified TFLite files against each other, in turn, in the default LiteRT interpreter.
 
-Usage: `python -m tf_lottery.exporting.tflite.race_tflite OUT.json FILE...`. It is a program of its own because LiteRT's
+Usage: `python -m tf_lottery.exporting.tflite.race_tflite FILE...`. It is a program of its own because LiteRT's
 interpreter and TensorFlow's can clash in one process. It imports NumPy and LiteRT only.
 
-OUT.json receives the median latency of each file in microseconds, in order.
+Stdout receives the median latency of each file in microseconds, in order, as a JSON list.
 """
 
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tf_lottery.utils.child_process import wrong_usage
 
 _ROUNDS = 20
 _CALLS = 20  # of each file in one round
@@ -57,11 +58,9 @@ def _ready(file: str) -> Any:
 
 def main(arguments: list[str]) -> int:
     """Run the program; the exit code is 0, or 2 for wrong arguments. Errors end with a traceback on stderr."""
-    if len(arguments) < 2:
-        sys.stderr.write("Usage: python -m tf_lottery.exporting.tflite.race_tflite OUT.json FILE...\n")
-        return 2
-    out, *files = arguments
-    Path(out).write_text(json.dumps(race(files)), encoding="utf-8")
+    if not arguments:
+        return wrong_usage("tf_lottery.exporting.tflite.race_tflite", "FILE...")
+    sys.stdout.write(json.dumps(race(arguments)))
     return 0
 
 

@@ -18,6 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_lottery.utils.child_process import wrong_usage
+from tf_lottery.utils.files import load_arrays
+
 Samples = Mapping[str, np.ndarray]
 
 
@@ -64,15 +67,10 @@ def _end_with_parent() -> None:
 def main(arguments: list[str]) -> int:
     """Run the program; the exit code is 0, or 2 for wrong arguments. Errors end with a traceback on stderr."""
     if len(arguments) != 4:
-        sys.stderr.write(
-            "Usage: python -m tf_lottery.exporting.tflite.run_converter SAVED_MODEL PRECISION SAMPLES.npz OUT.tflite\n"
-        )
-        return 2
+        return wrong_usage("tf_lottery.exporting.tflite.run_converter", "SAVED_MODEL PRECISION SAMPLES.npz OUT.tflite")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     source, precision, samples, out = arguments
-    with np.load(samples, allow_pickle=False) as archive:
-        calibration = {name: archive[name] for name in archive.files}
-    Path(out).write_bytes(convert(source, precision=precision, calibration=calibration))
+    Path(out).write_bytes(convert(source, precision=precision, calibration=load_arrays(Path(samples))))
     return 0
 
 

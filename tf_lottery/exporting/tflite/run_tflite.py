@@ -15,6 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_lottery.utils.child_process import wrong_usage
+from tf_lottery.utils.files import dump_arrays, load_arrays
+
 _WARM_UP = 5
 _LEAST_RUNS = 50
 _MOST_SECONDS = 2.0
@@ -72,13 +75,9 @@ def run(file: str, samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def main(arguments: list[str]) -> int:
     """Run the program; the exit code is 0, or 2 for wrong arguments. Errors end with a traceback on stderr."""
     if len(arguments) != 3:
-        sys.stderr.write("Usage: python -m tf_lottery.exporting.tflite.run_tflite FILE SAMPLES.npz OUT.npz\n")
-        return 2
+        return wrong_usage("tf_lottery.exporting.tflite.run_tflite", "FILE SAMPLES.npz OUT.npz")
     file, samples, out = arguments
-    with np.load(samples, allow_pickle=False) as archive:
-        result = run(file, {name: archive[name] for name in archive.files})
-    with Path(out).open("wb") as stream:
-        np.savez(stream, **result)  # type: ignore[arg-type]
+    Path(out).write_bytes(dump_arrays(run(file, load_arrays(Path(samples)))))
     return 0
 
 

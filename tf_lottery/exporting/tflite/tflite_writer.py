@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from tf_lottery.exporting.checks.agreement import TWIN_TOLERANCES, compare
 from tf_lottery.exporting.checks.candidate import Candidate, Refusal, encoding_name, file_suffix
@@ -26,12 +25,13 @@ from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
 from tf_lottery.exporting.tflite.run_converter import Samples
 from tf_lottery.training.state import openable
-from tf_lottery.utils import child_process as child
-from tf_lottery.utils.silence import one_line
+from tf_lottery.utils.child_process import program, run_program
+from tf_lottery.utils.files import dump_arrays
+from tf_lottery.utils.text import one_line
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 NO_CALIBRATION = "int8 needs real samples to find the ranges of values: give training data as `calibration`"
-_CONVERTER = child.program("tf_lottery.exporting.tflite.run_converter")
+_CONVERTER = program("tf_lottery.exporting.tflite.run_converter")
 _FLOAT_PARTS = "Operators without an int8 form compute in float32."
 
 
@@ -50,11 +50,10 @@ def convert(source: Path, *, precision: str = "float32", calibration: Samples | 
         if precision != "int8":
             return run_converter.convert(name, precision=precision, calibration={})
         with tempfile.TemporaryDirectory(dir=source.parent) as folder:
-            given, made = Path(folder) / "samples.npz", Path(folder) / "converted.tflite"
-            with given.open("wb") as stream:
-                np.savez(stream, **(calibration or {}))  # type: ignore[arg-type]
-            child.start(_CONVERTER, [name, precision, given, made], who="the int8 converter")
-            return made.read_bytes()
+            samples, converted = Path(folder) / "samples.npz", Path(folder) / "converted.tflite"
+            samples.write_bytes(dump_arrays(calibration or {}))
+            run_program(_CONVERTER, [name, precision, samples, converted], name="the int8 converter")
+            return converted.read_bytes()
 
 
 def convert_dense(

@@ -11,6 +11,7 @@ from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.training.gradients.examples import Part, batches
 from tf_lottery.training.gradients.maskable import maskable
 from tf_lottery.training.gradients.moments import twice_differentiable_moments
+from tf_lottery.utils.text import one_line
 
 Arrays = dict[str, np.ndarray]
 
@@ -110,7 +111,7 @@ class _Objective:
                 [value(v) for v in trainable], [value(v) for v in others], part.x, training=True
             )
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-            raise UnfitError(f"The model does not take the data: {_reason(error)}", "Look at their shapes.") from error
+            raise UnfitError(f"The model does not take the data: {one_line(error)}", "Look at their shapes.") from error
         try:
             loss = self.holder.compute_loss(x=part.x, y=part.y, y_pred=outputs, sample_weight=part.sample_weight)
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
@@ -156,8 +157,4 @@ def _finished(found: list[tf.Tensor], watched: Mapping[str, keras.Variable], wha
 
 
 def _refused(error: Exception) -> UsageError:
-    return UsageError(f"Keras does not take the loss or the targets: {_reason(error)}", "Correct `loss` or `y`.")
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return UsageError(f"Keras does not take the loss or the targets: {one_line(error)}", "Correct `loss` or `y`.")

@@ -1,0 +1,49 @@
+"""Programs in processes of their own: results, and a reason for every failure."""
+
+import errno
+import os
+
+import pytest
+
+from tf_lottery.utils.child_process import ChildFailed, program, run_program, wrong_usage
+
+
+def test_stdout_is_returned():
+    code = "import os, sys; print(sys.argv[1:], os.environ.get('MARK'))"
+    assert run_program(code, ["a", "b"], name="it", environment={**os.environ, "MARK": "m"}) == "['a', 'b'] m\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "signal"),
+    [
+        ("raise ValueError('first\\nsecond')", "failed: first", ""),
+        ("import sys; sys.exit(3)", "failed: exit code 3", ""),
+        ("import sys; sys.exit('only text')", "failed: only text", ""),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed with SIGSEGV", "SIGSEGV"),
+        ("import time; time.sleep(60)", "did not finish within 1 seconds", ""),
+    ],
+)
+def test_a_failure_has_a_reason(code, reason, signal):
+    with pytest.raises(ChildFailed) as caught:
+        run_program(code, [], name="the child", timeout=1 if "sleep" in code else 60)
+    assert str(caught.value) == f"the child {reason}"
+    assert caught.value.reason == reason.removeprefix("failed: ")
+    assert caught.value.crashed_with == signal
+
+
+def test_trouble_with_the_disk_is_an_os_error():
+    code = f"raise OSError({errno.ENOSPC}, 'No space left on device')"
+    with pytest.raises(OSError, match="No space left") as caught:
+        run_program(code, [], name="it")
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_module_is_run_with_arguments(tmp_path, monkeypatch):
+    (tmp_path / "echo_arguments.py").write_text("def main(arguments):\n    print(*arguments)\n    return 0\n")
+    code = f"import sys; sys.path.append({str(tmp_path)!r})\n{program('echo_arguments')}"
+    assert run_program(code, ["x"], name="it") == "x\n"
+
+
+def test_wrong_usage(capsys):
+    assert wrong_usage("tf_lottery.program", "FILE") == 2
+    assert capsys.readouterr().err == "Usage: python -m tf_lottery.program FILE\n"

@@ -1,0 +1,38 @@
+"""Reasons in one line, and suggestions."""
+
+import pytest
+
+from tf_lottery.utils.text import one_line, suggestion
+
+
+def test_the_line_with_the_reason():
+    assert one_line("first\nsecond") == "first"
+    assert one_line("Some trace\n<unknown>:0: error: loc(f(x)): 'tf.Foo' op is bad\nmore") == "'tf.Foo' op is bad"
+    assert one_line(ValueError()) == "ValueError"
+    assert one_line("x" * 400) == "x" * 297 + "..."
+    assert one_line('  File "a.py", line 1\n    x = 1\n') == "str"
+    assert one_line("Error when deserializing class 'A' using config={}.\n\nException encountered: no x") == (
+        "Exception encountered: no x"
+    )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Exception encountered when calling A.call().\n\n\x1b[1mboom\x1b[0m\n\nArguments received by A.call():\n  x=1",
+        "Exception encountered when calling A.call().\n\nException encountered when calling B.call().\n\nboom",
+        "Exception encountered when calling A.call().\n\nCould not automatically infer it. Error encountered:\n\nboom",
+        'in user code:\n\n    File "a.py", line 1, in f  *\n        g(x)\n\n    ValueError: Exception encountered when '
+        "calling A.call().\n    \n    \x1b[1mboom\x1b[0m\n",
+        'Graph execution error:\n\nDetected at node a/b defined at (most recent call last):\n  File "a.py", line 1\n'
+        '\n  File "b.py", line 2, in g\n\nboom\n\t [[{{node a/b}}]]',
+        "{{function_node __wrapped__Gather}} boom",
+    ],
+)
+def test_headings_are_no_reason(message):
+    assert one_line(message) == one_line(KeyError(message)) == "boom"
+
+
+def test_a_suggestion_names_the_nearest_and_all():
+    assert suggestion("sise", ("size", "latency")) == "Did you mean 'size'? Valid: size, latency."
+    assert suggestion("x", ("size", "latency")) == "Valid: size, latency."
