@@ -6,7 +6,7 @@ import click
 from click import IntRange
 
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment.config import NORMALIZATIONS
+from tf_lottery.experiment.options import NORMALIZATIONS
 
 from .command import Command, ListOf, OptionWithAliases
 from .names import DATASET, RUN

@@ -6,18 +6,6 @@ from .command import Command
 from .output import print_json, print_table
 
 SCHEMA = "tf-lottery.methods/1"
-PRUNINGS = {
-    "iterative": "masks from the ticket of the round before",
-    "one_shot": "masks of every round straight from the trained dense network",
-    "before_training": "masks from the start weights, before anything is trained",
-    "early_bird": "masks from a dense training that stops when they settle",
-}
-REWINDS = {
-    "init": "initial weights, fresh optimizer",
-    "step:K, epoch:K": "weights, optimizer and schedule of step K",
-    "lr, lr:step:K, lr:epoch:K": "trained weights; optimizer and schedule of step K (learning-rate rewinding)",
-    "finetune, finetune:step:N, finetune:epoch:N": "trained weights and optimizer, last learning rate, N more steps",
-}
 EXAMPLES = {
     "tf-lottery methods": "Names for --criterion, --variants, --pruning and --rewind.",
     "tf-lottery methods --json": "The same as JSON.",
@@ -29,6 +17,8 @@ EXAMPLES = {
 def command(as_json: bool) -> None:
     """List the criteria, controls, ways of pruning and rewind modes, each in one line."""
     from tf_lottery.experiment.controls import CONTROLS
+    from tf_lottery.experiment.options import PRUNINGS
+    from tf_lottery.experiment.rewind_point import REWINDS
     from tf_lottery.pruning.criteria import CRITERIA
 
     methods = {

@@ -1,117 +1,99 @@
-"""The options of `run`: each sets the key of the configuration that has its name."""
+"""The options of `run`: one for each option of an experiment, made from its declaration."""
 
+import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import fields
+from typing import Any, TypeVar, get_args, get_origin
 
 import click
-from click import Choice, FloatRange, IntRange
 
-from tf_lottery.experiment.config import LR_SCHEDULES, NORMALIZATIONS, OPTIMIZERS, PRECISIONS, PRUNINGS, variants
-from tf_lottery.pruning.criteria import CRITERIA
-from tf_lottery.pruning.select import SCOPES
-from tf_lottery.pruning.units import GRANULARITIES, INDIVISIBLE
+from tf_lottery.experiment.option import Option, options
+from tf_lottery.experiment.options import Options
 
 from .command import ListOf, OptionWithAliases
 from .names import DATASET, MODEL
 
 F = TypeVar("F", bound=Callable[..., Any])
-RATE = FloatRange(0, 1, max_open=True)
-DENSITY = FloatRange(0, 1, min_open=True)
+# Values that the shell completes.
+COMPLETED = {"dataset": DATASET, "model": MODEL, "data_dir": click.Path()}
+DECLARED = {name: option for name, option in options(Options).items() if option.on_command_line}
 
 
-def _variant(text: str) -> str:
-    if text not in variants():
-        raise ValueError(text)
-    return text
-
-
-_OPTIONS = (
-    (["--dataset"], {"type": DATASET, "help": "Data set: see `tf-lottery data list`."}),
-    (["--data-dir"], {"type": click.Path(), "help": "Folder of prepared data sets or raw files."}),
-    (
-        ["--normalization"],
-        {
-            "type": Choice(NORMALIZATIONS),
-            "help": "How inputs are scaled.",
-            "cls": OptionWithAliases,
-            "aliases": ["--normalisation"],
-        },
-    ),
-    (["--validation"], {"type": FloatRange(0, min_open=True), "help": "Validation part: a count, or a fraction."}),
-    (["--classes"], {"type": ListOf("class numbers", int), "help": "Only these classes, e.g. 0,1,2,3,4; relabelled."}),
-    (["--pad-crop"], {"type": IntRange(0), "help": "Augment by random crops after padding by so many pixels."}),
-    (["--flip/--no-flip"], {"default": None, "help": "Augment by random horizontal flips."}),
-    (["--model"], {"type": MODEL, "help": "Architecture, package.module:function, or a .keras file."}),
-    (["--include"], {"multiple": True, "metavar": "PATTERN", "help": "Prune only these layers. Repeatable."}),
-    (["--exclude"], {"multiple": True, "metavar": "PATTERN", "help": "Do not prune these layers. Repeatable."}),
-    (["--rounds"], {"type": IntRange(0), "help": "Rounds of pruning after the dense round 0."}),
-    (["--rate"], {"type": RATE, "help": "Fraction of the surviving weights pruned per round."}),
-    (["--output-rate"], {"type": RATE, "help": "Rate of the output layer; half of --rate by default."}),
-    (["--conv-rate"], {"type": RATE, "help": "Rate of convolutions; --rate by default."}),
-    (["--final-density"], {"type": DENSITY, "help": "Density to reach in the last round, by equal rates."}),
-    (["--densities"], {"type": ListOf("densities", float), "help": "A ladder such as 1,0.5,0.2 instead of a rate."}),
-    (["--scope"], {"type": Choice(SCOPES), "help": "What is ranked together."}),
-    (["--criterion"], {"type": Choice(list(CRITERIA)), "help": "Score that ranks weights; see `methods`."}),
-    (["--score-examples"], {"type": IntRange(1), "help": "Training examples that snip and grasp look at."}),
-    (["--pruning"], {"type": Choice(PRUNINGS), "help": "Where the masks of a round come from."}),
-    (["--search-steps"], {"type": IntRange(1), "help": "Steps of trainings that only find masks; the last is full."}),
-    (["--mask-distance"], {"type": RATE, "help": "How far masks may still move where an early-bird search stops."}),
-    (["--tickets-from"], {"metavar": "RUN", "help": "Train the tickets of another run, on other data or classes."}),
-    (["--granularity"], {"type": Choice(GRANULARITIES), "help": "In what units weights are pruned."}),
-    (
-        ["--indivisible"],
-        {
-            "type": Choice(INDIVISIBLE),
-            "help": "What is done with weights that do not divide so; skip keeps them whole.",
-        },
-    ),
-    (
-        ["--rewind"],
-        {"metavar": "MODE", "help": "init, step:K, epoch:K, lr, lr:step:K, lr:epoch:K, finetune, finetune:step:N."},
-    ),
-    (["--steps"], {"type": IntRange(1), "help": "Training steps per round."}),
-    (["--epochs"], {"type": FloatRange(0, min_open=True), "help": "Epochs per round, instead of --steps."}),
-    (["--batch-size"], {"type": IntRange(1), "help": "Examples per step."}),
-    (["--optimizer"], {"type": Choice(OPTIMIZERS), "help": "Optimizer."}),
-    (["--learning-rate"], {"type": FloatRange(0), "help": "Learning rate."}),
-    (["--lr-schedule"], {"type": Choice(LR_SCHEDULES), "help": "How the learning rate falls over a full training."}),
-    (["--lr-milestones"], {"type": ListOf("steps", int), "help": "Steps where the schedule `step` drops it."}),
-    (["--lr-drop"], {"type": FloatRange(0, 1), "help": "Factor of each such drop."}),
-    (["--warmup"], {"type": IntRange(0), "help": "Steps of linear warm-up before the schedule."}),
-    (["--momentum"], {"type": RATE, "help": "Momentum of sgd and rmsprop."}),
-    (["--weight-decay"], {"type": FloatRange(0), "help": "Decoupled weight decay."}),
-    (["--eval-every"], {"type": IntRange(1), "help": "Steps between evaluations."}),
-    (["--seed"], {"type": IntRange(0), "help": "Seed of everything that is random."}),
-    (["--replicates"], {"type": IntRange(1), "help": "Chains of rounds, each with other initial weights."}),
-    (
-        ["--variants"],
-        {
-            "type": ListOf(f"of {', '.join(variants())}", _variant),
-            "help": "Ticket and controls; see `tf-lottery methods`.",
-        },
-    ),
-    (["--jobs"], {"type": IntRange(0), "help": "Processes at once; 0: as many as the cores hold."}),
-    (["--threads"], {"type": IntRange(1), "help": "Threads of one training."}),
-    (["--xla"], {"type": Choice(["auto", "on", "off"]), "help": "Compile with XLA; auto: where it pays."}),
-    (["--precision"], {"type": Choice(PRECISIONS), "help": "Precision of the computation."}),
-    (["--device"], {"type": Choice(["auto", "cpu", "gpu"]), "help": "Where to compute."}),
-)
+def flag(name: str) -> str:
+    """Return the spelling of an option on the command line."""
+    return f"--{name.replace('_', '-')}"
 
 
 def configuration_options(function: F) -> F:
     """Decorate a command with an option for each key of the configuration; one that is not given is None."""
-    for names, attributes in reversed(_OPTIONS):
-        function = click.option(*names, **attributes)(function)
+    kinds = {field.name: field.type for field in fields(Options)}
+    for name, declared in reversed(DECLARED.items()):
+        function = _click_option(name, kinds[name], declared)(function)
     return function
 
 
-def given(options: dict[str, Any]) -> dict[str, Any]:
-    """Those configuration keys that were given on the command line.
+def _click_option(name: str, kind: Any, declared: Option) -> Callable[[F], F]:
+    """Return the decorator of one option.
 
-    A validation size of 1 or more is a count.
+    Args:
+        name: the option's name in the configuration.
+        kind: its type there.
+        declared: its declaration.
     """
-    found = {key: value for key, value in options.items() if value not in (None, ())}
-    size = found.get("validation")
-    if size is not None and size >= 1 and size == int(size):
-        found["validation"] = int(size)
-    return found
+    text = re.sub(r"`(\w+)`", lambda match: flag(match[1]) if match[1] in DECLARED else match[0], declared.help)
+    if kind is bool:
+        return click.option(f"{flag(name)}/--no-{name}", default=None, help=text)
+    several = get_origin(kind) is tuple
+    if several and get_args(kind)[0] is str and declared.choices is None:
+        return click.option(flag(name), multiple=True, metavar=declared.metavar, help=text)
+    return click.option(
+        flag(name),
+        cls=OptionWithAliases,
+        aliases=[flag(declared.earlier_name)] if declared.earlier_name else [],
+        type=_list_type(kind, declared) if several else COMPLETED.get(name) or _type(kind, declared),
+        metavar=None if several else declared.metavar or None,
+        help=text,
+    )
+
+
+def _list_type(kind: Any, declared: Option) -> ListOf:
+    names = declared.valid_names()
+    if names is None:
+        return ListOf(declared.metavar, get_args(kind)[0])
+
+    def one_of(text: str) -> str:
+        if text not in names:
+            raise ValueError(text)
+        return text
+
+    return ListOf(f"of {', '.join(names)}", one_of)
+
+
+def _type(kind: Any, declared: Option) -> "click.ParamType[Any] | None":
+    names = declared.valid_names()
+    if names is not None:
+        return click.Choice(names)
+    # The configuration checks limits, which only catch slips: help pages leave them out.
+    if int in (kind, *get_args(kind)):
+        return click.IntRange(_integer(declared.minimum), _integer(declared.maximum))
+    if float in (kind, *get_args(kind)):
+        return click.FloatRange(
+            declared.minimum, declared.maximum, min_open=declared.open_minimum, max_open=declared.open_maximum
+        )
+    return None
+
+
+def _integer(bound: float | None) -> int | None:
+    return None if bound is None else int(bound)
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return those configuration keys that were given on the command line.
+
+    An integer that an option takes for a count, such as a validation size of 1 or more, is made one.
+    """
+    values = {key: value for key, value in options.items() if value not in (None, ())}
+    for key, value in values.items():
+        if key in DECLARED and DECLARED[key].count_or_fraction and value >= 1 and value == int(value):
+            values[key] = int(value)
+    return values

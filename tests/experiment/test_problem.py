@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tf_lottery.errors import UnfitError
-from tf_lottery.experiment.config import OPTIMIZERS, Config
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.options import OPTIMIZERS
 from tf_lottery.experiment.problem import (
     configuration_hash,
     from_config,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tf_lottery.data import Arrays
-from tf_lottery.experiment.config import OPTIMIZERS
+from tf_lottery.experiment.options import OPTIMIZERS
 from tf_lottery.layers import get_masks, get_weights, named_variables, set_masks, wrap
 from tf_lottery.training import state as rewinding
 from tf_lottery.training.batches import on_device

@@ -2,26 +2,11 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import DamagedError, UsageError
-
-# Keys of configurations that version 0.1 wrote, and what they are called now.
-RENAMED_KEYS = {"normalisation": "normalization"}
-
-
-def with_current_keys(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a configuration's document in which the keys of earlier versions have their present names.
-
-    Raises:
-        UsageError: a key stands there under both names.
-    """
-    for earlier, current in RENAMED_KEYS.items():
-        if earlier in document and current in document:
-            raise UsageError(f"`{earlier}` is the earlier name of `{current}`. Received both.", f"Drop `{earlier}`.")
-    return {RENAMED_KEYS.get(key, key): value for key, value in document.items()}
+from tf_lottery.experiment.config import with_current_keys
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:

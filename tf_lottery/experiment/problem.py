@@ -15,7 +15,8 @@ from tf_lottery import data as datasets
 from tf_lottery.data import Arrays, Dataset
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment import plan
-from tf_lottery.experiment.config import MOMENTUM, Config
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.options import MOMENTUM
 from tf_lottery.layers import Masked, Selector, architecture
 from tf_lottery.models.building import build
 from tf_lottery.training import learning_rates as learning_rate

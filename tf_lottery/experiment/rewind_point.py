@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from tf_lottery.errors import UsageError
 
 WEIGHTS, LEARNING_RATE, FINETUNE = "weights", "lr", "finetune"
+# What tickets start with, by the forms of the option `rewind`.
+REWINDS = {
+    "init": "initial weights, new optimizer",
+    "step:K, epoch:K": "weights, optimizer and schedule of step K",
+    "lr, lr:step:K, lr:epoch:K": "trained weights; optimizer and schedule of step K (learning-rate rewinding)",
+    "finetune, finetune:step:N, finetune:epoch:N": "trained weights and optimizer, last learning rate, N more steps",
+}
 
 
 @dataclass(frozen=True)
@@ -16,7 +23,7 @@ class RewindPoint:
         mode: "weights" (Frankle & Carbin 2018; Frankle et al. 2019, arXiv 1903.01611), "lr" (learning-rate rewinding,
             Renda et al. 2020, arXiv 2003.02389) or "finetune".
         unit: "step" or "epoch".
-        position: the step or epoch that is rewound to; of fine-tuning the length, None for that of a full training.
+        position: the step or epoch to rewind to; for fine-tuning its length, None for that of a full training.
     """
 
     mode: str
@@ -25,10 +32,10 @@ class RewindPoint:
 
 
 def rewind_point(text: str) -> RewindPoint:
-    """The rewind point of a text; "init" is step 0, "lr" the learning rate of step 0.
+    """Return the rewind point that a text states; "init" is step 0, "lr" the learning rate of step 0.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not a rewind point.
 
     Example:
         >>> rewind_point("lr:step:100")
@@ -40,19 +47,16 @@ def rewind_point(text: str) -> RewindPoint:
     if text in (LEARNING_RATE, FINETUNE):
         return RewindPoint(text, "step", 0.0 if text == LEARNING_RATE else None)
     if not match:
-        raise UsageError(
-            f"`rewind` must be init, step:K, epoch:K, lr, lr:step:K, lr:epoch:K, finetune, finetune:step:N or "
-            f"finetune:epoch:N. Received: {text!r}.",
-            "Pass e.g. step:500.",
-        )
+        *forms, last = ", ".join(REWINDS).split(", ")
+        raise UsageError(f"`rewind` must be {', '.join(forms)} or {last}. Received: {text!r}.", "Pass e.g. step:500.")
     mode, step, epoch = match.groups()
     return RewindPoint(mode or WEIGHTS, "step" if step else "epoch", float(step or epoch))
 
 
 def starts_trained(rewind: str) -> bool:
-    """Whether tickets start from trained weights (learning-rate rewinding, fine-tuning).
+    """Return whether tickets start from trained weights (learning-rate rewinding, fine-tuning).
 
-    Then the step of their least validation loss does not tell how fast they learn.
+    Then the step of their least validation loss does not show how fast they learn.
 
     Example:
         >>> starts_trained("finetune"), starts_trained("lr:step:100"), starts_trained("step:100")

@@ -18,8 +18,9 @@ from tf_lottery.data import from_arrays
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.checking import check_data
-from tf_lottery.experiment.config import MOMENTUM, OPTIMIZERS, Config
+from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
+from tf_lottery.experiment.options import MOMENTUM, OPTIMIZERS
 from tf_lottery.experiment.problem import Problem, configuration_hash, replicate_seed, without_automatic_names
 from tf_lottery.experiment.run import Events, run
 from tf_lottery.experiment.workers.executor import available_cores

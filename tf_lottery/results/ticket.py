@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
-from tf_lottery.experiment.config_file import with_current_keys
+from tf_lottery.experiment.config import with_current_keys
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.utils.files import damaged, dump_arrays, json_text, load_arrays, write_bytes

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tf_lottery.errors import DamagedError, LotteryError, UsageError
-from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.config_file import with_current_keys
+from tf_lottery.experiment.config import Config, with_current_keys
 from tf_lottery.experiment.directory import manifest, run_lock
 from tf_lottery.experiment.directory.job import Job
 from tf_lottery.experiment.directory.layout import RunLayout

@@ -1,0 +1,114 @@
+"""Which options of an experiment exclude or need each other. No TensorFlow."""
+
+import re
+
+from tf_lottery.errors import UsageError
+from tf_lottery.experiment.controls import CONTROLS
+from tf_lottery.experiment.options import MOMENTUM, Options
+from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE
+from tf_lottery.pruning import criteria as scoring
+from tf_lottery.pruning import rates as schedule
+
+
+def check_combinations(options: Options) -> None:
+    """Check options that are valid alone against each other.
+
+    Raises:
+        UsageError: two of them exclude each other, or one lacks another.
+    """
+    _check_run(options)
+    _check_rates(options)
+    _check_pruning(options)
+    _check_controls(options)
+    _check_criterion(options)
+    _check_tickets(options)
+
+
+def _check_run(options: Options) -> None:
+    """Check what concerns the run as a whole and its optimizer."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", options.preset):
+        raise UsageError(
+            f"`preset` names a directory: letters, digits, '.', '_' and '-'. Received: {options.preset!r}.",
+            "Choose another name.",
+        )
+    if (options.steps is None) == (options.epochs is None):
+        raise UsageError("Give either `steps` or `epochs`, the length of a training.", "Drop one of them.")
+    if options.momentum and options.optimizer not in MOMENTUM:
+        raise UsageError(
+            f"`momentum` is of {' and '.join(MOMENTUM[:2])}. Received: {options.momentum} for {options.optimizer}.",
+            "Drop it, or choose another optimizer.",
+        )
+    if options.lr_drop != type(options).lr_drop and options.lr_schedule != "step":
+        raise UsageError(
+            f"`lr_drop` is of the learning-rate schedule 'step'. Received: schedule {options.lr_schedule!r}.",
+            "Drop it, or choose that schedule.",
+        )
+
+
+def _check_rates(options: Options) -> None:
+    other_rates = options.final_density or options.output_rate is not None or options.conv_rate is not None
+    if options.densities and other_rates:
+        raise UsageError("`densities` is a ladder for all weights alike: it excludes other rates and final_density.")
+    if options.final_density is not None:
+        schedule.rate_to_reach(options.final_density, options.rounds)
+
+
+def _check_pruning(options: Options) -> None:
+    """Check where masks come from against where tickets start."""
+    mode = options.rewind_point.mode
+    if options.search_steps is not None and options.pruning != "iterative":
+        raise UsageError(
+            f"`search_steps` shortens the rounds of iterative pruning. Received: pruning {options.pruning!r}.",
+            "Drop one of them.",
+        )
+    if options.pruning == "before_training" and mode in (LEARNING_RATE, FINETUNE):
+        raise UsageError(
+            f"Pruning before training has no trained weights to continue from. Received: rewind {options.rewind!r}.",
+            "Rewind to init, step:K or epoch:K.",
+        )
+    if mode == FINETUNE and (options.search_steps is not None or options.pruning == "early_bird"):
+        raise UsageError(
+            "Fine-tuning continues full trainings, and a search is not one.", "Rewind to 'lr' to train on from it."
+        )
+
+
+def _check_controls(options: Options) -> None:
+    for name in options.variants:
+        if name in CONTROLS and CONTROLS[name].continues_previous_round and not options.chained:
+            raise UsageError(
+                f"The control {name!r} trains as long as all rounds of the ticket together: it goes with iterative "
+                "pruning, each round trained in full.",
+                "Drop that control, or `pruning`, `search_steps` or `tickets_from`.",
+            )
+
+
+def _check_criterion(options: Options) -> None:
+    looks_back = {"changes", "initial"} & scoring.needs(options.criterion)
+    if looks_back and options.pruning in ("before_training", "early_bird"):
+        raise UsageError(
+            f"Criterion {options.criterion!r} looks back on a whole training. Received: pruning {options.pruning!r}.",
+            "Prune iteratively or in one shot.",
+        )
+    if options.criterion not in scoring.GLOBAL:
+        return
+    if options.scope != "global":
+        raise UsageError(
+            f"Criterion {options.criterion!r} ranks all weights of the network together. Received: scope "
+            f"{options.scope!r}.",
+            "Pass scope 'global'.",
+        )
+    if {options.output_rate, options.conv_rate} - {None, options.rate}:
+        raise UsageError(
+            f"Criterion {options.criterion!r} ranks all weights of the network together: they have one rate.",
+            "Drop `output_rate` and `conv_rate`.",
+        )
+
+
+def _check_tickets(options: Options) -> None:
+    """Check what goes with the tickets of another run."""
+    if not options.tickets_from:
+        return
+    if options.pruning != "iterative" or options.search_steps is not None:
+        raise UsageError("`tickets_from` brings its own masks: it excludes `pruning` and `search_steps`.")
+    if options.rewind_point.mode in (LEARNING_RATE, FINETUNE):
+        raise UsageError("A transferred ticket starts from the rewind weights of its run.", "Use rewind 'init'.")

@@ -1,0 +1,228 @@
+"""The options of an experiment: all that decides its results, and how far and where it runs. No TensorFlow.
+
+To add an option, add a field here and describe it under `Attributes`; checks, the hash and the command line follow.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from tf_lottery.experiment.controls import CONTROLS
+from tf_lottery.experiment.option import option
+from tf_lottery.experiment.rewind_point import RewindPoint, rewind_point
+from tf_lottery.pruning import criteria as scoring
+from tf_lottery.pruning.select import SCOPES
+from tf_lottery.pruning.units import GRANULARITIES, INDIVISIBLE, UNSTRUCTURED
+
+DEFAULT_VARIANTS = ("ticket", "random_reinit")
+PRUNINGS = {
+    "iterative": "masks from the trained ticket of the round before",
+    "one_shot": "masks of every round from the trained dense network",
+    "before_training": "masks from the start weights, before anything is trained",
+    "early_bird": "masks from a dense training that stops when its masks hardly change",
+}
+LR_SCHEDULES = ("constant", "step", "cosine")
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "lion", "nadam", "adagrad", "adadelta", "adamax", "ftrl")
+MOMENTUM = ("sgd", "rmsprop", "user")  # those that take `momentum`; "user" is a Python caller's own
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+NORMALIZATIONS = ("none", "unit", "standard")
+XLA = ("auto", "on", "off")
+DEVICES = ("auto", "cpu", "gpu")
+# Steps are counted in 32-bit integers.
+MOST_STEPS = 2**31 - 2
+_LENGTH = {"limit": MOST_STEPS, "requirement": "positive and below 2**31"}
+_RATE = {"minimum": 0, "maximum": 1, "open_maximum": True, "example": 0.2}
+
+
+def variants() -> tuple[str, ...]:
+    """Return the names of all variants: the ticket, and the controls in the order of their registration."""
+    return ("ticket", *CONTROLS)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of an experiment.
+
+    Attributes:
+        preset: name of the preset that the configuration started from; names the run directory.
+        dataset: name of the data set.
+        data_dir: folder of prepared data sets or raw files; None looks in the usual places.
+        normalization: how inputs are scaled: "none", "unit" (to [0, 1]) or "standard" (zero mean, unit deviation).
+        validation: size of the validation part, a count or a fraction; None takes the data set's own.
+        classes: labels of the classes to use, relabelled 0, 1, ... in this order; all classes if empty.
+        pad_crop: pixels of zero padding before a random crop, as augmentation; 0 for none.
+        flip: whether images are flipped horizontally at random, as augmentation.
+        model: an architecture's name, `package.module:function`, or the path of a `.keras` file.
+        include: names or patterns of the only layers to prune, as for `wrap`.
+        exclude: names or patterns of layers not to prune, as for `wrap`.
+        rounds: rounds of pruning after the dense round 0.
+        rate: fraction of the surviving weights that a round prunes.
+        output_rate: rate of the output layer; None takes half of `rate`.
+        conv_rate: rate of convolutions; None takes `rate`.
+        final_density: density to reach in the last round by equal rates, instead of `rate`.
+        densities: density of each round, instead of a rate.
+        scope: which weights are ranked together: "layerwise" or "global".
+        criterion: the score by which weights are ranked.
+        score_examples: number of training examples for criteria that look at data.
+        pruning: where the masks of a round come from. "iterative": from the ticket of the round before; "one_shot":
+            from the trained dense network; "before_training": from the start weights; "early_bird": from a dense
+            training that stops when its masks hardly change (You et al. 2020, arXiv 1909.11957).
+        search_steps: with iterative pruning, steps of trainings that only find masks; round 0 and the last round are
+            then trained in full. None trains every round in full.
+        mask_distance: fraction of the kept weights by which masks may still differ when an early-bird search stops.
+        tickets_from: path of a run whose masks and rewind weights are trained here.
+        tickets_hash: digest of that run's configuration and rewind weights.
+        granularity: the units in which weights are pruned.
+        indivisible: what happens to weights that do not divide into such units: "error", "skip" or "unstructured".
+        rewind: where tickets start: "init", "step:K", "epoch:K"; "lr" (learning-rate rewinding), "lr:step:K",
+            "lr:epoch:K"; "finetune", "finetune:step:N", "finetune:epoch:N".
+        steps: length of a full training, in steps; None if it is given in epochs.
+        epochs: length of a full training, in epochs; None if it is given in steps.
+        batch_size: examples per step.
+        optimizer: name of the optimizer.
+        learning_rate: learning rate, before the schedule.
+        lr_schedule: learning rate over a full training: "constant", "step" (times `lr_drop` at each of the steps
+            `lr_milestones`) or "cosine" (down to zero).
+        lr_milestones: steps at which the schedule "step" drops the learning rate.
+        lr_drop: factor of each drop of the schedule "step".
+        warmup: steps of linear warm-up, before any schedule.
+        momentum: momentum of the optimizers that have one.
+        weight_decay: decoupled weight decay per step.
+        eval_every: steps between evaluations.
+        seed: seed of everything that is random.
+        replicates: number of chains of rounds, each with its own initial weights and data order.
+        variants: "ticket" and the controls that are trained beside it.
+        jobs: number of processes; 0 for as many as the cores allow.
+        threads: threads of one training.
+        xla: whether steps are compiled by XLA: "auto", "on" or "off".
+        precision: dtype policy of the computation.
+        device: where to compute: "auto", "cpu" or "gpu".
+    """
+
+    preset: str = option("custom", "Named experiment to start from.", hashed="never", on_command_line=False)
+    dataset: str = option("digits", "Data set: see `tf-lottery data list`.")
+    data_dir: str | None = option(None, "Folder of prepared data sets or raw files.", hashed="never")
+    normalization: str = option("unit", "How inputs are scaled.", choices=NORMALIZATIONS, earlier_name="normalisation")
+    validation: float | None = option(
+        None,
+        "Validation part: a count, or a fraction.",
+        minimum=0,
+        open_minimum=True,
+        requirement="a positive count or fraction",
+        count_or_fraction=True,
+    )
+    classes: tuple[int, ...] = option(
+        (), "Only these classes, e.g. 0,1,2,3,4; relabelled.", hashed="if set", metavar="class numbers"
+    )
+    pad_crop: int = option(0, "Augment by random crops after padding by so many pixels.", minimum=0)
+    flip: bool = option(False, "Augment by random horizontal flips.")
+    model: str = option("mlp", "Architecture, package.module:function, or a .keras file.")
+    include: tuple[str, ...] = option((), "Prune only these layers. Repeatable.", metavar="PATTERN")
+    exclude: tuple[str, ...] = option((), "Do not prune these layers. Repeatable.", metavar="PATTERN")
+    rounds: int = option(
+        10,
+        "Rounds of pruning after the dense round 0.",
+        minimum=0,
+        limit=1000,
+        # Otherwise more rounds extend a run; here the last round is another one.
+        hashed_when=lambda config: config.final_density is not None or config.search_steps is not None,
+    )
+    rate: float = option(0.2, "Fraction of the surviving weights pruned per round.", **_RATE)
+    output_rate: float | None = option(None, "Rate of the output layer; half of `rate` by default.", **_RATE)
+    conv_rate: float | None = option(None, "Rate of convolutions; `rate` by default.", **_RATE)
+    final_density: float | None = option(
+        None,
+        "Density to reach in the last round, by equal rates.",
+        minimum=0,
+        open_minimum=True,
+        maximum=1,
+        example=0.05,
+    )
+    densities: tuple[float, ...] = option((), "A ladder such as 1,0.5,0.2 instead of a rate.", metavar="densities")
+    scope: str = option("layerwise", "What is ranked together.", choices=SCOPES)
+    criterion: str = option(
+        "magnitude", "Score that ranks weights; see `methods`.", choices=lambda: tuple(scoring.CRITERIA)
+    )
+    score_examples: int = option(
+        1000,
+        "Training examples that snip and grasp look at.",
+        minimum=1,
+        hashed="if set",
+        hashed_when=lambda config: config.scores_examples,
+    )
+    pruning: str = option(
+        "iterative", "Where the masks of a round come from.", choices=tuple(PRUNINGS), hashed="if set"
+    )
+    search_steps: int | None = option(
+        None, "Steps of trainings that only find masks; the last is full.", minimum=1, hashed="if set", **_LENGTH
+    )
+    mask_distance: float = option(
+        0.1,
+        "How far masks may still move where an early-bird search stops.",
+        minimum=0,
+        maximum=1,
+        open_minimum=True,
+        open_maximum=True,
+        example=0.1,
+        hashed="if set",
+        hashed_when=lambda config: config.pruning == "early_bird",
+    )
+    tickets_from: str | None = option(
+        None, "Train the tickets of another run, on other data or classes.", hashed="never", metavar="RUN"
+    )
+    tickets_hash: str = option("", "Digest of the run that tickets come from.", hashed="if set", on_command_line=False)
+    granularity: str = option(UNSTRUCTURED, "In what units weights are pruned.", choices=GRANULARITIES)
+    indivisible: str = option(
+        "error",
+        "What is done with weights that do not divide so; skip keeps them whole.",
+        choices=INDIVISIBLE,
+        hashed="if set",
+        hashed_when=lambda config: config.granularity != UNSTRUCTURED,
+    )
+    rewind: str = option(
+        "init", "init, step:K, epoch:K, lr, lr:step:K, lr:epoch:K, finetune, finetune:step:N.", metavar="MODE"
+    )
+    steps: int | None = option(1000, "Training steps per round.", minimum=1, **_LENGTH)
+    epochs: float | None = option(
+        None, "Epochs per round, instead of `steps`.", minimum=0, open_minimum=True, **_LENGTH
+    )
+    batch_size: int = option(60, "Examples per step.", minimum=1)
+    optimizer: str = option("adam", "Optimizer.", choices=OPTIMIZERS, unlisted=("user",))
+    learning_rate: float = option(1e-3, "Learning rate.", minimum=0)
+    lr_schedule: str = option(
+        "constant", "How the learning rate falls over a full training.", choices=LR_SCHEDULES, hashed="if set"
+    )
+    lr_milestones: tuple[int, ...] = option(
+        (), "Steps where the schedule `step` drops it.", hashed="if set", metavar="steps"
+    )
+    lr_drop: float = option(0.1, "Factor of each such drop.", minimum=0, maximum=1, hashed="if set")
+    warmup: int = option(0, "Steps of linear warm-up before the schedule.", minimum=0, hashed="if set")
+    momentum: float = option(0.0, "Momentum of sgd and rmsprop.", **_RATE)
+    weight_decay: float = option(0.0, "Decoupled weight decay.", minimum=0)
+    eval_every: int = option(250, "Steps between evaluations.", minimum=1)
+    seed: int = option(0, "Seed of everything that is random.", minimum=0)
+    replicates: int = option(
+        1, "Chains of rounds, each with other initial weights.", minimum=1, limit=1000, hashed="never"
+    )
+    variants: tuple[str, ...] = option(
+        DEFAULT_VARIANTS, "Ticket and controls; see `tf-lottery methods`.", choices=variants, hashed="never"
+    )
+    jobs: int = option(0, "Processes at once; 0: as many as the cores hold.", minimum=0, hashed="never")
+    threads: int = option(1, "Threads of one training.", minimum=1)
+    xla: str = option("auto", "Compile with XLA; auto: where it pays.", choices=XLA)
+    precision: str = option("float32", "Precision of the computation.", choices=PRECISIONS)
+    device: str = option("auto", "Where to compute.", choices=DEVICES, hashed="never")
+
+    @cached_property
+    def rewind_point(self) -> RewindPoint:
+        """The rewind mode and position that `rewind` states."""
+        return rewind_point(self.rewind)
+
+    @property
+    def scores_examples(self) -> bool:
+        """Whether the criterion looks at training examples."""
+        return bool({"gradients", "hessian_gradients"} & scoring.needs(self.criterion))
+
+    @property
+    def chained(self) -> bool:
+        """Whether the masks of each round come from the full training of the ticket before."""
+        return self.pruning == "iterative" and self.search_steps is None and not self.tickets_from
