@@ -1,17 +1,59 @@
-"""What every test shares: a quiet TensorFlow on the CPU, and the folder of the test data."""
+"""What every test shares: a quiet TensorFlow on the CPU, seeds, processes that end with the test, and the test data.
 
+No test depends on the speed of the machine, on the order of the tests or on an unseeded draw. Waiting has one limit,
+`PATIENCE`, which only a program that hangs reaches.
+"""
+
+import contextlib
 import os
+import random
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before TensorFlow loads, also in the processes that tests start.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 900.0  # seconds
+
+# The same examples in every run, and as much time as they take on a loaded machine. Other examples:
+# `pytest --hypothesis-profile=explore`.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", settings.get_profile("explore"), derandomize=True)
+settings.load_profile("repeatable")
+
+
+def seed_global_generators(name: str) -> None:
+    """Seed the generators of Python, NumPy and, where it is loaded, Keras from a name."""
+    seed = zlib.crc32(name.encode())
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(seed)
+    else:
+        random.seed(seed)
+        np.random.seed(seed)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
+    """Seed by the fixture: what a shared one draws does not depend on which test uses it first."""
+    seed_global_generators(fixturedef.argname)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Seed by the test's name: weights without a seed are the same in any order, alone, and in any folder."""
+    seed_global_generators(pyfuncitem.name)
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +71,52 @@ def answers_ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def start_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a process with pipes for its text output, in a session of its own.
+
+    When the test ends, whether it passes or fails, the process and those that it started are killed and its pipes
+    closed: a test that fails half-way leaves nothing that a later one would stumble over.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def start(command: list[str | Path], **options: Any) -> subprocess.Popen[str]:
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            process = stack.enter_context(subprocess.Popen(command, **{**pipes, **options}, start_new_session=True))
+            stack.callback(kill_session, process)
+            return process
+
+        yield start
+
+
+def kill_session(process: subprocess.Popen[str]) -> None:
+    """Kill a process that still runs, and those of its session with it."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., Any]:
+    """Waits until a condition is true, and returns its value; fails as soon as the process that it waits for ends."""
+
+    def wait(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> Any:
+        limit = time.monotonic() + PATIENCE
+        while not (value := condition()):
+            ended = process is not None and process.poll() is not None
+            if ended and not (value := condition()):
+                pytest.fail(f"The process ended with {process.returncode} before that: {process.communicate()}")
+            if ended:
+                return value
+            assert time.monotonic() < limit, f"nothing happened in {PATIENCE:.0f} seconds"
+            time.sleep(0.02)
+        return value
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def patience() -> float:
+    """Seconds after which a process that a test waits for counts as hanging."""
+    return PATIENCE

@@ -49,7 +49,7 @@ def test_python_blocks_run_as_written(page: Path, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         env=dict(os.environ),
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -59,7 +59,7 @@ def test_what_comments_say_of_printed_values_is_printed(tmp_path: Path) -> None:
     """`print(...)  # value` in the docs shows the value."""
     text = "\n".join(blocks(ROOT / "docs" / "rewinding.md", "python"))
     done = subprocess.run(
-        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=900, check=True
     )
     assert done.stdout.split("\n")[:2] == ["[100, 80, 80]", "20"]
 

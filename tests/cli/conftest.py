@@ -23,13 +23,13 @@ def environment(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.fixture(scope="session")
-def shell(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `tf-lottery` in a new process."""
+def shell(environment: dict[str, str], patience: float) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `tf-lottery` in a new process, with more variables of its environment by keyword."""
 
-    def run(*arguments: str, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "tf_lottery_cli", *arguments]
-        return subprocess.run(  # type: ignore[call-overload]
-            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, **options
+        return subprocess.run(
+            command, cwd=cwd, env=environment | variables, capture_output=True, text=True, timeout=patience
         )
 
     return run

@@ -1,11 +1,8 @@
 """`tf-lottery bench`: the table, the document, the rulers, and how it ends."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -120,15 +117,12 @@ def test_the_files_of_a_run_with_its_network_as_the_ruler(workplace, shell):
 
 
 @pytest.mark.usefixtures("answers_ctrl_c")
-def test_ctrl_c_ends_the_measuring_processes(models, environment, tmp_path):
+def test_ctrl_c_ends_the_measuring_processes(models, environment, start_process, wait_until, patience):
     command = [sys.executable, "-m", "tf_lottery_cli", "bench", str(models / "net.keras"), "--runs", "1000000"]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 60
-    while not (children := _children(process.pid)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert children
+    process = start_process(command, env=environment)
+    children = wait_until(lambda: _children(process.pid), process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=patience)
     assert process.returncode == 130
     assert "stopped by Ctrl-C" in said
     assert not [child for child in children if _alive(child)]

@@ -48,8 +48,9 @@ def test_compare_prints_one_document(copied, twin, invoke):
     assert [run["run"] for run in document["runs"]] == ["rewind init", "rewind step:10"]
     assert {row["outcome"] for row in document["differences"]} == {"not judged"}
     # The same command writes to the same folder below --out, which is no run.
-    again = json.loads(invoke("compare", copied, twin, "--json").stdout)
-    assert again["files"] == document["files"]
+    result = invoke("compare", copied, twin, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["files"] == document["files"]
     runs = json.loads(invoke("ls", "--json").stdout)["runs"]
     assert len(runs) == 2
 

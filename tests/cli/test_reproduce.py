@@ -3,9 +3,7 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 
 import pytest
 
@@ -14,7 +12,11 @@ from tf_lottery.studies.claims import CLAIMS, Claim, conclude, more_than
 
 # A program whose list holds one claim of the digits beside the others.
 PROGRAM = """
+import os
+import time
+
 import tf_lottery_cli
+from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.studies.claims import CLAIMS, Claim, at_least, conclude
 from tf_lottery.experiment.config import Config
 
@@ -22,9 +24,17 @@ def judge(evidence):
     return conclude([at_least(evidence.difference(("digits", "ticket", 1), ("digits", "ticket", 0)), -0.9)])
 
 def sizes(quick):
-    return {"digits": Config(steps=STEPS, rounds=1, rate=0.5, replicates=3, batch_size=32, variants=("ticket",))}
+    return {"digits": Config(steps=30_000, rounds=1, rate=0.5, replicates=3, batch_size=32, variants=("ticket",))}
 
 CLAIMS["half"] = Claim("half", "Half a network learns", "a paper", "a figure", sizes, judge)
+commit = RunDirectory.commit
+
+def commit_later(self, job, *arguments, **options):
+    while "HOLD_ROUND_1" in os.environ and job.round == 1:
+        time.sleep(0.1)
+    commit(self, job, *arguments, **options)
+
+RunDirectory.commit = commit_later  # in the worker processes too, which load this file
 if __name__ == "__main__":
     tf_lottery_cli.main()
 """
@@ -90,26 +100,21 @@ def test_a_claim_that_fails(invoke, worse, tmp_path):
 
 
 @pytest.mark.usefixtures("answers_ctrl_c")
-def test_side_by_side_stopped_by_ctrl_c_and_gone_on_with(environment, tmp_path):
-    def start(steps, **options):
-        program = tmp_path / f"program_{steps}.py"
-        program.write_text(PROGRAM.replace("STEPS", str(steps)))
-        command = [sys.executable, program, "reproduce", "half", "--jobs", "2", "--json"]
-        given = {"cwd": tmp_path, "env": environment, "text": True, "start_new_session": True, **options}
-        return subprocess.Popen(command, **given)
+def test_side_by_side_stopped_by_ctrl_c_and_gone_on_with(environment, tmp_path, start_process, wait_until, patience):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, program, "reproduce", "half", "--jobs", "2", "--json"]
 
-    process = start(30_000, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/*/replicate_*/round_00/manifest.json")):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
+    # Held, the run can't end before Ctrl-C comes, however late that is.
+    process = start_process(command, cwd=tmp_path, env=environment | {"HOLD_ROUND_1": "1"})
+    wait_until(lambda: list(tmp_path.glob("runs/*/replicate_*/round_00/manifest.json")), process)
     os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=patience)
     assert process.returncode == 130, errors
     assert output == "" and "Traceback" not in errors and not (tmp_path / "runs/claims").exists()
 
-    process = start(30_000, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    output, errors = process.communicate(timeout=240)
+    process = start_process(command, cwd=tmp_path, env=environment)
+    output, errors = process.communicate(timeout=patience)
     assert process.returncode == 0, errors
     assert "of them done already; the other" in errors and "half: passed" in errors
     assert json.loads(output)["claims"][0]["passed"] is True

@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +40,13 @@ def test_off_a_terminal_there_is_a_line_for_each_training_and_no_noise(workplace
     assert "\x1b" not in "".join(lines)
 
 
-def test_a_finished_run_is_not_done_again_and_its_configuration_runs_to_the_same_hash(workplace, shell):
+def test_a_finished_run_is_not_done_again_and_its_configuration_runs_to_the_same_hash(workplace, shell, tmp_path):
     (run,) = (workplace / "runs").iterdir()
     before = {path: path.stat().st_mtime_ns for path in run.rglob("manifest.json")}
-    begin = time.perf_counter()
-    done = shell("run", "--config", str(run / "config.json"), cwd=workplace)
+    for name in ("keras", "tensorflow"):  # it is quick because it loads neither: these stand before the real ones
+        (tmp_path / f"{name}.py").write_text(f"raise AssertionError('{name} is loaded')")
+    done = shell("run", "--config", str(run / "config.json"), cwd=workplace, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert time.perf_counter() - begin < 5  # it loads no TensorFlow
     assert done.stdout.splitlines()[-1] == f"Run directory: runs/{run.name}"
     assert "The sparsest ticket" in done.stdout or "No winning ticket" in done.stdout
     assert "tf-lottery report" in done.stderr
@@ -118,11 +117,11 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_are_no_error_and_nothing_is_written_into_the_files_of_the_run(
-    closed, environment, tmp_path
+    closed, environment, tmp_path, patience
 ):
     # The next file opened took the place of the closed stream: a table crashed, and native code printed into that file.
     command = f"{sys.executable} -m tf_lottery_cli run --rounds 0 --steps 20 --replicates 1 --jobs 1 {closed}"
-    done = subprocess.run(["bash", "-c", command], env=environment, cwd=tmp_path, timeout=120)
+    done = subprocess.run(["bash", "-c", command], env=environment, cwd=tmp_path, timeout=patience)
     assert done.returncode == 0
     (run,) = (tmp_path / "runs").iterdir()
     check = [sys.executable, "-m", "tf_lottery_cli", "verify", str(run)]
@@ -130,35 +129,23 @@ def test_closed_standard_streams_are_no_error_and_nothing_is_written_into_the_fi
     assert (run / ".lock").read_bytes() == b""
 
 
-def start(arguments: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tf_lottery_cli", "run", *arguments],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not any(folder.glob(pattern)):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def test_a_run_that_is_killed_in_use_and_interrupted_goes_on_to_the_same_results(shell, environment, tmp_path, invoke):
+@pytest.mark.usefixtures("answers_ctrl_c")
+def test_a_run_that_is_killed_in_use_and_interrupted_goes_on_to_the_same_results(
+    shell, environment, tmp_path, invoke, start_process, wait_until, patience
+):
     """SIGKILL in the middle of a training, Ctrl-C with worker processes, SIGTERM; then the end equals one go."""
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "tf_lottery_cli", "run", *arguments]
+        return start_process(command, cwd=tmp_path, env=environment)
+
     common = ["--rounds", "3", "--steps", "3000", "--replicates", "1", "--eval-every", "500", "--seed", "3"]
     whole = shell("run", *common, "--jobs", "1", "--out", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     broken = [*common, "--out", "broken", "--checkpoint-every", "0.01"]
 
-    process = start([*broken, "--jobs", "1"], tmp_path, environment)
-    wait_for("broken/*/replicate_0/round_00/partial.npz", tmp_path, process)
+    process = start(*broken, "--jobs", "1")
+    wait_until(lambda: any(tmp_path.glob("broken/*/replicate_0/round_00/partial.npz")), process)
     process.send_signal(signal.SIGSTOP)  # it holds the lock, and does not end before the second command comes
     in_use = shell("run", *broken, cwd=tmp_path)
     assert in_use.returncode == 4
@@ -170,15 +157,17 @@ def test_a_run_that_is_killed_in_use_and_interrupted_goes_on_to_the_same_results
     assert state["partial"] == [] or state["partial"][0]["step"] > 0
     assert invoke("verify", next((tmp_path / "broken").iterdir())).exit_code == 0
 
+    def start_and_wait(jobs):
+        """Start it again, and wait for the next training to be committed, or for the end."""
+        before = len(list(tmp_path.glob("broken/**/metrics.json")))
+        process = start(*broken, "--jobs", jobs)
+        wait_until(lambda: process.poll() is not None or len(list(tmp_path.glob("broken/**/metrics.json"))) > before)
+        return process
+
     for number, jobs, code in ((signal.SIGINT, "2", 130), (signal.SIGTERM, "1", 143)):
-        done = len(list((tmp_path / "broken").rglob("metrics.json")))
-        process = start([*broken, "--jobs", jobs], tmp_path, environment)
-        deadline = time.monotonic() + 120
-        while len(list((tmp_path / "broken").rglob("metrics.json"))) <= done and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        process = start_and_wait(jobs)
         process.send_signal(number)
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=patience)
         if "Next:" not in told:  # on a fast machine the run may have ended by itself
             assert process.returncode == code, told
             assert "the same command goes on" in told

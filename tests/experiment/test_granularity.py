@@ -105,6 +105,7 @@ def test_filters_that_become_outputs_of_the_model_are_never_pruned_as_such():
 
 def test_a_network_of_depthwise_convolutions_lives_on_without_half_of_its_channels():
     """Pruned by themselves, depthwise kernels would cut half of the channels that the layers before have kept."""
+    keras.utils.set_random_seed(0)  # the signal's part is 0.15 here, and 0.05 to 0.22 with other weights
     model = mobilenet((32, 32, 3), 10)
     random = np.random.default_rng(0)
     for layer in model.layers:
@@ -158,7 +159,8 @@ def test_counts_of_blocks_are_exact_in_every_schedule_and_way(options, units, wa
     blocks = plan.units(config, AXES, SHAPES).blocks
     counts = [4 * sum(each) for each in units]
     assert plan.kept_per_round(config, ROLES, SHAPES, blocks) == counts
-    weights = {key: RNG.normal(size=shape) for key, shape in SHAPES.items()}
+    generator = np.random.default_rng(1)
+    weights = {key: generator.normal(size=shape) for key, shape in SHAPES.items()}
     dense = {key: np.ones(shape, bool) for key, shape in SHAPES.items()}
     masks = dense
     for number in range(1, 4):
@@ -315,7 +317,7 @@ def test_the_three_presets_differ_in_granularity_alone():
 def shell(*arguments, cwd):
     """`tf-lottery run` on the embedded digits, in a process of its own."""
     command = [sys.executable, "-m", "tf_lottery_cli", "run", "--rounds", "2", "--replicates", "1", "--jobs", "1"]
-    return subprocess.run([*command, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run([*command, *arguments], cwd=cwd, capture_output=True, text=True)
 
 
 def test_the_command_line_tells_counts_of_units_and_what_is_kept_whole(tmp_path):

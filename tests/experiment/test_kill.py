@@ -46,16 +46,22 @@ def folder(tmp_path_factory):
     return path
 
 
-def start(folder, name, **changes):
-    command = [sys.executable, str(CHILD), name, json.dumps(CONFIG | changes), "0.05"]
+def start(folder, name, *, last=None, **changes):
+    """Start the run; after the line `last` it waits to be killed."""
+    command = [sys.executable, str(CHILD), name, json.dumps(CONFIG | changes), "0.05", *([last] if last else [])]
     with open(folder / f"{name}.log", "a") as log:
         return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
 
 
 def finish(process, folder, name):
-    process.stdout.read()
-    process.stdout.close()
-    assert process.wait(timeout=120) == 0, (folder / f"{name}.log").read_text()[-3000:]
+    process.communicate()
+    assert process.returncode == 0, (folder / f"{name}.log").read_text()[-3000:]
+
+
+def kill(process):
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
 
 
 def content(run_dir):
@@ -88,35 +94,31 @@ def assert_same(first, second):
 
 @pytest.fixture(scope="module")
 def whole(folder):
-    """The uninterrupted run, and how long it worked after its first sign of life."""
-    process = start(folder, "whole")
-    process.stdout.readline()
-    begin = time.monotonic()
-    finish(process, folder, "whole")
+    """The content of the uninterrupted run."""
+    finish(start(folder, "whole"), folder, "whole")
     found = content(folder / "whole")
     # Round 0 and two rounds of ticket and control, their curves, the rewind state.
     assert sum(name.endswith("weights.npz") for name in found) == 5
     assert len(found["results.csv"]) == 5 and found["metrics.jsonl"].count(b"\n") == 10 + 2 * (9 + 10)
     assert not any("partial" in name or name.endswith(".tmp") for name in found)
-    return found, time.monotonic() - begin
+    return found
 
 
-def kill_until_done(folder, name, *, generator, duration):
+def kill_until_done(folder, name, *, generator):
     """Start, kill at a random moment, and so on until it is done. Returns how often, and how often mid-training."""
     kills, partials = 0, 0
     while True:
         process = start(folder, name)
         if generator.random() < 0.8:  # mostly while it works, sometimes while it starts
-            process.stdout.readline()
-            time.sleep(generator.uniform(0, 0.8 * duration))
+            for _ in range(generator.randint(1, 40)):  # of about 50 lines
+                process.stdout.readline()
+            time.sleep(generator.uniform(0, 0.02))
         else:
             time.sleep(generator.uniform(0, 5))
         if process.poll() is not None:
             finish(process, folder, name)
             return kills, partials
-        os.kill(process.pid, signal.SIGKILL)
-        process.stdout.close()
-        process.wait()
+        kill(process)
         kills += 1
         partials += any((folder / name).rglob("partial.npz"))
         if kills >= 6:
@@ -126,34 +128,26 @@ def kill_until_done(folder, name, *, generator, duration):
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(folder, whole):
-    found, duration = whole
     generator = random.Random(1)
-    process, kills = start(folder, "killed"), 0
-    for _ in range(3):
-        process.stdout.readline()
-        time.sleep(generator.uniform(0.02, 0.25) * duration)
-        if process.poll() is not None:  # the machine was slower when the duration was measured
-            break
-        os.kill(process.pid, signal.SIGKILL)
-        process.stdout.close()
-        assert process.wait() == -signal.SIGKILL
-        kills += 1
-        process = start(folder, "killed")
-    finish(process, folder, "killed")
-    assert kills
-    assert_same(content(folder / "killed"), found)
+    for number in range(3):  # in each round, at a random moment of the 80 steps after a random evaluation
+        step = 40 * generator.randint(2, 8)
+        process = start(folder, "killed", last=f"at replicate 0, round {number}, ticket {step + 80}")
+        assert f"at replicate 0, round {number}, ticket {step}\n" in iter(process.stdout.readline, "")
+        time.sleep(generator.uniform(0, 0.02))
+        kill(process)
+    finish(start(folder, "killed"), folder, "killed")
+    assert_same(content(folder / "killed"), whole)
 
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments(folder, whole):
-    found, duration = whole
     generator = random.Random(2)
     kills = partials = attempt = 0
     while kills < 20:
         attempt += 1
-        more, cut = kill_until_done(folder, f"random-{attempt}", generator=generator, duration=duration)
+        more, cut = kill_until_done(folder, f"random-{attempt}", generator=generator)
         kills, partials = kills + more, partials + cut
-        assert_same(content(folder / f"random-{attempt}"), found)
+        assert_same(content(folder / f"random-{attempt}"), whole)
     assert partials >= 3, "some kills were in the middle of a training whose state had been saved"
 
 
@@ -161,7 +155,7 @@ def test_the_same_seed_gives_the_same_bits_with_any_number_of_jobs(folder, whole
     process = start(folder, "jobs", jobs=2)
     finish(process, folder, "jobs")
     found = content(folder / "jobs")
-    for files in (found, expected := dict(whole[0])):
+    for files in (found, expected := dict(whole)):
         document = json.loads(files["config.json"])
         document.pop("jobs")
         files["config.json"] = document
@@ -175,13 +169,9 @@ def test_a_killed_run_in_blocks_goes_on_to_the_same_bytes(folder):
     found = content(folder / "blocks")
     # 384, 307, 246 and 60, 54, 49 blocks: 76.8, 61.4 and 6, 5.4 go.
     assert [int(row["weights_kept"]) for row in found["results.csv"]] == [4 * 444, 4 * 361, 4 * 295]
-    process = start(folder, "blocks-killed", **blocks)
-    for line in process.stdout:
-        if "round 1" in line:
-            break
-    os.kill(process.pid, signal.SIGKILL)
-    process.stdout.close()
-    assert process.wait() == -signal.SIGKILL
+    process = start(folder, "blocks-killed", last="at replicate 0, round 1, ticket 200", **blocks)
+    assert any("round 1" in line for line in process.stdout)
+    kill(process)
     assert not (folder / "blocks-killed" / "replicate_0" / "round_02" / "manifest.json").exists()
     process = start(folder, "blocks-killed", **blocks)
     assert "round 0" not in process.stdout.readline()  # it is not trained again

@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -210,26 +209,23 @@ def test_a_full_disk_leaves_nothing(tmp_path, format):
     assert os.listdir(tmp_path) == ["warm"]
 
 
-def test_a_kill_in_the_middle_leaves_no_final_file(tmp_path):
+def test_a_kill_in_the_middle_leaves_no_final_file(tmp_path, start_process, wait_until):
     code = (
         "import sys, time, keras\n"
         "from tf_lottery.exporting import export\n"
         "from tf_lottery.exporting.tflite import litert\n"
         "def stop(*args, **kwargs):\n"
         "    open(sys.argv[1] + '.mark', 'w').close()\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(3600)\n"
         "litert.run_file = stop\n"
         "model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])\n"
         "export(model, sys.argv[1], format='all')\n"
     )
     target, mark = tmp_path / "out", tmp_path / "out.mark"
-    process = subprocess.Popen([sys.executable, "-c", code, str(target)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not mark.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.1)
+    process = start_process([sys.executable, "-c", code, str(target)])
+    wait_until(mark.exists, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert mark.exists()
     assert [name for name in os.listdir(target) if not name.startswith(".tf_lottery_export-")] == []
     export(keras.Sequential([keras.Input((8,)), layers.Dense(3)]), target, format="keras")
     assert sorted(os.listdir(target)) == [

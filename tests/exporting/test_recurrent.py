@@ -2,9 +2,7 @@
 
 import os
 import signal
-import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
@@ -59,7 +57,7 @@ from pathlib import Path
 from tf_lottery.exporting.tflite import run_converter
 def hang(source, **options):
     Path(os.environ["MARK"]).write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(3600)  # until it is ended
 run_converter.convert = hang
 sys.exit(run_converter.main(sys.argv[1:]))
 """
@@ -76,30 +74,13 @@ tflite.convert_dense(None, folder, precision="int8", calibration={{}})
 
 @pytest.mark.usefixtures("answers_ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_converter_ends_with_the_process_that_started_it(tmp_path, number):
+def test_the_converter_ends_with_the_process_that_started_it(tmp_path, number, start_process, wait_until, patience):
     mark = tmp_path / "mark"
-    process = subprocess.Popen(
-        [sys.executable, "-c", _PARENT, str(tmp_path)],
-        env={**os.environ, "MARK": str(mark)},
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        converter = int(wait_for(lambda: mark.exists() and mark.read_text(), 60))
-        process.send_signal(number)
-        assert process.wait(20) != 0
-        wait_for(lambda: not alive(converter), 20)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_for(found, seconds):
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.1)
-    return value
+    process = start_process([sys.executable, "-c", _PARENT, str(tmp_path)], env={**os.environ, "MARK": str(mark)})
+    converter = int(wait_until(lambda: mark.exists() and mark.read_text(), process))
+    process.send_signal(number)
+    assert process.wait(patience) != 0
+    wait_until(lambda: not alive(converter))
 
 
 def alive(process):

@@ -189,6 +189,6 @@ def test_a_wrapped_model_loads_in_a_new_process(tmp_path):
         "print([type(layer).__name__ for layer in build(sys.argv[1], input_shape=(2,), classes=3).layers])\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "wrapped.keras")], capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", code, str(tmp_path / "wrapped.keras")], capture_output=True, text=True, timeout=900
     )
     assert "Masked" in done.stdout, done.stderr

@@ -30,7 +30,7 @@ def commit(store, job, *, seed=0, **values):
 
 def run_python(code, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)], capture_output=True, text=True, timeout=900
     )
 
 

@@ -82,6 +82,6 @@ def test_the_example_of_the_page_runs(module, tmp_path):
     (tmp_path / "example.py").write_text(code)
     warnings = [part for kind in ("User", "Runtime", "Future") for part in ("-W", f"error::{kind}Warning")]
     command = [sys.executable, *warnings, "example.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "True\n"

@@ -225,6 +225,6 @@ def test_a_barrier_leaves_this_process_able_to_train(tmp_path):
     """Barriers once started TensorFlow with its own threads, and the next training in the process was refused."""
     (tmp_path / "program.py").write_text(BARRIERS_FIRST)
     command = [sys.executable, "program.py", str(Path(__file__).parent)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["threads 1", "passed [True, True] same True"]

@@ -61,7 +61,8 @@ def _units(kernel: Kernel, constants: Constants) -> np.ndarray:
     if kernel.activation is None:
         return np.full(len(kernel.bias), np.nan)
     fold = foldable(kernel, constants)
-    sums = np.where(fold, constants.values, 0.0) @ kernel.totals + kernel.bias
+    with np.errstate(all="ignore"):  # what overflows float64 counts as varying, below
+        sums = np.where(fold, constants.values, 0.0) @ kernel.totals + kernel.bias
     return on_constants(in_keras(kernel.activation), [np.where(kernel.reads[~fold].any(axis=0), np.nan, sums)])
 
 
