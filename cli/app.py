@@ -16,7 +16,7 @@ COMMANDS = {
     "status": ("status", "Show how far a run is."),
     "ls": ("ls", "List the runs and their states."),
     "report": ("report", "Write the plots and the HTML page of a run."),
-    "analyse": ("analyse", "Study a run: stability, barriers, masks, robustness."),
+    "analyze": ("analyze", "Study a run: stability, barriers, masks, robustness."),
     "reproduce": ("reproduce", "Rerun claims of the literature, and judge them."),
     "compare": ("compare", "Compare runs: scores, matching densities, cost."),
     "export": ("export", "Write a ticket as .keras, SavedModel and TFLite, verified."),
@@ -28,6 +28,8 @@ COMMANDS = {
     "doctor": ("doctor", "Check this installation, or what the zeros of a model are worth."),
     "completion": ("completion", "Print the script for shell completion."),
 }
+# Names of earlier versions, which work but are not listed.
+ALIASES = {"analyse": "analyze"}
 EXAMPLES = {
     "tf-lottery run": "Find tickets in the embedded digits, with a random control beside them: about one minute.",
     "tf-lottery presets": "The experiments of the papers.",
@@ -46,6 +48,11 @@ class App(Group):
             return None
         return import_module(f".{COMMANDS[cmd_name][0]}", __package__).command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, [ALIASES.get(args[0], args[0]), *args[1:]])
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -60,10 +67,11 @@ class App(Group):
         """Run a command and exit with the code of the contract, whatever happens."""
         given = list(sys.argv[1:] if args is None else args)
         extra.pop("standalone_mode", None)
+        name = next((word for word in given if not word.startswith("-")), "")
         code = failures.guarded(
             lambda: super(App, self).main(given, standalone_mode=False, **extra),
             debug="--debug" in given,
-            command=next((word for word in given if not word.startswith("-")), ""),
+            command=ALIASES.get(name, name),
         )
         sys.exit(code)
 

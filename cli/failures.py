@@ -27,7 +27,7 @@ REMEDIES = {
     3: "Choose data and a model that fit each other.",
 }
 # Commands that train: what they finished is committed, and they go on from there.
-RESUMING = ("run", "reproduce", "analyse")
+RESUMING = ("run", "reproduce", "analyze")
 # What the disk, its permissions and its limits raise.
 DISK = {
     getattr(errno, name)

@@ -125,5 +125,5 @@ def test_the_library_gets_each_part_under_its_own_name(models, here, invoke, mon
 def test_only_commands_that_commit_promise_to_go_on(error):
     for command in ("export", "bench", "doctor", "verify", ""):
         assert "goes on" not in failures.describe(error, command).lines[1]
-    for command in ("run", "reproduce", "analyse"):
+    for command in ("run", "reproduce", "analyze"):
         assert failures.describe(error, command).lines[1].endswith("the same command goes on.")

@@ -28,7 +28,7 @@ from tf_lottery.experiment.directory import RunDirectory
         ("Give training data as `calibration`.", "export", "Give training data as --dataset."),
         ("Give `samples=...`.", "export", "Give --dataset."),
         ("Choose another `data_dir`.", "data prepare", "Choose another --data-dir."),
-        ("Name more `rounds`.", "analyse", "Name more --rounds."),
+        ("Name more `rounds`.", "analyze", "Name more --rounds."),
         ("Read it with `keras.models.load_model`.", "run", "Read it with `keras.models.load_model`."),
         ("`confidence` must be in (0, 1).", "report", "`confidence` must be in (0, 1)."),
         ("Call `tf_lottery.data.prepare('a b', download=True)`.", "run", "Call `tf-lottery data prepare 'a b'`."),

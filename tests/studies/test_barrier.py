@@ -10,7 +10,7 @@ from tf_lottery.data import Arrays
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.studies import StudyRun, analyse, barrier
+from tf_lottery.studies import StudyRun, analyze, barrier
 from tf_lottery.studies.evaluation import Evaluator, sample
 
 
@@ -69,7 +69,7 @@ def test_a_path_will_do_where_the_configuration_tells_the_problem(toy, run_path)
 
 
 def test_instability_compares_the_ticket_with_its_second_order(toy):
-    outcome = analyse("instability", toy, points=3)
+    outcome = analyze("instability", toy, points=3)
     rows = outcome.tables["barriers_by_replicate"]
     assert [(row["round"], row["replicate"]) for row in rows] == [(r, i) for r in (0, 1, 2) for i in (0, 1)]
     expected = barrier(toy, Job(1, 2), Job(1, 2, "other_order"), points=3)
@@ -90,18 +90,18 @@ def test_instability_of_a_ticket_with_a_copy_of_itself_is_zero_and_stable(run_pa
     for job in [job for job in store.complete_jobs() if job.variant == "other_order"]:
         ticket = Job(job.replicate, job.round)
         store.commit(job, {"masks": store.masks(ticket), "weights": store.weights(ticket)}, store.metrics(job))
-    outcome = analyse("instability", StudyRun(path, problem=problem), points=4)
+    outcome = analyze("instability", StudyRun(path, problem=problem), points=4)
     assert all(row["test_error_barrier"] == row["train_loss_barrier"] == 0.0 for row in outcome.tables["barriers"])
     assert outcome.sentences[0].startswith("In all rounds the error barrier on test data is below 2 %")
 
 
 def test_rounds_barrier_joins_each_round_with_the_one_before(toy):
-    outcome = analyse("rounds-barrier", toy, points=3)
+    outcome = analyze("rounds-barrier", toy, points=3)
     rows = outcome.tables["barriers_by_replicate"]
     assert [(row["round"], row["replicate"]) for row in rows] == [(1, 0), (1, 1), (2, 0), (2, 1)]
     assert rows[2]["test_loss_barrier"] == barrier(toy, Job(0, 1), Job(0, 2), points=3).height("test_loss")
     with pytest.raises(UnfitError, match="at least two"):
-        analyse("rounds-barrier", StudyRun(toy.path, rounds=[1], problem=toy.problem))
+        analyze("rounds-barrier", StudyRun(toy.path, rounds=[1], problem=toy.problem))
 
 
 def test_the_training_subset_is_fixed_and_without_repetition():

@@ -6,7 +6,7 @@ import pytest
 
 from tf_lottery.data import Arrays
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.studies import StudyRun, analyse
+from tf_lottery.studies import StudyRun, analyze
 from tf_lottery.studies.adversary import Adversary
 from tf_lottery.studies.corruptions import CORRUPTIONS, blur, contrast, fitting, gaussian_noise, occlusion
 from tf_lottery.studies.evaluation import input_range
@@ -120,7 +120,7 @@ def test_attacks_stay_within_epsilon_and_within_the_range(linear):
 
 
 def test_weight_noise_of_a_run(toy):
-    outcome = analyse("weight-noise", StudyRun(toy.path, rounds=[0, 2], problem=toy.problem), draws=2)
+    outcome = analyze("weight-noise", StudyRun(toy.path, rounds=[0, 2], problem=toy.problem), draws=2)
     rows = outcome.tables["trained_weights_by_draw"]
     assert len(rows) == 2 * 2 * (1 + 2 * (len(LEVELS) - 1))
     table = outcome.tables["test_accuracy"]
@@ -131,14 +131,14 @@ def test_weight_noise_of_a_run(toy):
     expected = [row["test_accuracy"] for row in toy.rows() if row["round"] == 2 and row["variant"] == "noise_1"]
     assert initial[1]["test_accuracy"] == pytest.approx(np.mean(expected))
     with pytest.raises(UsageError, match="draws"):
-        analyse("weight-noise", toy, draws=0)
+        analyze("weight-noise", toy, draws=0)
 
 
 def test_corruption_and_attacks_of_a_run(toy):
     small = StudyRun(toy.path, rounds=[0, 1], replicates=[0], problem=toy.problem)
     clean = {row["round"]: row["test_accuracy"] for row in small.rows() if row["variant"] == "ticket"}
     for name, none in (("corruption", "level"), ("attacks", "epsilon")):
-        outcome = analyse(name, small)
+        outcome = analyze(name, small)
         unchanged = [row for row in outcome.tables[f"{name}_by_replicate"] if row[none] == 0.0]
         assert unchanged and all(row["test_accuracy"] == pytest.approx(clean[row["round"]]) for row in unchanged)
     rows = outcome.tables["attacks_by_replicate"]
@@ -150,5 +150,5 @@ def test_corruption_and_attacks_of_a_run(toy):
         assert losses["FGSM"] == sorted(losses["FGSM"])
         assert losses["PGD"][-1] > losses["FGSM"][-1] * 0.9
     assert "50 test examples" in outcome.sentences[-1]
-    few = analyse("corruption", small, test_examples=7)
+    few = analyze("corruption", small, test_examples=7)
     assert "7 test examples" in " ".join(few.sentences)

@@ -7,7 +7,7 @@ import pytest
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.directory import Job
-from tf_lottery.studies import StudyRun, analyse
+from tf_lottery.studies import StudyRun, analyze
 from tf_lottery.studies.overlap import chance, compare
 
 
@@ -52,7 +52,7 @@ def test_masks_of_another_model_are_refused():
 
 
 def test_the_study_of_replicates_and_rounds(toy):
-    outcome = analyse("overlap", toy)
+    outcome = analyze("overlap", toy)
     rows = outcome.tables["overlap"]
     assert [(row["between"], row["round"]) for row in rows] == [
         *(("replicates", number) for number in (0, 1, 2)),
@@ -66,7 +66,7 @@ def test_the_study_of_replicates_and_rounds(toy):
 
 
 def test_a_run_overlaps_itself_wholly(toy):
-    outcome = analyse("overlap", toy, StudyRun(toy.path))
+    outcome = analyze("overlap", toy, StudyRun(toy.path))
     rows = [row for row in outcome.tables["overlap_by_pair"] if row["between"] == "runs"]
     assert len(rows) == 6 * 3 and all(row["overlap"] == 1.0 for row in rows)
     assert outcome.tables["overlap"][-1]["chance"] < 0.5
@@ -74,6 +74,6 @@ def test_a_run_overlaps_itself_wholly(toy):
 
 def test_nothing_to_compare_is_said(toy):
     with pytest.raises(UnfitError, match="one replicate and one round"):
-        analyse("overlap", StudyRun(toy.path, rounds=[1], replicates=[0]))
+        analyze("overlap", StudyRun(toy.path, rounds=[1], replicates=[0]))
     with pytest.raises(UnfitError, match="in common"):
-        analyse("overlap", StudyRun(toy.path, rounds=[1]), StudyRun(toy.path, rounds=[2]))
+        analyze("overlap", StudyRun(toy.path, rounds=[1]), StudyRun(toy.path, rounds=[2]))

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.directory import Job
-from tf_lottery.studies import StudyRun, analyse
+from tf_lottery.studies import StudyRun, analyze
 from tf_lottery.studies.stability import distance_and_angle
 
 TRUE = {"a": np.ones((2,), bool), "b": np.ones((1,), bool)}
@@ -37,7 +37,7 @@ def test_scaling_changes_the_distance_only(weights, factor):
 
 
 def test_the_study_compares_ticket_and_control_with_round_0(toy):
-    outcome = analyse("stability", toy)
+    outcome = analyze("stability", toy)
     rows = outcome.tables["stability_by_replicate"]
     assert {(row["round"], row["variant"]) for row in rows} == {
         (number, variant) for number in (1, 2) for variant in ("ticket", "random_reinit")
@@ -57,4 +57,4 @@ def test_the_study_compares_ticket_and_control_with_round_0(toy):
 
 def test_without_round_0_there_is_nothing_to_compare_with(toy):
     with pytest.raises(UnfitError, match="Received rounds 1, 2"):
-        analyse("stability", StudyRun(toy.path, rounds=[1, 2]))
+        analyze("stability", StudyRun(toy.path, rounds=[1, 2]))

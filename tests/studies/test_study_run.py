@@ -13,7 +13,7 @@ from tf_lottery_cli.wording import in_flags
 from tf_lottery.errors import DamagedError, NamedCall, UnfitError, UsageError, split_message
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.run import locate, run
-from tf_lottery.studies import STUDIES, Outcome, StudyRun, analyse
+from tf_lottery.studies import STUDIES, Outcome, StudyRun, analyze
 from tf_lottery.studies.extending import cost, extend, train_missing
 from tf_lottery.studies.study_outcome import over_replicates, side_by_side, write
 
@@ -60,13 +60,13 @@ def test_an_unfinished_run_is_refused_but_what_is_there_can_be_studied(unfinishe
     with pytest.raises(UnfitError, match="1 of the trainings .* replicate 1, round 2, ticket") as caught:
         StudyRun(unfinished)
     assert "train_missing(" in caught.value.remedy and "`rounds`" in caught.value.remedy
-    assert analyse("stability", StudyRun(unfinished, rounds=[0, 1])).tables["stability"]
+    assert analyze("stability", StudyRun(unfinished, rounds=[0, 1])).tables["stability"]
     assert StudyRun(unfinished, replicates=[0]).rounds == (0, 1, 2)
 
 
 def test_missing_controls_are_refused_with_the_call_that_trains_them(unfinished):
     with pytest.raises(UnfitError, match="other_order") as caught:
-        analyse("instability", StudyRun(unfinished, rounds=[0, 1]))
+        analyze("instability", StudyRun(unfinished, rounds=[0, 1]))
     assert "variants=('random_reinit', 'other_order'))`" in caught.value.remedy
     assert " --variants random_reinit,other_order`" in in_flags(caught.value.remedy)
 
@@ -131,7 +131,7 @@ def test_a_run_of_find_ticket_needs_its_problem(toy, tmp_path, problem):
         _ = StudyRun(path).problem
     with pytest.raises(UsageError, match="can't be extended"):
         extend(StudyRun(path), ("other_order",))
-    assert analyse("survivors", StudyRun(path)).tables["survivors"]
+    assert analyze("survivors", StudyRun(path)).tables["survivors"]
 
 
 def test_a_damaged_file_is_said(run_path, tmp_path):
@@ -142,17 +142,17 @@ def test_a_damaged_file_is_said(run_path, tmp_path):
     content[len(content) // 2] ^= 1
     target.write_bytes(content)
     with pytest.raises(DamagedError, match="weights.npz"):
-        analyse("stability", StudyRun(path))
+        analyze("stability", StudyRun(path))
 
 
 def test_an_unknown_study_option_or_second_run_is_refused(toy):
     with pytest.raises(UsageError, match="Unknown study 'stabilty'") as caught:
-        analyse("stabilty", toy)
+        analyze("stabilty", toy)
     assert "'stability'" in caught.value.remedy
     with pytest.raises(UsageError, match="no option `points`"):
-        analyse("stability", toy, points=3)
+        analyze("stability", toy, points=3)
     with pytest.raises(UsageError, match="is of one run"):
-        analyse("stability", toy, toy)
+        analyze("stability", toy, toy)
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -185,7 +185,7 @@ def test_side_by_side_by_hand():
 
 
 def test_an_outcome_is_written_as_tables_figures_and_words(toy, tmp_path):
-    outcome = analyse("stability", toy)
+    outcome = analyze("stability", toy)
     paths = write(outcome, tmp_path / "out", about={"study": "stability"})
     assert set(paths) == {
         *(f"{name}.{kind}" for name in outcome.tables for kind in ("csv", "parquet")),
@@ -201,7 +201,7 @@ def test_an_outcome_is_written_as_tables_figures_and_words(toy, tmp_path):
     document = json.loads(paths["outcome.json"].read_text())
     assert document["sentences"] == outcome.sentences and document["study"] == "stability"
     before = {name: path.read_bytes() for name, path in paths.items()}
-    again = write(analyse("stability", StudyRun(toy.path)), tmp_path / "out", about={"study": "stability"})
+    again = write(analyze("stability", StudyRun(toy.path)), tmp_path / "out", about={"study": "stability"})
     assert {name: path.read_bytes() for name, path in again.items()} == before
 
 
@@ -214,9 +214,9 @@ def test_listing_and_studies_of_stored_arrays_load_no_tensorflow(run_path):
     # Rewind weights are a checkpoint, so `survivors` loads it; these need masks and trained weights only.
     code = f"""
 import sys
-from tf_lottery.studies import STUDIES, StudyRun, analyse
+from tf_lottery.studies import STUDIES, StudyRun, analyze
 for name in ("stability", "overlap"):
-    assert analyse(name, StudyRun({str(run_path)!r})).tables
+    assert analyze(name, StudyRun({str(run_path)!r})).tables
 print({{"tensorflow", "keras"}} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -12,7 +12,7 @@ from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.run import run
 from tf_lottery.layers import architecture
 from tf_lottery.models.building import build
-from tf_lottery.studies import StudyRun, analyse
+from tf_lottery.studies import StudyRun, analyze
 from tf_lottery.studies.live_units import ends, is_chain, live_units, live_weights
 from tf_lottery.studies.survivors import statistics
 
@@ -103,7 +103,7 @@ def test_statistics_by_hand():
 
 
 def test_the_study_of_a_run(toy):
-    outcome = analyse("survivors", toy)
+    outcome = analyze("survivors", toy)
     (row,) = [
         row
         for row in outcome.tables["survivors_by_replicate"]
@@ -133,7 +133,7 @@ def test_tickets_that_start_from_trained_weights_are_compared_with_those(rewind,
     after, rewound = found.weights(Job(0, 2))["dense/kernel"], found.rewind_weights(0)["dense/kernel"]
     rows = {
         row["round"]: row
-        for row in analyse("survivors", found).tables["survivors_by_replicate"]
+        for row in analyze("survivors", found).tables["survivors_by_replicate"]
         if row["layer"] == "dense/kernel"
     }
     assert rows[2]["rewind_mean_size"] == pytest.approx(np.abs(before[mask]).mean(), rel=1e-6)

@@ -11,7 +11,7 @@ from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.run import run
 from tf_lottery.experiment.transferred_tickets import transferred
-from tf_lottery.studies import StudyRun, analyse
+from tf_lottery.studies import StudyRun, analyze
 from tf_lottery.studies.transfer import _difference
 
 BASE = Config(steps=10, eval_every=5, batch_size=10, rounds=2, rate=0.5, xla="off", jobs=1, replicates=1)
@@ -43,7 +43,7 @@ def runs(tmp_path_factory):
 
 
 def test_transferred_native_and_redrawn_stand_side_by_side(runs):
-    outcome = analyse("transfer", runs["target"], runs["native"])
+    outcome = analyze("transfer", runs["target"], runs["native"])
     rows = outcome.tables["transfer"]
     assert [(row["round"], row["kind"]) for row in rows if row["round"] == 2] == [
         (2, "transferred ticket"),
@@ -74,7 +74,7 @@ def test_a_difference_is_paired_and_has_an_interval_from_three_replicates_on():
 
 
 def test_without_a_native_run_the_control_is_what_there_is(runs):
-    outcome = analyse("transfer", runs["target"])
+    outcome = analyze("transfer", runs["target"])
     assert {row["kind"] for row in outcome.tables["transfer"]} == {
         "transferred ticket",
         "transferred masks, new weights",
@@ -84,22 +84,22 @@ def test_without_a_native_run_the_control_is_what_there_is(runs):
 
 def test_runs_that_can_not_be_compared_are_refused(runs):
     with pytest.raises(UnfitError, match="found its own tickets"):
-        analyse("transfer", runs["native"])
+        analyze("transfer", runs["native"])
     with pytest.raises(UnfitError, match="different models: dense/kernel has shape"):
-        analyse("transfer", runs["target"], runs["wide"])
+        analyze("transfer", runs["target"], runs["wide"])
     with pytest.raises(UnfitError, match="transferred tickets, too"):
-        analyse("transfer", runs["target"], runs["target"])
+        analyze("transfer", runs["target"], runs["target"])
     with pytest.raises(UnfitError, match="must have shape"):
-        analyse("overlap", runs["native"], runs["wide"])
+        analyze("overlap", runs["native"], runs["wide"])
 
 
 def test_rounds_of_other_densities_are_refused(runs):
     """Round 2 of one run was once set against round 2 of the other, of a fourth of its weights."""
     with pytest.raises(UnfitError, match="Round 1 keeps 5[0-9.]+ % of the weights .* only equal densities") as caught:
-        analyse("transfer", runs["target"], runs["steep"])
+        analyze("transfer", runs["target"], runs["steep"])
     assert "`rounds`" in caught.value.remedy
     dense = [StudyRun(runs[name].path, rounds=[0]) for name in ("target", "steep")]
-    assert analyse("transfer", *dense).tables["transfer"]
+    assert analyze("transfer", *dense).tables["transfer"]
 
 
 def test_other_data_of_the_same_name_are_refused_where_both_are_known(runs, monkeypatch):
@@ -108,6 +108,6 @@ def test_other_data_of_the_same_name_are_refused_where_both_are_known(runs, monk
     for name, fingerprint in prints.items():
         monkeypatch.setattr(runs[name].store, "environment", lambda value=fingerprint: {"data_fingerprint": value})
     with pytest.raises(UnfitError, match="fingerprint aaaaaaaaaa.* bbbbbbbbbb"):
-        analyse("transfer", runs["target"], runs["native"])
+        analyze("transfer", runs["target"], runs["native"])
     monkeypatch.setattr(runs["native"].store, "environment", lambda: {"data_fingerprint": ""})
-    assert analyse("transfer", runs["target"], runs["native"]).tables["transfer"]
+    assert analyze("transfer", runs["target"], runs["native"]).tables["transfer"]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tf_lottery.studies.barriers import Barrier, barrier
     from tf_lottery.studies.study_outcome import Outcome
-    from tf_lottery.studies.study_registry import STUDIES, Study, analyse
+    from tf_lottery.studies.study_registry import STUDIES, Study, analyze
     from tf_lottery.studies.study_run import StudyRun
 
 _HOMES = {
     **{"Barrier": "barriers", "barrier": "barriers", "Outcome": "study_outcome", "StudyRun": "study_run"},
-    **{"STUDIES": "study_registry", "Study": "study_registry", "analyse": "study_registry"},
+    **{"STUDIES": "study_registry", "Study": "study_registry", "analyze": "study_registry"},
 }
-__all__ = ["STUDIES", "Barrier", "Outcome", "Study", "StudyRun", "analyse", "barrier"]
+__all__ = ["STUDIES", "Barrier", "Outcome", "Study", "StudyRun", "analyze", "barrier"]
 
 
 def __getattr__(name: str) -> Any:

@@ -88,7 +88,7 @@ def check(name: str, *, second: bool, options: dict[str, Any]) -> Study:
     return study
 
 
-def analyse(name: str, run: StudyRun, other: StudyRun | None = None, **options: Any) -> Outcome:
+def analyze(name: str, run: StudyRun, other: StudyRun | None = None, **options: Any) -> Outcome:
     """Carry out a study of a run. Nothing is trained: what it needs must be there (`extending.extend` trains it).
 
     Args:
@@ -102,7 +102,7 @@ def analyse(name: str, run: StudyRun, other: StudyRun | None = None, **options: 
         UnfitError: a training that the study needs is missing, or the run is not fit for it.
 
     Example:
-        `analyse("stability", StudyRun("runs/digits-mlp-2fec9716f7")).sentences`
+        `analyze("stability", StudyRun("runs/digits-mlp-2fec9716f7")).sentences`
     """
     study = check(name, second=other is not None, options=options)
     run.require(*study.variants)

@@ -1,4 +1,4 @@
-"""`tf-lottery analyse`: the list, studies of a real run, new trainings told first, and bad input."""
+"""`tf-lottery analyze`: the list, studies of a real run, new trainings told first, and bad input."""
 
 import csv
 import json
@@ -8,17 +8,24 @@ import pytest
 NAMES = ("stability", "instability", "rounds-barrier", "overlap", "survivors", "weight-noise", "corruption", "attacks")
 
 
+def test_the_name_of_earlier_versions_is_a_hidden_alias(invoke):
+    assert invoke("analyse").stdout == invoke("analyze").stdout != ""
+    assert "analyse" not in invoke("--help").stdout
+    assert "Usage: tf-lottery analyze" in invoke("analyse", "--help").stdout
+    assert "tf-lottery analyze --help" in invoke("analyse", "--nosuch").stderr
+
+
 def test_without_a_study_the_studies_are_listed(invoke):
-    for arguments in (["analyse"], ["analyse", "--list"]):
+    for arguments in (["analyze"], ["analyze", "--list"]):
         lines = invoke(*arguments).output.splitlines()
         assert [line.split()[0] for line in lines[1:]] == [*NAMES, "transfer"]
-    found = json.loads(invoke("analyse", "--list", "--json").output)
+    found = json.loads(invoke("analyze", "--list", "--json").output)
     assert found["schema"] == "tf-lottery.studies/1"
     assert {"name": "instability", "variants": ["other_order"]}.items() <= found["studies"][1].items()
 
 
 def test_a_study_prints_its_table_and_sentences_and_writes_files(copied, invoke):
-    result = invoke("analyse", "stability", copied.name)
+    result = invoke("analyze", "stability", copied.name)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].split()[:3] == ["round", "variant", "density"]
@@ -35,7 +42,7 @@ def test_a_study_prints_its_table_and_sentences_and_writes_files(copied, invoke)
 
 
 def test_json_is_one_document_and_options_choose_rounds(copied, invoke, tmp_path):
-    result = invoke("analyse", "overlap", copied.name, "--rounds", "0,2", "--to", tmp_path / "there", "--json")
+    result = invoke("analyze", "overlap", copied.name, "--rounds", "0,2", "--to", tmp_path / "there", "--json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["schema"] == "tf-lottery.analysis/1" and document["rounds"] == [0, 2]
@@ -45,7 +52,7 @@ def test_json_is_one_document_and_options_choose_rounds(copied, invoke, tmp_path
 
 
 def test_two_runs_are_compared(copied, invoke):
-    result = invoke("analyse", "overlap", copied.name, copied.name, "--json")
+    result = invoke("analyze", "overlap", copied.name, copied.name, "--json")
     document = json.loads(result.stdout)
     runs = [row for row in document["tables"]["overlap"] if row["between"] == "runs"]
     assert [row["overlap"] for row in runs] == [1.0, 1.0, 1.0]
@@ -53,19 +60,19 @@ def test_two_runs_are_compared(copied, invoke):
 
 def test_what_must_be_trained_is_told_first_and_not_done_in_a_dry_run(copied, invoke):
     before = sorted(copied.rglob("*"))
-    result = invoke("analyse", "instability", copied.name, "--dry-run")
+    result = invoke("analyze", "instability", copied.name, "--dry-run")
     assert result.exit_code == 0, result.output
     assert "3 more trainings of other_order, about " in result.stdout
     assert sorted(path for path in copied.rglob("*") if path.name != ".lock") == [
         path for path in before if path.name != ".lock"
     ]
-    found = json.loads(invoke("analyse", "instability", copied.name, "--dry-run", "--json").stdout)
+    found = json.loads(invoke("analyze", "instability", copied.name, "--dry-run", "--json").stdout)
     assert found["trainings"] == 3 and found["seconds"] > 0
-    assert "Everything" in invoke("analyse", "stability", copied.name, "--dry-run").stdout
+    assert "Everything" in invoke("analyze", "stability", copied.name, "--dry-run").stdout
 
 
 def test_instability_trains_the_second_order_and_finds_the_barrier(copied, shell):
-    arguments = ("analyse", "instability", str(copied), "--points", "5", "--json", "--examples", "500")
+    arguments = ("analyze", "instability", str(copied), "--points", "5", "--json", "--examples", "500")
     done = shell(*arguments, cwd=copied.parent.parent)
     assert done.returncode == 0, done.stderr
     assert "The study needs 3 more trainings" in done.stderr
@@ -85,7 +92,7 @@ def test_the_other_studies_of_a_real_run(name, copied, shell):
         "rounds-barrier": ("--points", "3"),
         "attacks": ("--test-examples", "50"),
     }
-    done = shell("analyse", name, str(copied), "--rounds", "0,2", *options.get(name, ()), cwd=copied.parent.parent)
+    done = shell("analyze", name, str(copied), "--rounds", "0,2", *options.get(name, ()), cwd=copied.parent.parent)
     assert done.returncode == 0, done.stderr
     assert "Written to" in done.stdout and "Traceback" not in done.stderr
     assert list((copied / "analysis" / name).glob("*.png"))
@@ -100,7 +107,7 @@ def test_the_other_studies_of_a_real_run(name, copied, shell):
         (["stability", "digits", "--rounds", "1,9"], 2, "no ticket of round 9"),
         (["stability", "digits", "--rounds", "one"], 2, "integers separated by commas"),
         (["stability", "digits", "--replicates", "5"], 2, "no ticket of replicate 5"),
-        (["stability", "digits", "--points", "5"], 2, "no option `points`"),
+        (["stability", "digits", "--points", "5"], 2, "no option --points"),
         (["stability", "digits", "digits"], 2, "is of one run"),
         (["rounds-barrier", "digits", "--rounds", "1"], 3, "at least two"),
         (["stability", "digits", "--rounds", "1,2"], 3, "with round 0"),
@@ -109,7 +116,7 @@ def test_the_other_studies_of_a_real_run(name, copied, shell):
     ],
 )
 def test_bad_input_is_told_with_its_code(arguments, code, words, copied, invoke):
-    result = invoke("analyse", *arguments)
+    result = invoke("analyze", *arguments)
     assert result.exit_code == code, result.output
     assert words in result.stderr and "Traceback" not in result.stderr
     assert not (copied / "analysis").exists()
@@ -117,10 +124,10 @@ def test_bad_input_is_told_with_its_code(arguments, code, words, copied, invoke)
 
 def test_an_unfinished_run_is_told(copied, invoke):
     (copied / "replicate_0" / "round_02" / "manifest.json").unlink()
-    result = invoke("analyse", "stability", copied.name)
+    result = invoke("analyze", "stability", copied.name)
     assert result.exit_code == 3
     assert "replicate 0, round 2, ticket" in result.stderr and "tf-lottery run --config" in result.stderr
-    assert invoke("analyse", "stability", copied.name, "--rounds", "0,1").exit_code == 0
+    assert invoke("analyze", "stability", copied.name, "--rounds", "0,1").exit_code == 0
 
 
 def test_a_damaged_run_is_told(copied, invoke):
@@ -128,5 +135,5 @@ def test_a_damaged_run_is_told(copied, invoke):
     content = bytearray(target.read_bytes())
     content[len(content) // 2] ^= 1
     target.write_bytes(content)
-    result = invoke("analyse", "stability", copied.name)
+    result = invoke("analyze", "stability", copied.name)
     assert result.exit_code == 5 and "weights.npz" in result.stderr

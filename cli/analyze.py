@@ -1,4 +1,4 @@
-"""`tf-lottery analyse`: studies of a run."""
+"""`tf-lottery analyze`: studies of a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +21,10 @@ DRY_RUN_SCHEMA = "tf-lottery.analysis-dry-run/1"
 MOST_ROWS = 60
 MOST_RANGES = 4  # more would not fit a line
 EXAMPLES = {
-    "tf-lottery analyse": "The studies, one line each.",
-    "tf-lottery analyse stability digits-mlp": "How far tickets end from the full network.",
-    "tf-lottery analyse instability digits-mlp --dry-run": "What the trainings would cost that this study needs.",
-    "tf-lottery analyse rounds-barrier digits-mlp --rounds 0,1 --points 11": "A coarse look at two rounds.",
+    "tf-lottery analyze": "The studies, one line each.",
+    "tf-lottery analyze stability digits-mlp": "How far tickets end from the full network.",
+    "tf-lottery analyze instability digits-mlp --dry-run": "What the trainings would cost that this study needs.",
+    "tf-lottery analyze rounds-barrier digits-mlp --rounds 0,1 --points 11": "A coarse look at two rounds.",
 }
 
 
@@ -71,7 +71,7 @@ def command(
 ) -> None:
     """Study a run: its weights, masks and networks. Writes tables and figures, and prints the main table.
 
-    STUDY is one of those that `tf-lottery analyse` lists. RUN is a path, a name below --out, or the beginning of one;
+    STUDY is one of those that `tf-lottery analyze` lists. RUN is a path, a name below --out, or the beginning of one;
     RUN2 is a second one, for studies that compare. A study that needs controls which are not trained yet tells their
     cost first and then trains them, by extending the run.
     """
@@ -111,7 +111,7 @@ def command(
     from tf_lottery.studies.study_outcome import document, write
 
     with clean_output():
-        outcome = registry.analyse(study, first, *others, **options)
+        outcome = registry.analyze(study, first, *others, **options)
         about |= {"rounds": list(first.rounds), "replicates": list(first.replicates), "examples": first.examples}
         about |= {"other_run_dir": str(others[0].path)} if others else {}
         files = write(outcome, to or first.path / "analysis" / study, about=about)
