@@ -26,7 +26,7 @@ def rebuild(model: keras.Model, replace: Callable[[keras.layers.Layer], keras.la
         # Keras would compile the copy from a serialized loss, which fails for a lambda.
         for part in compiled:
             part.compiled = False
-        inputs = None if isinstance(model, keras.Sequential) else keras.tree.map_structure(_copy_input, model.input)
+        inputs = None if isinstance(model, keras.Sequential) else keras.tree.map_structure(copy_input, model.input)
         rebuilt = keras.models.clone_model(model, inputs, clone_function=replace, recursive=True)
     finally:
         for part in compiled:
@@ -45,8 +45,7 @@ def rebuild(model: keras.Model, replace: Callable[[keras.layers.Layer], keras.la
             variable.assign(source[path].value)
             variable.trainable = source[path].trainable
     for layer in named_layers(rebuilt).values():
-        if isinstance(held_layer(layer), keras.layers.Normalization):
-            layer.finalize_state()  # it computes with constants made of its variables
+        refresh_constants(held_layer(layer))
     return rebuilt
 
 
@@ -77,6 +76,18 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     return copy
 
 
+def copy_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns a new model input of the same name, shape, dtype and options; Keras names one after its tensor."""
+    layer = tensor._keras_history.operation
+    return type(layer).from_config(layer.get_config()).output
+
+
+def refresh_constants(layer: keras.layers.Layer) -> None:
+    """Updates what a layer derived from its variables, after they were assigned: the constants of `Normalization`."""
+    if isinstance(layer, keras.layers.Normalization):
+        layer.finalize_state()
+
+
 def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
     return keras.layers.Lambda(
         layer.function,
@@ -87,12 +98,6 @@ def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
         dtype=layer.dtype_policy,
         trainable=layer.trainable,
     )
-
-
-def _copy_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    """A new input of the same name, shape, dtype and options; by itself Keras would name it after the tensor."""
-    layer = tensor._keras_history.operation
-    return type(layer).from_config(layer.get_config()).output
 
 
 def _models(model: keras.Model) -> Iterator[keras.Model]:

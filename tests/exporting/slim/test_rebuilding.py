@@ -6,8 +6,8 @@ import pytest
 
 import tf_lottery as tfl
 from tf_lottery.errors import UnfitError
-from tf_lottery.exporting.slim import layer_rules as rules
-from tf_lottery.exporting.slim.passing import Passing
+from tf_lottery.exporting.slim.channel_map import ChannelMap
+from tf_lottery.exporting.slim.layer_rules import CHANNEL_RULES
 
 L = keras.layers
 
@@ -191,15 +191,15 @@ def broken(*arguments):
     raise KeyError("surprise")
 
 
-@pytest.mark.parametrize("rule", [broken, lambda *of: Passing(value=broken)], ids=["channels", "constants"])
+@pytest.mark.parametrize("rule", [broken, lambda shaped: ChannelMap(value=broken)], ids=["channels", "constants"])
 def test_whatever_fails_while_a_layer_is_analysed_is_told_with_its_name(rule, monkeypatch):
-    monkeypatch.setitem(rules._RULES, L.ReLU, rule)
+    monkeypatch.setitem(CHANNEL_RULES, "elementwise", rule)
     with pytest.raises(UnfitError, match="The layer 'culprit' of class ReLU can't be slimmed: KeyError: 'surprise'"):
         tfl.slim(model_of(L.Dense(8), L.ReLU(name="culprit")))
 
 
 def test_whatever_else_fails_is_told_with_the_model(monkeypatch):
-    monkeypatch.setattr("tf_lottery.exporting.slim.removing.pinned_groups", broken)
+    monkeypatch.setattr("tf_lottery.exporting.slim.slimming.find_fixed_groups", broken)
     model = model_of(L.Dense(8))
     with pytest.raises(UnfitError, match=f"The model '{model.name}' of class Sequential can't be slimmed: KeyError"):
         tfl.slim(model)

@@ -1,4 +1,4 @@
-"""Layers that read channels by a kernel: dense layers and convolutions."""
+"""Kernels of dense layers and convolutions: which output channel reads which input channel."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,38 +7,22 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_lottery.exporting.slim.weights import weights_of
-
-TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
-SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
-CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, *SEPARABLE, *TRANSPOSED)
-READING = (keras.layers.Dense, *CONVOLUTIONS)
-
-_ELEMENTWISE_NAMES = (
-    *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "swish", "mish", "softplus"),
-    *("softsign", "sigmoid", "log_sigmoid", "hard_sigmoid", "hard_silu", "hard_swish", "sparse_sigmoid", "tanh"),
-    *("hard_tanh", "tanh_shrink", "exponential", "squareplus", "sparse_plus", "soft_shrink", "hard_shrink"),
-)
-ELEMENTWISE = frozenset(
-    getattr(module, name)
-    for module in (keras.activations, keras.ops)
-    for name in _ELEMENTWISE_NAMES
-    if hasattr(module, name)
-)
-"""Activations that compute each channel from itself; softmax and its kin mix channels."""
+from tf_lottery.exporting.slim.activations import ELEMENTWISE_ACTIVATIONS
+from tf_lottery.exporting.slim.weight_axes import weight_arrays
+from tf_lottery.layers.kinds import exact_kind_of
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """How outputs hang on input channels.
+    """How the output channels of a layer depend on its input channels.
 
     Attributes:
-        reads: bool (inputs, outputs): whether any weight joins the two.
-        totals: float64 (inputs, outputs): the sum of the weights over positions, the factor of a constant.
-        bias: float64 (outputs,), zeros for a layer without one.
-        activation: of each output by itself, or None if the activation mixes channels or is not known.
-        padded: whether zeros beyond the border are read, so that a constant channel is not constant there.
-        linear: whether proportional inputs can be read by one row of the kernel.
+        reads: Whether any nonzero weight joins an input to an output: bool (inputs, outputs).
+        totals: The sum of the weights over positions, which multiplies a constant input: float64 (inputs, outputs).
+        bias: The bias: float64 (outputs,), zeros for a layer without one.
+        activation: The elementwise activation; None if the activation mixes channels or is not known.
+        padded: Whether zeros beyond the border are read, so that a constant channel does not give a constant there.
+        linear: Whether one row of the kernel can read several proportional inputs.
     """
 
     reads: np.ndarray
@@ -50,36 +34,44 @@ class Kernel:
 
 
 def kernel_of(layer: keras.layers.Layer) -> Kernel | str:
-    """The kernel of a layer whose class is in `READING`, or why its channels can't be followed."""
+    """Returns the kernel of a layer whose channel rule is "kernel", or why its channels can't be followed."""
     if getattr(layer, "quantization_mode", None) is not None or getattr(layer, "lora_enabled", False):
-        return "its kernel is quantised or has low-rank updates"
+        return "its kernel is quantized or has low-rank updates"
     if getattr(layer, "groups", 1) != 1:
         return "a grouped convolution reads each channel for one group of its outputs"
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         return "its channels come first"
-    weights = weights_of(layer)
-    reads, totals = _separable(weights) if isinstance(layer, SEPARABLE) else _plain(layer, weights)
+    weights, layout = weight_arrays(layer), exact_kind_of(layer).weight_axes
+    separable = layout == "separable kernel"
+    reads, totals = _separable_kernel(weights) if separable else _kernel(weights, layout == "transposed kernel")
     activation = layer.activation
     return Kernel(
         reads=reads,
         totals=totals,
         bias=weights["bias"].astype(np.float64) if "bias" in weights else np.zeros(totals.shape[1]),
-        activation=activation if activation in ELEMENTWISE else None,
-        padded=_padded(layer),
-        linear=not isinstance(layer, SEPARABLE),
+        activation=activation if activation in ELEMENTWISE_ACTIVATIONS else None,
+        padded=_reads_border(layer),
+        linear=not separable,
     )
 
 
-def _plain(layer: keras.layers.Layer, weights: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    kernel = weights["kernel"]
-    if isinstance(layer, TRANSPOSED):
-        kernel = np.swapaxes(kernel, -1, -2)
+def pads(layer: keras.layers.Layer) -> bool:
+    """Returns whether a convolution reads zeros beyond the border of its input."""
+    return bool(layer.padding != "valid" and max(layer.kernel_size) > 1)
+
+
+def _kernel(weights: dict[str, np.ndarray], transposed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `Kernel.reads` and `Kernel.totals` of a kernel (..., inputs, outputs), or of a transposed one."""
+    kernel = np.swapaxes(weights["kernel"], -1, -2) if transposed else weights["kernel"]
     kernel = kernel.reshape(-1, *kernel.shape[-2:])
     return (kernel != 0).any(axis=0), kernel.sum(axis=0, dtype=np.float64)
 
 
-def _separable(weights: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """A depthwise kernel (..., inputs, multiplier) and a pointwise one (..., inputs * multiplier, outputs) as one."""
+def _separable_kernel(weights: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `Kernel.reads` and `Kernel.totals` of a separable convolution.
+
+    It has a depthwise kernel (..., inputs, multiplier) and a pointwise kernel (..., inputs * multiplier, outputs).
+    """
     depthwise, pointwise = weights["depthwise_kernel"], weights["pointwise_kernel"]
     inputs, multiplier = depthwise.shape[-2:]
     depthwise = depthwise.reshape(-1, inputs, multiplier)
@@ -89,12 +81,7 @@ def _separable(weights: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return reads, np.einsum("cm,cmu->cu", sums, pointwise.astype(np.float64))
 
 
-def pads(layer: keras.layers.Layer) -> bool:
-    """Whether a convolution reads zeros beyond the border."""
-    return layer.padding != "valid" and max(layer.kernel_size) > 1
-
-
-def _padded(layer: keras.layers.Layer) -> bool:
-    if isinstance(layer, TRANSPOSED):
+def _reads_border(layer: keras.layers.Layer) -> bool:
+    if exact_kind_of(layer).weight_axes == "transposed kernel":
         return True  # positions near the border get fewer terms
     return not isinstance(layer, keras.layers.Dense) and pads(layer)

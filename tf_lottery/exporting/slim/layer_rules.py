@@ -1,81 +1,71 @@
-"""The rule of each layer class that passes channels on."""
+"""The channel rules of layers without a kernel, by the names that `layers/kinds.py` gives them."""
 
 from typing import Any
 
 import keras
 
-from tf_lottery.exporting.slim import merging, scaling, shaping
-from tf_lottery.exporting.slim.passing import Passing, Rule, Shapes, elementwise, unchanged
-from tf_lottery.exporting.slim.program import Call
+from tf_lottery.exporting.slim import elementwise_rules, merge_rules, reshape_rules
+from tf_lottery.exporting.slim.call_graph import Call
+from tf_lottery.exporting.slim.channel_map import ChannelMap, ChannelRule, ShapedLayer, elementwise_map
+from tf_lottery.layers.kinds import exact_kind_of
 
-L = keras.layers
-_WITH_NUMBER = ("add", "subtract", "multiply", "divide", "truedivide", "maximum", "minimum")
-_DIMENSIONS = ("1D", "2D", "3D")
-
-
-def _kinds(*names: str) -> list[type]:
-    return [getattr(L, name + end) for name in names for end in _DIMENSIONS]
-
-
-_RULES: dict[type, Rule] = {
-    **dict.fromkeys([L.Identity, L.ActivityRegularization, L.GaussianNoise, L.GaussianDropout], unchanged),
-    **dict.fromkeys([L.Dropout, L.AlphaDropout, *_kinds("SpatialDropout")], scaling.dropout),
-    # Pooling leaves out what lies beyond the border, so that a constant stays one.
-    **dict.fromkeys(_kinds("MaxPooling", "GlobalMaxPooling", "AveragePooling", "GlobalAveragePooling"), unchanged),
-    **dict.fromkeys([L.RepeatVector, *_kinds("Cropping")], unchanged),
-    **dict.fromkeys(_kinds("ZeroPadding"), shaping.borders),
-    **dict.fromkeys(_kinds("UpSampling"), shaping.up_sampling),
-    **dict.fromkeys([L.ReLU, L.LeakyReLU, L.ELU], scaling.by_calling),
-    **dict.fromkeys([L.DepthwiseConv1D, L.DepthwiseConv2D], scaling.depthwise),
-    L.Activation: scaling.activation,
-    L.PReLU: scaling.prelu,
-    L.Rescaling: scaling.rescaling,
-    L.BatchNormalization: scaling.batch_normalization,
-    L.Flatten: shaping.flatten,
-    L.Reshape: shaping.reshape,
-    L.Permute: shaping.permute,
-    L.Add: merging.add,
-    L.Subtract: merging.subtract,
-    L.Multiply: merging.multiply,
-    L.Average: merging.average,
-    L.Maximum: merging.maximum,
-    L.Minimum: merging.minimum,
-    L.Concatenate: merging.concatenate,
+CHANNEL_RULES: dict[str, ChannelRule] = {
+    "unchanged": elementwise_rules.unchanged,
+    "dropout": elementwise_rules.dropout,
+    "elementwise": elementwise_rules.elementwise,
+    "activation": elementwise_rules.activation,
+    "prelu": elementwise_rules.prelu,
+    "rescaling": elementwise_rules.rescaling,
+    "batch normalization": elementwise_rules.batch_normalization,
+    "depthwise": elementwise_rules.depthwise,
+    "zero padding": reshape_rules.zero_padding,
+    "up sampling": reshape_rules.up_sampling,
+    "flatten": reshape_rules.flatten,
+    "reshape": reshape_rules.reshape,
+    "permute": reshape_rules.permute,
+    "add": merge_rules.add,
+    "subtract": merge_rules.subtract,
+    "multiply": merge_rules.multiply,
+    "average": merge_rules.average,
+    "maximum": merge_rules.maximum,
+    "minimum": merge_rules.minimum,
+    "concatenate": merge_rules.concatenate,
 }
-_ELEMENTWISE = (
+"""By `LayerKind.channel_rule`: from a layer and the shapes around it to its channel map."""
+
+_ELEMENTWISE_OPERATIONS = (
     *("relu", "relu6", "leakyrelu", "elu", "selu", "gelu", "silu", "hardsilu"),
     *("sigmoid", "hardsigmoid", "tanh", "softplus", "softsign"),
 )
-_OPERATIONS: dict[str, Rule] = {
-    "add": merging.add,
-    "subtract": merging.subtract,
-    "multiply": merging.multiply,
-    "maximum": merging.maximum,
-    "minimum": merging.minimum,
-    **dict.fromkeys(_ELEMENTWISE, scaling.by_calling),
+OPERATION_RULES: dict[str, str] = {
+    **{name: name for name in ("add", "subtract", "multiply", "maximum", "minimum")},
+    **dict.fromkeys(_ELEMENTWISE_OPERATIONS, "elementwise"),
 }
+"""By operation of a functional model, such as `x + y`: the name of its channel rule."""
+_WITH_NUMBER = ("add", "subtract", "multiply", "divide", "truedivide", "maximum", "minimum")
 
 
-def passing_of(layer: Any, inputs: Shapes, output: tuple[int | None, ...]) -> Passing | str | None:
-    """How channels go through a layer, or why they can't be followed; None for a layer that is not known."""
+def channel_map_of(shaped: ShapedLayer) -> ChannelMap | str | None:
+    """Returns how channels go through a layer, or why that can't be known; None for a class without a rule."""
+    layer = shaped.layer
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         return "its channels come first"
-    rule = _RULES.get(type(layer)) or _OPERATIONS.get(_operation(layer))
-    return rule(layer, inputs, output) if rule else None
+    name = exact_kind_of(layer).channel_rule or OPERATION_RULES.get(_operation_name(layer))
+    return CHANNEL_RULES[name](shaped) if name else None
 
 
-def operation_with_number(call: Call) -> Passing | None:
-    """How channels go through an operation on a tensor and a number, such as `x * 0.5`; None for anything else."""
+def channel_map_with_number(call: Call) -> ChannelMap | None:
+    """Returns how channels go through an operation on a tensor and a number, such as `x * 0.5`; else None."""
     leaves = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
     numbers = [leaf for leaf in leaves if not isinstance(leaf, keras.KerasTensor)]
-    known = _operation(call.layer) in _WITH_NUMBER
+    known = _operation_name(call.layer) in _WITH_NUMBER
     if not known or len(call.inputs) != 1 or not all(type(number) in (int, float) for number in numbers):
         return None
     tensor = call.inputs[0]
-    return elementwise(lambda value: call.repeated(call.layer.call, {tensor: value})[0])
+    return elementwise_map(lambda value: call.repeat(call.layer.call, {tensor: value})[0])
 
 
-def _operation(layer: Any) -> str:
-    """The name of an operation such as `x + y` in small letters; empty for a layer."""
-    own = type(layer).__module__.startswith(("keras.src.ops.", "keras.src.activations."))
-    return type(layer).__name__.lower() if own else ""
+def _operation_name(layer: Any) -> str:
+    """Returns the name of an operation such as `x + y` in lower case; "" for a layer."""
+    is_operation = type(layer).__module__.startswith(("keras.src.ops.", "keras.src.activations."))
+    return type(layer).__name__.lower() if is_operation else ""

@@ -1,24 +1,26 @@
-"""What slimming removed, layer by layer, what it left alone, and why."""
+"""The report of `slim`: what was removed, layer by layer, what was left alone, and why."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tf_lottery.utils import html
+
 
 @dataclass(frozen=True)
 class LayerSlimming:
-    """One layer with a kernel, before and after.
+    """What slimming did to one layer with a kernel.
 
     Attributes:
-        name: of the layer in the slimmed model.
-        units_before: units of a dense layer, filters of a convolution.
-        units_after: those that are left.
-        units_filling: those of them that only fill up to a multiple, or to one.
-        inputs_before: channels (features) that the kernel takes.
-        inputs_after: those that are left.
-        inputs_read: those that a weight other than zero joins to a unit that the output needs.
-        folded: constant inputs whose share went into the bias.
-        merged: constant inputs of a padded convolution that another one now stands for.
+        name: The name of the layer in the slimmed model.
+        units_before: The number of units of a dense layer, or of filters of a convolution.
+        units_after: The number of those that are kept.
+        units_filling: The number of kept units that only fill the layer up to a multiple, or to one unit.
+        inputs_before: The number of channels (features) that the kernel takes.
+        inputs_after: The number of those that are kept.
+        inputs_read: The number of those that a nonzero weight joins to a unit that the output needs.
+        folded: The number of constant inputs whose share was folded into the bias.
+        merged: The number of constant inputs of a padded convolution that another input now stands for.
     """
 
     name: str
@@ -32,16 +34,16 @@ class LayerSlimming:
     merged: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SlimReport:
-    """What slimming did to a model.
+    """What `slim` did to a model.
 
     Attributes:
-        layers: one entry per layer with a kernel, in the order of their calls.
-        parameters_before: all parameters, the untrained ones included.
-        parameters_after: those that are left.
-        left_alone: reasons by the name of the layer at which channels could not be followed or removed.
-        multiple: what numbers of channels were rounded up to.
+        layers: One entry per layer with a kernel, in the order of their calls.
+        parameters_before: The number of parameters before, the non-trainable ones included.
+        parameters_after: The number of parameters after.
+        left_alone: Why channels could not be followed or removed, by the name of the layer where that is so.
+        multiple: What numbers of channels were rounded up to.
     """
 
     layers: tuple[LayerSlimming, ...]
@@ -55,8 +57,35 @@ class SlimReport:
         """The number of removed units and filters."""
         return sum(layer.units_before - layer.units_after for layer in self.layers)
 
+    def __repr__(self) -> str:
+        """Returns one line with the numbers of parameters and of removed units."""
+        return f"<SlimReport: {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        """Returns a table of the layers, for notebooks."""
+        headers = ("layer", "units", "inputs read", "folded", "merged", "left alone because")
+        rows: list[tuple[object, ...]] = [
+            (
+                layer.name,
+                f"{layer.units_before} -> {layer.units_after}",
+                f"{layer.inputs_read} of {layer.inputs_before}",
+                layer.folded,
+                layer.merged,
+                self.left_alone.get(layer.name, ""),
+            )
+            for layer in self.layers
+        ]
+        named = {layer.name for layer in self.layers}
+        rows += [(name, "", "", "", "", reason) for name, reason in self.left_alone.items() if name not in named]
+        return html.table(headers, rows, caption=f"SlimReport: {self._summary()}")
+
+    def _summary(self) -> str:
+        left_alone = f", {len(self.left_alone)} layers left alone" if self.left_alone else ""
+        parameters = f"{self.parameters_before:,} -> {self.parameters_after:,}"
+        return f"{parameters} parameters, {self.removed:,} units removed{left_alone}"
+
     def to_json(self) -> dict[str, Any]:
-        """The report as a dict that `json.dumps` accepts."""
+        """Returns the report as a dict that `json.dumps` accepts."""
         return {
             "parameters_before": self.parameters_before,
             "parameters_after": self.parameters_after,
@@ -67,11 +96,12 @@ class SlimReport:
         }
 
     def lines(self) -> list[str]:
-        """The report as lines of text.
+        """Returns the report as lines of text.
 
         Example:
             >>> layer = LayerSlimming("hidden", 300, 150, 0, 784, 784, 640, folded=2)
-            >>> print(*SlimReport((layer,), 1000, 500).lines(), sep="\\n")
+            >>> for line in SlimReport((layer,), 1000, 500).lines():
+            ...     print(line)
             parameters: 1,000 -> 500
             hidden: 300 -> 150 units, reads 640 of 784 inputs, 2 constants folded
         """

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers import get_masks, is_wrapped, named_layers, named_variables
-from tf_lottery.layers.copying import copy_layer, rebuild
+from tf_lottery.layers.copying import copy_layer, rebuild, refresh_constants
 from tf_lottery.layers.kinds import kind_of
 from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.paths import held_layer
@@ -148,8 +148,7 @@ def _linear_copy(model: keras.Model) -> keras.Model:
         value = np.abs(keras.ops.convert_to_numpy(variable.value))
         variable.assign(np.zeros_like(value) if added else value)
     for layer in named_layers(copy).values():
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it computes with constants made of its variables
+        refresh_constants(layer)
     return copy
 
 
