@@ -44,16 +44,16 @@ def command(
     """
     set_up_logging(context)
     from tf_lottery.experiment.run_state import read_state
-    from tf_lottery.results.compare.compared_runs import load
+    from tf_lottery.results.compare.compared_runs import read_compared_run
 
     stores = [find_run(run, out) for run in runs]
-    loaded = [load(store) for store in stores]
+    loaded = [read_compared_run(store) for store in stores]
     if to is None:
         # Runs of equal names below other folders are other runs.
         digest = hashlib.sha256("\n".join(str(store.path.resolve()) for store in stores).encode()).hexdigest()
         to = out / f"comparison-{digest[:10]}"
     with clean_output():
-        from tf_lottery.results.compare.comparison_page import difference_rows, run_row, write_comparison
+        from tf_lottery.results.compare.comparison_page import write_comparison
 
         compared = write_comparison(loaded, to, max_drop=max_drop, allow_data=allow_data)
     for store in stores:
@@ -65,13 +65,4 @@ def command(
             print_line(sentence)
         click.echo(compared.files["comparison.html"])
         return
-    print_json(
-        {
-            "schema": SCHEMA,
-            "column": compared.column,
-            "verdict": " ".join(compared.sentences),
-            "runs": [run_row(run, found) for run, found in zip(loaded, compared.found, strict=True)],
-            "differences": difference_rows([found.label for found in compared.found], compared.differences),
-            "files": {name: str(path) for name, path in compared.files.items()},
-        }
-    )
+    print_json({"schema": SCHEMA, **compared.to_json()})

@@ -35,20 +35,10 @@ def command(context: click.Context, run: str, out: Path, to: Path | None, max_dr
     from tf_lottery.experiment.run_state import read_state
 
     store = find_run(run, out)
-    store.config()  # damage is reported before anything is drawn
-    rows = store.rows()
     with clean_output():
-        from tf_lottery.results.report.run_report import write_report
+        from tf_lottery.results.report.run_report import write_run_report
 
-        files = write_report(
-            rows=rows,
-            curves=store.curves(),
-            layers=store.layers(),
-            config=store.document(),
-            environment=store.environment(),
-            folder=to or store.path / "report",
-            max_drop=max_drop,
-        )
+        files = write_run_report(store, to or store.path / "report", max_drop=max_drop)
     state = read_state(store.path)
     if state.jobs_done < state.jobs_total:
         remark(f"The run is not finished: the report shows {state.jobs_done} of {state.jobs_total} trainings.")

@@ -120,13 +120,12 @@ def _with_tensorboard(events: experiment.Events, store: RunDirectory) -> experim
 
 def _show(rows: list[dict[str, Any]], store: RunDirectory) -> None:
     from tf_lottery.results.report.verdict import verdict
-    from tf_lottery.results.statistics.selection import MAX_DROP
     from tf_lottery.results.tables.summary import render_rows
 
     table = render_rows(rows)
     print_table(table.headers, table.rows, right=table.right)
     click.echo()
-    print_line(verdict(rows, max_drop=MAX_DROP, rewind=store.config().rewind))
+    print_line(verdict(rows, rewind=store.config().rewind))
     click.echo(f"Run directory: {store.path}")
 
 

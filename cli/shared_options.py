@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tf_lottery.results.statistics.selection import MAX_DROP
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 
 from .names import DEFAULT_OUT
 
@@ -14,7 +14,7 @@ out_option = click.option(
 max_drop_option = click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
-    default=MAX_DROP,
+    default=DEFAULT_MAX_DROP,
     show_default=True,
     help="Validation accuracy a ticket may lose.",
 )

@@ -100,25 +100,18 @@ def _refuse_other_files(source: str) -> None:
 def _of_run(store: RunDirectory, number: int | None, replicate: int | None, max_drop: float) -> Source:
     from tf_lottery.exporting.publish.card import of_ticket
     from tf_lottery.results.result import open_run
-    from tf_lottery.results.statistics.selection import select_round
+    from tf_lottery.results.statistics.selection import select_ticket
+    from tf_lottery.results.tables.formats import percent
 
-    config = store.config().to_json()
-    rows = store.rows()
     result = open_run(store.path)
-    if number is None:
-        number = select_round(rows, max_drop=max_drop)
-        if number == 0:
-            remark("No pruned round is good enough (see --max-drop): the dense network is taken.")
-    if replicate is None:
-        candidates = [row for row in rows if row["round"] == number and row["variant"] == "ticket"]
-        accurate = [row for row in candidates if row["val_accuracy"] is not None]
-        best = max(accurate, key=lambda row: row["val_accuracy"], default=None)
-        best = best or min(candidates, key=lambda row: row["val_loss"], default=None)
-        replicate = best["replicate"] if best else 0
-    ticket = result.ticket(number, replicate=replicate)
-    remark(f"Round {number} of replicate {replicate}: {100 * ticket.density:.2f} % of the maskable weights are kept.")
-    origin = {"run": store.path.name, **of_ticket(ticket), "round": number, "replicate": replicate}
-    return Source(ticket.model(), config, f"{store.path.name}_round_{number:02d}", origin)
+    job = select_ticket(result.rows, round=number, replicate=replicate, max_drop=max_drop)
+    if number is None and job.round == 0:
+        remark("No pruned round is good enough (see --max-drop): the dense network is taken.")
+    ticket = result.ticket(job.round, job.replicate)
+    kept = percent(ticket.density, digits=2)
+    remark(f"Round {job.round} of replicate {job.replicate}: {kept} of the maskable weights are kept.")
+    origin = {"run": store.path.name, **of_ticket(ticket), "round": job.round, "replicate": job.replicate}
+    return Source(ticket.model(), store.config().to_json(), f"{store.path.name}_round_{job.round:02d}", origin)
 
 
 def _of_file(path: Path) -> Source:

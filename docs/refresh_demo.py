@@ -11,7 +11,6 @@ from pathlib import Path
 from tf_lottery.experiment.presets import PRESETS
 from tf_lottery.results.report.verdict import verdict
 from tf_lottery.results.result import open_run
-from tf_lottery.results.statistics.selection import MAX_DROP
 from tf_lottery.results.tables.summary import Table, render_rows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     run = parser.parse_args(arguments).run
     readme = ROOT / "README.md"
     rows = open_run(run).rows
-    shown = f"{markdown(render_rows(rows))}\nThe verdict of `tf-lottery run`:\n\n> {verdict(rows, max_drop=MAX_DROP)}\n"
+    shown = f"{markdown(render_rows(rows))}\nThe verdict of `tf-lottery run`:\n\n> {verdict(rows)}\n"
     readme.write_text(refreshed(readme.read_text(), shown))
     shutil.copyfile(run / "report" / "accuracy.png", ROOT / "docs" / "images" / "demo_accuracy.png")
 

@@ -39,7 +39,7 @@ def test_a_ticket_that_matches_beats_its_control_and_learns_faster():
     assert control.evidence.startswith("Round 3: beats, +3.01 points (95 % interval +2.99 to +3.02, 3 replicates); ")
     assert "below 50 %: beats, +2.5" in control.evidence
     assert found["Does it learn faster than the dense network?"].answer == "faster"
-    assert found["Does it learn faster than its random reinitialisation?"].answer == "faster"
+    assert found["Does it learn faster than its random reinitialization?"].answer == "faster"
 
 
 def test_a_control_that_is_better_wins_and_one_that_varies_ties():

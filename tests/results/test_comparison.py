@@ -9,8 +9,8 @@ from pyarrow import parquet
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
-from tf_lottery.results.compare.compared_runs import Run, check, differing, labels
-from tf_lottery.results.compare.comparison import differences, equal_rounds, found_in
+from tf_lottery.results.compare.compared_runs import ComparedRun, check_comparable, differing, labels
+from tf_lottery.results.compare.comparison import differences, equal_rounds, summarize_run
 from tf_lottery.results.compare.comparison_figures import early_stop_by_density
 from tf_lottery.results.compare.comparison_page import write_comparison
 
@@ -28,30 +28,30 @@ def make_run(name="a", *, gap=0.0, densities=(1.0, 0.8, 0.4, 0.2), replicates=3,
         for replicate in range(replicates)
         for index, density in enumerate(densities)
     ]
-    return Run(name, f"runs/{name}", config, rows, json.dumps(model), data)
+    return ComparedRun(name, f"runs/{name}", config, rows, json.dumps(model), data)
 
 
 def test_one_run_and_one_run_twice_are_refused():
     with pytest.raises(UsageError, match="at least two runs. Received: 1"):
-        check([make_run()])
+        check_comparable([make_run()])
     with pytest.raises(UsageError, match="runs/a is given twice"):
-        check([make_run("a"), make_run("b"), make_run("a")])
+        check_comparable([make_run("a"), make_run("b"), make_run("a")])
 
 
 def test_other_models_are_refused_but_not_another_precision():
     other = {"class_name": "Sequential", "config": {"units": 100}}
     with pytest.raises(UnfitError, match="different models"):
-        check([make_run("a"), make_run("b", model=other)])
+        check_comparable([make_run("a"), make_run("b", model=other)])
     half = {"class_name": "Sequential", "config": {"units": 300, "dtype": {"class_name": "DTypePolicy", "config": 16}}}
-    check([make_run("a"), make_run("b", model=half)])
+    check_comparable([make_run("a"), make_run("b", model=half)])
 
 
 def test_other_data_are_refused_unless_allowed_and_then_never_paired():
     first, other = make_run("a"), make_run("b", data="d2", gap=0.01)
     with pytest.raises(UnfitError, match="data of the runs differ") as caught:
-        check([first, other])
+        check_comparable([first, other])
     assert "`allow_data=True`" in caught.value.remedy
-    check([first, other], allow_data=True)
+    check_comparable([first, other], allow_data=True)
     found = differences(first, other, "test_accuracy", against="a")
     assert {each.outcome for each in found} == {"not judged"}
     assert "the data differ" in found[0].text()
@@ -59,9 +59,9 @@ def test_other_data_are_refused_unless_allowed_and_then_never_paired():
 
 def test_a_run_without_its_dense_round_is_refused():
     run = make_run("b")
-    empty = Run("b", "runs/b", run.config, [row for row in run.rows if row["round"]], run.model, run.data)
+    empty = ComparedRun("b", "runs/b", run.config, [row for row in run.rows if row["round"]], run.model, run.data)
     with pytest.raises(UnfitError, match="no dense round 0"):
-        check([make_run("a"), empty])
+        check_comparable([make_run("a"), empty])
 
 
 def test_what_differs_and_what_the_runs_are_called():
@@ -99,11 +99,11 @@ def test_other_seeds_are_not_paired():
 
 
 def test_what_a_run_came_to():
-    found = found_in(make_run("a", gap=0.01, pruning="one_shot"), "one shot", "test_accuracy")
-    assert (found.round, found.density, found.steps, found.dense_steps) == (3, pytest.approx(0.2), 200, 100)
+    summary = summarize_run(make_run("a", gap=0.01, pruning="one_shot"), "one shot", "test_accuracy")
+    assert (summary.round, summary.density, summary.steps, summary.dense_steps) == (3, pytest.approx(0.2), 200, 100)
     # 0.9, 0.92 and 0.94 less 0.03, 0.033 and 0.036.
-    assert found.score == pytest.approx(0.92 - 0.033)
-    assert found.matching_text() == "at most 20.0 %"
+    assert summary.score == pytest.approx(0.92 - 0.033)
+    assert summary.matching_text() == "at most 20.0 %"
 
 
 def test_the_page_says_what_was_found_and_the_tables_hold_it(tmp_path):
@@ -160,9 +160,9 @@ def test_data_that_are_not_known_are_no_equal_data():
     first, other = make_run("a", data=""), make_run("b", data="", gap=0.01)
     for runs in ([first, other], [first, make_run("c")], [make_run("c"), other]):
         with pytest.raises(UnfitError, match="is not known: there is no fingerprint of what") as caught:
-            check(runs)
+            check_comparable(runs)
         assert "`allow_data=True`" in caught.value.remedy
-        check(runs, allow_data=True)
+        check_comparable(runs, allow_data=True)
         found = differences(*runs, "test_accuracy", against="a")
         assert {each.outcome for each in found} == {"not judged"}
         assert "whether the data are the same is not known" in found[0].text()

@@ -5,7 +5,7 @@ import pytest
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
-from tf_lottery.results.statistics.cost import cost, cost_table
+from tf_lottery.results.statistics.cost import cost_table, ticket_costs
 
 
 def rows_of(config, lengths, replicates=1):
@@ -22,7 +22,7 @@ def rows_of(config, lengths, replicates=1):
 
 
 def steps(config, lengths):
-    return [(entry.round, entry.steps, entry.trainings) for entry in cost(config, rows_of(config, lengths))]
+    return [(entry.round, entry.steps, entry.trainings) for entry in ticket_costs(config, rows_of(config, lengths))]
 
 
 def make(**changes):
@@ -78,7 +78,7 @@ def test_a_missing_training_is_named():
     lengths = TICKETS | {(True, "search"): 200, (False, "search"): 200}
     rows = [row for row in rows_of(config, lengths) if (row["round"], row["variant"]) != (1, "search")]
     with pytest.raises(UnfitError, match="Missing: replicate 0, round 1, search") as caught:
-        cost(config, rows)
+        ticket_costs(config, rows)
     assert "`search`" in caught.value.remedy
 
 

@@ -11,11 +11,12 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from tf_lottery.experiment.controls import CONTROLS, TicketStart
-from tf_lottery.results.compare import comparison_figures as comparison_plots
-from tf_lottery.results.figures import run_figures as plots
-from tf_lottery.results.figures.learning_curves import spread_rounds, untimed
+from tf_lottery.results.compare import comparison_figures
+from tf_lottery.results.figures import run_figures
+from tf_lottery.results.figures.learning_curves import spread_rounds
 from tf_lottery.results.figures.style import spaced_densities, variant_look
 from tf_lottery.results.statistics.intervals import interval
+from tf_lottery.results.statistics.learning_speed import started_trained
 
 
 def make_rows(rounds=3, replicates=2, rate=0.2, **fixed):
@@ -74,7 +75,7 @@ def labels_overlap(figure):
 
 
 def test_accuracy_against_density_from_dense_to_sparse():
-    figure = plots.final_score(make_rows())
+    figure = run_figures.final_score(make_rows())
     axes = figure.axes[0]
     ticket = line(figure, "ticket")
     np.testing.assert_allclose(ticket.get_xdata(), [1.0, 0.8, 0.64, 0.512])
@@ -89,42 +90,42 @@ def test_accuracy_against_density_from_dense_to_sparse():
 
 
 def test_the_band_is_the_range_over_replicates():
-    figure = plots.final_score(make_rows())
+    figure = run_figures.final_score(make_rows())
     heights = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == pytest.approx((0.9, 0.904))
 
 
 def test_the_band_is_the_interval_over_three_replicates():
-    figure = plots.final_score(make_rows(replicates=3))
+    figure = run_figures.final_score(make_rows(replicates=3))
     heights = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
     over = interval([0.9, 0.904, 0.908])
     assert (heights.min(), heights.max()) == pytest.approx((over.low, over.high))
     assert figure.axes[0].get_legend().get_title().get_text() == "mean and 95 % interval"
-    ranges = plots.final_score(make_rows(replicates=2)).axes[0].get_legend()
+    ranges = run_figures.final_score(make_rows(replicates=2)).axes[0].get_legend()
     assert ranges.get_title().get_text() == "mean and range"
 
 
 def test_searches_are_not_drawn():
     rows, curves = make_rows(), make_curves()
     searches = [row | {"variant": "search", "test_accuracy": 0.1, "early_stop_step": 1} for row in rows]
-    for figure in (plots.final_score([*rows, *searches]), plots.early_stop([*rows, *searches])):
+    for figure in (run_figures.final_score([*rows, *searches]), run_figures.early_stop([*rows, *searches])):
         assert sorted(text.get_text() for text in figure.axes[0].get_legend().get_texts()) == [
             "dense",
             "random reinit",
             "ticket",
         ]
-    assert len(plots.learning_curves(curves + [row | {"variant": "search"} for row in curves]).axes) == 1
+    assert len(run_figures.learning_curves(curves + [row | {"variant": "search"} for row in curves]).axes) == 1
 
 
 def test_a_control_without_masks_stands_at_the_density_of_its_ticket():
     rows = make_rows()
     rows += [row | {"variant": "dense_longer", "density": 1.0} for row in rows if row["variant"] == "random_reinit"]
-    figure = plots.final_score(rows)
+    figure = run_figures.final_score(rows)
     np.testing.assert_allclose(line(figure, "dense longer").get_xdata(), [0.8, 0.64, 0.512])
     # Its steps count from the start of the first of many trainings: they would say nothing, and dwarf the others.
-    labels = [text.get_text() for text in plots.early_stop(rows).axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in run_figures.early_stop(rows).axes[0].get_legend().get_texts()]
     assert "dense longer" not in labels
-    assert len(plots.learning_curves(make_curves() + make_curves(variant="dense_longer")).axes) == 1
+    assert len(run_figures.learning_curves(make_curves() + make_curves(variant="dense_longer")).axes) == 1
 
 
 def test_all_variants_look_different_and_the_same_in_every_run():
@@ -136,7 +137,7 @@ def test_all_variants_look_different_and_the_same_in_every_run():
     alone = [row | {"variant": "shuffled_masks"} if row["variant"] != "ticket" else row for row in rows]
     together = rows + [row for row in alone if row["variant"] != "ticket"]
     for given in (alone, together):
-        drawn = line(plots.final_score(given), "shuffled masks")
+        drawn = line(run_figures.final_score(given), "shuffled masks")
         assert (drawn.get_color(), drawn.get_marker()) == tuple(
             variant_look("shuffled_masks")[part] for part in ("color", "marker")
         )
@@ -146,7 +147,7 @@ def test_many_variants_are_drawn_with_their_legend_beside_the_axes():
     rows = make_rows(replicates=3)
     controls = [row for row in rows if row["variant"] != "ticket"]
     rows = [row for row in rows if row["variant"] == "ticket"]
-    figure = draw(plots.final_score(rows + [row | {"variant": name} for name in CONTROLS for row in controls]))
+    figure = draw(run_figures.final_score(rows + [row | {"variant": name} for name in CONTROLS for row in controls]))
     assert figure.axes[0].get_legend() is None
     (legend,) = figure.legends
     assert len(legend.get_texts()) == 15
@@ -166,7 +167,7 @@ def cost_lines():
 
 
 def test_cost_shows_score_and_density_against_steps():
-    figure = draw(comparison_plots.cost(cost_lines(), "test_accuracy"))
+    figure = draw(comparison_figures.score_by_cost(cost_lines(), "test_accuracy"))
     above, below = figure.axes
     np.testing.assert_allclose(line(figure, "one shot").get_xdata(), [100, 200, 200])
     np.testing.assert_allclose(below.get_lines()[0].get_ydata(), [1.0, 0.5, 0.25])
@@ -180,11 +181,11 @@ def test_cost_shows_score_and_density_against_steps():
 
 def test_runs_are_lines_over_the_densities_of_all_of_them():
     runs = {"a": make_rows(3), "b": make_rows(6, rate=0.5)}
-    figure = comparison_plots.score_by_density(runs, "test_accuracy")
+    figure = comparison_figures.score_by_density(runs, "test_accuracy")
     np.testing.assert_allclose(line(figure, "b").get_xdata(), [0.5**index for index in range(7)])
     assert figure.axes[0].get_xlim()[1] < 0.5**6
-    assert draw(comparison_plots.early_stop_by_density(runs)).axes[0].get_ylim()[0] == 0
-    empty = comparison_plots.early_stop_by_density({"a": make_rows(early_stop_step=None)})
+    assert draw(comparison_figures.early_stop_by_density(runs)).axes[0].get_ylim()[0] == 0
+    empty = comparison_figures.early_stop_by_density({"a": make_rows(early_stop_step=None)})
     assert "recorded" in empty.axes[0].texts[0].get_text()
 
 
@@ -197,7 +198,7 @@ def test_runs_are_lines_over_the_densities_of_all_of_them():
     ],
 )
 def test_without_accuracy_the_next_best_is_drawn_and_named(missing, label):
-    figure = plots.final_score(make_rows(**dict.fromkeys(missing)))
+    figure = run_figures.final_score(make_rows(**dict.fromkeys(missing)))
     assert figure.axes[0].get_ylabel() == label
 
 
@@ -206,18 +207,18 @@ def test_a_round_without_a_value_is_left_out():
     for row in rows:
         if row["round"] == 2:
             row["test_accuracy"] = math.nan
-    np.testing.assert_allclose(line(plots.final_score(rows), "ticket").get_xdata(), [1.0, 0.8, 0.512])
+    np.testing.assert_allclose(line(run_figures.final_score(rows), "ticket").get_xdata(), [1.0, 0.8, 0.512])
 
 
 def test_early_stop_steps_start_at_zero():
-    figure = plots.early_stop(make_rows())
+    figure = run_figures.early_stop(make_rows())
     assert figure.axes[0].get_ylim()[0] == 0
     np.testing.assert_allclose(line(figure, "ticket").get_ydata(), [1000, 900, 800, 700])
 
 
 @pytest.mark.parametrize(("rounds", "rate"), [(0, 0.2), (1, 0.2), (12, 0.2), (35, 0.1), (20, 0.5)])
 def test_density_labels_never_touch(rounds, rate):
-    assert not labels_overlap(plots.final_score(make_rows(rounds, 1, rate)))
+    assert not labels_overlap(run_figures.final_score(make_rows(rounds, 1, rate)))
 
 
 def test_labels_are_at_densities_of_the_run_with_both_ends():
@@ -229,12 +230,12 @@ def test_labels_are_at_densities_of_the_run_with_both_ends():
 
 
 def test_accuracy_axis_does_not_go_far_above_100_percent():
-    figure = plots.final_score(make_rows(0, 1, test_accuracy=1.0))
+    figure = run_figures.final_score(make_rows(0, 1, test_accuracy=1.0))
     assert figure.axes[0].get_ylim()[1] <= 1.01
 
 
 def test_learning_curves_of_many_rounds_show_seven():
-    figure = plots.learning_curves(make_curves(35))
+    figure = run_figures.learning_curves(make_curves(35))
     assert len(figure.axes[0].get_lines()) == 7
     assert spread_rounds(range(36)) == [0, 6, 12, 18, 23, 29, 35]
     assert spread_rounds([2, 0, 1, 1]) == [0, 1, 2]
@@ -242,13 +243,13 @@ def test_learning_curves_of_many_rounds_show_seven():
 
 def test_learning_curves_average_replicates_and_name_densities():
     curves = make_curves(1) + [row | {"replicate": 1, "val_accuracy": 0.0} for row in make_curves(1)]
-    figure = plots.learning_curves(curves, make_rows(1))
+    figure = run_figures.learning_curves(curves, make_rows(1))
     np.testing.assert_allclose(figure.axes[0].get_lines()[0].get_ydata(), [0, 0.125, 0.25, 0.375])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0  (100 %)", "1  (80.0 %)"]
 
 
 def test_learning_curves_have_a_panel_per_variant_on_one_scale():
-    figure = plots.learning_curves(make_curves() + make_curves(variant="random_reinit"))
+    figure = run_figures.learning_curves(make_curves() + make_curves(variant="random_reinit"))
     first, second = figure.axes
     assert (first.get_title("left"), second.get_title("left")) == (
         "Learning curves: ticket",
@@ -258,26 +259,26 @@ def test_learning_curves_have_a_panel_per_variant_on_one_scale():
 
 
 def test_learning_curves_fall_back_to_the_loss():
-    figure = plots.learning_curves(make_curves(val_accuracy=None))
+    figure = run_figures.learning_curves(make_curves(val_accuracy=None))
     assert figure.axes[0].get_ylabel() == "Validation loss"
 
 
 def test_layer_density_is_a_line_per_layer():
-    figure = plots.layer_density(make_layers(["hidden/kernel", "output/kernel"]))
+    figure = run_figures.layer_density(make_layers(["hidden/kernel", "output/kernel"]))
     np.testing.assert_allclose(line(figure, "output/kernel").get_ydata(), [1.0, 0.5, 0.25, 0.12])
     assert figure.axes[0].get_yscale() == "log"
 
 
 def test_many_layers_become_a_heat_map_that_names_them_all():
     names = [f"block_{index}/kernel" for index in range(30)]
-    figure = draw(plots.layer_density(make_layers(names)))
+    figure = draw(run_figures.layer_density(make_layers(names)))
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == names
     assert figure.axes[0].images[0].get_array().shape == (30, 4)
 
 
 @pytest.mark.parametrize("name", ["_hidden/kernel", "$\\bad{$"])
 def test_odd_layer_names_are_written_as_they_are(name):
-    figure = draw(plots.layer_density(make_layers([name])))
+    figure = draw(run_figures.layer_density(make_layers([name])))
     assert figure.axes[0].get_legend().get_texts()[0].get_text().strip() == name
 
 
@@ -285,7 +286,7 @@ def test_odd_layer_names_are_written_as_they_are(name):
 def test_an_emptied_layer_is_named(copies):
     names = [f"k{index}" for index in range(copies)]
     layers = make_layers(names, rounds=8)
-    figure = draw(plots.layer_density(layers))
+    figure = draw(run_figures.layer_density(layers))
     axes = figure.axes[0]
     texts = axes.get_legend().get_texts() if copies == 1 else axes.get_yticklabels()
     assert texts[0].get_text() == "k0 (empty from round 7)"
@@ -294,10 +295,10 @@ def test_an_emptied_layer_is_named(copies):
 @pytest.mark.parametrize(
     "figure",
     [
-        lambda: plots.final_score([]),
-        lambda: plots.early_stop(make_rows(early_stop_step=None)),
-        lambda: plots.learning_curves([]),
-        lambda: plots.layer_density([]),
+        lambda: run_figures.final_score([]),
+        lambda: run_figures.early_stop(make_rows(early_stop_step=None)),
+        lambda: run_figures.learning_curves([]),
+        lambda: run_figures.layer_density([]),
     ],
 )
 def test_nothing_recorded_is_said_in_the_figure(figure):
@@ -309,27 +310,27 @@ def test_nothing_recorded_is_said_in_the_figure(figure):
 def test_the_users_settings_neither_change_the_figures_nor_are_changed():
     def pixels():
         buffer = io.BytesIO()
-        plots.final_score(make_rows()).savefig(buffer, format="raw", dpi=50)
+        run_figures.final_score(make_rows()).savefig(buffer, format="raw", dpi=50)
         return buffer.getvalue()
 
     with matplotlib.rc_context({"axes.titlesize": 30, "lines.linewidth": 9}):
-        plots.final_score(make_rows())
+        run_figures.final_score(make_rows())
         assert (matplotlib.rcParams["axes.titlesize"], matplotlib.rcParams["lines.linewidth"]) == (30, 9)
     assert pixels() == pixels()
 
 
 def test_which_networks_have_a_speed():
     """The early-stop figure once drew tickets that start from trained weights."""
-    assert untimed("init", list(CONTROLS)) == ["dense_longer"]
+    assert started_trained("init", list(CONTROLS)) == ["dense_longer"]
     masks = {"w": np.array([True, False])}
     weights = {"w": np.array([0.5, -0.25], np.float32)}
     given = TicketStart(masks, weights, weights, lambda: weights, lambda count: (masks, weights), 0)
     inherit = [name for name, control in CONTROLS.items() if not control.start(given).from_step_zero]
-    assert untimed("finetune", ["ticket", *CONTROLS]) == ["ticket", *inherit]
+    assert started_trained("finetune", ["ticket", *CONTROLS]) == ["ticket", *inherit]
     rows = [
         {"replicate": 0, "round": index, "variant": variant, "density": 0.5**index, "early_stop_step": 10}
         for index, variant in ((0, "ticket"), (1, "ticket"), (1, "random_reinit"))
     ]
     for rewind, drawn in (("init", {"dense", "ticket", "random reinit"}), ("lr", {"dense", "random reinit"})):
-        axes = plots.early_stop(rows, rewind=rewind).axes[0]
+        axes = run_figures.early_stop(rows, rewind=rewind).axes[0]
         assert {text.get_text() for text in axes.get_legend().get_texts()} == drawn

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.results.statistics.selection import candidates, select_round
+from tf_lottery.results.statistics.selection import judge_rounds, select_round
 
 
 def row(index, value, *, replicate=0, variant="ticket", column="val_accuracy", **extra):
@@ -50,7 +50,7 @@ def test_a_replicate_that_is_still_running_is_compared_with_its_own_dense_networ
     # Replicate 1 is better throughout and has only its round 0: it must not make round 1 of replicate 0 look worse.
     rows = [row(0, 0.80), row(1, 0.80), row(0, 0.90, replicate=1)]
     assert select_round(rows) == 1
-    assert candidates(rows)[1].replicates == 1
+    assert judge_rounds(rows)[1].replicates == 1
 
 
 def test_a_missing_value_does_not_help_a_round():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.results.statistics.intervals import interval, pair, paired_difference
+from tf_lottery.results.statistics.intervals import interval, pair_by_replicate, paired_difference
 
 
 def row(replicate, index, value, variant="ticket"):
@@ -111,7 +111,7 @@ def test_several_rounds_count_once_per_replicate():
     assert result.count == 3
     assert dict(result.values) == pytest.approx({0: 0.045, 1: 0.046, 2: 0.047})
     with pytest.raises(UnfitError, match="Two rows have replicate 0"):
-        pair(ticket, control, "test_accuracy")
+        pair_by_replicate(ticket, control, "test_accuracy")
 
 
 def test_an_unknown_variant_is_named_with_the_valid_ones():
@@ -124,9 +124,9 @@ def test_a_replicate_that_lacks_a_round_is_no_pair():
     """Its mean over the rounds that it has was once taken beside the means of others over all rounds."""
     ticket = [row(r, k, 0.9) for r in range(5) for k in (4, 5)]
     control = [row(r, k, 0.9 - 0.01 * k, "random_reinit") for r in range(5) for k in (4, 5) if (r, k) != (3, 5)]
-    values, unpaired = pair(ticket, control, "test_accuracy", by=("replicate", "round"))
+    values, unpaired = pair_by_replicate(ticket, control, "test_accuracy", by=("replicate", "round"))
     assert values == pytest.approx(dict.fromkeys((0, 1, 2, 4), 0.045)) and unpaired == 1
     # A round that no replicate has on both sides is none that one could lack.
     early = [line for line in control if line["round"] == 4]
-    values, unpaired = pair(ticket, early, "test_accuracy", by=("replicate", "round"))
+    values, unpaired = pair_by_replicate(ticket, early, "test_accuracy", by=("replicate", "round"))
     assert values == pytest.approx(dict.fromkeys(range(5), 0.04)) and unpaired == 0

@@ -1,11 +1,11 @@
-"""Rows summarised over replicates, and as text."""
+"""Rows summarized over replicates, and as text."""
 
 import math
 
 import pytest
 
 from tf_lottery.errors import UnfitError
-from tf_lottery.results.tables.summary import render_rows, summarise, summary_table
+from tf_lottery.results.tables.summary import render_rows, summarize, summary_table
 
 
 def row(replicate, index, variant="ticket", **values):
@@ -16,7 +16,7 @@ def row(replicate, index, variant="ticket", **values):
 
 def test_mean_and_range_over_replicates():
     rows = [row(0, 0, test_accuracy=0.5, early_stop_step=100), row(1, 0, test_accuracy=0.75, early_stop_step=300)]
-    (line,) = summarise(rows)
+    (line,) = summarize(rows)
     assert (line["round"], line["variant"], line["replicates"]) == (0, "ticket", 2)
     assert (line["density"], line["weights_kept"], line["weights_total"]) == (1.0, 100, 100)
     assert (line["test_accuracy_mean"], line["test_accuracy_min"], line["test_accuracy_max"]) == (0.625, 0.5, 0.75)
@@ -26,7 +26,7 @@ def test_mean_and_range_over_replicates():
 
 def test_sorted_by_round_with_the_ticket_first():
     rows = [row(0, 1, "random_reinit"), row(0, 2), row(0, 1), row(0, 0)]
-    assert [(line["round"], line["variant"]) for line in summarise(rows)] == [
+    assert [(line["round"], line["variant"]) for line in summarize(rows)] == [
         (0, "ticket"),
         (1, "ticket"),
         (1, "random_reinit"),
@@ -37,7 +37,7 @@ def test_sorted_by_round_with_the_ticket_first():
 def test_searches_are_no_results():
     rows = [row(0, 0, test_accuracy=0.5)]
     search = row(0, 0, "search", test_accuracy=0.1)
-    assert summarise([*rows, search]) == summarise(rows)
+    assert summarize([*rows, search]) == summarize(rows)
     assert render_rows([*rows, search]) == render_rows(rows)
 
 
@@ -51,18 +51,18 @@ def test_the_table_for_files_has_intervals_of_three_replicates_or_more():
 
 def test_nan_and_none_do_not_count():
     rows = [row(0, 0, test_accuracy=math.nan), row(1, 0, test_accuracy=None), row(2, 0, test_accuracy=0.5)]
-    assert summarise(rows)[0]["test_accuracy_mean"] == 0.5
+    assert summarize(rows)[0]["test_accuracy_mean"] == 0.5
 
 
 def test_the_argument_is_not_changed():
     rows = [row(0, 0, test_accuracy=0.5)]
     before = [dict(entry) for entry in rows]
-    summarise(rows), render_rows(rows)
+    summarize(rows), render_rows(rows)
     assert rows == before
 
 
 def test_no_rows_give_no_lines():
-    assert summarise([]) == []
+    assert summarize([]) == []
     assert render_rows([]).rows == ()
 
 
@@ -70,7 +70,7 @@ def test_no_rows_give_no_lines():
 def test_a_row_that_does_not_say_what_it_is_is_refused(column):
     broken = row(0, 1) | {column: None}
     with pytest.raises(UnfitError, match=rf"Row 1 lacks {column}\."):
-        summarise([row(0, 0), broken])
+        summarize([row(0, 0), broken])
 
 
 def test_text_of_a_classification():

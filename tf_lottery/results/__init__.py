@@ -1,0 +1,1 @@
+"""Results of experiments: results, tickets, statistics, tables, figures, reports and comparisons."""

@@ -1,4 +1,4 @@
-"""A ticket: masks, rewind weights and the recipe that trains them; the thing that an experiment finds."""
+"""`Ticket`: masks, rewind weights and the recipe that trains them; the thing that an experiment finds."""
 
 import json
 from collections.abc import Mapping
@@ -13,6 +13,9 @@ from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.experiment.config import with_current_keys
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
+from tf_lottery.results.statistics.values import number
+from tf_lottery.results.tables.formats import count, density_percent, percent
+from tf_lottery.utils import html
 from tf_lottery.utils.files import damaged, dump_arrays, json_text, load_arrays, write_bytes
 from tf_lottery.utils.text import one_line
 
@@ -27,8 +30,8 @@ class Ticket:
         masks: boolean arrays keyed by weight path; True keeps.
         rewind_weights: every variable of the model at the rewind point, keyed by path; pruned weights are exactly 0.0.
         trained_weights: every variable after the ticket's training, keyed by path; may be empty.
-        recipe: how it was found and is trained: configuration, round, replicate, steps, results; `architecture` is the
-            plain model's, as Keras writes it.
+        recipe: how it was obtained and is trained: configuration, round, replicate, steps, results; `architecture` is
+            the plain model's, as Keras writes it.
     """
 
     masks: Masks
@@ -38,11 +41,58 @@ class Ticket:
 
     def __repr__(self) -> str:
         kept, total = mask_tools.kept(self.masks), mask_tools.total(self.masks)
-        return f"<Ticket of {kept} of {total} weights in {len(self.masks)} arrays>"
+        parts = [f"{kept:,} of {total:,} weights ({density_percent(self.density)} %)"]
+        if self.round is not None:
+            parts.insert(0, f"round {self.round} of replicate {self.replicate}")
+        if self.val_accuracy is not None:
+            parts.append(f"validation accuracy {percent(self.val_accuracy)}")
+        return f"<Ticket: {', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        """Return the ticket as a notebook shows it: what it reached, and the density of each weight array."""
+        rows = [
+            (path, "x".join(map(str, mask.shape)), count(int(mask.sum())), f"{density_percent(float(mask.mean()))} %")
+            for path, mask in self.masks.items()
+        ]
+        return html.table(("Weights", "Shape", "Kept", "Weights left"), rows, caption=repr(self)[1:-1])
+
+    @property
+    def round(self) -> int | None:
+        """The round that it was found in; None where its recipe does not name it."""
+        return self.recipe.get("round")
+
+    @property
+    def replicate(self) -> int | None:
+        """The replicate that it was found in; None where its recipe does not name it."""
+        return self.recipe.get("replicate")
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """The validation accuracy that its training reached, a fraction; None where it was not measured."""
+        return number(self._row.get("val_accuracy"))
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """The test accuracy that its training reached, a fraction; None where it was not measured."""
+        return number(self._row.get("test_accuracy"))
+
+    @property
+    def val_loss(self) -> float | None:
+        """The validation loss that its training reached; None where it was not measured."""
+        return number(self._row.get("val_loss"))
+
+    @property
+    def test_loss(self) -> float | None:
+        """The test loss that its training reached; None where it was not measured."""
+        return number(self._row.get("test_loss"))
+
+    @property
+    def _row(self) -> dict[str, Any]:
+        return self.recipe.get("row") or {}
 
     @property
     def density(self) -> float:
-        """kept / total, of the maskable weights."""
+        """Weights kept / weights in all, of the maskable ones."""
         return mask_tools.density(self.masks)
 
     def apply(self, model: Any, *, trained: bool = False) -> Any:

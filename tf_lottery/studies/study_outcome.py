@@ -7,10 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tf_lottery.results.report.run_report import image_bytes
+from tf_lottery.results.outcome_files import outcome_files, write_files
 from tf_lottery.results.statistics.values import number, spread
-from tf_lottery.results.tables.data_files import csv_bytes, parquet_bytes
-from tf_lottery.utils.files import dump_json, write_bytes
+from tf_lottery.utils.files import dump_json
 
 SCHEMA = "tf-lottery.analysis/1"
 Rows = list[dict[str, Any]]
@@ -110,16 +109,9 @@ def write(outcome: Outcome, folder: str | Path, *, about: Mapping[str, Any]) -> 
     Raises:
         ResourceError: the folder can't be written.
     """
-    contents: dict[str, bytes] = {}
-    for name, rows in outcome.tables.items():
-        contents |= {f"{name}.csv": csv_bytes(rows), f"{name}.parquet": parquet_bytes(rows)}
-    for name, figure in outcome.figures.items():
-        contents |= {f"{name}.{kind}": image_bytes(figure, kind) for kind in ("png", "svg")}
+    contents = outcome_files(figures=outcome.figures, tables=outcome.tables)
     contents["outcome.json"] = dump_json(document(outcome, about=about) | {"files": sorted(contents)})
-    paths = {name: Path(folder) / name for name in contents}
-    for name, path in paths.items():
-        write_bytes(path, contents[name])
-    return paths
+    return write_files(contents, folder)
 
 
 def document(outcome: Outcome, *, about: Mapping[str, Any]) -> dict[str, Any]:

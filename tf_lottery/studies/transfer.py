@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.directory import TICKET, Job
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.results.statistics.intervals import LEAST, interval, pair
+from tf_lottery.results.statistics.intervals import LEAST, interval, pair_by_replicate
 from tf_lottery.results.statistics.values import spread
 from tf_lottery.results.tables.formats import density_percent, percent, points
 from tf_lottery.studies import study_figures as figures
@@ -130,7 +130,7 @@ def _rows(run: StudyRun, kinds: Mapping[str, str]) -> Rows:
 
 def _difference(ours: Rows, theirs: Rows, column: str, kind: str) -> Iterable[str]:
     """How the transferred ticket differs from another kind, over pairs of replicates, in words."""
-    differences, _ = pair(ours, theirs, column)
+    differences, _ = pair_by_replicate(ours, theirs, column)
     found = spread(differences.values())
     if found is None:
         return

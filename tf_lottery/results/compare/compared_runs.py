@@ -1,4 +1,4 @@
-"""Runs to compare: whether they can be, what differs in them, and what to call them."""
+"""Runs to compare: whether they can be, what differs in them, and how to name them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,22 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import RunReader
 from tf_lottery.results.statistics.values import Row, select
 
-# Where a run is done says nothing of its results.
-SILENT = ("jobs", "device", "data_dir", "tickets_hash")
-# What only extends a run is no name for it, unless nothing else tells two runs apart.
+# Settings of where a run is done: they do not change its results.
+NOT_COMPARED = ("jobs", "device", "data_dir", "tickets_hash")
+# What only extends a run does not name it, unless nothing else distinguishes two runs.
 EXTENT = ("preset", "rounds", "replicates", "variants", "seed")
 MOST_IN_LABEL = 3
 NONE = "none"
+RESUME = "Finish it: the same call resumes it."
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run to compare.
+class ComparedRun:
+    """A run to compare: what a comparison needs of its directory.
 
-    Args:
-        name: of its directory.
-        path: of its directory.
+    Attributes:
+        name: the name of its directory.
+        path: the path of its directory.
         config: its configuration.
         rows: its result rows, with the trainings that only searched.
         model: the plain model's architecture, as JSON.
@@ -40,21 +41,21 @@ class Run:
     data: str
 
 
-def load(store: RunReader) -> Run:
-    """A run out of its directory.
+def read_compared_run(run: RunReader) -> ComparedRun:
+    """Read what a comparison needs of a run directory.
 
     Raises:
         UsageError: it is not a run directory.
         DamagedError: a file of it is damaged.
         UnfitError: no training of it is finished.
     """
-    config, rows = store.config(), store.rows()
+    config, rows = run.config(), run.rows()
     if not rows:
-        raise UnfitError(f"{store.path} has no finished training.", "Let it go on: the same command resumes it.")
-    return Run(store.path.resolve().name, str(store.path), config, rows, store.architecture(), store.data_fingerprint())
+        raise UnfitError(f"{run.path} has no finished training.", RESUME)
+    return ComparedRun(run.path.resolve().name, str(run.path), config, rows, run.architecture(), run.data_fingerprint())
 
 
-def check(runs: Sequence[Run], *, allow_data: bool = False) -> None:
+def check_comparable(runs: Sequence[ComparedRun], *, allow_data: bool = False) -> None:
     """Check that runs can be compared: of one model, on the same data, and each with a dense round.
 
     Args:
@@ -75,16 +76,16 @@ def check(runs: Sequence[Run], *, allow_data: bool = False) -> None:
         if paths.count(path) > 1:
             raise UsageError(f"{run.path} is given twice.", "Name each run once.")
         if not select(run.rows, "ticket", 0):
-            raise UnfitError(f"{run.path} has no dense round 0 yet.", "Let it go on: the same command resumes it.")
+            raise UnfitError(f"{run.path} has no dense round 0 yet.", RESUME)
     first = runs[0]
     for run in runs[1:]:
-        if structure(run.model) != structure(first.model):
+        if _structure(run.model) != _structure(first.model):
             raise UnfitError(
                 f"Runs of different models can't be compared: {first.name} is of {first.config.model}, {run.name} of "
                 f"{run.config.model}, and their architectures differ.",
                 "Compare runs of one model: the same accuracy at the same density would mean different sizes.",
             )
-        unknown = [each.name for each in (first, run) if not each.data]
+        unknown = [known.name for known in (first, run) if not known.data]
         if unknown and not allow_data:
             raise UnfitError(
                 f"Whether the runs are on the same data is not known: there is no fingerprint of what "
@@ -93,13 +94,13 @@ def check(runs: Sequence[Run], *, allow_data: bool = False) -> None:
             )
         if run.data != first.data and not allow_data:
             raise UnfitError(
-                f"The data of the runs differ: {first.name} is on {data_words(first)}, {run.name} on "
-                f"{data_words(run)}.",
+                f"The data of the runs differ: {first.name} is on {_data_words(first)}, {run.name} on "
+                f"{_data_words(run)}.",
                 "Compare runs on the same data, or pass `allow_data=True`: then nothing is paired by replicate.",
             )
 
 
-def structure(model: str) -> Any:
+def _structure(model: str) -> Any:
     """An architecture without its precision, which is no other model."""
 
     def without_policies(document: Any) -> Any:
@@ -116,52 +117,57 @@ def structure(model: str) -> Any:
     return without_policies(json.loads(model))
 
 
-def data_words(run: Run) -> str:
+def _data_words(run: ComparedRun) -> str:
     """The data of a run: the data set, the classes of it, and the beginning of the fingerprint."""
     classes = f", classes {','.join(map(str, run.config.classes))}" if run.config.classes else ""
     return f"{run.config.dataset}{classes} ({run.data[:10] or 'no fingerprint'})"
 
 
-def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
+def differing(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:
     """The settings in which the runs differ, with the value of each run, in the order of the configuration."""
-    found = {}
+    settings = {}
     for field in fields(Config):
         values = [getattr(run.config, field.name) for run in runs]
-        if field.name not in SILENT and any(value != values[0] for value in values):
-            found[field.name] = values
-    return found
+        if field.name not in NOT_COMPARED and any(value != values[0] for value in values):
+            settings[field.name] = values
+    return settings
 
 
-def labels(runs: Sequence[Run]) -> list[str]:
-    """A short name for each run: what differs in it, where that is little and tells all runs apart; else its directory.
+def labels(runs: Sequence[ComparedRun]) -> list[str]:
+    """A short name for each run: the settings that differ, where they are few and distinguish all runs.
 
-    Directories of the same name are told apart by their paths.
+    Otherwise it is the name of its directory, or its path where the names are equal.
     """
-    found = differing(runs)
-    for keys in ([key for key in found if key not in EXTENT], list(found)):
-        texts = [label({key: found[key][place] for key in keys}) for place in range(len(runs))]
+    settings = differing(runs)
+    for keys in ([key for key in settings if key not in EXTENT], list(settings)):
+        texts = [_label({key: settings[key][place] for key in keys}) for place in range(len(runs))]
         if 0 < len(keys) <= MOST_IN_LABEL and len(set(texts)) == len(runs):
             return texts
     names = [run.name for run in runs]
     return names if len(set(names)) == len(runs) else [run.path for run in runs]
 
 
-def label(settings: Mapping[str, Any]) -> str:
+def _label(settings: Mapping[str, Any]) -> str:
     """Settings in a line; those that are not set are left out beside others."""
-    texts = {key: setting(value) for key, value in settings.items()}
+    texts = {key: setting_text(value) for key, value in settings.items()}
     there = {key: text for key, text in texts.items() if text != NONE} or texts
     return ", ".join(f"{key} {text}" for key, text in there.items())
 
 
-def setting(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """A value of the configuration as text."""
     if isinstance(value, tuple):
-        return ",".join(map(setting, value)) or NONE
+        return ",".join(map(setting_text, value)) or NONE
     return NONE if value is None or value == "" else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def unpairable(first: Run, other: Run) -> str:
-    """Why replicates of two runs are no pairs; empty where they are: the same seed, and the same data."""
+def unpairable(first: ComparedRun, other: ComparedRun) -> str:
+    """Why replicates of two runs are no pairs; "" where they are, with the same seed and the same data.
+
+    Args:
+        first: a run.
+        other: another run.
+    """
     if not (first.data and other.data):
         return "whether the data are the same is not known, so replicates are no pairs"
     if first.data != other.data:

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_lottery.errors import UnfitError
-from tf_lottery.results.compare.compared_runs import Run, unpairable
-from tf_lottery.results.report.answers import SPARSE, Comparison, judge, kind, words
-from tf_lottery.results.statistics.cost import cost
+from tf_lottery.results.compare.compared_runs import ComparedRun, unpairable
+from tf_lottery.results.report.answers import BELOW_HALF, SPARSE, Comparison, compare_rows
+from tf_lottery.results.statistics.cost import ticket_costs
 from tf_lottery.results.statistics.intervals import band
 from tf_lottery.results.statistics.matching import MatchingDensity, matching_density
-from tf_lottery.results.statistics.selection import MAX_DROP, select_round
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP, select_round
 from tf_lottery.results.statistics.values import SCORES, has_values, select, spread, ticket_densities
 from tf_lottery.results.tables import formats
+from tf_lottery.results.tables.formats import column_kind, column_words
 
 # Relative difference of densities that count as equal.
 EQUAL = 0.01
 
 
-def score(runs: Sequence[Run]) -> str:
+def common_score(runs: Sequence[ComparedRun]) -> str:
     """The column that compares: the first that every run recorded; test data where there are any.
 
     Raises:
@@ -34,53 +35,58 @@ def score(runs: Sequence[Run]) -> str:
     )
 
 
-def equal_rounds(first: Run, other: Run) -> list[tuple[int, int, float]]:
+def equal_rounds(first: ComparedRun, other: ComparedRun) -> list[tuple[int, int, float]]:
     """(round of the first, round of the other, density of the other) where the densities of their tickets are equal.
 
     Densities within 1 % of each other are equal. Round 0 is left out, and each round is taken once, with the nearest.
+
+    Args:
+        first: a run.
+        other: another run.
     """
     ours = {index: density for index, density in ticket_densities(first.rows).items() if index and density}
-    found = []
+    pairs = []
     for index, density in ticket_densities(other.rows).items():
         if index == 0 or not ours:
             continue
         nearest = min(ours, key=lambda mine: abs(ours[mine] - density))
         if abs(ours[nearest] - density) <= EQUAL * density:
-            found.append((nearest, index, density))
+            pairs.append((nearest, index, density))
             del ours[nearest]
-    return found
+    return pairs
 
 
-def differences(first: Run, other: Run, column: str, *, against: str) -> list[Comparison]:
+def differences(first: ComparedRun, other: ComparedRun, column: str, *, against: str) -> list[Comparison]:
     """The other run's ticket against the first's, at each density that both have, and over those below 50 %.
 
     Args:
-        first, other: the runs; `check` them before.
+        first: the run that the other is compared with; `check_comparable` both before.
+        other: the other run.
         column: what is compared.
-        against: what the first run is called.
+        against: the name of the first run.
     """
     places = [(formats.density_percent(density) + " %", [(a, b)]) for a, b, density in equal_rounds(first, other)]
     sparse = [(a, b) for a, b, density in equal_rounds(first, other) if density < SPARSE]
     if sparse:
-        places.append(("below 50 %", sparse))
+        places.append((BELOW_HALF, sparse))
     reason = unpairable(first, other)
-    found = []
+    comparisons = []
     for where, rounds in places:
         ours = [row for _, index in rounds for row in select(other.rows, "ticket", index)]
         # The rounds of the two runs may have other numbers: those of equal density are pairs.
         theirs = [{**row, "round": b} for a, b in rounds for row in select(first.rows, "ticket", a)]
         if reason:
-            found.append(Comparison(against, where, column, None, "not judged", 0, 0, reason))
+            comparisons.append(Comparison(against, where, column, None, "not judged", 0, 0, reason))
         else:
-            found.append(judge(ours, theirs, column, against=against, where=where))
-    return found
+            comparisons.append(compare_rows(ours, theirs, column, against=against, where=where))
+    return comparisons
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one run of a comparison came to.
+class RunSummary:
+    """What one run of a comparison reached.
 
-    Args:
+    Attributes:
         label: its short name.
         matching: its matching density.
         round: its ticket, selected by validation data; 0 if there is none.
@@ -99,7 +105,10 @@ class Found:
     dense_steps: float
 
     def matching_text(self, around: str = "") -> str:
-        """`5.6 %`, or `at most 5.6 %` where the last round still matches; and where not all replicates have a match."""
+        """Return the matching density in words: `5.6 %`, or `at most 5.6 %` where the last round still matches.
+
+        It says so where not all replicates have a match. `around` is put behind the density.
+        """
         bound = "at most " if self.matching.last else ""
         text = f"{bound}{formats.density_percent(self.matching.density.mean)} %{around}"
         count = self.matching.density.count
@@ -108,14 +117,21 @@ class Found:
         return f"{text}, with a pruned round in {self.matching.matched} of {formats.plural(count, 'replicate')}"
 
 
-def found_in(run: Run, label: str, column: str, *, max_drop: float = MAX_DROP) -> Found:
-    """The ticket of a run, and what it cost."""
+def summarize_run(run: ComparedRun, label: str, column: str, *, max_drop: float = DEFAULT_MAX_DROP) -> RunSummary:
+    """The ticket of a run, and what it cost.
+
+    Args:
+        run: the run.
+        label: its short name.
+        column: the score.
+        max_drop: validation accuracy that the ticket may lose, a fraction.
+    """
     index = select_round(run.rows, max_drop=max_drop)
     steps: dict[int, list[int]] = defaultdict(list)
-    for entry in cost(run.config, run.rows):
+    for entry in ticket_costs(run.config, run.rows):
         steps[entry.round].append(entry.steps)
     value = band(row.get(column) for row in select(run.rows, "ticket", index))
-    return Found(
+    return RunSummary(
         label=label,
         matching=matching_density(run.rows, tolerance=max_drop),
         round=index,
@@ -126,63 +142,69 @@ def found_in(run: Run, label: str, column: str, *, max_drop: float = MAX_DROP) -
     )
 
 
-def verdict(
-    found: Sequence[Found], compared: Sequence[Sequence[Comparison]], column: str, *, max_drop: float
+def comparison_sentences(
+    summaries: Sequence[RunSummary], compared: Sequence[Sequence[Comparison]], column: str, *, max_drop: float
 ) -> list[str]:
     """The outcome in plain sentences: each run against the first, then how sparse and how cheap their tickets are.
 
     Args:
-        found: one per run.
+        summaries: one per run.
         compared: for each run but the first, its differences to the first.
         column: what was compared.
         max_drop: the tolerance of the tickets.
     """
-    parts = [
-        against_first(each.label, found[0].label, group, column)
-        for each, group in zip(found[1:], compared, strict=True)
+    first, *others = summaries
+    sentences = [
+        _against_first(other.label, first.label, group, column) for other, group in zip(others, compared, strict=True)
     ]
-    points = formats.points(max_drop) if column.endswith("accuracy") else formats.percent(max_drop)
-    sparsest = sorted(found, key=lambda each: each.matching.density.mean)
-    sizes = [f"{each.label}: {each.matching_text()}" for each in sparsest]
-    parts.append(f"Matching densities (within {points} of dense by validation): {'; '.join(sizes)}.")
-    tickets = [each for each in found if each.round]
-    if tickets:
+    bound = formats.tolerance(max_drop, column)
+    by_density = sorted(summaries, key=lambda run: run.matching.density.mean)
+    sizes = [f"{run.label}: {run.matching_text()}" for run in by_density]
+    sentences.append(f"Matching densities (within {bound} of dense by validation): {'; '.join(sizes)}.")
+    with_ticket = [run for run in summaries if run.round]
+    if with_ticket:
         prices = [
-            f"{each.label}: {formats.count(each.steps)} ({each.steps / each.dense_steps:.1f} times the dense network's)"
-            for each in sorted(tickets, key=lambda each: each.steps)
+            f"{run.label}: {formats.count(run.steps)} ({run.steps / run.dense_steps:.1f} times the dense network's)"
+            for run in sorted(with_ticket, key=lambda run: run.steps)
         ]
-        parts.append(f"Training steps to get the selected ticket: {'; '.join(prices)}.")
-    none = [each.label for each in found if not each.round]
-    if none:
-        parts.append(f"No round is within the tolerance by its mean over replicates: {'; '.join(none)}.")
-    return parts
+        sentences.append(f"Training steps to get the selected ticket: {'; '.join(prices)}.")
+    without = [run.label for run in summaries if not run.round]
+    if without:
+        sentences.append(f"No round is within the tolerance by its mean over replicates: {'; '.join(without)}.")
+    return sentences
 
 
-def against_first(label: str, first: str, group: Sequence[Comparison], column: str) -> str:
+def _against_first(label: str, first: str, group: Sequence[Comparison], column: str) -> str:
     """One run against the first, in a sentence."""
-    single = [each for each in group if each.where != "below 50 %"]
-    start = f"{label} against {first}, {words(column)}"
+    single = [comparison for comparison in group if comparison.where != BELOW_HALF]
+    start = f"{label} against {first}, {column_words(column)}"
     if not single:
         return f"{start}: no densities are equal, so only the curves can be compared."
-    judged = [each for each in single if each.difference is not None]
+    judged = [comparison for comparison in single if comparison.difference is not None]
     if not judged:
-        return f"{start}: not judged at {equal_densities(len(single))}, {single[0].why()}."
+        return f"{start}: not judged at {_equal_densities(len(single))}, {single[0].why()}."
     counts = [f"{name} {sum(each.outcome == name for each in judged)}" for name in ("beats", "ties", "loses")]
-    text = f"{start}, at {equal_densities(len(judged))}: {', '.join(counts)}"
-    overall = next((each for each in group if each.where == "below 50 %" and each.difference is not None), None)
+    text = f"{start}, at {_equal_densities(len(judged))}: {', '.join(counts)}"
+    overall = next((each for each in group if each.where == BELOW_HALF and each.difference is not None), None)
     if overall is not None and overall.difference is not None:
-        gap = formats.difference_text(overall.difference, kind=kind(column))
+        gap = formats.difference_text(overall.difference, kind=column_kind(column))
         text += f"; on average below 50 % of the weights it {overall.outcome}, {gap}"
     return f"{text}."
 
 
-def equal_densities(count: int) -> str:
+def _equal_densities(count: int) -> str:
     """`1 equal density`, `2 equal densities`."""
     return f"{count} equal {'density' if count == 1 else 'densities'}"
 
 
-def rounds_table(runs: Sequence[Run], names: Sequence[str], column: str) -> list[dict[str, Any]]:
-    """One line per run and round of the ticket: densities, the score and the early-stop step with their bands."""
+def rounds_table(runs: Sequence[ComparedRun], names: Sequence[str], column: str) -> list[dict[str, Any]]:
+    """One line per run and round of the ticket: densities, the score and the early-stop step with their bands.
+
+    Args:
+        runs: the runs.
+        names: their short names.
+        column: the score.
+    """
     table = []
     for run, name in zip(runs, names, strict=True):
         for index, density in ticket_densities(run.rows).items():

@@ -7,21 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from tf_lottery.results.figures.bands import MOST_INSIDE, Line, add_legend, draw_lines
-from tf_lottery.results.figures.run_figures import by_density, words
-from tf_lottery.results.figures.style import (
-    GREY,
-    look,
-    new_axes,
-    say_nothing_recorded,
-    set_density_axis,
-    set_percent_axis,
-    spaced_densities,
-    styled,
-)
+from tf_lottery.experiment.directory import TICKET
+from tf_lottery.results.figures.bands import MOST_INSIDE, Line, Points, draw_lines
+from tf_lottery.results.figures.density_lines import WIDE, WIDTH, density_points, draw_over_density, finish_axes
+from tf_lottery.results.figures.style import look, say_nothing_recorded, spaced_densities, styled
 from tf_lottery.results.statistics.intervals import CONFIDENCE, LEAST, Interval, band
+from tf_lottery.results.statistics.learning_speed import EARLY_STOP
 from tf_lottery.results.statistics.values import Row, Spread, has_values, number, select, ticket_densities
-from tf_lottery.results.tables.formats import density_percent
+from tf_lottery.results.tables.formats import column_kind, column_words, density_percent
 
 
 def score_by_density(runs: Mapping[str, Sequence[Row]], column: str) -> Figure:
@@ -31,17 +24,16 @@ def score_by_density(runs: Mapping[str, Sequence[Row]], column: str) -> Figure:
         runs: result rows by name.
         column: the score, e.g. "test_accuracy".
     """
-    with styled():
-        figure, axes = new_axes(title=f"{words(column)} of the tickets, by density", width=width(runs))
-        first = next(iter(runs.values()))
-        dense = band(row.get(column) for row in select(first, "ticket", 0))
-        if dense is not None:
-            axes.axhline(dense.mean, color=GREY, linestyle=(0, (1, 1.5)), linewidth=1.3, label="dense", zorder=1.5)
-        draw(axes, runs, column)
-        axes.set_ylabel(f"{words(column)} (%)" if column.endswith("accuracy") else words(column))
-        if column.endswith("accuracy"):
-            set_percent_axis(axes)
-        return figure
+    name = column_words(column, capital=True)
+    dense = band(row.get(column) for row in select(next(iter(runs.values())), TICKET, 0))
+    return draw_over_density(
+        _lines(runs, column),
+        title=f"{name} of the tickets, by density",
+        label=name,
+        kind=column_kind(column),
+        level=None if dense is None else ("dense", dense.mean),
+        densities=_densities(runs),
+    )
 
 
 def early_stop_by_density(runs: Mapping[str, Sequence[Row]], *, without: Collection[str] = ()) -> Figure:
@@ -49,34 +41,33 @@ def early_stop_by_density(runs: Mapping[str, Sequence[Row]], *, without: Collect
 
     Args:
         runs: result rows by name.
-        without: the runs whose tickets start from trained weights: their steps do not tell how fast they learn.
+        without: the runs whose tickets start from trained weights: their steps do not show how fast they learn.
     """
-    with styled():
-        figure, axes = new_axes(title="Early-stop step of the tickets, by density", width=width(runs))
-        if not any(has_values(rows, "early_stop_step") for name, rows in runs.items() if name not in without):
-            say_nothing_recorded(axes, "early-stop step")
-            return figure
-        draw(axes, runs, "early_stop_step", without=without)
-        axes.set_ylim(bottom=0.0)
-        axes.yaxis.set_major_formatter("{x:,.0f}")
-        axes.set_ylabel("Step of least validation loss")
-        return figure
+    timed = any(has_values(rows, EARLY_STOP) for name, rows in runs.items() if name not in without)
+    return draw_over_density(
+        _lines(runs, EARLY_STOP, without=without) if timed else [],
+        title="Early-stop step of the tickets, by density",
+        label="Step of least validation loss",
+        kind="count",
+        densities=_densities(runs),
+        missing="early-stop step",
+    )
 
 
-def draw(axes: Axes, runs: Mapping[str, Sequence[Row]], column: str, *, without: Collection[str] = ()) -> None:
-    """A line per run with bands, and the density axis over all of them; a run looks the same in all figures."""
-    lines = [
-        Line(name, look(place), by_density(rows, column))
+def _lines(runs: Mapping[str, Sequence[Row]], column: str, *, without: Collection[str] = ()) -> list[Line]:
+    """A line per run; a run looks the same in all figures."""
+    return [
+        Line(name, look(place), density_points(rows, column))
         for place, (name, rows) in enumerate(runs.items())
         if name not in without
     ]
-    draw_lines(axes, lines)
-    set_density_axis(axes, [density for rows in runs.values() for density in ticket_densities(rows).values()])
-    axes.margins(y=0.08)
-    add_legend(axes, lines)
 
 
-def cost(table: Sequence[Mapping[str, Any]], column: str) -> Figure:
+def _densities(runs: Mapping[str, Sequence[Row]]) -> list[float]:
+    return [density for rows in runs.values() for density in ticket_densities(rows).values()]
+
+
+def score_by_cost(table: Sequence[Mapping[str, Any]], column: str) -> Figure:
     """Score and density of the tickets against all the training steps that it took to get them, a line per run.
 
     Args:
@@ -85,42 +76,38 @@ def cost(table: Sequence[Mapping[str, Any]], column: str) -> Figure:
     """
     with styled():
         names = list(dict.fromkeys(str(line["run"]) for line in table))
-        figure = Figure(figsize=(9.4 if len(names) > MOST_INSIDE - 1 else 7.0, 6.6))
+        figure = Figure(figsize=(WIDTH if len(names) < MOST_INSIDE else WIDE, 6.6))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         above.set_title("Score and density, by total training steps", loc="left")
         if not table:
             say_nothing_recorded(above, "training steps were")
             below.set_axis_off()
             return figure
-        lines = [Line(name, look(place), points(table, name, column)) for place, name in enumerate(names)]
+        lines = [Line(name, look(place), _cost_points(table, name, column)) for place, name in enumerate(names)]
         draw_lines(above, lines)
         for name, line in zip(names, lines, strict=True):
             own = [entry for entry in table if entry["run"] == name]
             below.plot([entry["steps"] for entry in own], [entry["density"] for entry in own], **line.look)
-        add_legend(above, lines)
-        above.set_ylabel(f"{words(column)} (%)" if column.endswith("accuracy") else words(column))
-        above.margins(y=0.08)
-        if column.endswith("accuracy"):
-            set_percent_axis(above)
-        set_steps_axis(below, [entry["steps"] for entry in table])
-        set_density_scale(below, [entry["density"] for entry in table])
+        finish_axes(above, lines, label=column_words(column, capital=True), kind=column_kind(column))
+        _set_steps_axis(below, [entry["steps"] for entry in table])
+        _set_density_scale(below, [entry["density"] for entry in table])
         return figure
 
 
-def points(table: Sequence[Mapping[str, Any]], name: str, column: str) -> list[tuple[float, Interval | Spread]]:
+def _cost_points(table: Sequence[Mapping[str, Any]], name: str, column: str) -> Points:
     """(steps, score with its band) of each round of a run."""
-    found: list[tuple[float, Interval | Spread]] = []
+    points: list[tuple[float, Interval | Spread]] = []
     for entry in table:
         mean, low, high = (number(entry[f"{column}_{end}"]) for end in ("mean", "low", "high"))
         if entry["run"] == name and mean is not None and low is not None and high is not None:
             count = int(entry["replicates"])
             value = Interval(mean, low, high, count, CONFIDENCE) if count >= LEAST else Spread(mean, low, high, count)
-            found.append((float(entry["steps"]), value))
-    return found
+            points.append((float(entry["steps"]), value))
+    return points
 
 
-def set_steps_axis(axes: Axes, steps: Sequence[float]) -> None:
-    """A logarithmic axis of steps, labelled at 1, 2 and 5 times powers of ten."""
+def _set_steps_axis(axes: Axes, steps: Sequence[float]) -> None:
+    """Set a logarithmic axis of steps, labeled at 1, 2 and 5 times powers of ten."""
     axes.set_xscale("log")
     low, high = min(steps), max(steps)
     margin = max((high / low) ** 0.04, 1.05)
@@ -133,8 +120,8 @@ def set_steps_axis(axes: Axes, steps: Sequence[float]) -> None:
     axes.set_xlabel("Training steps to get the ticket, all trainings together")
 
 
-def set_density_scale(axes: Axes, densities: Sequence[float]) -> None:
-    """A logarithmic y axis, labelled at densities that are there."""
+def _set_density_scale(axes: Axes, densities: Sequence[float]) -> None:
+    """Set a logarithmic y axis, labeled at densities that are there."""
     positive = [density for density in densities if density > 0]
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(FixedLocator(spaced_densities(positive, most=5)))
@@ -142,8 +129,3 @@ def set_density_scale(axes: Axes, densities: Sequence[float]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: density_percent(value)))
     axes.margins(y=0.08)
     axes.set_ylabel("Weights remaining (%)")
-
-
-def width(runs: Mapping[str, Sequence[Row]]) -> float:
-    """Inches, with room for a legend beside the axes where there are many runs."""
-    return 7.0 if len(runs) < MOST_INSIDE else 9.4

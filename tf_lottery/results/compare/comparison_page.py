@@ -1,20 +1,32 @@
 """The page of a comparison, with its figures and tables as files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tf_lottery.experiment.rewind_point import starts_trained
-from tf_lottery.results.compare import comparison_figures as comparison_plots
-from tf_lottery.results.compare.compared_runs import Run, check, differing, labels, setting
-from tf_lottery.results.compare.comparison import Found, differences, found_in, rounds_table, score, verdict
-from tf_lottery.results.report.answers import CAUTION, Comparison, kind, words
-from tf_lottery.results.report.run_report import figure_files, fill, settings, shown, table_files, write_files
+from tf_lottery.results.compare import comparison_figures
+from tf_lottery.results.compare.compared_runs import ComparedRun, check_comparable, differing, labels, setting_text
+from tf_lottery.results.compare.comparison import (
+    RunSummary,
+    common_score,
+    comparison_sentences,
+    differences,
+    rounds_table,
+    summarize_run,
+)
+from tf_lottery.results.outcome_files import outcome_files, write_files
+from tf_lottery.results.report.answers import CAUTION, Comparison
+from tf_lottery.results.report.page import fill_page, page_figure, settings
 from tf_lottery.results.statistics.cost import cost_table
-from tf_lottery.results.statistics.selection import MAX_DROP
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.results.tables import formats
+from tf_lottery.results.tables.formats import column_kind, column_words
 from tf_lottery.results.tables.summary import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CAPTIONS = {
     "accuracy": "How good each run's tickets are: dense on the left, sparse on the right. The dotted line is the dense "
@@ -22,33 +34,49 @@ CAPTIONS = {
     "early_stop": "How fast each run's tickets learn: the first evaluated step of least validation loss. Lower is "
     "faster.",
     "cost": "What each ticket cost: the training steps of its own training and of all that its masks came from. Of two "
-    "runs, the one further to the left is cheaper at the same score. What another run found (tickets_from) is not "
+    "runs, the one further to the left is cheaper at the same score. What another run paid for (tickets_from) is not "
     "counted.",
 }
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparisonReport:
     """A comparison of runs.
 
-    Args:
+    Attributes:
         column: the score that was compared.
-        found: what each run came to.
+        runs: the runs.
+        summaries: what each run reached.
         differences: for each run but the first, its ticket against the first's.
         sentences: the verdict in words.
-        files: name to path of what was written.
+        files: the paths of the written files, by name.
     """
 
     column: str
-    found: tuple[Found, ...]
+    runs: tuple[ComparedRun, ...]
+    summaries: tuple[RunSummary, ...]
     differences: tuple[tuple[Comparison, ...], ...]
     sentences: tuple[str, ...]
     files: dict[str, Path]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as JSON values."""
+        return {
+            "column": self.column,
+            "verdict": " ".join(self.sentences),
+            "runs": [_run_row(run, summary) for run, summary in zip(self.runs, self.summaries, strict=True)],
+            "differences": _difference_rows([run.label for run in self.summaries], self.differences),
+            "files": {name: str(path) for name, path in self.files.items()},
+        }
+
 
 def write_comparison(
-    runs: Sequence[Run], folder: str | Path, *, max_drop: float = MAX_DROP, allow_data: bool = False
-) -> Compared:
+    runs: Sequence[ComparedRun],
+    folder: str | Path,
+    *,
+    max_drop: float = DEFAULT_MAX_DROP,
+    allow_data: bool = False,
+) -> ComparisonReport:
     """Compare runs, the first with each other one, and write `comparison.html` with its figures and tables.
 
     Args:
@@ -58,55 +86,58 @@ def write_comparison(
         allow_data: let the data differ.
 
     Returns:
-        What was found, and the files: `comparison.html`, each figure as PNG and SVG, and, as CSV and Parquet, `rounds`
+        The comparison, and its files: `comparison.html`, each figure as PNG and SVG, and, as CSV and Parquet, `rounds`
         (per run and round), `costs`, `differences`, `runs` and `jobs` (per training).
 
     Raises:
-        UsageError: fewer than two runs, one given twice, or `max_drop` out of range.
+        UsageError: fewer than two runs, one passed twice, `max_drop` out of range, or a package that pages need is not
+            installed.
         UnfitError: the runs can't be compared.
         ResourceError: the folder can't be written, or the disk is full.
     """
-    check(runs, allow_data=allow_data)
-    names, column = labels(runs), score(runs)
-    found = [found_in(run, name, column, max_drop=max_drop) for run, name in zip(runs, names, strict=True)]
+    check_comparable(runs, allow_data=allow_data)
+    names, column = labels(runs), common_score(runs)
+    summaries = [summarize_run(run, name, column, max_drop=max_drop) for run, name in zip(runs, names, strict=True)]
     compared = [differences(runs[0], run, column, against=names[0]) for run in runs[1:]]
-    sentences = verdict(found, compared, column, max_drop=max_drop)
+    sentences = comparison_sentences(summaries, compared, column, max_drop=max_drop)
     costs = cost_table({name: (run.config, run.rows) for name, run in zip(names, runs, strict=True)})
-    rows = dict(zip(names, (run.rows for run in runs), strict=True))
     trained = [name for name, run in zip(names, runs, strict=True) if starts_trained(run.config.rewind)]
-    left_out = f" Left out, as they start from trained weights: the tickets of {'; '.join(trained)}." if trained else ""
-    contents: dict[str, bytes] = {}
-    pictures = []
-    for name, figure in (
-        ("accuracy", comparison_plots.score_by_density(rows, column)),
-        ("early_stop", comparison_plots.early_stop_by_density(rows, without=trained)),
-        ("cost", comparison_plots.cost(costs, column)),
-    ):
-        images = figure_files(name, figure)
-        contents |= images
-        caption = CAPTIONS[name] + (left_out if name == "early_stop" else "")
-        pictures.append(shown(name, caption, figure, images))
-    contents |= table_files(
-        {
-            "rounds": rounds_table(runs, names, column),
-            "costs": costs,
-            "differences": difference_rows(names, compared),
-            "runs": [run_row(run, each) for run, each in zip(runs, found, strict=True)],
-            "jobs": [{"run": name, **row} for run, name in zip(runs, names, strict=True) for row in run.rows],
-        }
-    )
-    contents["comparison.html"] = page(
-        runs, names, column, found, compared, sentences, pictures, list(contents), max_drop=max_drop
-    ).encode("utf-8")
+    rows = dict(zip(names, (run.rows for run in runs), strict=True))
+    figures = {
+        "accuracy": comparison_figures.score_by_density(rows, column),
+        "early_stop": comparison_figures.early_stop_by_density(rows, without=trained),
+        "cost": comparison_figures.score_by_cost(costs, column),
+    }
+    tables = {
+        "rounds": rounds_table(runs, names, column),
+        "costs": costs,
+        "differences": _difference_rows(names, compared),
+        "runs": [_run_row(run, summary) for run, summary in zip(runs, summaries, strict=True)],
+        "jobs": [{"run": name, **row} for run, name in zip(runs, names, strict=True) for row in run.rows],
+    }
+    contents = outcome_files(figures=figures, tables=tables)
+    pictures = _pictures(figures, contents, trained)
+    text = _page(runs, summaries, column, compared, sentences, pictures, list(contents), max_drop=max_drop)
+    contents["comparison.html"] = text.encode("utf-8")
     files = write_files(contents, folder)
-    return Compared(column, tuple(found), tuple(map(tuple, compared)), tuple(sentences), files)
+    return ComparisonReport(column, tuple(runs), tuple(summaries), tuple(map(tuple, compared)), tuple(sentences), files)
 
 
-def page(
-    runs: Sequence[Run],
-    names: Sequence[str],
+def _pictures(
+    figures: "Mapping[str, Figure]", contents: Mapping[str, bytes], trained: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The figures as the page shows them; `trained` names the runs whose tickets start from trained weights."""
+    left_out = f" Left out, as they start from trained weights: the tickets of {'; '.join(trained)}." if trained else ""
+    return [
+        page_figure(name, CAPTIONS[name] + (left_out if name == "early_stop" else ""), figure, contents)
+        for name, figure in figures.items()
+    ]
+
+
+def _page(
+    runs: Sequence[ComparedRun],
+    summaries: Sequence[RunSummary],
     column: str,
-    found: Sequence[Found],
     compared: Sequence[Sequence[Comparison]],
     sentences: Sequence[str],
     pictures: Sequence[dict[str, Any]],
@@ -116,7 +147,8 @@ def page(
 ) -> str:
     """The HTML page."""
     different = differing(runs)
-    return fill(
+    names = [summary.label for summary in summaries]
+    return fill_page(
         "comparison.html",
         what="comparison of lottery-ticket runs",
         title="Comparison of " + formats.plural(len(runs), "run"),
@@ -124,21 +156,21 @@ def page(
         verdict=sentences,
         how_selected=(
             "Scores are of the selected ticket: the sparsest round whose mean validation score is within "
-            f"{formats.points(max_drop) if column.endswith('accuracy') else formats.percent(max_drop)} of dense. "
+            f"{formats.tolerance(max_drop, column)} of dense. "
             "Matching densities are geometric means over replicates, each against its own dense network, with their "
             "95 % interval (below 3 replicates the range) in brackets; at most, where the last round still matches."
         ),
-        runs=runs_table(runs, found, column),
-        how_compared=f"{words(column).capitalize()} of a run's ticket less that of the first run's, paired by "
+        runs=_runs_table(runs, summaries, column),
+        how_compared=f"{column_words(column, capital=True)} of a run's ticket less that of the first run's, paired by "
         "replicate. Densities within 1 % of each other count as equal.",
         groups=[
-            {"title": f"{name} against {names[0]}", "table": differences_table(group, column)}
+            {"title": f"{name} against {names[0]}", "table": _differences_table(group, column)}
             for name, group in zip(names[1:], compared, strict=True)
         ],
         caution=CAUTION,
         figures=pictures,
         settings=[
-            {"title": name, "pairs": [(key, setting(values[place])) for key, values in different.items()]}
+            {"title": name, "pairs": [(key, setting_text(values[place])) for key, values in different.items()]}
             for place, name in enumerate(names)
         ]
         if different
@@ -147,64 +179,69 @@ def page(
     )
 
 
-def runs_table(runs: Sequence[Run], found: Sequence[Found], column: str) -> Table:
-    """One line per run: what it came to."""
-    headers = ("Run", "Directory", "Replicates", "Selected round", "Weights left", words(column).capitalize())
+def _runs_table(runs: Sequence[ComparedRun], summaries: Sequence[RunSummary], column: str) -> Table:
+    """One line per run: what it reached."""
+    headers = ("Run", "Directory", "Replicates", "Selected round", "Weights left", column_words(column, capital=True))
     write = formats.percent if column.endswith("accuracy") else formats.loss
     lines = [
         (
-            each.label,
+            summary.label,
             run.name,
-            str(each.matching.density.count),
-            str(each.round),
-            f"{formats.density_percent(each.density)} %",
-            write(each.score),
-            matching_cell(each),
-            formats.count(each.steps),
+            str(summary.matching.density.count),
+            str(summary.round),
+            f"{formats.density_percent(summary.density)} %",
+            write(summary.score),
+            _matching_cell(summary),
+            formats.count(summary.steps),
         )
-        for run, each in zip(runs, found, strict=True)
+        for run, summary in zip(runs, summaries, strict=True)
     ]
     right = (False, False, True, True, True, True, True, True)
     return Table(headers=(*headers, "Matching density", "Training steps"), rows=tuple(lines), right=right)
 
 
-def matching_cell(found: Found) -> str:
+def _matching_cell(summary: RunSummary) -> str:
     """`at most 5.6 % (4.2-7.5)`."""
-    over = found.matching.density
+    over = summary.matching.density
     around = f" ({formats.density_percent(over.low)}-{formats.density_percent(over.high)})" if over.count > 1 else ""
-    return found.matching_text(around)
+    return summary.matching_text(around)
 
 
-def differences_table(group: Sequence[Comparison], column: str) -> Table:
+def _differences_table(group: Sequence[Comparison], column: str) -> Table:
     """One line per equal density; why nothing was judged, where it was not."""
     lines = []
-    for each in group:
-        gap = formats.difference_text(each.difference, kind=kind(column)) if each.difference else each.why()
-        lines.append((each.where, each.outcome, gap))
+    for comparison in group:
+        difference = comparison.difference
+        gap = formats.difference_text(difference, kind=column_kind(column)) if difference else comparison.why()
+        lines.append((comparison.where, comparison.outcome, gap))
     if not lines:
         lines = [("none", "not judged", "no densities are equal")]
     return Table(headers=("Weights left", "Outcome", "Difference"), rows=tuple(lines), right=(True, False, False))
 
 
-def difference_rows(names: Sequence[str], compared: Sequence[Sequence[Comparison]]) -> list[dict[str, Any]]:
-    """The differences for tables in files."""
-    return [{"run": name, **each.to_row()} for name, group in zip(names[1:], compared, strict=True) for each in group]
+def _difference_rows(names: Sequence[str], compared: Sequence[Sequence[Comparison]]) -> list[dict[str, Any]]:
+    """The differences, for tables in files."""
+    return [
+        {"run": name, **comparison.to_row()}
+        for name, group in zip(names[1:], compared, strict=True)
+        for comparison in group
+    ]
 
 
-def run_row(run: Run, found: Found) -> dict[str, Any]:
-    """What a run came to, for tables in files and for JSON."""
-    density = found.matching.density
+def _run_row(run: ComparedRun, summary: RunSummary) -> dict[str, Any]:
+    """What a run reached, for tables in files and for JSON."""
+    density = summary.matching.density
     return {
-        "run": found.label,
+        "run": summary.label,
         "run_dir": run.path,
-        "round": found.round,
-        "density": found.density,
-        "score": found.score,
-        "steps": found.steps,
-        "dense_steps": found.dense_steps,
+        "round": summary.round,
+        "density": summary.density,
+        "score": summary.score,
+        "steps": summary.steps,
+        "dense_steps": summary.dense_steps,
         "matching_density": density.mean,
         "matching_low": density.low,
         "matching_high": density.high,
         "matching_replicates": density.count,
-        "matching_in_last_round": found.matching.last,
+        "matching_in_last_round": summary.matching.last,
     }

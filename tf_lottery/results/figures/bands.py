@@ -9,28 +9,35 @@ from matplotlib.axes import Axes
 from tf_lottery.results.statistics.intervals import Interval
 from tf_lottery.results.statistics.values import Spread
 
-# With more lines than this only the first one's band is filled, and with more than `INSIDE` the legend stands outside.
+# With more lines than this only the first one's band is filled, and with more than `MOST_INSIDE` labels the legend
+# stands outside of the axes.
 MOST_FILLED = 4
 MOST_INSIDE = 6
+Points = Sequence[tuple[float, Interval | Spread]]
 
 
 @dataclass(frozen=True)
 class Line:
     """One line of a figure.
 
-    Args:
+    Attributes:
         label: its name in the legend.
-        look: colour, marker and dash, as `canvas.look` gives them.
+        look: color, marker and dash, as `style.look` gives them.
         points: (x, mean with interval or range), in the order of drawing.
     """
 
     label: str
     look: Mapping[str, Any]
-    points: Sequence[tuple[float, Interval | Spread]]
+    points: Points
 
 
 def draw_lines(axes: Axes, lines: Sequence[Line]) -> None:
-    """Draw each line, the first one on top, with its bands."""
+    """Draw lines with their bands, the first one on top.
+
+    Args:
+        axes: where to draw.
+        lines: those without points are left out.
+    """
     for position, line in enumerate(lines):
         if not line.points:
             continue
@@ -38,30 +45,35 @@ def draw_lines(axes: Axes, lines: Sequence[Line]) -> None:
         axes.plot(xs, [value.mean for value in values], label=line.label, zorder=3 - position / 20, **line.look)
         if any(value.count > 1 for value in values):
             lows, highs = [value.low for value in values], [value.high for value in values]
-            colour = line.look["color"]
+            color = line.look["color"]
             if len(lines) <= MOST_FILLED or position == 0:
-                axes.fill_between(xs, lows, highs, color=colour, alpha=0.16, linewidth=0)
-            axes.vlines(xs, lows, highs, color=colour, linewidth=1.0, alpha=0.6)
+                axes.fill_between(xs, lows, highs, color=color, alpha=0.16, linewidth=0)
+            axes.vlines(xs, lows, highs, color=color, linewidth=1.0, alpha=0.6)
 
 
-def add_legend(axes: Axes, lines: Sequence[Line]) -> None:
-    """A legend that says what the bands are; beside the axes where there are many lines."""
-    values = [value for line in lines for _, value in line.points]
-    title = band_words(values)
-    labels = axes.get_legend_handles_labels()[1]
-    if len(labels) <= MOST_INSIDE:
-        axes.legend(loc="best", title=title, title_fontsize=9)
-        return
+def add_legend(axes: Axes, lines: Sequence[Line], *, inside: bool = False, fontsize: float | None = None) -> None:
+    """Add a legend that says what the bands are.
+
+    Args:
+        axes: where the lines are drawn.
+        lines: the lines, for what their bands are.
+        inside: whether it stands inside of the axes even where there are many lines; otherwise it then stands beside.
+        fontsize: in points; by default that of the style.
+    """
+    title = describe_bands([value for line in lines for _, value in line.points])
+    options = {"title": title, "title_fontsize": fontsize or 9.0, "fontsize": fontsize}
     figure = axes.get_figure(root=True)
-    if figure is not None:
-        figure.legend(loc="outside right upper", title=title, title_fontsize=9)
+    if inside or figure is None or len(axes.get_legend_handles_labels()[1]) <= MOST_INSIDE:
+        axes.legend(loc="best", **options)
+    else:
+        figure.legend(loc="outside right upper", **options)
 
 
-def band_words(values: Sequence[Interval | Spread]) -> str | None:
-    """What is drawn around the means; None where there is nothing.
+def describe_bands(values: Sequence[Interval | Spread]) -> str | None:
+    """What is drawn around the means, in words; None where there is nothing.
 
     Example:
-        >>> band_words([Spread(0.5, 0.4, 0.6, 2)]), band_words([Interval(0.5, 0.4, 0.6, 3, 0.95)])
+        >>> describe_bands([Spread(0.5, 0.4, 0.6, 2)]), describe_bands([Interval(0.5, 0.4, 0.6, 3, 0.95)])
         ('mean and range', 'mean and 95 % interval')
     """
     confidences = [value.confidence for value in values if isinstance(value, Interval)]

@@ -29,10 +29,10 @@ def layer_density(layers: Sequence[Row]) -> Figure:
     Args:
         layers: dictionaries with replicate, round, variant, layer (the weight's path), kept and total.
     """
-    density = densities(layers)
+    density = _densities(layers)
     with styled():
         if len(density) > MOST_LINES:
-            return heat_map(density)
+            return _heat_map(density)
         figure, axes = new_axes(title="Density of each layer, by round")
         if not density:
             say_nothing_recorded(axes, "layer densities were")
@@ -40,16 +40,16 @@ def layer_density(layers: Sequence[Row]) -> Figure:
         for position, (name, values) in enumerate(density.items()):
             rounds = sorted(values)
             points = [values[index] if values[index] > 0 else math.nan for index in rounds]
-            axes.plot(rounds, points, label=labelled(name, values), **look(position))
+            axes.plot(rounds, points, label=_layer_label(name, values), **look(position))
         axes.set_yscale("log")
-        set_density_ticks(axes, [value for values in density.values() for value in values.values()])
-        set_round_axis(axes)
+        _set_density_ticks(axes, [value for values in density.values() for value in values.values()])
+        _set_round_axis(axes)
         axes.set_ylabel("Weights remaining in the layer (%)")
         axes.legend(loc="lower left")
         return figure
 
 
-def heat_map(density: dict[str, dict[int, float]]) -> Figure:
+def _heat_map(density: dict[str, dict[int, float]]) -> Figure:
     """A row per layer and a column per round; lighter is sparser, and an emptied layer is left white."""
     rounds = sorted({index for values in density.values() for index in values})
     grid = np.array([[values.get(index, math.nan) for index in rounds] for values in density.values()])
@@ -70,7 +70,7 @@ def heat_map(density: dict[str, dict[int, float]]) -> Figure:
     axes.set_xticks(range(0, len(rounds), step), [str(index) for index in rounds[::step]])
     # Rows are at least 0.2 inch high up to some hundred layers; beyond that every n-th name is written.
     every = -(-len(density) // 110)
-    names = [labelled(name, values) for name, values in density.items()]
+    names = [_layer_label(name, values) for name, values in density.items()]
     axes.set_yticks(range(0, len(names), every), names[::every], fontsize=8.5)
     axes.set_xlabel("Round")
     bar = figure.colorbar(image, ax=axes, label="Weights remaining (%)", fraction=0.05, pad=0.02, aspect=45)
@@ -80,7 +80,7 @@ def heat_map(density: dict[str, dict[int, float]]) -> Figure:
     return figure
 
 
-def densities(layers: Sequence[Row]) -> dict[str, dict[int, float]]:
+def _densities(layers: Sequence[Row]) -> dict[str, dict[int, float]]:
     """For each layer, in the order of the model, its mean density in each round of the ticket."""
     groups: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in layers:
@@ -93,7 +93,7 @@ def densities(layers: Sequence[Row]) -> dict[str, dict[int, float]]:
     }
 
 
-def labelled(name: str, values: dict[int, float]) -> str:
+def _layer_label(name: str, values: dict[int, float]) -> str:
     """The layer's name, cut in the middle if it is long, and the round in which it was emptied."""
     half = (LONGEST_NAME - 3) // 2
     short = name if len(name) <= LONGEST_NAME else f"{name[:half]}...{name[-half:]}"
@@ -103,7 +103,7 @@ def labelled(name: str, values: dict[int, float]) -> str:
     return f"{short} (empty from round {min(emptied)})" if emptied else short
 
 
-def set_density_ticks(axes: Axes, values: Sequence[float]) -> None:
+def _set_density_ticks(axes: Axes, values: Sequence[float]) -> None:
     """Ticks at 100, 70, 50, 30, 20, 10, ... percent, as far down as the data go."""
     low = min((value for value in values if value > 0), default=1.0)
     bottom = min(low / 1.15, 0.45)
@@ -114,7 +114,7 @@ def set_density_ticks(axes: Axes, values: Sequence[float]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: density_percent(value)))
 
 
-def set_round_axis(axes: Axes) -> None:
+def _set_round_axis(axes: Axes) -> None:
     """Whole rounds from 0; a run of one round still has an axis."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=14, min_n_ticks=1))
     left, right = axes.get_xlim()

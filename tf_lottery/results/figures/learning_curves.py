@@ -8,9 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tf_lottery.experiment.controls import CONTROLS
-from tf_lottery.experiment.rewind_point import starts_trained
 from tf_lottery.results.figures.style import say_nothing_recorded, set_percent_axis, styled
+from tf_lottery.results.statistics.learning_speed import CONTINUING
 from tf_lottery.results.statistics.values import (
     Row,
     first_recorded,
@@ -23,13 +22,9 @@ from tf_lottery.results.statistics.values import (
 from tf_lottery.results.tables.formats import density_percent
 
 MOST_LINES = 7
-# These train on after the end of another training, so their steps are no measure of how fast they learn.
-GOING_ON = tuple(name for name, control in CONTROLS.items() if control.continues_previous_round)
-# These start at step 0 with untrained weights, whatever the ticket starts from.
-ANEW = ("random_reinit", "same_sign_reinit", "constant_sign_reinit", "reshuffled_weights", "small_dense")
 # The y axis is fitted to the last half of the training, with as much room again on the bad side: the first steps climb
 # so steeply that with them on the axis all rounds look the same.
-SETTLED = 0.5
+FITTED_PART = 0.5
 NAMES = {
     "val_accuracy": "Validation accuracy (%)",
     "val_loss": "Validation loss",
@@ -50,7 +45,7 @@ def learning_curves(curves: Sequence[Row], rows: Sequence[Row] = ()) -> Figure:
         rows: result rows, for the densities in the legend; without them rounds are numbered only.
     """
     # What trains on after the end of another training has steps far to the right of all others.
-    curves = [row for row in without_searches(curves) if str(row["variant"]) not in GOING_ON]
+    curves = [row for row in without_searches(curves) if str(row["variant"]) not in CONTINUING]
     column = first_recorded(curves, tuple(NAMES))
     with styled():
         if column is None:
@@ -66,46 +61,35 @@ def learning_curves(curves: Sequence[Row], rows: Sequence[Row] = ()) -> Figure:
         figure = Figure(figsize=(wide * across + 1.9, high * down))
         grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         shown = spread_rounds([int(row["round"]) for row in curves])
-        colours = round_colours(shown)
-        means = {name: mean_curves([row for row in curves if row["variant"] == name], column) for name in panels}
+        colors = _round_colors(shown)
+        means = {name: _mean_curves([row for row in curves if row["variant"] == name], column) for name in panels}
         for axes, name in zip(grid.flat, panels, strict=False):
-            draw(axes, means[name], shown, colours)
+            _draw(axes, means[name], shown, colors)
             axes.set_title(f"Learning curves: {name.replace('_', ' ')}", loc="left")
             axes.set_xlabel("Training step")
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
-        set_range(grid[0, 0], means, shown, accuracy=column.endswith("accuracy"))
+        _fit_range(grid[0, 0], means, shown, accuracy=column.endswith("accuracy"))
         for axes in grid[:, 0]:
             axes.set_ylabel(NAMES[column])
-        add_legend(figure, shown, colours, ticket_densities(rows))
+        _add_legend(figure, shown, colors, ticket_densities(rows))
         return figure
 
 
-def untimed(rewind: str, variants: Sequence[str]) -> list[str]:
-    """The variants whose early-stop step does not tell how fast they learn, as they start from trained weights.
-
-    Example:
-        >>> untimed("lr", ["ticket", "random_reinit", "dense_longer"]), untimed("init", ["ticket", "dense_longer"])
-        (['ticket', 'dense_longer'], ['dense_longer'])
-    """
-    trained = starts_trained(rewind)
-    return [name for name in variants if name in GOING_ON or (trained and name not in ANEW)]
-
-
-def draw(
-    axes: Axes, means: Mapping[int, list[tuple[float, float]]], shown: Sequence[int], colours: Mapping[int, object]
+def _draw(
+    axes: Axes, means: Mapping[int, list[tuple[float, float]]], shown: Sequence[int], colors: Mapping[int, object]
 ) -> None:
     """One line per shown round."""
     for index in shown:
         if index in means:
             steps, values = zip(*means[index], strict=True)
-            axes.plot(steps, values, color=colours[index], linewidth=1.6, marker="." if len(steps) < 3 else None)
+            axes.plot(steps, values, color=colors[index], linewidth=1.6, marker="." if len(steps) < 3 else None)
     axes.set_xlim(left=0)
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def mean_curves(rows: Sequence[Row], column: str) -> dict[int, list[tuple[float, float]]]:
+def _mean_curves(rows: Sequence[Row], column: str) -> dict[int, list[tuple[float, float]]]:
     """For each round the (step, mean over replicates) pairs, by step."""
     values: dict[int, dict[float, list[object]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -123,6 +107,10 @@ def mean_curves(rows: Sequence[Row], column: str) -> dict[int, list[tuple[float,
 def spread_rounds(rounds: Sequence[int], *, most: int = MOST_LINES) -> list[int]:
     """At most `most` of the rounds, evenly spread, with the first and the last.
 
+    Args:
+        rounds: rounds, in any order, with repetitions.
+        most: how many, at least 2.
+
     Example:
         >>> spread_rounds(range(36))
         [0, 6, 12, 18, 23, 29, 35]
@@ -135,26 +123,26 @@ def spread_rounds(rounds: Sequence[int], *, most: int = MOST_LINES) -> list[int]
     return [distinct[(2 * position * last + most - 1) // (2 * (most - 1))] for position in range(most)]
 
 
-def round_colours(shown: Sequence[int]) -> dict[int, tuple[float, ...]]:
-    """Dark for dense to light for sparse, on a map that stays ordered in grey and for colour-blind readers."""
+def _round_colors(shown: Sequence[int]) -> dict[int, tuple[float, ...]]:
+    """Dark for dense to light for sparse, on a map that stays ordered in grey and for color-blind readers."""
     colormap = matplotlib.colormaps["viridis"]
     # The last tenth is a yellow that vanishes on white.
     return {index: colormap(0.88 * place / max(len(shown) - 1, 1)) for place, index in enumerate(shown)}
 
 
-def set_range(
+def _fit_range(
     axes: Axes, means: Mapping[str, Mapping[int, list[tuple[float, float]]]], shown: Sequence[int], *, accuracy: bool
 ) -> None:
-    """Fit the y axis to the settled values; the panels share it."""
+    """Fit the y axis to the values of the second half; the panels share it."""
     last = max(step for lines in means.values() for line in lines.values() for step, _ in line)
-    everything, settled = [], []
+    everything, late = [], []
     for lines in means.values():
         for index in shown:
             for step, value in lines.get(index, ()):
                 everything.append(value)
-                if step >= SETTLED * last:
-                    settled.append(value)
-    low, high = min(settled or everything), max(settled or everything)
+                if step >= FITTED_PART * last:
+                    late.append(value)
+    low, high = min(late or everything), max(late or everything)
     # Not less than a point of accuracy: a lone dense round would show nothing but its noise.
     room = max(high - low, 0.01 if accuracy else 0.02 * abs(high)) or 0.02
     # The good end keeps every value on the axis, also an early one.
@@ -165,12 +153,12 @@ def set_range(
         axes.set_ylim(min(everything) - 0.06 * room, min(high + room, max(everything) + 0.06 * room))
 
 
-def add_legend(
-    figure: Figure, shown: Sequence[int], colours: Mapping[int, object], density: Mapping[int, float]
+def _add_legend(
+    figure: Figure, shown: Sequence[int], colors: Mapping[int, object], density: Mapping[int, float]
 ) -> None:
     """One legend beside the panels: round and, where known, percent of weights left."""
     handles, labels = [], []
     for index in shown:
-        handles.append(Line2D([], [], color=colours[index], linewidth=2.4))  # type: ignore[arg-type]
+        handles.append(Line2D([], [], color=colors[index], linewidth=2.4))  # type: ignore[arg-type]
         labels.append(f"{index}  ({density_percent(density[index])} %)" if index in density else f"{index}")
     figure.legend(handles, labels, loc="outside right center", title="Round (weights left)" if density else "Round")

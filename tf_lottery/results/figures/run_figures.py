@@ -2,37 +2,28 @@
 
 from collections.abc import Collection, Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tf_lottery.results.figures.bands import Line, add_legend, draw_lines
+from tf_lottery.experiment.directory import TICKET
+from tf_lottery.results.figures.bands import Line
+from tf_lottery.results.figures.density_lines import density_points, draw_over_density
 from tf_lottery.results.figures.layer_density import layer_density
-from tf_lottery.results.figures.learning_curves import learning_curves, untimed
-from tf_lottery.results.figures.style import (
-    GREY,
-    new_axes,
-    say_nothing_recorded,
-    set_density_axis,
-    set_percent_axis,
-    styled,
-    variant_look,
-)
-from tf_lottery.results.statistics.intervals import Interval, band
+from tf_lottery.results.figures.learning_curves import learning_curves
+from tf_lottery.results.figures.style import variant_look
+from tf_lottery.results.statistics.intervals import band
+from tf_lottery.results.statistics.learning_speed import EARLY_STOP, started_trained
 from tf_lottery.results.statistics.values import (
     SCORES,
     Row,
-    Spread,
     first_recorded,
     select,
     ticket_densities,
     variants,
     without_searches,
 )
+from tf_lottery.results.tables.formats import column_kind, column_words
 
 __all__ = ["early_stop", "final_score", "layer_density", "learning_curves"]
-
-# Above so many variants the legend stands beside the axes, which keep their size.
-MOST_NARROW = 5
 
 
 def final_score(rows: Sequence[Row]) -> Figure:
@@ -48,18 +39,9 @@ def final_score(rows: Sequence[Row]) -> Figure:
     """
     rows = without_searches(rows)
     column = first_recorded(rows, SCORES)
-    name = words(column or "test_accuracy")
-    with styled():
-        figure, axes = new_axes(title=f"{name} at the end of training, by density", width=width(rows))
-        if column is None:
-            say_nothing_recorded(axes, "accuracy or loss")
-            return figure
-        draw(axes, rows, column)
-        percent = column.endswith("accuracy")
-        axes.set_ylabel(f"{name} (%)" if percent else name)
-        if percent:
-            set_percent_axis(axes)
-        return figure
+    name = column_words(column or "test_accuracy", capital=True)
+    title = f"{name} at the end of training, by density"
+    return _draw(rows, column, title=title, label=name, missing="accuracy or loss")
 
 
 def early_stop(rows: Sequence[Row], *, rewind: str = "init") -> Figure:
@@ -73,52 +55,33 @@ def early_stop(rows: Sequence[Row], *, rewind: str = "init") -> Figure:
         rewind: the rewind point of the run.
     """
     rows = without_searches(rows)
-    with styled():
-        figure, axes = new_axes(title="Early-stop step, by density", width=width(rows))
-        if first_recorded(rows, ["early_stop_step"]) is None:
-            say_nothing_recorded(axes, "early-stop step")
-            return figure
-        draw(axes, rows, "early_stop_step", without=untimed(rewind, variants(rows)))
-        axes.set_ylim(bottom=0.0)
-        axes.yaxis.set_major_formatter("{x:,.0f}")
-        axes.set_ylabel("Step of least validation loss")
-        return figure
+    return _draw(
+        rows,
+        first_recorded(rows, [EARLY_STOP]),
+        title="Early-stop step, by density",
+        label="Step of least validation loss",
+        missing="early-stop step",
+        without=started_trained(rewind, variants(rows)),
+    )
 
 
-def draw(axes: Axes, rows: Sequence[Row], column: str, *, without: Collection[str] = ()) -> None:
-    """A line per variant with bands, the dense line, and the density axis."""
-    dense = band(row.get(column) for row in select(rows, "ticket", 0))
-    if dense is not None:
-        axes.axhline(dense.mean, color=GREY, linestyle=(0, (1, 1.5)), linewidth=1.3, label="dense", zorder=1.5)
-    lines = [
-        Line(variant.replace("_", " "), variant_look(variant), by_density(rows, column, variant=variant))
-        for variant in variants(rows)
-        if variant not in without
-    ]
-    draw_lines(axes, lines)
-    set_density_axis(axes, list(ticket_densities(rows).values()))
-    axes.margins(y=0.08)
-    add_legend(axes, lines)
-
-
-def by_density(rows: Sequence[Row], column: str, *, variant: str = "ticket") -> list[tuple[float, Interval | Spread]]:
-    """(density, mean with its band) of each round with a value, from dense to sparse.
-
-    A control is drawn at the ticket's density of its round, also one without masks: that is the ticket it is there for.
-    """
-    line = []
-    for index, density in ticket_densities(rows).items():
-        value = band(row.get(column) for row in select(rows, variant, index))
-        if value is not None and density > 0:
-            line.append((density, value))
-    return sorted(line, key=lambda point: -point[0])
-
-
-def width(rows: Sequence[Row]) -> float:
-    """Inches, with room for a legend beside the axes where there are many variants."""
-    return 7.0 if len(variants(rows)) <= MOST_NARROW else 9.4
-
-
-def words(column: str) -> str:
-    """`val_accuracy` as `Validation accuracy`."""
-    return column.replace("val_", "validation_").replace("_", " ").capitalize()
+def _draw(
+    rows: Sequence[Row], column: str | None, *, title: str, label: str, missing: str, without: Collection[str] = ()
+) -> Figure:
+    """A line per variant over density, and the dense network as a level."""
+    if column is None:
+        return draw_over_density([], title=title, label=label, missing=missing)
+    dense = band(row.get(column) for row in select(rows, TICKET, 0))
+    return draw_over_density(
+        [
+            Line(name.replace("_", " "), variant_look(name), density_points(rows, column, variant=name))
+            for name in variants(rows)
+            if name not in without
+        ],
+        title=title,
+        label=label,
+        kind=column_kind(column),
+        level=None if dense is None else ("dense", dense.mean),
+        densities=list(ticket_densities(rows).values()),
+        missing=missing,
+    )

@@ -1,6 +1,7 @@
-"""The look shared by all figures: style, colours, markers, and the density axis of the literature."""
+"""The look shared by all figures: style, colors, markers, and the density axis of the literature."""
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,9 +15,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.results.tables.formats import density_percent
 
-# Okabe & Ito's palette, which people with the common colour-vision deficiencies can tell apart; and each variant has a
-# marker and a dash of its own, for print in grey. The second seven repeat the colours, with hollow markers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe & Ito's palette, which people with the common color-vision deficiencies can tell apart; and each variant has a
+# marker and a dash of its own, for print in grey. The second seven repeat the colors, with hollow markers.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "*", "d", "8")
 Dash = str | tuple[float, tuple[float, ...]]
 DASHES: tuple[Dash, ...] = (
@@ -61,11 +62,11 @@ def styled() -> Iterator[None]:
 
 
 def look(position: int) -> dict[str, Any]:
-    """Colour, marker and dash of the line at `position`: fourteen that differ, then the same again."""
-    colour = COLOURS[position % len(COLOURS)]
+    """Color, marker and dash of the line at `position`: fourteen that differ, then the same again."""
+    color = COLORS[position % len(COLORS)]
     index = position % len(MARKERS)
-    hollow = {"markerfacecolor": "white", "markeredgewidth": 1.3} if index >= len(COLOURS) else {}
-    return {"color": colour, "marker": MARKERS[index], "linestyle": DASHES[index], **hollow}
+    hollow = {"markerfacecolor": "white", "markeredgewidth": 1.3} if index >= len(COLORS) else {}
+    return {"color": color, "marker": MARKERS[index], "linestyle": DASHES[index], **hollow}
 
 
 def variant_look(variant: str) -> dict[str, Any]:
@@ -75,7 +76,13 @@ def variant_look(variant: str) -> dict[str, Any]:
 
 
 def new_axes(*, title: str, width: float = 7.0, height: float = 4.3) -> tuple[Figure, Axes]:
-    """A figure (inches) with one pair of axes."""
+    """A figure with one pair of axes.
+
+    Args:
+        title: above the axes.
+        width: in inches.
+        height: in inches.
+    """
     figure = Figure(figsize=(width, height))
     axes = figure.add_subplot()
     axes.set_title(title, loc="left")
@@ -83,7 +90,12 @@ def new_axes(*, title: str, width: float = 7.0, height: float = 4.3) -> tuple[Fi
 
 
 def say_nothing_recorded(axes: Axes, what: str) -> None:
-    """Fill axes that have no data with a sentence: an empty frame would look like a fault."""
+    """Fill axes that have no data with a sentence: an empty frame would look like a fault.
+
+    Args:
+        axes: the axes.
+        what: what is missing, to end "No ... recorded", e.g. "early-stop step".
+    """
     axes.set_axis_off()
     axes.text(0.5, 0.5, f"No {what} recorded.", ha="center", va="center", transform=axes.transAxes, color=GREY)
 
@@ -92,6 +104,10 @@ def spaced_densities(densities: Sequence[float], *, most: int = 9) -> list[float
     """The densities to label on a logarithmic axis: real ones, so far apart that the labels do not touch.
 
     The densest and the sparsest are always among them.
+
+    Args:
+        densities: the densities of a run, fractions.
+        most: how many labels fit.
 
     Example:
         >>> spaced_densities([1.0, 0.8, 0.64, 0.1], most=3)
@@ -109,7 +125,12 @@ def spaced_densities(densities: Sequence[float], *, most: int = 9) -> list[float
 
 
 def set_density_axis(axes: Axes, densities: Sequence[float]) -> None:
-    """A logarithmic x axis from dense (left) to sparse (right), labelled in percent at densities of the run."""
+    """Set a logarithmic x axis from dense (left) to sparse (right), labeled in percent at densities of the run.
+
+    Args:
+        axes: the axes.
+        densities: the densities of the run, fractions.
+    """
     positive = [density for density in densities if density > 0]
     axes.set_xscale("log")
     high, low = max(positive, default=1.0), min(positive, default=1.0)
@@ -123,7 +144,7 @@ def set_density_axis(axes: Axes, densities: Sequence[float]) -> None:
 
 
 def set_percent_axis(axes: Axes) -> None:
-    """A y axis of fractions, labelled in percent, with as many decimals as its ticks need, and no room above 100 %."""
+    """Set a y axis of fractions without room above 100 %, labeled in percent with as many decimals as its ticks need."""
     low, high = axes.get_ylim()
     # matplotlib gives a single value a range of its own size; two points around it are what a reader expects.
     if len({round(float(y), 12) for line in axes.get_lines() for y in np.ravel(line.get_ydata())}) == 1:
@@ -131,6 +152,6 @@ def set_percent_axis(axes: Axes) -> None:
     axes.set_ylim(low, min(high, 1.0 + 0.03 * (1.0 - low)) if low < 1.0 else high)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]))
     ticks = [tick for tick in axes.get_yticks() if math.isfinite(tick)]
-    step = 100 * min((b - a for a, b in zip(ticks, ticks[1:], strict=False)), default=1.0)
+    step = 100 * min((b - a for a, b in itertools.pairwise(ticks)), default=1.0)
     digits = next((n for n in range(4) if abs(round(step, n) - step) < 1e-9), 4)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{digits}f}"))

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tf_lottery.experiment.directory import TICKET
 from tf_lottery.experiment.rewind_point import starts_trained
-from tf_lottery.results.figures.learning_curves import GOING_ON
-from tf_lottery.results.statistics.intervals import LEAST, Difference, interval, outcome, pair
+from tf_lottery.results.statistics.intervals import LEAST, Difference, interval, outcome, pair_by_replicate
+from tf_lottery.results.statistics.learning_speed import CONTINUING, EARLY_STOP
 from tf_lottery.results.statistics.matching import matching_density, peak
-from tf_lottery.results.statistics.selection import MAX_DROP, criterion, select_round
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP, select_round, validation_column
 from tf_lottery.results.statistics.values import (
     SCORES,
     Row,
@@ -20,11 +21,12 @@ from tf_lottery.results.statistics.values import (
     without_searches,
 )
 from tf_lottery.results.tables import formats
+from tf_lottery.results.tables.formats import column_kind, column_words
 
-# Differences between the masks' ways show where a network is small: the literature looks below half of the weights.
+# Differences between the masks of several methods show where a network is small: the literature looks below half.
 SPARSE = 0.5
-STEP = "early_stop_step"
-TRAINED = "Not asked: it starts from trained weights, so its steps do not tell how fast it learns."
+BELOW_HALF = "below 50 %"
+START_TRAINED = "Not asked: it starts from trained weights, so its steps do not show how fast it learns."
 SPEED = {"beats": "faster", "loses": "slower", "ties": "ties", "not judged": "not judged"}
 CAUTION = (
     "A tie is a difference that these replicates do not show, not one that is shown to be absent. Of twenty "
@@ -36,7 +38,7 @@ CAUTION = (
 class Comparison:
     """The ticket against another network.
 
-    Args:
+    Attributes:
         against: `dense` or a control.
         where: `round 7`, or `below 50 %`: the mean over all rounds of less than half of the weights.
         column: what is compared.
@@ -57,27 +59,33 @@ class Comparison:
     reason: str = ""
 
     def to_row(self) -> dict[str, Any]:
-        """For tables in files."""
+        """Return the comparison for tables in files."""
         ends = {name: getattr(self.difference, name, None) for name in ("mean", "low", "high")}
         named = {"against": self.against, "where": self.where, "column": self.column, "outcome": self.outcome}
         return {**named, **ends, "pairs": self.pairs, "unpaired": self.unpaired}
 
     def why(self) -> str:
-        """Why it was not judged."""
+        """Return why it was not judged."""
         return self.reason or f"an interval needs {LEAST} replicates and {self.pairs} came"
 
     def text(self) -> str:
-        """One clause: where, by how much, and what follows."""
+        """Return one clause: where, by how much, and what follows."""
         if self.difference is None:
             return f"{self.where}: not judged, {self.why()}"
-        gap = formats.difference_text(self.difference, kind=kind(self.column))
+        gap = formats.difference_text(self.difference, kind=column_kind(self.column))
         unpaired = f"; {self.unpaired} without a pair" if self.unpaired else ""
         return f"{self.where}: {self.outcome}, {gap}{unpaired}"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A question in words, a short answer, and what it rests on."""
+    """A question in words with its answer.
+
+    Attributes:
+        question: the question.
+        answer: a short answer.
+        evidence: what it rests on.
+    """
 
     question: str
     answer: str
@@ -85,7 +93,7 @@ class Answer:
 
 
 def compare(rows: Sequence[Row], against: str, column: str, *, index: int | None) -> Comparison:
-    """The ticket against the dense network or a control, in one round, or in all rounds below half of the weights.
+    """Compare the ticket with the dense network or a control, in one round or in all rounds below half of the weights.
 
     Args:
         rows: result rows.
@@ -95,19 +103,27 @@ def compare(rows: Sequence[Row], against: str, column: str, *, index: int | None
     """
     sparse = [number for number, density in ticket_densities(rows).items() if density < SPARSE]
     rounds = sparse if index is None else [index]
-    ours: list[Row] = [row for number in rounds for row in select(rows, "ticket", number)]
+    ours: list[Row] = [row for number in rounds for row in select(rows, TICKET, number)]
     theirs: list[Row]
     if against == "dense":
         # The dense network stands beside each round of its replicate.
-        theirs = [{**row, "round": number} for row in select(rows, "ticket", 0) for number in rounds]
+        theirs = [{**row, "round": number} for row in select(rows, TICKET, 0) for number in rounds]
     else:
         theirs = [row for number in rounds for row in select(rows, against, number)]
-    return judge(ours, theirs, column, against=against, where="below 50 %" if index is None else f"round {index}")
+    return compare_rows(ours, theirs, column, against=against, where=BELOW_HALF if index is None else f"round {index}")
 
 
-def judge(ours: Sequence[Row], theirs: Sequence[Row], column: str, *, against: str, where: str) -> Comparison:
-    """The comparison of two sets of rows, paired by replicate and round, averaged over the rounds of a replicate."""
-    values, unpaired = pair(ours, theirs, column, by=("replicate", "round"))
+def compare_rows(ours: Sequence[Row], theirs: Sequence[Row], column: str, *, against: str, where: str) -> Comparison:
+    """Compare two sets of rows, paired by replicate and round, averaged over the rounds of a replicate.
+
+    Args:
+        ours: result rows of tickets.
+        theirs: result rows of the other network.
+        column: what is compared; losses and steps are better where they are lower.
+        against: the name of the other network.
+        where: the place of the comparison in words.
+    """
+    values, unpaired = pair_by_replicate(ours, theirs, column, by=("replicate", "round"))
     if len(values) < LEAST:
         return Comparison(against, where, column, None, "not judged", len(values), unpaired)
     over = interval(values.values())
@@ -116,8 +132,8 @@ def judge(ours: Sequence[Row], theirs: Sequence[Row], column: str, *, against: s
     return Comparison(against, where, column, paired, result, over.count, unpaired)
 
 
-def comparisons(rows: Sequence[Row], *, max_drop: float = MAX_DROP, rewind: str = "init") -> list[Comparison]:
-    """The ticket against dense and against each control, by its score and by its early-stop step.
+def comparisons(rows: Sequence[Row], *, max_drop: float = DEFAULT_MAX_DROP, rewind: str = "init") -> list[Comparison]:
+    """Compare the ticket with dense and with each control, by its score and by its early-stop step.
 
     Each at the round that validation data selects, if there is a pruned one, and over all rounds below 50 %. Tickets
     that start from trained weights are not compared by their steps.
@@ -132,20 +148,24 @@ def comparisons(rows: Sequence[Row], *, max_drop: float = MAX_DROP, rewind: str 
     places: list[int | None] = [chosen] if chosen else []
     if any(density < SPARSE for density in ticket_densities(rows).values()):
         places.append(None)
-    found = []
-    timed = None if starts_trained(rewind) else first_recorded(rows, [STEP])
-    for column in (first_recorded(rows, SCORES), timed):
-        for against in ("dense", *variants(rows)[1:]):
-            if column is not None and not (column == STEP and against in GOING_ON):
-                found += [compare(rows, against, column, index=place) for place in places]
-    return found
+    steps = None if starts_trained(rewind) else first_recorded(rows, [EARLY_STOP])
+    return [
+        compare(rows, against, column, index=place)
+        for column in (first_recorded(rows, SCORES), steps)
+        if column is not None
+        for against in ("dense", *variants(rows)[1:])
+        if not (column == EARLY_STOP and against in CONTINUING)
+        for place in places
+    ]
 
 
-def answers(rows: Sequence[Row], *, max_drop: float = MAX_DROP, rewind: str = "init") -> list[Answer]:
+def answers(rows: Sequence[Row], *, max_drop: float = DEFAULT_MAX_DROP, rewind: str = "init") -> list[Answer]:
     """The verdict, question by question.
 
     Args:
-        rows, max_drop, rewind: as for `comparisons`.
+        rows: result rows with the columns of `results.csv`.
+        max_drop: validation accuracy that the selected ticket may lose, a fraction.
+        rewind: the rewind point of the run.
 
     Raises:
         UsageError: `max_drop` is negative or not finite.
@@ -155,28 +175,30 @@ def answers(rows: Sequence[Row], *, max_drop: float = MAX_DROP, rewind: str = "i
     if not any(index > 0 for index in ticket_densities(rows)):
         return []
     compared = comparisons(rows, max_drop=max_drop, rewind=rewind)
-    scores = [each for each in compared if each.column != STEP]
-    steps = [each for each in compared if each.column == STEP]
-    result = [matches_dense(rows, scores, max_drop), sparsest(rows, max_drop), hill(rows)]
-    for name in dict.fromkeys(each.against for each in scores if each.against != "dense"):
-        result.append(
-            asked(f"Does the ticket beat {name.replace('_', ' ')}?", [e for e in scores if e.against == name])
-        )
-    for name in dict.fromkeys(each.against for each in steps if each.against in ("dense", "random_reinit")):
-        words = "the dense network" if name == "dense" else "its random reinitialisation"
-        found = asked(f"Does it learn faster than {words}?", [e for e in steps if e.against == name])
-        result.append(replace(found, answer=SPEED[found.answer]))
+    scores = [comparison for comparison in compared if comparison.column != EARLY_STOP]
+    steps = [comparison for comparison in compared if comparison.column == EARLY_STOP]
+    result = [_matches_dense(rows, scores, max_drop), _sparsest(rows, max_drop), _best_density(rows)]
+    for name in dict.fromkeys(comparison.against for comparison in scores):
+        if name != "dense":
+            result.append(_answer(f"Does the ticket beat {name.replace('_', ' ')}?", scores, name))
+    for name in dict.fromkeys(comparison.against for comparison in steps):
+        if name in ("dense", "random_reinit"):
+            words = "the dense network" if name == "dense" else "its random reinitialization"
+            answer = _answer(f"Does it learn faster than {words}?", steps, name)
+            result.append(replace(answer, answer=SPEED[answer.answer]))
     if starts_trained(rewind):
-        result.append(Answer("Does it learn faster than the dense network?", "not asked", TRAINED))
+        result.append(Answer("Does it learn faster than the dense network?", "not asked", START_TRAINED))
     return result
 
 
-def asked(question: str, found: Sequence[Comparison]) -> Answer:
+def _answer(question: str, compared: Sequence[Comparison], against: str) -> Answer:
     """The answer that comparisons give: what the selected round says, or else the rounds below 50 %."""
-    return Answer(question, found[0].outcome, sentence("; ".join(each.text() for each in found)))
+    own = [comparison for comparison in compared if comparison.against == against]
+    text = "; ".join(comparison.text() for comparison in own)
+    return Answer(question, own[0].outcome, f"{text[:1].upper()}{text[1:]}.")
 
 
-def matches_dense(rows: Sequence[Row], scores: Sequence[Comparison], max_drop: float) -> Answer:
+def _matches_dense(rows: Sequence[Row], scores: Sequence[Comparison], max_drop: float) -> Answer:
     """Whether the selected ticket is as good as dense, within the tolerance, by test data where there are any.
 
     Without them the answer rests on the data that selected it, and says so.
@@ -185,73 +207,58 @@ def matches_dense(rows: Sequence[Row], scores: Sequence[Comparison], max_drop: f
     chosen = select_round(rows, max_drop=max_drop)
     if chosen == 0:
         return Answer(question, "no", "No pruned round is within the tolerance by validation data.")
-    found = next(each for each in scores if each.against == "dense")
+    comparison = next(each for each in scores if each.against == "dense")
+    column, difference = comparison.column, comparison.difference
     density = formats.density_percent(ticket_densities(rows)[chosen])
-    flattered = " (which selected it; no test data)" if found.column.startswith("val_") else ""
+    flattered = " (which selected it; no test data)" if column.startswith("val_") else ""
     start = (
-        f"Round {chosen}, {density} % of the weights, chosen by validation data; {words(found.column)}{flattered} "
+        f"Round {chosen}, {density} % of the weights, chosen by validation data; {column_words(column)}{flattered} "
         "against dense"
     )
-    difference = found.difference
     if difference is None:
-        values, _ = pair(select(rows, "ticket", chosen), select(rows, "ticket", 0), found.column)
+        values, _ = pair_by_replicate(select(rows, TICKET, chosen), select(rows, TICKET, 0), column)
         over = spread(values.values())
-        gap = f" {formats.signed(over.mean, kind=kind(found.column))}" if over else ""
-        return Answer(question, "not judged", f"{start}:{gap}, {formats.plural(found.pairs, 'replicate')} of {LEAST}.")
-    accuracy = found.column.endswith("accuracy")
-    dense = spread(row.get(found.column) for row in select(rows, "ticket", 0))
+        gap = f" {formats.signed(over.mean, kind=column_kind(column))}" if over else ""
+        evidence = f"{start}:{gap}, {formats.plural(comparison.pairs, 'replicate')} of {LEAST}."
+        return Answer(question, "not judged", evidence)
+    accuracy = column.endswith("accuracy")
+    dense = spread(row.get(column) for row in select(rows, TICKET, 0))
     tolerated = max_drop if accuracy or dense is None else max_drop * abs(dense.mean)
     worst, best = (-difference.low, -difference.high) if accuracy else (difference.high, difference.low)
     answer = "yes" if worst <= tolerated else "no" if best > tolerated else "not shown"
-    bound = formats.points(max_drop) if accuracy else formats.percent(max_drop)
-    gap = formats.difference_text(difference, kind=kind(found.column))
+    gap = formats.difference_text(difference, kind=column_kind(column))
+    bound = formats.tolerance(max_drop, column)
     return Answer(question, answer, f"{start}: {gap}. A yes needs the whole interval to lose at most {bound}.")
 
 
-def sparsest(rows: Sequence[Row], max_drop: float) -> Answer:
-    """The matching density."""
-    found = matching_density(rows, tolerance=max_drop)
-    bound = "at most " if found.last else ""
-    density = found.density
-    points = formats.points(max_drop) if criterion(rows) == "val_accuracy" else formats.percent(max_drop)
+def _sparsest(rows: Sequence[Row], max_drop: float) -> Answer:
+    """How sparse the ticket may be: the matching density."""
+    matching = matching_density(rows, tolerance=max_drop)
+    bound = "at most " if matching.last else ""
+    density = matching.density
+    replicates = formats.plural(density.count, "replicate")
     text = (
-        f"The sparsest round within {points} of each replicate's own dense network, by validation data: "
-        f"{formats.density_range(density)}, {formats.plural(density.count, 'replicate')}"
+        f"The sparsest round within {formats.tolerance(max_drop, validation_column(rows))} of each replicate's own "
+        f"dense network, by validation data: {formats.density_range(density)}, {replicates}"
     )
-    if found.last:
-        text += f"; in {found.last} of them the last round still matches"
-    if found.matched < density.count:
-        text += f"; a pruned round matches in {found.matched} of {formats.plural(density.count, 'replicate')}"
-    if found.unfinished:
-        text += f"; {formats.plural(found.unfinished, 'unfinished replicate')} left out"
+    if matching.last:
+        text += f"; in {matching.last} of them the last round still matches"
+    if matching.matched < density.count:
+        text += f"; a pruned round matches in {matching.matched} of {replicates}"
+    if matching.unfinished:
+        text += f"; {formats.plural(matching.unfinished, 'unfinished replicate')} left out"
     return Answer("How sparse may it be?", f"{bound}{formats.density_percent(density.mean)} %", f"{text}.")
 
 
-def hill(rows: Sequence[Row]) -> Answer:
+def _best_density(rows: Sequence[Row]) -> Answer:
     """Where the validation score is best."""
     best = peak(rows)
     density = ticket_densities(rows)[best.round]
-    accuracy = criterion(rows) == "val_accuracy"
-    write = formats.percent if accuracy else formats.loss
-    noun = "accuracy" if accuracy else "loss"
+    column = validation_column(rows)
+    write = formats.percent if column == "val_accuracy" else formats.loss
     return Answer(
         "Where is the top of Occam's hill?",
         f"{formats.density_percent(density)} %",
-        f"Round {best.round}: validation {noun} {write(best.value)} against {write(best.dense)} dense. The best of "
-        "several means flatters itself a little.",
+        f"Round {best.round}: {column_words(column)} {write(best.value)} against {write(best.dense)} dense. The best "
+        "of several means flatters itself a little.",
     )
-
-
-def kind(column: str) -> str:
-    """How a column is written: `percent`, `count` or `loss`."""
-    return "percent" if column.endswith("accuracy") else "count" if column.endswith("_step") else "loss"
-
-
-def words(column: str) -> str:
-    """`val_accuracy` as `validation accuracy`."""
-    return column.replace("val_", "validation_").replace("_", " ")
-
-
-def sentence(text: str) -> str:
-    """With a capital and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}."

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tf_lottery.errors import UsageError
 from tf_lottery.utils.files import resources
+from tf_lottery.utils.optional import require
 
 IDENTITY = ("replicate", "round", "variant", "step")
 
@@ -25,14 +25,11 @@ def write_tensorboard(curves: Sequence[Mapping[str, Any]], folder: Path) -> list
         UsageError: TensorBoard is not installed.
         ResourceError: the folder can't be written.
     """
-    try:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-    except ImportError:
-        raise UsageError(
-            "TensorBoard is not installed.", "Install the extra: pip install 'tf-lottery[tensorboard]'."
-        ) from None
+    require("tensorboard", "TensorBoard's files")
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
     trainings: dict[Path, list[Mapping[str, Any]]] = {}
     for record in curves:
         name = f"replicate_{record['replicate']}_round_{record['round']:02d}_{record['variant']}"

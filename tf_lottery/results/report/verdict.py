@@ -3,8 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tf_lottery.experiment.directory import TICKET
 from tf_lottery.experiment.rewind_point import starts_trained
-from tf_lottery.results.statistics.selection import Candidate, candidates, criterion, select_round
+from tf_lottery.results.statistics.selection import (
+    DEFAULT_MAX_DROP,
+    RoundCandidate,
+    judge_rounds,
+    select_round,
+    validation_column,
+)
 from tf_lottery.results.statistics.values import Row, Spread, select, spread
 from tf_lottery.results.tables import formats
 
@@ -12,12 +19,12 @@ CONTROL = "random_reinit"
 
 
 @dataclass(frozen=True)
-class Measure:
-    """How results are worded: an accuracy, or a loss where there are no accuracies.
+class MetricWording:
+    """How results are worded: as accuracies, or as losses where there are no accuracies.
 
-    Args:
-        validation: column that selects.
-        test: column that is reported.
+    Attributes:
+        validation: the column that selects.
+        test: the column that is reported.
         noun: `accuracy` or `loss`.
         higher: whether higher is better.
         text: writes a value.
@@ -29,12 +36,12 @@ class Measure:
     higher: bool
     text: Callable[[float | None], str]
 
-    def tolerated(self, max_drop: float) -> str:
-        """`0.5 points` of accuracy, `5.0 %` of a loss."""
-        return formats.points(max_drop) if self.higher else formats.percent(max_drop)
+
+ACCURACY = MetricWording("val_accuracy", "test_accuracy", "accuracy", True, formats.percent)
+LOSS = MetricWording("val_loss", "test_loss", "loss", False, formats.loss)
 
 
-def verdict(rows: Sequence[Row], *, max_drop: float = 0.0, rewind: str = "init") -> str:
+def verdict(rows: Sequence[Row], *, max_drop: float = DEFAULT_MAX_DROP, rewind: str = "init") -> str:
     """The outcome in words: the sparsest ticket, its test result, the control beside it, and the number of replicates.
 
     Validation data choose the round, test data are only reported. If no pruned round qualifies, it says that and which
@@ -44,114 +51,109 @@ def verdict(rows: Sequence[Row], *, max_drop: float = 0.0, rewind: str = "init")
     Args:
         rows: result rows with the columns of `results.csv`.
         max_drop: accuracy that may be lost, a fraction; for a run without accuracies the relative increase of the loss.
-        rewind: the rewind point of the run: of tickets that start from trained weights, no early-stop step is told.
+        rewind: the rewind point of the run: where tickets start from trained weights, early-stop steps are left out.
 
     Raises:
         UsageError: `max_drop` is negative or not finite.
         UnfitError: there is no dense round, or it has neither validation accuracy nor validation loss.
     """
-    if criterion(rows) == "val_accuracy":
-        measure = Measure("val_accuracy", "test_accuracy", "accuracy", True, formats.percent)
-    else:
-        measure = Measure("val_loss", "test_loss", "loss", False, formats.loss)
-    judged = candidates(rows)
-    pruned = [candidate for candidate in judged if candidate.round > 0]
+    wording = ACCURACY if validation_column(rows) == "val_accuracy" else LOSS
+    pruned = [candidate for candidate in judge_rounds(rows) if candidate.round > 0]
     if not pruned:
-        return only_dense(rows, measure)
+        return _only_dense(rows, wording)
     chosen = select_round(rows, max_drop=max_drop)
     if chosen == 0:
-        return no_ticket(rows, pruned, measure, max_drop)
+        return _no_ticket(rows, pruned, wording, max_drop)
     replicates = next(candidate.replicates for candidate in pruned if candidate.round == chosen)
-    timed = not starts_trained(rewind)
-    return " ".join((ticket(rows, chosen, measure, max_drop, timed=timed), trust(replicates)))
+    text = _ticket(rows, chosen, wording, max_drop, timed=not starts_trained(rewind))
+    return f"{text} {_replicates(replicates)}"
 
 
-def only_dense(rows: Sequence[Row], measure: Measure) -> str:
+def _only_dense(rows: Sequence[Row], wording: MetricWording) -> str:
     """Words for a run that has not pruned yet."""
-    dense = select(rows, "ticket", 0)
-    parts = [f"validation {measure.noun} {measure.text(mean(dense, measure.validation))}"]
-    if mean(dense, measure.test) is not None:
-        parts.append(f"test {measure.noun} {measure.text(mean(dense, measure.test))}")
+    dense = select(rows, TICKET, 0)
+    parts = [f"validation {wording.noun} {wording.text(_mean(dense, wording.validation))}"]
+    if _mean(dense, wording.test) is not None:
+        parts.append(f"test {wording.noun} {wording.text(_mean(dense, wording.test))}")
     return f"Only the dense network has been judged so far ({', '.join(parts)}): there is no ticket yet."
 
 
-def no_ticket(rows: Sequence[Row], pruned: Sequence[Candidate], measure: Measure, max_drop: float) -> str:
+def _no_ticket(rows: Sequence[Row], pruned: Sequence[RoundCandidate], wording: MetricWording, max_drop: float) -> str:
     """Words for a run in which no pruned round is good enough, with the one that came closest."""
     closest = min(pruned, key=lambda candidate: (candidate.drop, candidate.kept))
-    density = formats.density_percent(density_of(rows, closest.round))
-    if measure.higher:
-        gap = f"{formats.points(closest.drop)} below"
-    else:
-        gap = f"{formats.percent(closest.drop)} above"
-    reach = "is as good as" if max_drop == 0 else f"comes within {measure.tolerated(max_drop)} of"
+    density = formats.density_percent(_density(rows, closest.round))
+    gap = f"{formats.tolerance(closest.drop, wording.validation)} {'below' if wording.higher else 'above'}"
+    reach = "is as good as" if max_drop == 0 else f"comes within {formats.tolerance(max_drop, wording.validation)} of"
     return (
-        f"No winning ticket: no pruned round {reach} the dense network by validation {measure.noun} "
-        f"({measure.text(closest.dense)}). The closest is round {closest.round}, with {density} % of the weights: "
-        f"{measure.text(closest.value)}, {gap}. {trust(closest.replicates)}"
+        f"No winning ticket: no pruned round {reach} the dense network by validation {wording.noun} "
+        f"({wording.text(closest.dense)}). The closest is round {closest.round}, with {density} % of the weights: "
+        f"{wording.text(closest.value)}, {gap}. {_replicates(closest.replicates)}"
     )
 
 
-def ticket(rows: Sequence[Row], chosen: int, measure: Measure, max_drop: float, *, timed: bool) -> str:
+def _ticket(rows: Sequence[Row], chosen: int, wording: MetricWording, max_drop: float, *, timed: bool) -> str:
     """Words for the chosen ticket: its size, its result against dense, and the control's."""
-    here, control = select(rows, "ticket", chosen), select(rows, CONTROL, chosen)
+    here, control = select(rows, TICKET, chosen), select(rows, CONTROL, chosen)
     present = {str(row.get("replicate")) for row in here}
-    dense = [row for row in select(rows, "ticket", 0) if str(row.get("replicate")) in present]
+    dense = [row for row in select(rows, TICKET, 0) if str(row.get("replicate")) in present]
+    tolerance = formats.tolerance(max_drop, wording.validation)
     bound = (
-        f"at least as good as the dense network by validation {measure.noun}"
+        f"at least as good as the dense network by validation {wording.noun}"
         if max_drop == 0
-        else f"within {measure.tolerated(max_drop)} of the dense network's validation {measure.noun}"
+        else f"within {tolerance} of the dense network's validation {wording.noun}"
     )
     # Without test data the numbers are those that selected the round: that is said, as they flatter it.
-    tested = spread_of(here, measure.test) is not None and spread_of(dense, measure.test) is not None
-    column = measure.test if tested else measure.validation
-    name = f"test {measure.noun}" if tested else f"validation {measure.noun} (which selected it; no test data)"
+    tested = _spread(here, wording.test) is not None and _spread(dense, wording.test) is not None
+    column = wording.test if tested else wording.validation
+    name = f"test {wording.noun}" if tested else f"validation {wording.noun} (which selected it; no test data)"
     text = (
-        f"The sparsest ticket {bound} keeps {formats.density_percent(density_of(rows, chosen))} % of the weights "
-        f"(round {chosen}): {name} {measure.text(mean(here, column))} against {measure.text(mean(dense, column))} dense"
+        f"The sparsest ticket {bound} keeps {formats.density_percent(_density(rows, chosen))} % of the weights "
+        f"(round {chosen}): {name} {wording.text(_mean(here, column))} against {wording.text(_mean(dense, column))} "
+        "dense"
     )
-    return text + compared(here, control, measure, column, timed=timed)
+    return text + _against_control(here, control, wording, column, timed=timed)
 
 
-def compared(here: Sequence[Row], control: Sequence[Row], measure: Measure, column: str, *, timed: bool) -> str:
-    """The end of the sentence: what the random reinitialisation of the same masks reaches, and what follows from it."""
-    ours, theirs = spread_of(here, column), spread_of(control, column)
+def _against_control(
+    here: Sequence[Row], control: Sequence[Row], wording: MetricWording, column: str, *, timed: bool
+) -> str:
+    """The end of the sentence: what the random reinitialization of the same masks reaches, and what follows from it."""
+    ours, theirs = _spread(here, column), _spread(control, column)
     if ours is None or theirs is None:
         return (
-            ". No random reinitialisation was trained for this round, so nothing shows that its initial weights matter."
+            ". No random reinitialization was trained for this round, so nothing shows that its initial weights matter."
         )
-    text = f"; a random reinitialisation of it reaches {measure.text(theirs.mean)}"
+    text = f"; a random reinitialization of it reaches {wording.text(theirs.mean)}"
     if theirs.count != ours.count:
         text += f" ({theirs.count} of {formats.plural(ours.count, 'replicate')})"
-    stops = mean(control, "early_stop_step"), mean(here, "early_stop_step")
+    stops = _mean(control, "early_stop_step"), _mean(here, "early_stop_step")
     if timed and None not in stops:
         text += f", its early-stop step {stops[0]:.0f} against {stops[1]:.0f}"
     text += "."
-    gain = (ours.mean - theirs.mean) if measure.higher else (theirs.mean - ours.mean)
+    gain = (ours.mean - theirs.mean) if wording.higher else (theirs.mean - ours.mean)
     if gain <= 0:
         return text + " The control does as well, so the initial weights are not what makes this subnetwork good."
     if ours.count > 1 and ours.low <= theirs.high and theirs.low <= ours.high:
-        return text + f" The {measure.noun} ranges of the two overlap."
+        return text + f" The {wording.noun} ranges of the two overlap."
     return text
 
 
-def trust(replicates: int) -> str:
-    """How many replicates the numbers rest on."""
-    if replicates == 1:
+def _replicates(count: int) -> str:
+    """How many replicates the numbers rest on, in words."""
+    if count == 1:
         return "This is one replicate: small differences may be chance."
-    return f"Means over {replicates} replicates."
+    return f"Means over {count} replicates."
 
 
-def spread_of(rows: Sequence[Row], column: str) -> Spread | None:
-    """Mean and range of a column."""
+def _spread(rows: Sequence[Row], column: str) -> Spread | None:
     return spread(row.get(column) for row in rows)
 
 
-def mean(rows: Sequence[Row], column: str) -> float | None:
-    """Mean of a column; None if no row has it."""
-    value = spread_of(rows, column)
-    return value.mean if value else None
+def _mean(rows: Sequence[Row], column: str) -> float | None:
+    over = _spread(rows, column)
+    return over.mean if over else None
 
 
-def density_of(rows: Sequence[Row], index: int) -> float:
+def _density(rows: Sequence[Row], index: int) -> float:
     """Mean density of a round of the ticket."""
-    return mean(select(rows, "ticket", index), "density") or 0.0
+    return _mean(select(rows, TICKET, index), "density") or 0.0

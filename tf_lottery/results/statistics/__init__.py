@@ -1,0 +1,1 @@
+"""Statistics of result rows: choice of the ticket, intervals, matching densities, costs."""

@@ -16,14 +16,15 @@ MEASURED = ("val_accuracy", "test_accuracy", "val_loss", "test_loss")
 
 
 @dataclass(frozen=True)
-class Cost:
+class TicketCost:
     """The cost of the ticket of a round.
 
-    Args:
-        replicate, round: of the ticket.
-        density: of the maskable weights.
+    Attributes:
+        replicate: the replicate.
+        round: the round of the ticket.
+        density: of the ticket, a fraction of the maskable weights.
         steps: training steps in all.
-        finding: those of them that only found its masks and its start weights.
+        finding: those of them that only produced its masks and its start weights.
         trainings: how many trainings it took, its own among them.
         row: its result row.
     """
@@ -37,7 +38,7 @@ class Cost:
     row: Row
 
 
-def cost(config: Config, rows: Sequence[Row]) -> list[Cost]:
+def ticket_costs(config: Config, rows: Sequence[Row]) -> list[TicketCost]:
     """The training steps that it took to get each ticket: its own, and those of every training its masks came from.
 
     Iterative pruning pays for every round before; one-shot for the dense network; pruning before training for nothing
@@ -55,27 +56,27 @@ def cost(config: Config, rows: Sequence[Row]) -> list[Cost]:
     Raises:
         UnfitError: a training that the masks of a ticket came from is not among the rows, or has no number of steps.
     """
-    steps = {job(row): number(row.get("steps")) for row in rows}
-    found = []
+    steps = {job_of_row(row): number(row.get("steps")) for row in rows}
+    costs = []
     for row in sorted(select(rows, TICKET), key=lambda row: (int(row["replicate"]), int(row["round"]))):
-        own = job(row)
+        own = job_of_row(row)
         taken = [own, *plan.sources(config, own)]
-        missing = [str(each) for each in taken if steps.get(each) is None]
+        missing = [str(job) for job in taken if steps.get(job) is None]
         if missing:
             raise UnfitError(
                 f"The cost of {own} needs the steps of every training that it came from. Missing: "
                 f"{'; '.join(missing)}.",
                 "Pass all rows of the run, those of variant `search` too.",
             )
-        numbers = [int(value) for each in taken if (value := steps[each]) is not None]
-        before = steps_before(config, own, taken[1] if len(taken) > 1 else own, steps)
+        numbers = [int(value) for job in taken if (value := steps[job]) is not None]
+        before = _steps_before(config, own, taken[1] if len(taken) > 1 else own, steps)
         finding = sum(numbers[1:]) + before
         density = number(row.get("density")) or 0.0
-        found.append(Cost(own.replicate, own.round, density, numbers[0] + finding, finding, len(taken), row))
-    return found
+        costs.append(TicketCost(own.replicate, own.round, density, numbers[0] + finding, finding, len(taken), row))
+    return costs
 
 
-def steps_before(config: Config, own: Job, first: Job, steps: Mapping[Job, float | None]) -> int:
+def _steps_before(config: Config, own: Job, first: Job, steps: Mapping[Job, float | None]) -> int:
     """Steps up to the rewind point that the first training, which began at step 0, did not make anyway.
 
     A ticket that starts from the weights of step K, with masks that came from no training, needs K steps of the dense
@@ -88,7 +89,7 @@ def steps_before(config: Config, own: Job, first: Job, steps: Mapping[Job, float
     return max(int(dense - mine - made), 0)
 
 
-def job(row: Row) -> Job:
+def job_of_row(row: Row) -> Job:
     """The training that a row is of."""
     return Job(int(row["replicate"]), int(row["round"]), str(row["variant"]))
 
@@ -104,12 +105,12 @@ def cost_table(runs: Mapping[str, tuple[Config, Sequence[Row]]]) -> list[dict[st
         accuracies and losses, `m_mean`, `m_low`, `m_high` (interval; range with fewer than 3 replicates).
 
     Raises:
-        UnfitError: as for `cost`.
+        UnfitError: as for `ticket_costs`.
     """
     table = []
     for name, (config, rows) in runs.items():
-        groups: dict[int, list[Cost]] = defaultdict(list)
-        for entry in cost(config, rows):
+        groups: dict[int, list[TicketCost]] = defaultdict(list)
+        for entry in ticket_costs(config, rows):
             groups[entry.round].append(entry)
         for index, group in sorted(groups.items()):
             line: dict[str, Any] = {"run": name, "round": index, "replicates": len(group)}

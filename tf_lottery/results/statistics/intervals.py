@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.results.statistics.values import Row, Spread, number, select, spread, variants
@@ -17,16 +16,17 @@ LEAST = 3
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 
-Selector = tuple[str, int]
+VariantAndRound = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class Interval:
     """A mean over replicates with its confidence interval.
 
-    Args:
+    Attributes:
         mean: arithmetic mean.
-        low, high: the ends of the interval.
+        low: the lower end of the interval.
+        high: the upper end of the interval.
         count: how many replicates.
         confidence: share of such intervals that hold the true mean, e.g. 0.95.
     """
@@ -42,7 +42,7 @@ class Interval:
 class Difference(Interval):
     """A mean difference over pairs of replicates, with its confidence interval.
 
-    Args:
+    Attributes:
         values: the difference of each pair, by replicate.
         unpaired: how many replicates had a value on one side only, or lacked a round, and so took no part.
     """
@@ -77,18 +77,20 @@ def interval(values: Iterable[object], confidence: float = CONFIDENCE, seed: int
     """
     if not 0 < confidence < 1:
         raise UsageError(f"`confidence` must be in (0, 1). Received: {confidence}.", "Pass e.g. 0.95.")
-    found = sorted(value for value in map(number, values) if value is not None)
-    count = len(found)
+    numbers = sorted(value for value in map(number, values) if value is not None)
+    count = len(numbers)
     if count < LEAST:
         raise UsageError(
             f"A confidence interval needs at least {LEAST} replicates. Received: {count}.",
             f"Train more of them: the same run with `replicates={LEAST}` or more is extended.",
         )
-    if found[0] == found[-1]:
-        return Interval(found[0], found[0], found[0], count, confidence)
-    mean = math.fsum(found) / count
+    if numbers[0] == numbers[-1]:
+        return Interval(numbers[0], numbers[0], numbers[0], count, confidence)
+    from scipy import stats  # takes a moment, and listings that need no interval use this module
+
+    mean = math.fsum(numbers) / count
     ends = stats.bootstrap(
-        (np.array(found),),
+        (np.array(numbers),),
         np.mean,
         n_resamples=RESAMPLES,
         confidence_level=confidence,
@@ -109,12 +111,12 @@ def band(values: Iterable[object]) -> Interval | Spread | None:
         >>> type(band([0.1, 0.2])).__name__, type(band([0.1, 0.2, 0.3])).__name__, band([None])
         ('Spread', 'Interval', None)
     """
-    over = spread(found := list(values))
-    return interval(found) if over is not None and over.count >= LEAST else over
+    over = spread(numbers := list(values))
+    return interval(numbers) if over is not None and over.count >= LEAST else over
 
 
 def outcome(difference: Interval, *, higher: bool = True) -> str:
-    """`beats`, `loses` or `ties`: whether the interval of a - b lies on one side of zero.
+    """Which side of zero the interval of a - b lies on: `beats`, `loses`, or `ties` where zero is inside.
 
     A tie is a difference that these replicates do not show, not one that is shown to be absent.
 
@@ -131,8 +133,8 @@ def outcome(difference: Interval, *, higher: bool = True) -> str:
 
 def paired_difference(
     rows: Sequence[Row],
-    a: Selector | Sequence[Row],
-    b: Selector | Sequence[Row],
+    a: VariantAndRound | Sequence[Row],
+    b: VariantAndRound | Sequence[Row],
     column: str,
     *,
     by: Sequence[str] = ("replicate",),
@@ -145,15 +147,17 @@ def paired_difference(
     is known better than the difference of two means.
 
     Args:
-        rows: the rows that selectors select from.
-        a, b: (variant, round), or the rows themselves.
+        rows: the rows that a variant and a round select from.
+        a: the first side: (variant, round), or the rows themselves.
+        b: the second side, likewise.
         column: what is compared.
         by: what must be equal in a pair. With "round" beside "replicate", the differences of a replicate's rounds are
             averaged first: rounds of a replicate are no independent observations.
-        confidence, seed: as for `interval`.
+        confidence: in (0, 1).
+        seed: of the resamples.
 
     Raises:
-        UsageError: fewer than 3 replicates have the value on both sides, or a selector's variant is in no row.
+        UsageError: fewer than 3 replicates have the value on both sides, or no row has the variant.
         UnfitError: a side has two rows for one pair.
 
     Example:
@@ -163,14 +167,14 @@ def paired_difference(
         >>> round(result.mean, 3), result.count, result.unpaired
         (-0.02, 3, 0)
     """
-    values, unpaired = pair(chosen(rows, a), chosen(rows, b), column, by=by)
+    values, unpaired = pair_by_replicate(_rows_of(rows, a), _rows_of(rows, b), column, by=by)
     over = interval(values.values(), confidence, seed)
     return Difference(
         over.mean, over.low, over.high, over.count, over.confidence, values=tuple(values.items()), unpaired=unpaired
     )
 
 
-def pair(
+def pair_by_replicate(
     a: Sequence[Row], b: Sequence[Row], column: str, *, by: Sequence[str] = ("replicate",)
 ) -> tuple[dict[int, float], int]:
     """The difference a - b of each replicate that has both sides, and the number of replicates that lack something.
@@ -178,10 +182,16 @@ def pair(
     Where pairs are made by round too, a replicate's difference is the mean over its rounds. One that lacks a round
     which another replicate has on both sides has no such mean, and takes no part: it would be of other rounds.
 
+    Args:
+        a: the rows of the first side.
+        b: the rows of the second side.
+        column: what is compared.
+        by: what must be equal in a pair.
+
     Raises:
         UnfitError: a side has two rows for one pair.
     """
-    ours, theirs = keyed(a, column, by), keyed(b, column, by)
+    ours, theirs = _values_by_pair(a, column, by), _values_by_pair(b, column, by)
     groups: dict[int, list[float]] = defaultdict(list)
     both = sorted(ours.keys() & theirs.keys())
     for key in both:
@@ -192,31 +202,27 @@ def pair(
     return values, len(either - values.keys())
 
 
-def keyed(rows: Sequence[Row], column: str, by: Sequence[str]) -> dict[tuple[int, ...], float]:
+def _values_by_pair(rows: Sequence[Row], column: str, by: Sequence[str]) -> dict[tuple[int, ...], float]:
     """The values of a column by what pairs are made of, the replicate first."""
     keys = ("replicate", *(name for name in by if name != "replicate"))
-    found: dict[tuple[int, ...], float] = {}
+    values: dict[tuple[int, ...], float] = {}
     for row in rows:
         value = number(row.get(column))
         if value is None:
             continue
         key = tuple(int(row[name]) for name in keys)
-        if key in found:
+        if key in values:
             pairs = ", ".join(f"{name} {part}" for name, part in zip(keys, key, strict=True))
             raise UnfitError(
                 f"A pair needs one row on each side. Two rows have {pairs}.",
                 "Select one variant and one round, or pair by round too: by=('replicate', 'round').",
             )
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
-def chosen(rows: Sequence[Row], side: Selector | Sequence[Row]) -> list[Row]:
-    """The rows of a selector; rows as they are.
-
-    Raises:
-        UsageError: no row has the selector's variant.
-    """
+def _rows_of(rows: Sequence[Row], side: VariantAndRound | Sequence[Row]) -> list[Row]:
+    """The rows of a variant and a round; rows as they are."""
     if not (isinstance(side, tuple) and side and isinstance(side[0], str)):
         return list(side)  # type: ignore[arg-type]  # a tuple of rows is a sequence of rows
     variant, index = side

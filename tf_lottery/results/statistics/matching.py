@@ -10,7 +10,7 @@ from typing import cast
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.results.statistics.intervals import LEAST, Difference, Interval, band, paired_difference
-from tf_lottery.results.statistics.selection import MAX_DROP, Candidate, candidates, select_round
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP, RoundCandidate, judge_rounds, select_round
 from tf_lottery.results.statistics.values import Row, Spread, number, select, ticket_densities
 
 
@@ -18,8 +18,10 @@ from tf_lottery.results.statistics.values import Row, Spread, number, select, ti
 class Match:
     """The sparsest round of one replicate that is as good as its own dense network.
 
-    Args:
-        replicate, round, density: of the ticket.
+    Attributes:
+        replicate: the replicate.
+        round: the round of the ticket.
+        density: of the ticket, a fraction of the maskable weights.
         last: whether it is the last round: sparser ones may match too.
     """
 
@@ -33,7 +35,7 @@ class Match:
 class MatchingDensity:
     """Matching densities over replicates.
 
-    Args:
+    Attributes:
         matches: one per replicate.
         density: their geometric mean, with its interval; the range where the replicates are fewer than 3.
         tolerance: validation accuracy that may be lost, a fraction (of a loss the relative increase).
@@ -57,7 +59,7 @@ class MatchingDensity:
 class RoundBand:
     """A metric in one round.
 
-    Args:
+    Attributes:
         round: the round.
         density: the ticket's mean density in it.
         value: mean and interval (fewer than 3 replicates: range).
@@ -70,7 +72,7 @@ class RoundBand:
     against_dense: Difference | None
 
 
-def matches(rows: Sequence[Row], *, tolerance: float = MAX_DROP) -> list[Match]:
+def matches(rows: Sequence[Row], *, tolerance: float = DEFAULT_MAX_DROP) -> list[Match]:
     """For each replicate with all rounds, the sparsest one within `tolerance` of its own dense network.
 
     Args:
@@ -90,47 +92,49 @@ def matches(rows: Sequence[Row], *, tolerance: float = MAX_DROP) -> list[Match]:
     """
     tickets = select(rows, "ticket")
     densities = ticket_densities(tickets)
-    found = []
+    result = []
     for replicate in sorted({int(row["replicate"]) for row in tickets}):
         own = [row for row in tickets if int(row["replicate"]) == replicate]
         if {int(row["round"]) for row in own} != set(densities):
             continue
         index = select_round(own, max_drop=tolerance)
         density = ticket_densities(own)[index]
-        found.append(Match(replicate, index, density, index == max(densities) and index > 0))
-    if not found:
+        result.append(Match(replicate, index, density, index == max(densities) and index > 0))
+    if not result:
         raise UnfitError(
             f"A matching density needs a replicate with all its rounds. None of the {len(tickets)} tickets is of one.",
-            "Let the run go on: the same command resumes it.",
+            "Finish the run: the same call resumes it.",
         )
-    return found
+    return result
 
 
-def matching_density(rows: Sequence[Row], *, tolerance: float = MAX_DROP) -> MatchingDensity:
+def matching_density(rows: Sequence[Row], *, tolerance: float = DEFAULT_MAX_DROP) -> MatchingDensity:
     """The matching density over replicates: the geometric mean of `matches`, with its interval.
 
     Each round multiplies the density, so the mean and its interval are of the logarithms; neither goes below zero.
 
     Args:
-        rows, tolerance: as for `matches`.
+        rows: result rows with the columns of `results.csv`.
+        tolerance: as for `matches`.
 
     Raises:
-        UsageError, UnfitError: as for `matches`.
+        UsageError: as for `matches`.
+        UnfitError: as for `matches`.
     """
-    found = matches(rows, tolerance=tolerance)
+    matched = matches(rows, tolerance=tolerance)
     # There is one match at least, so there is a mean.
-    over = cast(Interval | Spread, band(math.log(match.density) for match in found))
+    over = cast(Interval | Spread, band(math.log(match.density) for match in matched))
     there = {int(row["replicate"]) for row in select(rows, "ticket")}
     return MatchingDensity(
-        matches=tuple(found),
-        density=exponential(over),
+        matches=tuple(matched),
+        density=_exponential(over),
         tolerance=tolerance,
-        last=sum(match.last for match in found),
-        unfinished=len(there) - len(found),
+        last=sum(match.last for match in matched),
+        unfinished=len(there) - len(matched),
     )
 
 
-def exponential(over: Interval | Spread) -> Interval | Spread:
+def _exponential(over: Interval | Spread) -> Interval | Spread:
     """The interval or range of densities, from that of their logarithms; no density is above 1."""
     mean, low, high = (min(math.exp(part), 1.0) for part in (over.mean, over.low, over.high))
     if isinstance(over, Interval):
@@ -138,16 +142,16 @@ def exponential(over: Interval | Spread) -> Interval | Spread:
     return Spread(mean, low, high, over.count)
 
 
-def peak(rows: Sequence[Row]) -> Candidate:
+def peak(rows: Sequence[Row]) -> RoundCandidate:
     """The top of Occam's hill: the round of best mean validation accuracy (or least loss), of equals the sparsest.
 
-    Sparse networks often generalise better than dense ones, until they are too small (Frankle & Carbin 2018, arXiv
+    Sparse networks often generalize better than dense ones, until they are too small (Frankle & Carbin 2018, arXiv
     1803.03635, figure 1 of its appendix). The best of several noisy means flatters itself: report its test data.
 
     Raises:
         UnfitError: there is no dense round, or it has neither validation accuracy nor validation loss.
     """
-    return min(candidates(rows), key=lambda candidate: (candidate.drop, candidate.kept))
+    return min(judge_rounds(rows), key=lambda candidate: (candidate.drop, candidate.kept))
 
 
 def by_round(rows: Sequence[Row], column: str, *, variant: str = "ticket") -> list[RoundBand]:
@@ -163,11 +167,11 @@ def by_round(rows: Sequence[Row], column: str, *, variant: str = "ticket") -> li
         here = select(rows, variant, index)
         over = band(row.get(column) for row in here)
         if over is not None and density > 0:
-            line.append(RoundBand(index, density, over, against_dense(rows, here, column)))
+            line.append(RoundBand(index, density, over, _against_dense(rows, here, column)))
     return line
 
 
-def against_dense(rows: Sequence[Row], here: Sequence[Row], column: str) -> Difference | None:
+def _against_dense(rows: Sequence[Row], here: Sequence[Row], column: str) -> Difference | None:
     """Paired difference of rows to the dense round 0; None with fewer than 3 pairs."""
     dense = select(rows, "ticket", 0)
     paired = {number(row.get("replicate")) for row in here if number(row.get(column)) is not None}

@@ -1,4 +1,7 @@
-"""Which round is the ticket: the sparsest one that is still as good as the dense network, by validation data alone."""
+"""Which round and replicate is the ticket: the sparsest round as good as the dense network, by validation data alone.
+
+Test data are never read here: choosing by test accuracy and then reporting it would overstate the ticket.
+"""
 
 import math
 from collections import defaultdict
@@ -6,23 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.results.statistics.values import Row, number
+from tf_lottery.experiment.directory import TICKET, Job
+from tf_lottery.results.statistics.values import Row, number, select
 
+# How much validation accuracy a ticket may lose, a fraction: half a point.
+DEFAULT_MAX_DROP = 0.005
 # Means of equal accuracies differ in the last bits, and 0.98 - 0.005 is not 0.975: less than one example in a billion.
 TOLERANCE = 1e-9
-# How much validation accuracy a ticket may lose where nobody says: half a point.
-MAX_DROP = 0.005
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RoundCandidate:
     """One round of the ticket, against the dense network.
 
-    Args:
+    Attributes:
         round: the round.
-        kept: mean number of weights kept (the mean density where the counts are not given).
-        value: mean of the criterion over the round's replicates.
-        dense: mean of the criterion of round 0 over the same replicates.
+        kept: mean number of weights kept (the mean density where rows have no counts).
+        value: mean of the validation column over the round's replicates.
+        dense: mean of the validation column of round 0 over the same replicates.
         drop: how much worse than dense: accuracy lost, or the loss's relative increase. Negative is better.
         replicates: how many.
     """
@@ -35,13 +39,13 @@ class Candidate:
     replicates: int
 
 
-def criterion(rows: Sequence[Row]) -> str:
-    """The column that judges: `val_accuracy`, or `val_loss` where the dense rounds have no accuracy.
+def validation_column(rows: Sequence[Row]) -> str:
+    """The column that judges rounds: `val_accuracy`, or `val_loss` where the dense rounds have no accuracy.
 
     Raises:
         UnfitError: there is no round 0 of the ticket, or it has neither.
     """
-    dense = [row for row in rows if str(row.get("variant")) == "ticket" and number(row.get("round")) == 0]
+    dense = select(rows, TICKET, 0)
     if not dense:
         raise UnfitError(
             f"Selecting a round needs the dense round 0 of variant `ticket`. Received {len(rows)} rows without it.",
@@ -56,37 +60,37 @@ def criterion(rows: Sequence[Row]) -> str:
     )
 
 
-def candidates(rows: Sequence[Row]) -> list[Candidate]:
-    """Every round of the ticket that can be judged, by round.
+def judge_rounds(rows: Sequence[Row]) -> list[RoundCandidate]:
+    """Every round of the ticket that can be compared with the dense network, by round.
 
     Each replicate is compared with its own dense network, so a replicate that is still running does not shift the
     comparison. A round with a replicate that lacks the value is left out: a missing value must not help a round.
+
+    Raises:
+        UnfitError: there is no dense round, or it has neither validation accuracy nor validation loss.
     """
-    column = criterion(rows)
+    column = validation_column(rows)
     rounds: dict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        if str(row.get("variant")) == "ticket":
-            rounds[int(row["round"])].append(row)
+    for row in select(rows, TICKET):
+        rounds[int(row["round"])].append(row)
     dense = {str(row.get("replicate")): number(row.get(column)) for row in rounds[0]}
-    found = []
+    candidates = []
     for index, group in sorted(rounds.items()):
         values = [number(row.get(column)) for row in group]
         references = [dense.get(str(row.get("replicate"))) for row in group]
         if any(value is None for value in (*values, *references)):
             continue
-        value, reference = average(values), average(references)
-        lost = reference - value if column == "val_accuracy" else relative_increase(value, reference)
+        value, reference = _mean(values), _mean(references)
+        drop = reference - value if column == "val_accuracy" else _relative_increase(value, reference)
         sizes = [number(row.get("weights_kept")) for row in group]
         if any(size is None for size in sizes):
             sizes = [number(row.get("density")) for row in group]
-        found.append(Candidate(index, average(sizes), value, reference, lost, len(group)))
-    return found
+        candidates.append(RoundCandidate(index, _mean(sizes), value, reference, drop, len(group)))
+    return candidates
 
 
-def select_round(rows: Sequence[Row], *, max_drop: float = 0.0) -> int:
-    """The sparsest round of the ticket that is within `max_drop` of the dense network, by validation data.
-
-    Test columns are never read: choosing by test accuracy and then reporting it would overstate the ticket.
+def select_round(rows: Sequence[Row], *, max_drop: float = DEFAULT_MAX_DROP) -> int:
+    """The sparsest round of the ticket that is within `max_drop` of the dense network.
 
     Args:
         rows: result rows with the columns of `results.csv`.
@@ -111,16 +115,57 @@ def select_round(rows: Sequence[Row], *, max_drop: float = 0.0) -> int:
             f"`max_drop` must be a finite fraction of at least 0. Received: max_drop={max_drop}",
             "Give the accuracy that may be lost as a fraction: 0.005 is half a percentage point.",
         )
-    fit = [candidate for candidate in candidates(rows) if candidate.drop <= max_drop + TOLERANCE]
-    return min(fit, key=lambda candidate: (candidate.kept, candidate.round)).round if fit else 0
+    candidates = [candidate for candidate in judge_rounds(rows) if candidate.drop <= max_drop + TOLERANCE]
+    return min(candidates, key=lambda candidate: (candidate.kept, candidate.round)).round if candidates else 0
 
 
-def average(values: Sequence[float | None]) -> float:
+def select_replicate(rows: Sequence[Row], round: int) -> int:
+    """The replicate of the best validation accuracy in a round; of the least validation loss without accuracies.
+
+    Args:
+        rows: result rows with the columns of `results.csv`.
+        round: the round of the ticket.
+
+    Returns:
+        The replicate; of equals the first one, and 0 where the round has neither accuracies nor losses.
+    """
+    group = select(rows, TICKET, round)
+    for column, sign in (("val_accuracy", -1), ("val_loss", 1)):
+        values = [(sign * value, row) for row in group if (value := number(row.get(column))) is not None]
+        if values:
+            return int(min(values, key=lambda pair: pair[0])[1]["replicate"])
+    return 0
+
+
+def select_ticket(
+    rows: Sequence[Row],
+    *,
+    round: int | None = None,
+    replicate: int | None = None,
+    max_drop: float = DEFAULT_MAX_DROP,
+) -> Job:
+    """The ticket of a run: its sparsest good round, and the best replicate of that.
+
+    Args:
+        rows: result rows with the columns of `results.csv`.
+        round: the round, where it is chosen already; by default `select_round` chooses it.
+        replicate: the replicate, where it is chosen already; by default `select_replicate` chooses it.
+        max_drop: as for `select_round`.
+
+    Raises:
+        UsageError: `max_drop` is negative or not finite.
+        UnfitError: there is no dense round, or it has neither validation accuracy nor validation loss.
+    """
+    chosen = select_round(rows, max_drop=max_drop) if round is None else round
+    return Job(select_replicate(rows, chosen) if replicate is None else replicate, chosen)
+
+
+def _mean(values: Sequence[float | None]) -> float:
     """Mean of values that are known to be there."""
     return math.fsum(value for value in values if value is not None) / len(values)
 
 
-def relative_increase(value: float, reference: float) -> float:
+def _relative_increase(value: float, reference: float) -> float:
     """Increase over the size of `reference`: some losses are negative, and the sign must not turn worse into better."""
     difference = value - reference
     if difference == 0.0 or reference != 0.0:

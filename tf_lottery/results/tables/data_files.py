@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.errors import UsageError
+from tf_lottery.utils.optional import require
 
 LARGEST_INTEGER = 2**63 - 1
 
@@ -51,19 +52,17 @@ def parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
         rows: as for `csv_bytes`.
 
     Raises:
-        UsageError: as for `csv_bytes`.
+        UsageError: as for `csv_bytes`, or PyArrow is not installed.
 
     Example:
         >>> parquet_bytes([{"round": 0}])[:4]
         b'PAR1'
     """
-    import pyarrow
-    import pyarrow.parquet
-
+    pyarrow, parquet = require("pyarrow", "Parquet files"), require("pyarrow.parquet", "Parquet files")
     arrays = {name: pyarrow.array(*_typed(values, pyarrow)) for name, values in _columns(rows).items()}
     sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(pyarrow.table(arrays), sink)
-    return sink.getvalue().to_pybytes()
+    parquet.write_table(pyarrow.table(arrays), sink)
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -1,13 +1,48 @@
 """Text for numbers: one way to write a density, an accuracy, a loss and a range, for terminal, plots and HTML."""
 
-from typing import TYPE_CHECKING
+from typing import Literal, TypeAlias
 
+from tf_lottery.results.statistics.intervals import Interval
 from tf_lottery.results.statistics.values import Spread
 
-if TYPE_CHECKING:  # intervals load scipy, and listings use this module
-    from tf_lottery.results.statistics.intervals import Interval
-
 MISSING = "-"
+Kind: TypeAlias = Literal["percent", "count", "loss"]
+
+
+def column_kind(column: str) -> Kind:
+    """How the values of a column are written: `percent` (fractions), `count` (steps) or `loss`."""
+    return "percent" if column.endswith("accuracy") else "count" if column.endswith("_step") else "loss"
+
+
+def column_words(column: str, *, capital: bool = False) -> str:
+    """The name of a column in words.
+
+    Args:
+        column: e.g. "val_accuracy".
+        capital: whether to begin with a capital.
+
+    Example:
+        >>> column_words("val_accuracy"), column_words("early_stop_step", capital=True)
+        ('validation accuracy', 'Early-stop step')
+    """
+    text = column.replace("_", " ")
+    for short, word in (("val ", "validation "), ("early stop ", "early-stop ")):
+        text = word + text.removeprefix(short) if text.startswith(short) else text
+    return text[:1].upper() + text[1:] if capital else text
+
+
+def tolerance(max_drop: float, column: str) -> str:
+    """A tolerance in words.
+
+    Args:
+        max_drop: a fraction: of accuracy that may be lost, or by which a loss may be higher.
+        column: what it is a tolerance of.
+
+    Example:
+        >>> tolerance(0.005, "val_accuracy"), tolerance(0.05, "val_loss")
+        ('0.5 points', '5.0 %')
+    """
+    return points(max_drop) if column.endswith("accuracy") else percent(max_drop)
 
 
 def density_percent(density: float) -> str:
@@ -26,7 +61,12 @@ def density_percent(density: float) -> str:
 
 
 def percent(fraction: float | None, *, digits: int = 1) -> str:
-    """A fraction as percent: `0.981` is `98.1 %`."""
+    """A fraction as percent: `0.981` is `98.1 %`.
+
+    Args:
+        fraction: None is written as missing.
+        digits: after the decimal point.
+    """
     return MISSING if fraction is None else f"{100.0 * fraction:.{digits}f} %"
 
 
@@ -53,11 +93,16 @@ def count(value: float | None) -> str:
 
 
 def plural(amount: int, noun: str) -> str:
-    """`1 replicate`, `2 replicates`."""
+    """A number of things: `1 replicate`, `2 replicates`.
+
+    Args:
+        amount: how many.
+        noun: the singular, whose plural takes an s.
+    """
     return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
 
 
-def spread_text(value: Spread | None, *, kind: str) -> str:
+def spread_text(value: Spread | None, *, kind: Kind) -> str:
     """A mean, followed by its range where there are several replicates.
 
     Args:
@@ -80,7 +125,7 @@ def spread_text(value: Spread | None, *, kind: str) -> str:
     return f"{mean}{unit}" if value.count == 1 else f"{mean}{unit} ({low}-{high})"
 
 
-def signed(value: float, *, kind: str) -> str:
+def signed(value: float, *, kind: Kind) -> str:
     """A difference with its sign: points of accuracies, steps, or of a loss.
 
     Args:
@@ -97,8 +142,12 @@ def signed(value: float, *, kind: str) -> str:
     return f"{round(value) + 0.0:+,.0f} steps" if kind == "count" else f"{value + 0.0:+.4g}"
 
 
-def difference_text(value: "Interval", *, kind: str) -> str:
+def difference_text(value: Interval, *, kind: Kind) -> str:
     """A mean difference with its interval and the number of pairs.
+
+    Args:
+        value: the difference.
+        kind: `percent` (fractions), `count` (steps) or `loss`.
 
     Example:
         >>> from tf_lottery.results.statistics.intervals import Interval
@@ -110,7 +159,7 @@ def difference_text(value: "Interval", *, kind: str) -> str:
     return f"{signed(value.mean, kind=kind)} ({interval}, {plural(value.count, 'replicate')})"
 
 
-def density_range(value: "Interval | Spread") -> str:
+def density_range(value: Interval | Spread) -> str:
     """A density with its interval, or its range below 3 replicates.
 
     Example:

@@ -1,13 +1,12 @@
-"""Result rows, summarised over replicates, and written as a table for the terminal and for the HTML page."""
+"""Result rows, summarized over replicates, and written as a table for the terminal and for the HTML page."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.results.statistics.intervals import Interval, band
-from tf_lottery.results.statistics.selection import select_round
 from tf_lottery.results.statistics.values import (
     Row,
     Spread,
@@ -19,8 +18,7 @@ from tf_lottery.results.statistics.values import (
     without_searches,
 )
 from tf_lottery.results.tables import formats
-
-__all__ = ["Table", "render_rows", "select_round", "summarise", "summary_table"]
+from tf_lottery.results.tables.formats import Kind, column_words
 
 MEASURED = (
     "train_loss",
@@ -32,7 +30,6 @@ MEASURED = (
     "early_stop_val_loss",
     "early_stop_test_accuracy",
 )
-Kind = Literal["percent", "count", "loss"]
 # What a reader compares: accuracies where there are any, otherwise losses.
 COLUMNS: tuple[tuple[str, str, Kind], ...] = (
     ("val_accuracy", "Validation accuracy", "percent"),
@@ -48,7 +45,7 @@ COLUMNS: tuple[tuple[str, str, Kind], ...] = (
 class Table:
     """Cells as text.
 
-    Args:
+    Attributes:
         headers: one heading per column.
         rows: as many cells per row as there are headings.
         right: for each column, whether it holds numbers and is set to the right.
@@ -59,7 +56,7 @@ class Table:
     right: tuple[bool, ...]
 
 
-def extra_metrics(rows: Iterable[Row]) -> list[str]:
+def _extra_metrics(rows: Iterable[Row]) -> list[str]:
     """Columns of the user's own metrics: `val_*` and `test_*` beyond the standard ones, in order of appearance."""
     seen: dict[str, None] = {}
     for row in rows:
@@ -69,7 +66,7 @@ def extra_metrics(rows: Iterable[Row]) -> list[str]:
     return list(seen)
 
 
-def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def summarize(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """One dictionary per (round, variant): the means over replicates, with their ranges; searches are left out.
 
     Args:
@@ -85,22 +82,22 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
     Example:
         >>> row = {"round": 0, "variant": "ticket", "density": 1.0, "weights_kept": 4, "weights_total": 4}
-        >>> summarise([row | {"val_accuracy": 0.5}, row | {"val_accuracy": 1.0}])[0]["val_accuracy_mean"]
+        >>> summarize([row | {"val_accuracy": 0.5}, row | {"val_accuracy": 1.0}])[0]["val_accuracy_mean"]
         0.75
     """
-    rows = checked(rows)
+    rows = _checked(rows)
     groups: dict[tuple[int, str], list[Row]] = defaultdict(list)
     order = {name: position for position, name in enumerate(variants(rows))}
     for row in rows:
         groups[int(row["round"]), str(row["variant"])].append(row)
-    metrics = (*MEASURED, *extra_metrics(rows))
+    metrics = (*MEASURED, *_extra_metrics(rows))
     summary = []
     for (index, variant), group in sorted(groups.items(), key=lambda item: (item[0][0], order[item[0][1]])):
         line: dict[str, Any] = {"round": index, "variant": variant, "replicates": len(group)}
-        line["density"] = mean_of(group, "density")
+        line["density"] = _mean_of(group, "density")
         line["sparsity"] = 1.0 - line["density"]
         for column in ("weights_kept", "weights_total"):
-            value = mean_of(group, column)
+            value = _mean_of(group, column)
             line[column] = int(value) if value is not None and value.is_integer() else value
         for metric in metrics:
             over = spread(row.get(metric) for row in group)
@@ -112,10 +109,10 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def summary_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """`summarise` for files: with `m_low` and `m_high`, the 95 % interval of each metric; None below 3 replicates."""
-    rows = checked(rows)
-    table = summarise(rows)
-    metrics = (*MEASURED, *extra_metrics(rows))
+    """`summarize` for files: with `m_low` and `m_high`, the 95 % interval of each metric; None below 3 replicates."""
+    rows = _checked(rows)
+    table = summarize(rows)
+    metrics = (*MEASURED, *_extra_metrics(rows))
     for line in table:
         group = select(rows, line["variant"], line["round"])
         for metric in metrics:
@@ -136,50 +133,42 @@ def render_rows(rows: Sequence[Row]) -> Table:
         >>> render_rows([row | {"val_accuracy": 0.5}]).rows
         (('0', 'ticket', '100 %', '4', '50.00 %'),)
     """
-    rows = checked(rows)
+    rows = _checked(rows)
     accurate = has_values(rows, "val_accuracy") or has_values(rows, "test_accuracy")
     columns = [
         entry
         for entry in COLUMNS
         if has_values(rows, entry[0]) and not (accurate and entry[0] in ("val_loss", "test_loss"))
     ]
-    for metric in extra_metrics(rows):
+    for metric in _extra_metrics(rows):
         if has_values(rows, metric):
-            columns.append((metric, readable(metric), "loss"))
+            columns.append((metric, column_words(metric, capital=True), "loss"))
     groups: dict[tuple[int, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[int(row["round"]), str(row["variant"])].append(row)
     lines = []
-    for line in summarise(rows):
+    for line in summarize(rows):
         group = groups[line["round"], line["variant"]]
         cells = [str(line["round"]), line["variant"].replace("_", " ")]
         cells += [f"{formats.density_percent(line['density'])} %", formats.count(line["weights_kept"])]
-        cells += [formats.spread_text(over_replicates(group, metric), kind=kind) for metric, _, kind in columns]
+        cells += [formats.spread_text(_over_replicates(group, metric), kind=kind) for metric, _, kind in columns]
         lines.append(tuple(cells))
     headers = ("Round", "Variant", "Weights left", "Weights kept", *(heading for _, heading, _ in columns))
     return Table(headers=headers, rows=tuple(lines), right=tuple(heading != "Variant" for heading in headers))
 
 
-def readable(metric: str) -> str:
-    """`val_mean_absolute_error` as `Validation mean absolute error`."""
-    text = metric.replace("_", " ")
-    for short, word in (("val ", "validation "), ("early stop ", "early-stop ")):
-        text = word + text.removeprefix(short) if text.startswith(short) else text
-    return text[:1].upper() + text[1:]
-
-
-def over_replicates(rows: Iterable[Row], column: str) -> Spread | None:
+def _over_replicates(rows: Iterable[Row], column: str) -> Spread | None:
     """Mean and range of `column` over `rows`."""
     return spread(row.get(column) for row in rows)
 
 
-def mean_of(rows: Iterable[Row], column: str) -> float | None:
+def _mean_of(rows: Iterable[Row], column: str) -> float | None:
     """Mean of `column` over `rows`; None if no row has it."""
-    value = over_replicates(rows, column)
+    value = _over_replicates(rows, column)
     return value.mean if value else None
 
 
-def checked(rows: Sequence[Row]) -> Sequence[Row]:
+def _checked(rows: Sequence[Row]) -> Sequence[Row]:
     """The rows without trainings that only searched, if each says its round, its variant and its density."""
     for position, row in enumerate(rows):
         lacking = [column for column in ("round", "density") if number(row.get(column)) is None]

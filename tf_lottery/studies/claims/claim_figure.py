@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tf_lottery.results.figures.bands import Line, band_words, draw_lines
+from tf_lottery.results.figures.bands import Line, describe_bands, draw_lines
 from tf_lottery.results.figures.style import (
     GREY,
     look,
@@ -88,7 +88,7 @@ def _against_density(axes: Axes, rows: Sequence[dict[str, Any]], column: str) ->
     if fraction:
         set_percent_axis(axes)
     axes.set_ylabel(f"{words(column).capitalize()} (%)" if fraction else words(column).capitalize())
-    title = band_words([value for line in found for _, value in line.points])
+    title = describe_bands([value for line in found for _, value in line.points])
     axes.legend(loc="best", title=title, title_fontsize=8.5, fontsize=8.5)
 
 

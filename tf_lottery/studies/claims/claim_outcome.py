@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tf_lottery.experiment.config import Config
-from tf_lottery.results.tables.data_files import csv_bytes, parquet_bytes
+from tf_lottery.results.outcome_files import outcome_files, write_files
 from tf_lottery.studies.claims.claim import Claim
 from tf_lottery.studies.claims.measures import Finding, Verdict, written
-from tf_lottery.utils.files import dump_json, load_json, write_bytes
+from tf_lottery.utils.files import dump_json, load_json
 
 SCHEMA = "tf-lottery.claim/1"
 VERDICTS: Mapping[Verdict, str] = {True: "passed", False: "failed", None: "inconclusive"}
@@ -71,14 +71,10 @@ def folder(out: str | Path, *, quick: bool) -> Path:
 
 def write(outcome: Outcome, out: str | Path) -> Path:
     """Write the files of a claim's outcome, `outcome.json` last; the folder that holds them."""
-    from tf_lottery.results.report.run_report import image_bytes
     from tf_lottery.studies.claims.claim_figure import figure
 
     place = folder(out, quick=outcome.quick) / outcome.claim.name
-    contents: dict[str, bytes] = {}
     measures = [measure.to_json() for measure in outcome.finding.measures]
-    for name, rows in (("compared", outcome.rows), ("measures", measures)):
-        contents |= {f"{name}.csv": csv_bytes(rows), f"{name}.parquet": parquet_bytes(rows)}
     drawn = figure(
         outcome.rows,
         outcome.claim.columns,
@@ -86,10 +82,9 @@ def write(outcome: Outcome, out: str | Path) -> Path:
         title=outcome.claim.name,
         verdict=VERDICTS[outcome.finding.passed],
     )
-    contents |= {f"figure.{kind}": image_bytes(drawn, kind) for kind in ("png", "svg")}
+    contents = outcome_files(figures={"figure": drawn}, tables={"compared": outcome.rows, "measures": measures})
     contents["outcome.json"] = dump_json({"schema": SCHEMA, **outcome.to_json(), "files": sorted(contents)})
-    for name, content in contents.items():
-        write_bytes(place / name, content)
+    write_files(contents, place)
     return place
 
 
@@ -139,11 +134,8 @@ def write_table(out: str | Path, names: Sequence[str], *, quick: bool) -> Path:
     """Write the overall table of all outcomes that are there, as CSV, Parquet and Markdown; the Markdown file."""
     documents = read_all(out, names, quick=quick)
     place = folder(out, quick=quick)
-    rows = table(documents)
-    contents = {"csv": csv_bytes(rows), "parquet": parquet_bytes(rows), "md": markdown(documents).encode()}
-    for kind, content in contents.items():
-        write_bytes(place / f"claims.{kind}", content)
-    return place / "claims.md"
+    contents = outcome_files(tables={"claims": table(documents)}) | {"claims.md": markdown(documents).encode()}
+    return write_files(contents, place)["claims.md"]
 
 
 def describe_run(config: Config, path: Path, environment: Mapping[str, Any]) -> dict[str, Any]:
