@@ -144,7 +144,7 @@ def set_density_axis(axes: Axes, densities: Sequence[float]) -> None:
 
 
 def set_percent_axis(axes: Axes) -> None:
-    """Set a y axis of fractions without room above 100 %, labeled in percent with as many decimals as its ticks need."""
+    """Set a y axis of fractions without room above 100 %, in percent with as many decimals as its ticks need."""
     low, high = axes.get_ylim()
     # matplotlib gives a single value a range of its own size; two points around it are what a reader expects.
     if len({round(float(y), 12) for line in axes.get_lines() for y in np.ravel(line.get_ydata())}) == 1:
