@@ -64,6 +64,10 @@ def verify(directory: Path) -> int:
 def check(directory: Path, name: str) -> None:
     """Check one file of a directory against its manifest.
 
+    Args:
+        directory: where the file and the manifest are.
+        name: the name of the file.
+
     Raises:
         DamagedError: it is missing, altered, or not in the manifest.
     """

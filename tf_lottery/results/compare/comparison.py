@@ -183,9 +183,11 @@ def _against_first(label: str, first: str, group: Sequence[Comparison], column: 
     judged = [comparison for comparison in single if comparison.difference is not None]
     if not judged:
         return f"{start}: not judged at {_equal_densities(len(single))}, {single[0].why()}."
-    counts = [f"{name} {sum(each.outcome == name for each in judged)}" for name in ("beats", "ties", "loses")]
+    counts = [
+        f"{name} {sum(comparison.outcome == name for comparison in judged)}" for name in ("beats", "ties", "loses")
+    ]
     text = f"{start}, at {_equal_densities(len(judged))}: {', '.join(counts)}"
-    overall = next((each for each in group if each.where == BELOW_HALF and each.difference is not None), None)
+    overall = next((comparison for comparison in group if comparison.where == BELOW_HALF), None)
     if overall is not None and overall.difference is not None:
         gap = formats.difference_text(overall.difference, kind=column_kind(column))
         text += f"; on average below 50 % of the weights it {overall.outcome}, {gap}"

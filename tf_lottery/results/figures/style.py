@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.results.tables.formats import density_percent
 
-# Okabe & Ito's palette, which people with the common color-vision deficiencies can tell apart; and each variant has a
+# Okabe & Ito's palette, which people with the common color-vision deficiencies can distinguish; and each variant has a
 # marker and a dash of its own, for print in grey. The second seven repeat the colors, with hollow markers.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "*", "d", "8")

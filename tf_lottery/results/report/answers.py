@@ -207,7 +207,7 @@ def _matches_dense(rows: Sequence[Row], scores: Sequence[Comparison], max_drop: 
     chosen = select_round(rows, max_drop=max_drop)
     if chosen == 0:
         return Answer(question, "no", "No pruned round is within the tolerance by validation data.")
-    comparison = next(each for each in scores if each.against == "dense")
+    comparison = next(score for score in scores if score.against == "dense")
     column, difference = comparison.column, comparison.difference
     density = formats.density_percent(ticket_densities(rows)[chosen])
     flattered = " (which selected it; no test data)" if column.startswith("val_") else ""

@@ -153,7 +153,9 @@ def write_report(
     tables = {
         "summary": summary_table(rows),
         "jobs": rows,
-        "comparisons": [each.to_row() for each in comparisons(rows, max_drop=max_drop, rewind=records.rewind)],
+        "comparisons": [
+            comparison.to_row() for comparison in comparisons(rows, max_drop=max_drop, rewind=records.rewind)
+        ],
     }
     contents = outcome_files(figures=figures, tables=tables)
     page = _page(
