@@ -57,7 +57,8 @@ def test_mixed_columns_take_the_widest_type():
 
 
 def test_no_rows_and_infinities():
-    assert csv_bytes([]) == b"" and read_parquet(parquet_bytes([])).num_rows == 0
+    assert csv_bytes([]) == b""
+    assert read_parquet(parquet_bytes([])).num_rows == 0
     rows = [{"loss": math.inf}, {"loss": -math.inf}]
     assert csv_bytes(rows) == b"loss\ninf\n-inf\n"
     assert read_parquet(parquet_bytes(rows)).to_pylist() == rows
@@ -81,9 +82,8 @@ def test_parquet_brings_back_exactly_what_was_written(rows):
     found = read_parquet(content).to_pylist()
     assert len(found) == len(rows)
     for row, back in zip(rows, found, strict=True):
-        assert {key: back[key] for key in row} == row and not any(
-            back[key] is not None for key in back if key not in row
-        )
+        assert {key: back[key] for key in row} == row
+        assert not any(back[key] is not None for key in back if key not in row)
 
 
 @given(st.lists(st.fixed_dictionaries({"x": st.floats(allow_nan=False), "n": st.integers()}), min_size=1, max_size=5))

@@ -152,7 +152,9 @@ def test_many_variants_are_drawn_with_their_legend_beside_the_axes():
     (legend,) = figure.legends
     assert len(legend.get_texts()) == 15
     box, axes = legend.get_window_extent(), figure.axes[0].get_window_extent()
-    assert box.x0 > axes.x1 and box.y0 >= 0 and box.x1 <= figure.bbox.x1
+    assert box.x0 > axes.x1
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.x1
     filled = [part for part in figure.axes[0].collections if isinstance(part, PolyCollection)]
     assert len(filled) == 1, "fourteen bands on top of each other would hide the lines"
 

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.results.statistics.selection import judge_rounds, select_round
+from tf_lottery.experiment.directory import Job
+from tf_lottery.results.statistics.selection import judge_rounds, select_replicate, select_round, select_ticket
 
 
 def row(index, value, *, replicate=0, variant="ticket", column="val_accuracy", **extra):
@@ -16,8 +17,8 @@ def row(index, value, *, replicate=0, variant="ticket", column="val_accuracy", *
 
 def test_the_sparsest_within_the_drop_even_if_one_before_it_is_not():
     rows = [row(0, 0.90), row(1, 0.91), row(2, 0.88), row(3, 0.895), row(4, 0.80)]
-    assert select_round(rows) == 1
-    assert select_round(rows, max_drop=0.005) == 3
+    assert select_round(rows, max_drop=0.0) == 1
+    assert select_round(rows) == select_round(rows, max_drop=0.005) == 3
     assert select_round(rows, max_drop=0.2) == 4
 
 
@@ -30,7 +31,7 @@ def test_a_drop_of_exactly_the_bound_is_within_it():
 def test_the_mean_over_replicates_decides():
     rows = [row(0, 0.9), row(0, 0.8, replicate=1), row(1, 1.0), row(1, 0.7, replicate=1), row(2, 0.9)]
     rows.append(row(2, 0.79, replicate=1))
-    assert select_round(rows) == 1
+    assert select_round(rows, max_drop=0.0) == 1
 
 
 def test_test_data_are_never_looked_at():
@@ -91,3 +92,20 @@ def test_the_drop_must_be_a_fraction(max_drop):
 def test_without_the_dense_round_there_is_nothing_to_compare_with(rows):
     with pytest.raises(UnfitError, match="round 0"):
         select_round(rows)
+
+
+def test_the_replicate_is_the_one_of_the_best_validation_accuracy():
+    rows = [row(0, 0.9), row(0, 0.9, replicate=1), row(1, 0.91), row(1, 0.93, replicate=1), row(1, None, replicate=2)]
+    rows.append(row(1, 0.99, replicate=0, variant="random_reinit"))
+    assert select_replicate(rows, 1) == 1
+    assert select_replicate(rows, 0) == 0, "the first of equals"
+    assert select_replicate([row(1, 0.3, column="val_loss"), row(1, 0.2, column="val_loss", replicate=4)], 1) == 4
+    assert select_replicate(rows, 7) == 0
+
+
+def test_a_ticket_is_chosen_by_round_and_then_by_replicate():
+    rows = [row(index, 0.9 - 0.002 * index + 0.01 * r, replicate=r) for index in range(4) for r in (0, 1)]
+    assert select_ticket(rows) == Job(1, 2)
+    assert select_ticket(rows, max_drop=0.0) == Job(1, 0)
+    assert select_ticket(rows, round=3) == Job(1, 3)
+    assert select_ticket(rows, replicate=0) == Job(0, 2)

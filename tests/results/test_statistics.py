@@ -125,8 +125,10 @@ def test_a_replicate_that_lacks_a_round_is_no_pair():
     ticket = [row(r, k, 0.9) for r in range(5) for k in (4, 5)]
     control = [row(r, k, 0.9 - 0.01 * k, "random_reinit") for r in range(5) for k in (4, 5) if (r, k) != (3, 5)]
     values, unpaired = pair_by_replicate(ticket, control, "test_accuracy", by=("replicate", "round"))
-    assert values == pytest.approx(dict.fromkeys((0, 1, 2, 4), 0.045)) and unpaired == 1
+    assert values == pytest.approx(dict.fromkeys((0, 1, 2, 4), 0.045))
+    assert unpaired == 1
     # A round that no replicate has on both sides is none that one could lack.
     early = [line for line in control if line["round"] == 4]
     values, unpaired = pair_by_replicate(ticket, early, "test_accuracy", by=("replicate", "round"))
-    assert values == pytest.approx(dict.fromkeys(range(5), 0.04)) and unpaired == 0
+    assert values == pytest.approx(dict.fromkeys(range(5), 0.04))
+    assert unpaired == 0

@@ -30,7 +30,8 @@ def ticket():
 def assert_same(first, second):
     assert first.keys() == second.keys()
     for key, value in first.items():
-        assert value.dtype == second[key].dtype and value.tobytes() == second[key].tobytes(), key
+        assert value.dtype == second[key].dtype, key
+        assert value.tobytes() == second[key].tobytes(), key
 
 
 def test_a_ticket_holds_masks_rewind_weights_and_recipe(ticket):
@@ -39,10 +40,14 @@ def test_a_ticket_holds_masks_rewind_weights_and_recipe(ticket):
     for path, mask in ticket.masks.items():
         assert mask.dtype == bool
         for weights in (ticket.rewind_weights, ticket.trained_weights):
-            assert not weights[path][~mask].any() and weights[path][mask].all()
+            assert not weights[path][~mask].any()
+            assert weights[path][mask].all()
     assert ticket.rewind_weights["batch_normalization/moving_mean"].any(), "statistics of step 4"
-    assert ticket.recipe["rewind_step"] == 4 and ticket.recipe["round"] == 2 and ticket.recipe["row"]["round"] == 2
-    assert ticket.recipe["config"]["rate"] == 0.5 and "keras" in ticket.recipe["environment"]
+    assert ticket.recipe["rewind_step"] == 4
+    assert ticket.recipe["round"] == 2
+    assert ticket.recipe["row"]["round"] == 2
+    assert ticket.recipe["config"]["rate"] == 0.5
+    assert "keras" in ticket.recipe["environment"]
 
 
 def test_saved_and_loaded_it_is_the_same(ticket, tmp_path):
@@ -51,7 +56,8 @@ def test_saved_and_loaded_it_is_the_same(ticket, tmp_path):
     assert_same(loaded.masks, ticket.masks)
     assert_same(loaded.rewind_weights, ticket.rewind_weights)
     assert_same(loaded.trained_weights, ticket.trained_weights)
-    assert loaded.recipe == json.loads(json.dumps(ticket.recipe)) and loaded.density == ticket.density
+    assert loaded.recipe == json.loads(json.dumps(ticket.recipe))
+    assert loaded.density == ticket.density
     assert ticket.save(tmp_path / "again.npz").read_bytes() == path.read_bytes()
 
 
@@ -87,7 +93,7 @@ def test_a_model_that_does_not_fit_is_refused(ticket):
         ticket.apply(keras.Sequential([keras.Input((6,)), *make().layers, L.Dense(3)]))
     with pytest.raises(UsageError, match="already wrapped"):
         ticket.apply(tfl.wrap(make()))
-    with pytest.raises(UsageError, match="keras.Model is expected"):
+    with pytest.raises(UsageError, match=r"keras\.Model is expected"):
         ticket.apply("model")
 
 
@@ -137,7 +143,8 @@ def test_a_flipped_bit_is_never_another_ticket(ticket, tmp_path):
 
 def test_a_ticket_file_holds_no_pickle(ticket, tmp_path):
     with zipfile.ZipFile(ticket.save(tmp_path / "ticket.npz")) as archive:
-        assert archive.testzip() is None and all(name.endswith(".npy") for name in archive.namelist())
+        assert archive.testzip() is None
+        assert all(name.endswith(".npy") for name in archive.namelist())
     with np.load(tmp_path / "ticket.npz", allow_pickle=False) as arrays:
         assert all(arrays[key].dtype.kind in "bfui" for key in arrays.files)
 
@@ -153,4 +160,4 @@ def test_a_model_of_unregistered_classes_is_refused_with_a_way_out():
     with pytest.raises(UnfitError, match="strip"):
         ticket.model()
     assert tfl.strip(ticket.apply(model, trained=True)).count_params() == 15
-    assert repr(ticket) == "<Ticket of 12 of 12 weights in 1 arrays>"
+    assert repr(ticket) == "<Ticket: 12 of 12 weights (100 %)>"

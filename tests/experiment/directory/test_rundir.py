@@ -40,7 +40,8 @@ def test_a_commit_is_read_back_and_leaves_nothing_else(tmp_path):
     masks, weights = commit(store, job)
     directory = tmp_path / "run/replicate_0/round_03/variants/random_reinit"
     assert sorted(os.listdir(directory)) == ["manifest.json", "masks.npz", "metrics.json", "weights.npz"]
-    assert store.is_complete(job) and manifest.verify(directory) == 3
+    assert store.is_complete(job)
+    assert manifest.verify(directory) == 3
     np.testing.assert_array_equal(store.masks(job)["dense/kernel"], masks["dense/kernel"])
     np.testing.assert_array_equal(store.weights(job)["dense/kernel"], weights["dense/kernel"])
     assert store.masks(job)["dense/kernel"].dtype == bool
@@ -70,7 +71,8 @@ def test_killed_between_any_two_files_a_job_is_not_complete(tmp_path):
         )
         assert result.returncode == -signal.SIGKILL, result.stderr
         store = RunDirectory(tmp_path / str(count))
-        assert not store.is_complete(Job(0, 0)) and store.complete_jobs() == []
+        assert not store.is_complete(Job(0, 0))
+        assert store.complete_jobs() == []
         there = sorted(name for name in os.listdir(store.job_folder(Job(0, 0))) if not name.endswith(".tmp"))
         assert there == sorted(names[:count])
         store.clean()
@@ -105,9 +107,12 @@ def test_results_are_the_same_bytes_whatever_the_order_of_the_jobs(tmp_path):
     assert contents[0] == contents[1]
     with open(tmp_path / "a/results.csv") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == (*COLUMNS, "val_mae") and len(rows) == 4
+    assert tuple(rows[0]) == (*COLUMNS, "val_mae")
+    assert len(rows) == 4
     assert [r["variant"] for r in rows] == ["ticket", "ticket", "random_reinit", "ticket"]
-    assert rows[0]["val_loss"] == "0.1" and rows[0]["test_loss"] == "" and rows[0]["val_mae"] == ""
+    assert rows[0]["val_loss"] == "0.1"
+    assert rows[0]["test_loss"] == ""
+    assert rows[0]["val_mae"] == ""
     lines = [json.loads(line) for line in (tmp_path / "a/metrics.jsonl").read_text().splitlines()]
     assert lines[0] == {"replicate": 0, "round": 0, "variant": "ticket", "step": 1, "val_loss": 0.5}
 
@@ -159,7 +164,8 @@ def test_a_flipped_bit_of_an_array_file_is_never_another_array(tmp_path):
 
 def test_one_process_at_a_time(tmp_path):
     store = RunDirectory(tmp_path / "run")
-    assert not store.in_use() and not store.path.exists()
+    assert not store.in_use()
+    assert not store.path.exists()
     with store.lock():
         assert store.in_use()
         code = """
@@ -186,7 +192,8 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
     code = "import os,signal,sys; from tf_lottery.experiment.directory import RunDirectory\n"
     code += "with RunDirectory(sys.argv[1]).lock(): os.kill(os.getpid(), signal.SIGKILL)"
     assert run_python(code, tmp_path).returncode == -signal.SIGKILL
-    assert (tmp_path / ".lock").exists() and not RunDirectory(tmp_path).in_use()
+    assert (tmp_path / ".lock").exists()
+    assert not RunDirectory(tmp_path).in_use()
 
 
 def test_a_full_disk_loses_nothing(tmp_path):
@@ -210,8 +217,10 @@ def test_a_full_disk_loses_nothing(tmp_path):
         """,
         tmp_path,
     )
-    assert result.stdout.count("ResourceError ") == 2 and "weights.npz can't be written" in result.stdout, result.stderr
-    assert not store.is_complete(Job(0, 1)) and not list(tmp_path.rglob("*.tmp"))
+    assert result.stdout.count("ResourceError ") == 2, result.stderr
+    assert "weights.npz can't be written" in result.stdout
+    assert not store.is_complete(Job(0, 1))
+    assert not list(tmp_path.rglob("*.tmp"))
     np.testing.assert_array_equal(store.weights(Job(0, 0))["dense/kernel"], before["dense/kernel"])
 
 
@@ -234,7 +243,8 @@ def test_the_state_of_a_running_job_is_saved_whole_and_goes_with_the_commit(tmp_
     loaded, progress = store.load_partial(job)
     assert progress == {"step": 7, "history": [{"loss": 0.1}]}
     assert {key: value.tobytes() for key, value in loaded.items()} == {k: v.tobytes() for k, v in state.items()}
-    assert not store.is_complete(job) and store.complete_jobs() == []
+    assert not store.is_complete(job)
+    assert store.complete_jobs() == []
     commit(store, job)
     assert store.load_partial(job) is None
 

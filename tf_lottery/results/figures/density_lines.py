@@ -95,7 +95,7 @@ def finish_axes(
         kind: how values are written: `percent` (fractions), `count` (steps, from 0 on) or `loss`.
         level: a horizontal line with its name.
         from_zero: whether the y axis begins at 0.
-        legend: whether to name the lines, where they are several.
+        legend: whether to name the lines.
     """
     if level is not None:
         axes.axhline(level[1], color=GREY, linestyle=(0, (1, 1.5)), linewidth=1.3, label=level[0], zorder=1.5)
@@ -108,5 +108,5 @@ def finish_axes(
     if from_zero or kind == "count":
         axes.set_ylim(bottom=0.0)
     axes.set_ylabel(f"{label} (%)" if kind == "percent" and label else label)
-    if legend and len(axes.get_legend_handles_labels()[1]) > 1:
+    if legend:
         add_legend(axes, lines)
