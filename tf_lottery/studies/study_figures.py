@@ -2,22 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tf_lottery.results.figures.style import (
-    GREY,
-    look,
-    new_axes,
-    say_nothing_recorded,
-    set_density_axis,
-    set_percent_axis,
-    styled,
-)
-from tf_lottery.results.statistics.values import Spread, spread
+from tf_lottery.results.figures.bands import MOST_INSIDE, Line, draw_lines
+from tf_lottery.results.figures.density_lines import draw_over_density, finish_axes
+from tf_lottery.results.figures.style import look, set_density_axis, styled
+from tf_lottery.results.statistics.values import spread
 
-# More names than that would hide lines.
-MOST_INSIDE = 4
 LEGEND_INCHES = 2.0
 Points = Mapping[float, Sequence[float | None]]
 
@@ -40,17 +31,15 @@ def by_density(
         level: a horizontal line, e.g. ("stable", 0.02).
         from_zero: whether the y axis begins at 0.
     """
-    with styled():
-        figure, axes = new_axes(title=title)
-        drawn = draw(axes, lines)
-        if not drawn:
-            say_nothing_recorded(axes, "values were")
-            return figure
-        set_density_axis(axes, [density for points in lines.values() for density in points])
-        finish(axes, ylabel=ylabel, percent=percent, level=level)
-        if from_zero:
-            axes.set_ylim(bottom=0.0)
-        return figure
+    return draw_over_density(
+        _lines(lines),
+        title=title,
+        label=ylabel,
+        kind="percent" if percent else "loss",
+        level=level,
+        from_zero=from_zero,
+        legend=len(lines) > 1 or level is not None,
+    )
 
 
 def panels(
@@ -76,21 +65,29 @@ def panels(
     with styled():
         across = min(columns, max(len(panels), 1))
         down = max(-(-len(panels) // across), 1)
-        figure = Figure(figsize=(4.7 * across + 0.6, 3.7 * down + 0.2))
-        grid = figure.subplots(down, across, sharex=one_scale, sharey=True, squeeze=False)
         names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-        for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
-            axes.set_title(title, loc="left")
-            draw(axes, lines, order=names)
+        beside = LEGEND_INCHES if len(names) > MOST_INSIDE else 0.0
+        figure = Figure(figsize=(4.7 * across + 0.6 + beside, 3.7 * down + 0.2))
+        grid = figure.subplots(down, across, sharex=one_scale, sharey=True, squeeze=False)
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_axis_off()
         shown = list(grid.flat)[: len(panels)]
+        drawn = [_lines(lines, order=names) for lines in panels.values()]
+        for axes, title, lines in zip(shown, panels, drawn, strict=True):
+            axes.set_title(title, loc="left")
+            draw_lines(axes, lines)
         if density:
             xs = [x for lines in panels.values() for points in lines.values() for x in points]
             for axes in shown:
                 set_density_axis(axes, xs)
-        for position, axes in enumerate(shown):
-            finish(axes, ylabel=ylabel if position % across == 0 else "", percent=percent, legend=position == 0)
+        for position, (axes, lines) in enumerate(zip(shown, drawn, strict=True)):
+            finish_axes(
+                axes,
+                lines,
+                label=ylabel if position % across == 0 else "",
+                kind="percent" if percent else "loss",
+                legend=position == 0 and len(lines) > 1,
+            )
             if not density:
                 axes.set_xlabel(xlabel)
             # Shared axes hide these on all rows but the last, which may be shorter.
@@ -98,50 +95,17 @@ def panels(
         return figure
 
 
-def draw(axes: Axes, lines: Mapping[str, Points], *, order: Sequence[str] = ()) -> bool:
-    """Lines with bands on axes; whether there was anything to draw. A name's look is its place in `order`."""
-    drawn = False
+def _lines(lines: Mapping[str, Points], *, order: Sequence[str] = ()) -> list[Line]:
+    """Lines of means with their ranges; the look of a name is its place in `order`."""
     names = list(order) or list(lines)
-    for name, points in lines.items():
-        found = [(x, value) for x, values in sorted(points.items()) if (value := spread(values)) is not None]
-        if not found:
-            continue
-        drawn = True
-        style = look(names.index(name))
-        xs = [x for x, _ in found]
-        axes.plot(xs, [value.mean for _, value in found], label=name, zorder=3 - names.index(name) / 20, **style)
-        if any(value.count > 1 for _, value in found):
-            band(axes, xs, [value for _, value in found], style["color"])
-    return drawn
-
-
-def band(axes: Axes, xs: Sequence[float], spreads: Sequence[Spread], colour: str) -> None:
-    """The range over replicates."""
-    lows, highs = [value.low for value in spreads], [value.high for value in spreads]
-    axes.fill_between(xs, lows, highs, color=colour, alpha=0.16, linewidth=0)
-
-
-def finish(
-    axes: Axes, *, ylabel: str, percent: bool, level: tuple[str, float] | None = None, legend: bool = True
-) -> None:
-    """Level line, margins, y axis and legend."""
-    if level is not None:
-        axes.axhline(level[1], color=GREY, linestyle=(0, (1, 1.5)), linewidth=1.3, label=level[0], zorder=1.5)
-    axes.margins(y=0.08)
-    axes.autoscale_view(scalex=False)
-    if percent:
-        set_percent_axis(axes)
-    axes.set_ylabel(f"{ylabel} (%)" if percent and ylabel else ylabel)
-    handles, labels = axes.get_legend_handles_labels()
-    if legend and len(handles) > 1:
-        title = "mean and range" if axes.collections else None
-        if len(handles) <= MOST_INSIDE:
-            axes.legend(loc="best", title=title, title_fontsize=9)
-            return
-        figure = axes.get_figure(root=True)
-        if isinstance(figure, Figure):
-            figure.set_figwidth(figure.get_figwidth() + LEGEND_INCHES)
-            figure.legend(handles, labels, loc="outside right upper", title=title, title_fontsize=9)
+    return [
+        Line(
+            name,
+            look(names.index(name)),
+            [(x, value) for x, values in sorted(points.items()) if (value := spread(values)) is not None],
+        )
+        for name, points in lines.items()
+    ]
 
 
 def few(rounds: Sequence[int], most: int = 6) -> list[int]:

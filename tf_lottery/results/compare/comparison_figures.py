@@ -49,7 +49,7 @@ def early_stop_by_density(runs: Mapping[str, Sequence[Row]], *, without: Collect
         title="Early-stop step of the tickets, by density",
         label="Step of least validation loss",
         kind="count",
-        densities=_densities(runs),
+        densities=_densities(runs) if timed else (),
         missing="early-stop step",
     )
 

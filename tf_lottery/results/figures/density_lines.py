@@ -50,6 +50,7 @@ def draw_over_density(
     level: tuple[str, float] | None = None,
     densities: Sequence[float] = (),
     from_zero: bool = False,
+    legend: bool = True,
     missing: str = "values were",
 ) -> Figure:
     """A figure with a line per name over density: the mean over replicates, with its interval or range as a band.
@@ -62,17 +63,19 @@ def draw_over_density(
         level: a horizontal line with its name, e.g. ("dense", 0.97).
         densities: what the x axis covers; by default those of the lines.
         from_zero: whether the y axis begins at 0.
-        missing: what is missing where no line has a point, to end "No ... recorded".
+        legend: whether to name the lines.
+        missing: what is missing where there are no densities, to end "No ... recorded".
     """
     with styled():
         names = len(lines) + (level is not None)
         figure, axes = new_axes(title=title, width=WIDTH if names <= MOST_INSIDE else WIDE)
-        if level is None and not any(line.points for line in lines):
+        covered = densities or [density for line in lines for density, _ in line.points]
+        if not covered:
             say_nothing_recorded(axes, missing)
             return figure
         draw_lines(axes, lines)
-        set_density_axis(axes, densities or [density for line in lines for density, _ in line.points])
-        finish_axes(axes, lines, label=label, kind=kind, level=level, from_zero=from_zero)
+        set_density_axis(axes, covered)
+        finish_axes(axes, lines, label=label, kind=kind, level=level, from_zero=from_zero, legend=legend)
         return figure
 
 

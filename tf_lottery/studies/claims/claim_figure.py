@@ -6,17 +6,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tf_lottery.results.figures.bands import Line, describe_bands, draw_lines
+from tf_lottery.results.figures.bands import Line, add_legend, draw_lines
+from tf_lottery.results.figures.density_lines import finish_axes
 from tf_lottery.results.figures.style import (
     GREY,
     look,
     say_nothing_recorded,
     set_density_axis,
-    set_percent_axis,
     styled,
 )
 from tf_lottery.results.statistics.intervals import band
 from tf_lottery.results.statistics.values import number, ticket_densities
+from tf_lottery.results.tables.formats import Kind
 from tf_lottery.studies.claims.evidence import words
 from tf_lottery.studies.claims.measures import Measure
 
@@ -84,12 +85,9 @@ def _against_density(axes: Axes, rows: Sequence[dict[str, Any]], column: str) ->
         return
     draw_lines(axes, found)
     set_density_axis(axes, [x for line in found for x, _ in line.points])
-    fraction = not column.endswith("_step")
-    if fraction:
-        set_percent_axis(axes)
-    axes.set_ylabel(f"{words(column).capitalize()} (%)" if fraction else words(column).capitalize())
-    title = describe_bands([value for line in found for _, value in line.points])
-    axes.legend(loc="best", title=title, title_fontsize=8.5, fontsize=8.5)
+    kind: Kind = "count" if column.endswith("_step") else "percent"
+    finish_axes(axes, found, label=words(column).capitalize(), kind=kind, legend=False)
+    add_legend(axes, found, inside=True, fontsize=8.5)
 
 
 def _measures(axes: Axes, measures: Sequence[Measure]) -> None:
