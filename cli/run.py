@@ -16,7 +16,7 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.experiment.rewind_point import rewind_point
+from tf_lottery.experiment.step_counts import rewind_step
 from tf_lottery.results.run_lookup import find_run
 
 from . import options, settings
@@ -137,8 +137,8 @@ def _check(config: Config) -> str:
     from tf_lottery.data import locations
     from tf_lottery.models.catalog import CATALOG
 
-    if config.steps is not None and rewind_point(config.rewind).unit == "step":
-        plan.rewind_step(config, None)
+    if config.steps is not None and config.rewind_point.unit == "step":
+        rewind_step(config, None)
     locations.check_name(config.dataset)
     at_hand = config.dataset == "digits" or any(
         find(config.dataset, config.data_dir) for find in (locations.find_prepared, locations.find_raw)

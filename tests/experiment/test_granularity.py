@@ -11,7 +11,7 @@ import pytest
 import tf_lottery as tfl
 from tf_lottery.data import from_arrays
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.experiment import plan, presets
+from tf_lottery.experiment import presets, round_masks
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS, TicketStart
 from tf_lottery.experiment.directory import Job, RunDirectory
@@ -156,16 +156,16 @@ def test_no_earlier_run_has_another_hash_and_the_choice_counts_where_it_decides(
 @pytest.mark.parametrize("way", ["iterative", "one_shot", "before_training", "early_bird"])
 def test_counts_of_blocks_are_exact_in_every_schedule_and_way(options, units, way):
     config = Config(**{"rounds": 3, **options}, granularity="1x4", pruning=way)
-    blocks = plan.units(config, AXES, SHAPES).blocks
+    blocks = round_masks.units(config, AXES, SHAPES).blocks
     counts = [4 * sum(each) for each in units]
-    assert plan.kept_per_round(config, ROLES, SHAPES, blocks) == counts
+    assert round_masks.kept_per_round(config, ROLES, SHAPES, blocks) == counts
     generator = np.random.default_rng(1)
     weights = {key: generator.normal(size=shape) for key, shape in SHAPES.items()}
     dense = {key: np.ones(shape, bool) for key, shape in SHAPES.items()}
     masks = dense
     for number in range(1, 4):
         before = masks if way == "iterative" else dense
-        masks = plan.next_masks(
+        masks = round_masks.next_masks(
             config, round_number=number, replicate=0, roles=ROLES, weights=weights, masks=before, blocks=blocks
         )
         assert tuple(int(unit.sum()) for unit in collapse_masks(masks, blocks).values()) == units[number]
@@ -184,13 +184,13 @@ def test_counts_of_blocks_are_exact_in_every_schedule_and_way(options, units, wa
 @pytest.mark.parametrize("granularity", ["1x4", "channel"])
 def test_every_criterion_prunes_whole_units_in_every_scope(criterion, scope, granularity):
     config = Config(criterion=criterion, scope=scope, granularity=granularity, densities=(1.0, 1 / 3))
-    blocks = plan.units(config, AXES, SHAPES).blocks
+    blocks = round_masks.units(config, AXES, SHAPES).blocks
     random = np.random.default_rng(1)
     material = {
         name: lambda masks: {key: random.normal(size=mask.shape) for key, mask in masks.items()}
         for name in scoring.needs(criterion) - {"seed"}
     }
-    masks = plan.next_masks(
+    masks = round_masks.next_masks(
         config,
         round_number=1,
         replicate=0,

@@ -4,14 +4,20 @@ import numpy as np
 import pytest
 
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment import plan
+from tf_lottery.experiment import plan, round_masks
+from tf_lottery.experiment.compiled_job import MaskOrigin, StateOrigin, compile_job, span
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job
+from tf_lottery.experiment.step_counts import rewind_step, step_counts, training_steps
 from tf_lottery.experiment.workers.executor import workers
 
 BOTH = ("ticket", "random_reinit")
 ROLES = {"hidden_1/kernel": "dense", "hidden_2/kernel": "dense", "output/kernel": "output"}
 SHAPES = {"hidden_1/kernel": (784, 300), "hidden_2/kernel": (300, 100), "output/kernel": (100, 10)}
+
+
+def steps_of(config, job, steps_per_epoch=None):
+    return span(config, job, step_counts(config, steps_per_epoch))
 
 
 def test_jobs_come_after_those_that_they_need_and_round_0_has_no_control():
@@ -38,7 +44,7 @@ def test_what_is_ready_starts_with_what_most_depends_on():
 
 
 def test_lenet_300_100_keeps_what_the_paper_keeps():
-    kept = plan.kept_per_round(Config(rounds=20, rate=0.2, output_rate=0.1), ROLES, SHAPES)
+    kept = round_masks.kept_per_round(Config(rounds=20, rate=0.2, output_rate=0.1), ROLES, SHAPES)
     assert kept[:3] == [266200, 213060, 170538] and kept[17] == 6139
     percent = [round(100 * count / 266200, 2) for count in kept]
     assert percent[1:6] == [80.04, 64.06, 51.28, 41.05, 32.87] and percent[7] == 21.07
@@ -46,17 +52,17 @@ def test_lenet_300_100_keeps_what_the_paper_keeps():
 
 
 def test_the_output_layer_goes_at_half_the_rate_unless_said():
-    assert plan.rates(Config(rate=0.2), ROLES) == pytest.approx(dict(zip(ROLES, (0.2, 0.2, 0.1), strict=True)))
-    assert plan.rates(Config(rate=0.2, output_rate=0.3), ROLES)["output/kernel"] == 0.3
+    assert round_masks.rates(Config(rate=0.2), ROLES) == pytest.approx(dict(zip(ROLES, (0.2, 0.2, 0.1), strict=True)))
+    assert round_masks.rates(Config(rate=0.2, output_rate=0.3), ROLES)["output/kernel"] == 0.3
     roles = {**ROLES, "conv/kernel": "conv"}
-    assert plan.rates(Config(rate=0.2, conv_rate=0.15), roles)["conv/kernel"] == 0.15
+    assert round_masks.rates(Config(rate=0.2, conv_rate=0.15), roles)["conv/kernel"] == 0.15
 
 
 def test_a_final_density_is_reached_in_as_many_rounds_as_asked():
     for rounds in (1, 3):
-        kept = plan.kept_per_round(Config(final_density=0.1, rounds=rounds), ROLES, SHAPES)
+        kept = round_masks.kept_per_round(Config(final_density=0.1, rounds=rounds), ROLES, SHAPES)
         assert kept[-1] == pytest.approx(26620, abs=3) and len(kept) == rounds + 1
-    assert plan.kept_per_round(Config(densities=(1, 0.5, 0.05)), ROLES, SHAPES) == [266200, 133100, 13310]
+    assert round_masks.kept_per_round(Config(densities=(1, 0.5, 0.05)), ROLES, SHAPES) == [266200, 133100, 13310]
 
 
 def test_masks_come_from_the_scores_of_the_round_before():
@@ -69,7 +75,7 @@ def test_masks_come_from_the_scores_of_the_round_before():
         "weights": weights,
         "masks": masks,
     }
-    new = plan.next_masks(Config(rate=0.5, output_rate=0.5), **given)
+    new = round_masks.next_masks(Config(rate=0.5, output_rate=0.5), **given)
     assert new["a"].tolist() == [False, True, False, False]  # round(0.5 * 3) = 2, half to even
     assert new["b"].tolist() == [True, False]
 
@@ -80,23 +86,25 @@ def test_random_scores_differ_by_round_and_replicate_and_not_by_variant():
     given = {"roles": {"a": "dense"}, "weights": weights, "masks": masks}
     config = Config(criterion="random", rate=0.5)
     found = [
-        plan.next_masks(config, round_number=n, replicate=r, **given)["a"].tobytes() for n in (1, 2) for r in (0, 1)
+        round_masks.next_masks(config, round_number=n, replicate=r, **given)["a"].tobytes()
+        for n in (1, 2)
+        for r in (0, 1)
     ]
     assert len(set(found)) == 4
-    assert plan.next_masks(config, round_number=1, replicate=0, **given)["a"].tobytes() == found[0]
+    assert round_masks.next_masks(config, round_number=1, replicate=0, **given)["a"].tobytes() == found[0]
 
 
 def test_lengths_in_steps_and_epochs():
-    assert plan.training_steps(Config(steps=7), None) == 7
-    assert plan.training_steps(Config(steps=None, epochs=1.5), 10) == 15
-    assert plan.training_steps(Config(steps=None, epochs=0.001), 10) == 1
+    assert training_steps(Config(steps=7), None) == 7
+    assert training_steps(Config(steps=None, epochs=1.5), 10) == 15
+    assert training_steps(Config(steps=None, epochs=0.001), 10) == 1
     with pytest.raises(UsageError, match="unknown length"):
-        plan.training_steps(Config(steps=None, epochs=1), None)
-    assert plan.rewind_step(Config(steps=50), None) == 0
-    assert plan.rewind_step(Config(steps=50, rewind="step:49"), None) == 49
-    assert plan.rewind_step(Config(steps=50, rewind="epoch:2"), 10) == 20
+        training_steps(Config(steps=None, epochs=1), None)
+    assert rewind_step(Config(steps=50), None) == 0
+    assert rewind_step(Config(steps=50, rewind="step:49"), None) == 49
+    assert rewind_step(Config(steps=50, rewind="epoch:2"), 10) == 20
     with pytest.raises(UsageError, match="before the end of a training of 50 steps"):
-        plan.rewind_step(Config(steps=50, rewind="epoch:5"), 10)
+        rewind_step(Config(steps=50, rewind="epoch:5"), 10)
 
 
 def test_processes_are_as_many_as_cores_and_work_allow():
@@ -119,7 +127,7 @@ def test_searches_are_trained_where_masks_are_not_the_tickets_doing():
         ["ticket", "random_reinit"],
     ]
     assert plan.needs(short, Job(0, 3)) == [Job(0, 2, "search"), Job(0, 0)]
-    assert plan.needs(short, Job(0, 0, "search")) == [] and plan.span(short, Job(0, 2, "search"), None) == (0, 10)
+    assert plan.needs(short, Job(0, 0, "search")) == [] and steps_of(short, Job(0, 2, "search")) == (0, 10)
     early = Config(rounds=2, pruning="early_bird", variants=("ticket",))
     assert [variants_of(early, number) for number in range(3)] == [
         ["ticket"],
@@ -152,11 +160,11 @@ def test_masks_made_at_once_keep_the_counts_of_masks_made_round_by_round(pruning
     masks = dense
     for number in range(1, 5):
         given = {"round_number": number, "replicate": 0, "roles": roles, "weights": weights}
-        masks = plan.next_masks(config, masks=masks, **given)
-        at_once = plan.next_masks(config.updated(pruning=pruning), masks=dense, **given)
+        masks = round_masks.next_masks(config, masks=masks, **given)
+        at_once = round_masks.next_masks(config.updated(pruning=pruning), masks=dense, **given)
         # The same scores rank the same weights, so not only the counts are equal.
         assert all(np.array_equal(masks[key], at_once[key]) for key in masks)
-    kept = plan.kept_per_round(config, roles, shapes)
+    kept = round_masks.kept_per_round(config, roles, shapes)
     assert sum(int(mask.sum()) for mask in masks.values()) == kept[4]
 
 
@@ -169,7 +177,7 @@ def test_a_criterion_that_scores_again_sees_the_masks_on_its_way_and_ends_at_the
         return {key: np.ones(mask.shape) for key, mask in masks.items()}
 
     weights = {"a": np.arange(1.0, 901).reshape(30, 30), "b": np.arange(1.0, 101)}
-    masks = plan.next_masks(
+    masks = round_masks.next_masks(
         config,
         round_number=1,
         replicate=0,
@@ -185,29 +193,30 @@ def test_a_criterion_that_scores_again_sees_the_masks_on_its_way_and_ends_at_the
 
 def test_the_distance_of_masks():
     first = {"a": np.array([True, True, False, False]), "b": np.array([True, True])}
-    assert plan.mask_distance(first, first) == 0
-    assert plan.mask_distance(first, {"a": np.array([False, True, True, False]), "b": np.array([True, True])}) == 0.25
+    assert round_masks.mask_distance(first, first) == 0
+    second = {"a": np.array([False, True, True, False]), "b": np.array([True, True])}
+    assert round_masks.mask_distance(first, second) == 0.25
 
 
 def test_the_steps_that_jobs_train():
     config = Config(steps=100, rewind="step:20", variants=("ticket", "dense_longer", "other_order"))
-    assert plan.span(config, Job(0, 0), None) == (0, 100)
-    assert plan.span(config, Job(0, 0, "other_order"), None) == (20, 100)
-    assert plan.span(config, Job(0, 3), None) == (20, 100)
+    assert steps_of(config, Job(0, 0)) == (0, 100)
+    assert steps_of(config, Job(0, 0, "other_order")) == (20, 100)
+    assert steps_of(config, Job(0, 3)) == (20, 100)
     # The ticket of round 3 took 100 + 3 x 80 steps in all.
-    assert plan.span(config, Job(0, 3, "dense_longer"), None) == (260, 340)
+    assert steps_of(config, Job(0, 3, "dense_longer")) == (260, 340)
     tuned = config.updated(rewind="finetune:epoch:2")
-    assert plan.span(tuned, Job(0, 3, "dense_longer"), 5) == (120, 130)
+    assert steps_of(tuned, Job(0, 3, "dense_longer"), 5) == (120, 130)
     tuned = tuned.updated(variants=("ticket",))
-    assert [plan.span(tuned, Job(0, n), 5) for n in (1, 2)] == [(100, 110), (110, 120)]
-    assert plan.span(tuned.updated(pruning="one_shot"), Job(0, 2), 5) == (100, 110)
+    assert [steps_of(tuned, Job(0, n), 5) for n in (1, 2)] == [(100, 110), (110, 120)]
+    assert steps_of(tuned.updated(pruning="one_shot"), Job(0, 2), 5) == (100, 110)
 
 
 def test_synflow_ranks_the_whole_network_the_output_layer_included():
     """The output layer's half rate made a group of its own of it."""
     config = Config(criterion="synflow", scope="global", rate=0.2)
-    assert set(plan.rates(config, ROLES).values()) == {0.2}
-    assert plan.rates(config.updated(final_density=0.25, rounds=2), ROLES)["output/kernel"] == pytest.approx(0.5)
+    assert set(round_masks.rates(config, ROLES).values()) == {0.2}
+    assert round_masks.rates(config.updated(final_density=0.25, rounds=2), ROLES)["output/kernel"] == pytest.approx(0.5)
 
 
 def test_what_decides_nothing_does_not_make_another_run():
@@ -217,3 +226,54 @@ def test_what_decides_nothing_does_not_make_another_run():
     assert config.updated(criterion="snip").hash() != config.updated(criterion="snip", score_examples=5).hash()
     early = config.updated(pruning="early_bird")
     assert early.hash() != early.updated(mask_distance=0.3).hash()
+
+
+COMPILED = {
+    # changes, job: mask origin, masks from, state origin, state from, steps, keeps the optimizer's state
+    "dense": ({}, Job(0, 0), MaskOrigin.DENSE, None, StateOrigin.INITIAL, None, (0, 100), True),
+    "round": ({}, Job(0, 2), MaskOrigin.TRAINED_WEIGHTS, Job(0, 1), StateOrigin.REWIND, None, (20, 100), False),
+    "lr": (
+        {"rewind": "lr:step:20"},
+        *(Job(0, 2), MaskOrigin.TRAINED_WEIGHTS, Job(0, 1)),
+        *(StateOrigin.REWIND_WITH_TRAINED_WEIGHTS, Job(0, 1), (20, 100), False),
+    ),
+    "finetune": (
+        {"rewind": "finetune:step:10"},
+        *(Job(0, 2), MaskOrigin.TRAINED_WEIGHTS, Job(0, 1), StateOrigin.TRAINED, Job(0, 1), (110, 120), True),
+    ),
+    "longer": (
+        {"variants": ("dense_longer",)},
+        *(Job(0, 2, "dense_longer"), MaskOrigin.TRAINED_WEIGHTS, Job(0, 1)),
+        *(StateOrigin.TRAINED, Job(0, 1, "dense_longer"), (180, 260), True),
+    ),
+    "order": (
+        {"variants": ("other_order",)},
+        *(Job(0, 0, "other_order"), MaskOrigin.DENSE, None, StateOrigin.REWIND, None, (20, 100), False),
+    ),
+    "before": (
+        {"pruning": "before_training"},
+        *(Job(0, 2), MaskOrigin.REWIND_WEIGHTS, None, StateOrigin.REWIND, None, (20, 100), False),
+    ),
+    "bird": (
+        {"pruning": "early_bird", "eval_every": 10},
+        *(Job(0, 2, "search"), MaskOrigin.DENSE, None, StateOrigin.INITIAL, None, (0, 100), False),
+    ),
+    "transfer": (
+        {"tickets_from": "run", "rewind": "init"},
+        *(Job(0, 2), MaskOrigin.OTHER_RUN, None, StateOrigin.REWIND, None, (0, 100), False),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COMPILED)
+def test_a_compiled_job_has_all_that_the_configuration_decides(case):
+    changes, job, mask_origin, masks_from, state_origin, state_from, steps, keeps_optimizer = COMPILED[case]
+    config = Config(**{"steps": 100, "rewind": "step:20", "rounds": 3, **changes})
+    compiled = compile_job(config, job, step_counts(config, None))
+    assert (compiled.mask_origin, compiled.masks_from) == (mask_origin, masks_from)
+    assert (compiled.state_origin, compiled.state_from) == (state_origin, state_from)
+    assert (compiled.start, compiled.stop, compiled.keeps_optimizer) == (*steps, keeps_optimizer)
+    assert compiled.needs == tuple(plan.needs(config, job)) and {masks_from, state_from} - {None} <= set(compiled.needs)
+    assert compiled.capture_at == (20 if job == Job(0, 0) else None)
+    assert compiled.stops_when_masks_converge == (not compiled.pins_rewind_state) == (case == "bird")
+    assert compiled.data_order == ("other order" if case == "order" else "order")

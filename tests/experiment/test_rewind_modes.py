@@ -10,6 +10,7 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.problem import Problem
+from tf_lottery.experiment.step_counts import rewind_step
 from tf_lottery.experiment.workers.trainer import Trainer
 from tf_lottery.results.result import open_run
 from tf_lottery.training import state as rewinding
@@ -73,7 +74,7 @@ MODES = {
 def test_each_cell_of_the_table(tmp_path, mode):
     first, last, weights_of, optimizer_of, iterations, rate = MODES[mode]
     trainer, store = trained(tmp_path, rewind=mode)
-    start = trainer.beginnings.start(Job(0, 1))
+    start = trainer.training_start(Job(0, 1))
     saved = store.rewind_state(0)
     ended = {f"model/{key}": value for key, value in store.weights(Job(0, 0)).items()} | store.optimizer(Job(0, 0))
     initial = trainer.bench.at_step_0(trainer.bench.initial_weights(0), trainer.bench.dense())
@@ -97,7 +98,7 @@ def test_each_cell_of_the_table(tmp_path, mode):
 
 def test_rounds_of_fine_tuning_follow_each_other(tmp_path):
     trainer, store = trained(tmp_path, rewind="finetune:step:10")
-    start = trainer.beginnings.start(Job(0, 2))
+    start = trainer.training_start(Job(0, 2))
     assert (start.step, start.stop) == (STEPS + 10, STEPS + 20)
     assert start.state["optimizer/0"] == STEPS + 10
     np.testing.assert_array_equal(start.state[STATISTICS], store.weights(Job(0, 1))["batch_normalization/moving_mean"])
@@ -114,7 +115,7 @@ def test_fine_tuning_without_pruning_is_a_longer_training(tmp_path):
 def test_dense_longer_goes_on_with_the_dense_network_at_the_last_learning_rate(tmp_path):
     trainer, store = trained(tmp_path, variants=("ticket", "dense_longer"))
     for number, before in ((1, Job(0, 0)), (2, Job(0, 1, "dense_longer"))):
-        start = trainer.beginnings.start(Job(0, number, "dense_longer"))
+        start = trainer.training_start(Job(0, number, "dense_longer"))
         assert (start.step, start.stop) == (number * STEPS, (number + 1) * STEPS)
         assert start.state["optimizer/0"] == number * STEPS and all(mask.all() for mask in start.masks.values())
         np.testing.assert_array_equal(start.state["model/dense/kernel"], store.weights(before)["dense/kernel"])
@@ -124,14 +125,14 @@ def test_dense_longer_goes_on_with_the_dense_network_at_the_last_learning_rate(t
 def test_controls_that_keep_the_tickets_weights_start_where_it_does_and_others_at_step_0(tmp_path):
     names = ("shuffled_masks", "noise_0.5", "other_order", "random_reinit", "small_dense", "reshuffled_weights")
     trainer, _ = trained(tmp_path, rewind=f"step:{K}", variants=("ticket", *names), rounds=1)
-    ticket = trainer.beginnings.start(Job(0, 1))
+    ticket = trainer.training_start(Job(0, 1))
     for name in names[:3]:
-        start = trainer.beginnings.start(Job(0, 1, name))
+        start = trainer.training_start(Job(0, 1, name))
         assert (start.step, start.state["optimizer/0"]) == (K, K)
         np.testing.assert_array_equal(start.state[RANDOM], ticket.state[RANDOM])
         np.testing.assert_array_equal(start.state[STATISTICS], ticket.state[STATISTICS])
     for name in names[3:]:
-        start = trainer.beginnings.start(Job(0, 1, name))
+        start = trainer.training_start(Job(0, 1, name))
         assert (start.step, start.stop, start.state["optimizer/0"]) == (0, STEPS, 0)
         assert not start.state[STATISTICS].any() and not any(start.state[key].any() for key in trainer.bench.slots)
 
@@ -149,7 +150,7 @@ def test_a_run_without_the_optimizers_state_can_t_be_gone_on_from(tmp_path):
     trainer, store = trained(tmp_path, rewind="finetune", rounds=1)
     (store.job_folder(Job(0, 0)) / "optimizer.npz").unlink()
     with pytest.raises(UnfitError, match="`fresh=True`"):
-        trainer.beginnings.start(Job(0, 1))
+        trainer.training_start(Job(0, 1))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_a_run_without_the_optimizers_state_can_t_be_gone_on_from(tmp_path):
         ({"rewind": "lr:step:30"}, "before the end of a training of 24 steps"),
         ({"rewind": "step:9", "search_steps": 8}, "before the end of a search of 8 steps"),
         ({"search_steps": 25}, "must not exceed a full training"),
-        ({"rewind": "finetune", "search_steps": 5}, "Fine-tuning goes on from full trainings"),
+        ({"rewind": "finetune", "search_steps": 5}, "Fine-tuning continues full trainings"),
         ({"rewind": "lr", "pruning": "before_training"}, "no trained weights"),
         ({"pruning": "early_bird", "criterion": "weight_change"}, "looks back on a whole training"),
         ({"pruning": "one_shot", "search_steps": 5}, "shortens the rounds of iterative pruning"),
@@ -175,14 +176,14 @@ def test_a_run_without_the_optimizers_state_can_t_be_gone_on_from(tmp_path):
 )
 def test_rewind_points_and_ways_of_pruning_that_do_not_fit(changes, message):
     with pytest.raises(UsageError, match=message):
-        plan.rewind_step(Config(**{"steps": STEPS, "eval_every": 1, **changes}), 10)
+        rewind_step(Config(**{"steps": STEPS, "eval_every": 1, **changes}), 10)
 
 
 @pytest.mark.parametrize("mode", ["step:9", "lr:step:9", "finetune"])
 def test_a_ticket_holds_the_weights_that_its_training_started_from(tmp_path, mode):
     trainer, store = trained(tmp_path, rewind=mode)
     store.create(trainer.config.to_json())
-    start = trainer.beginnings.start(Job(0, 2))
+    start = trainer.training_start(Job(0, 2))
     ticket = open_run(tmp_path).ticket(2)
     for path, value in ticket.rewind_weights.items():
         if not path.endswith("seed_generator_state"):

@@ -7,13 +7,13 @@ import sys
 import numpy as np
 import pytest
 
-from tf_lottery.experiment import plan
+from tf_lottery.experiment import plan, round_masks
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job
 from tf_lottery.experiment.problem import from_config
 from tf_lottery.experiment.run import locate
-from tf_lottery.experiment.workers.trainer import Settled
+from tf_lottery.experiment.workers.trainer import MasksConverged
 from tf_lottery.exporting.checks.verify import verify_run
 from tf_lottery.pruning.masks import density
 
@@ -28,14 +28,14 @@ def trained(folder, **changes):
     return config, store
 
 
-def test_an_early_bird_stops_when_its_masks_have_settled(tmp_path):
+def test_an_early_bird_stops_when_its_masks_have_converged(tmp_path):
     config, store = trained(tmp_path, pruning="early_bird", mask_distance=0.2)
     for number in (1, 2):
         search = Job(0, number, "search")
         row = store.metrics(search)["row"]
         assert row["density"] == 1 and 25 < row["steps"] < 60 and row["steps"] % 5 == 0
         ticket = store.masks(Job(0, number))
-        drawn = plan.next_masks(
+        drawn = round_masks.next_masks(
             config,
             round_number=number,
             replicate=0,
@@ -46,15 +46,15 @@ def test_an_early_bird_stops_when_its_masks_have_settled(tmp_path):
         assert all(np.array_equal(drawn[key], ticket[key]) for key in ticket)
         assert store.metrics(Job(0, number))["row"]["steps"] == 60
     _, strict = trained(tmp_path, pruning="early_bird", mask_distance=0.0001)
-    assert strict.metrics(Job(0, 1, "search"))["row"]["steps"] == 60  # never settled: the whole training
+    assert strict.metrics(Job(0, 1, "search"))["row"]["steps"] == 60  # never converged: the whole training
 
 
-def test_masks_have_settled_when_the_last_five_are_near_the_newest():
+def test_masks_have_converged_when_the_last_five_are_near_the_newest():
     a, b = {"x": np.array([True, True, False, False])}, {"x": np.array([True, False, True, False])}
-    given = iter([a, b, a, a, a, a, a, a, b])
-    settled = Settled(lambda: next(given), 0.1)
+    masks = iter([a, b, a, a, a, a, a, a, b])
+    converged = MasksConverged(lambda: next(masks), 0.1)
     # The window of five before the newest is free of b from the eighth mask on.
-    assert [settled() for _ in range(9)] == [False] * 7 + [True, False]
+    assert [converged() for _ in range(9)] == [False] * 7 + [True, False]
 
 
 def test_short_searches_find_the_masks_and_the_last_round_is_trained_in_full(tmp_path):

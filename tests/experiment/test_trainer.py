@@ -12,7 +12,8 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.experiment.workers.trainer import Trainer, accuracy
+from tf_lottery.experiment.workers.result_row import accuracy
+from tf_lottery.experiment.workers.trainer import Trainer
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.training import state as rewinding
 
@@ -65,7 +66,7 @@ def test_one_trace_serves_all_rounds_variants_and_replicates(done):
 def test_a_job_starts_from_the_rewind_state_times_its_masks(done):
     trainer, store = done
     for job in [Job(0, 1), Job(0, 2), Job(1, 2)]:
-        start = trainer.beginnings.start(job)
+        start = trainer.training_start(job)
         masks, step, state = start.masks, start.step, start.state
         saved = store.rewind_state(job.replicate)
         assert step == 9 and state["optimizer/0"] == 9
@@ -115,9 +116,9 @@ def test_masks_of_a_control_are_the_tickets_and_its_weights_are_others(done):
             ticket, control = Job(replicate, number), Job(replicate, number, "random_reinit")
             files = [(store.job_folder(job) / "masks.npz").read_bytes() for job in (ticket, control)]
             assert files[0] == files[1]
-            begun = trainer.beginnings.start(control)
+            begun = trainer.training_start(control)
             masks, step, start = begun.masks, begun.step, begun.state
-            tickets = trainer.beginnings.start(ticket).state
+            tickets = trainer.training_start(ticket).state
             assert step == 0 and start["optimizer/0"] == 0
             for path, mask in masks.items():
                 fresh, old = start[f"model/{path}"], tickets[f"model/{path}"]
@@ -129,7 +130,7 @@ def test_masks_of_a_control_are_the_tickets_and_its_weights_are_others(done):
 def test_controls_of_other_rounds_and_replicates_start_from_other_weights(done):
     trainer, _ = done
     jobs = [Job(r, n, "random_reinit") for r in (0, 1) for n in (1, 2)]
-    kernels = [trainer.beginnings.start(job).state["model/dense/kernel"] for job in jobs]
+    kernels = [trainer.training_start(job).state["model/dense/kernel"] for job in jobs]
     for first, second in itertools.combinations(kernels, 2):
         both = (first != 0) & (second != 0)
         assert both.any() and not np.any((first == second) & both)
@@ -289,5 +290,5 @@ def test_the_accuracy_is_the_metric_of_that_name_or_the_first_that_ends_so():
 def test_scoring_does_not_touch_what_is_trained_next(done):
     trainer, _ = done
     before = {k: v.tobytes() for k, v in rewinding.capture(trainer.engine.variables()).items()}
-    trainer.beginnings.start(Job(0, 2, "random_reinit"))
+    trainer.training_start(Job(0, 2, "random_reinit"))
     assert before == {k: v.tobytes() for k, v in rewinding.capture(trainer.engine.variables()).items()}

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tf_lottery.experiment import plan
+from tf_lottery.experiment import plan, round_masks
+from tf_lottery.experiment.compiled_job import span
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import SEARCH, TICKET
 from tf_lottery.experiment.problem import Problem, replicate_seed
+from tf_lottery.experiment.step_counts import step_counts
 from tf_lottery.experiment.workers import executor
 from tf_lottery.layers import discover, get_masks, named_variables, wrap
 from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
@@ -73,15 +75,14 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
         LotteryError: whatever would stop the experiment at its start.
     """
     begin = time.perf_counter()
-    per_epoch = problem.steps_per_epoch(config.batch_size)
-    steps, rewind = plan.training_steps(config, per_epoch), plan.rewind_step(config, per_epoch)
+    steps = step_counts(config, problem.steps_per_epoch(config.batch_size))
     plain = problem.make_model(0)
     found = discover(plain, include=problem.include, exclude=problem.exclude)
     model = wrap(plain, include=problem.include, exclude=problem.exclude)
     shapes = {key: mask.shape for key, mask in get_masks(model).items()}
-    units = plan.units(config, found.axes, shapes)
+    units = round_masks.units(config, found.axes, shapes)
     counts = {key: math.prod(shapes[key]) // math.prod(block) for key, block in units.blocks.items()}
-    plan.check_reachable(config, counts)
+    round_masks.check_reachable(config, counts)
     engine = problem.engine(model, xla=config.xla)
     step_seconds, evaluation_seconds = _measure(config, problem, engine)
     overhead = time.perf_counter() - begin - MEASURED_SECONDS
@@ -89,11 +90,11 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
     total = len(jobs)
     waiting = max(0, total - jobs_done)
     processes = executor.workers(config, waiting) if waiting else 0
-    spans = [plan.span(config, job, per_epoch) for job in jobs]
+    spans = [span(config, job, steps) for job in jobs]
     # A rewound training is shorter; controls may start at step 0 all the same.
     trained = (
         sum(
-            last - (first if job.variant in (TICKET, SEARCH) else min(first, last - steps))
+            last - (first if job.variant in (TICKET, SEARCH) else min(first, last - steps.training))
             for job, (first, last) in zip(jobs, spans, strict=True)
         )
         / total
@@ -105,9 +106,9 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
         jobs=waiting,
         jobs_total=total,
         processes=processes,
-        steps=steps,
-        rewind_step=rewind,
-        weights_kept=tuple(plan.kept_per_round(config, found.roles, shapes, units.blocks)),
+        steps=steps.training,
+        rewind_step=steps.rewind,
+        weights_kept=tuple(round_masks.kept_per_round(config, found.roles, shapes, units.blocks)),
         parameters=sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables),
         skipped=tuple(found.skipped),
         indivisible=units.remarks,

@@ -14,9 +14,9 @@ import tensorflow as tf
 from tf_lottery import data as datasets
 from tf_lottery.data import Arrays, Dataset
 from tf_lottery.errors import UnfitError
-from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.options import MOMENTUM
+from tf_lottery.experiment.step_counts import training_steps
 from tf_lottery.layers import Masked, Selector, architecture
 from tf_lottery.models.building import build
 from tf_lottery.training import learning_rates as learning_rate
@@ -150,7 +150,7 @@ def _schedule(config: Config, dataset: Dataset) -> Any:
     return learning_rate.make(
         config.lr_schedule,
         base=config.learning_rate,
-        steps=plan.training_steps(config, dataset.train.size // config.batch_size),
+        steps=training_steps(config, dataset.train.size // config.batch_size),
         milestones=config.lr_milestones,
         drop=config.lr_drop,
         warmup=config.warmup,

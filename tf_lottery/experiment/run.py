@@ -2,35 +2,15 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
+from tf_lottery.experiment.events import Events
 from tf_lottery.experiment.workers import executor
-
-if TYPE_CHECKING:
-    from tf_lottery.experiment.job_observer import JobObserver
-
-
-@dataclass
-class Events:
-    """What a caller may want to hear of a run as it goes.
-
-    Attributes:
-        on_start: called with the run directory, all jobs, and those that are to be done.
-        on_progress: called about once a second with (job, step, last step).
-        on_done: called with each committed job and its row.
-        observer: watches the jobs that run in this process.
-    """
-
-    on_start: Callable[[RunDirectory, list[Job], list[Job]], None] = lambda store, jobs, waiting: None
-    on_progress: Callable[[Job, int, int], None] = lambda job, step, stop: None
-    on_done: Callable[[Job, dict[str, Any]], None] = lambda job, row: None
-    observer: "JobObserver | None" = None
 
 
 def locate(config: Config, out: str | Path, *, fresh: bool = False, model_hash: str = "") -> RunDirectory:

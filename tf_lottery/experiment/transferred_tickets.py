@@ -42,7 +42,7 @@ def transferred(store: RunReader) -> dict[str, Any]:
     return config.to_json() | here | {"pruning": "iterative", "search_steps": None, "rewind": "init"}
 
 
-class Source:
+class TicketSource:
     """The run that tickets are taken from.
 
     Args:

@@ -16,13 +16,13 @@ import tensorflow as tf
 
 from tf_lottery.data import from_arrays
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment import plan
 from tf_lottery.experiment.checking import check_data
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.options import MOMENTUM, OPTIMIZERS
 from tf_lottery.experiment.problem import Problem, configuration_hash, replicate_seed, without_automatic_names
 from tf_lottery.experiment.run import Events, run
+from tf_lottery.experiment.step_counts import training_steps
 from tf_lottery.experiment.workers.executor import available_cores
 from tf_lottery.layers import Selector, discover
 from tf_lottery.layers.wrapping import check_maskable, check_wrappable
@@ -179,7 +179,7 @@ def find_ticket(
     problem = Problem(
         make_model=make_model,
         make_optimizer=lambda: _with_last_rate_held(
-            copy_optimizer(optimizer), plan.training_steps(config, problem.steps_per_epoch(batch_size)) - 1
+            copy_optimizer(optimizer), training_steps(config, problem.steps_per_epoch(batch_size)) - 1
         ),
         loss=loss,
         metrics=metrics,
@@ -291,4 +291,4 @@ def _data(train: Any, validation: Any, test: Any, *, validation_split: float, se
 
 def _eval_every(config: Config, problem: Problem) -> int:
     """A twentieth of a training."""
-    return max(1, plan.training_steps(config, problem.steps_per_epoch(config.batch_size)) // 20)
+    return max(1, training_steps(config, problem.steps_per_epoch(config.batch_size)) // 20)

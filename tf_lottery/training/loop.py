@@ -109,7 +109,7 @@ def train(
     on_capture: Callable[[], None] = lambda: None,
     on_chunk: Callable[[Progress], None] = lambda progress: None,
     observer: TrainingObserver | None = None,
-    found: Callable[[], bool] | None = None,
+    should_stop: Callable[[], bool] | None = None,
     checkpoint_every: float = math.inf,
     checkpoint: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
@@ -128,7 +128,7 @@ def train(
         on_capture: takes the state, e.g. for rewinding.
         on_chunk: called after each chunk of steps, about once a second.
         observer: watches the chunks of steps and the evaluations.
-        found: called at each multiple of `eval_every`; a search ends where it says True.
+        should_stop: called at each multiple of `eval_every`; training stops there if it returns True.
         checkpoint_every: seconds between calls of `checkpoint`.
         checkpoint: saves the state and the progress, so that a later call with them goes on exactly.
 
@@ -152,7 +152,7 @@ def train(
         observer.on_chunk_end(end)
         if end == capture_at:
             on_capture()
-        if found and end % eval_every == 0 and found():
+        if should_stop and end % eval_every == 0 and should_stop():
             stop = end
         if end == stop:
             engine.finish()

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -16,9 +16,7 @@ from tf_lottery.errors import LotteryError, ResourceError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
-
-Progress = Callable[[Job, int, int], None]
-Done = Callable[[Job, dict[str, Any]], None]
+from tf_lottery.experiment.events import DoneCallback, ProgressCallback
 
 
 def workers(config: Config, waiting: int, *, cores: int | None = None) -> int:
@@ -39,7 +37,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_here(trainer: Any, waiting: Iterable[Job], *, on_progress: Progress, on_done: Done) -> None:
+def run_here(trainer: Any, waiting: Iterable[Job], *, on_progress: ProgressCallback, on_done: DoneCallback) -> None:
     """Run jobs one after the other, by a `Trainer` of this process."""
     for job in waiting:
         on_done(job, trainer.run(job, on_progress))
@@ -52,8 +50,8 @@ def run_spawned(
     done: set[Job],
     *,
     count: int,
-    on_progress: Progress,
-    on_done: Done,
+    on_progress: ProgressCallback,
+    on_done: DoneCallback,
     checkpoint_every: float | None = None,
 ) -> None:
     """Run jobs side by side in `count` spawned processes. Each makes its own trainer from the configuration.

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tf_lottery.errors import UnfitError
-from tf_lottery.experiment import plan
+from tf_lottery.experiment import round_masks
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.problem import Problem, replicate_seed
@@ -58,10 +58,12 @@ class Workbench:
                     "Use the dtype policy mixed_bfloat16: it computes in bfloat16 and keeps float32 weights.",
                 )
         dense = self.dense()
-        self.units = plan.units(config, found.axes, {key: mask.shape for key, mask in dense.items()})
+        self.units = round_masks.units(config, found.axes, {key: mask.shape for key, mask in dense.items()})
         for path, remark in self.units.remarks.items():
             log.info("%s is %s", path, remark)
-        plan.check_reachable(config, {key: unit.size for key, unit in collapse_masks(dense, self.units.blocks).items()})
+        round_masks.check_reachable(
+            config, {key: unit.size for key, unit in collapse_masks(dense, self.units.blocks).items()}
+        )
         self.data = splits(problem.train, problem.validation, problem.test)
         self.engine = problem.engine(
             self.model, xla=config.xla, track_changes="changes" in scoring.needs(config.criterion)
@@ -137,7 +139,7 @@ def _check_stream(config: Config, problem: Problem) -> None:
     if problem.replayable:
         return
     remedy = "Pass arrays, or leave that out."
-    if {"gradients", "hessian_gradients"} & scoring.needs(config.criterion):
+    if config.scores_examples:
         raise UnfitError(
             f"Criterion {config.criterion!r} scores by training examples, the same for a ticket and its controls. A "
             "stream need not give them again.",
