@@ -11,7 +11,7 @@ from tf_lottery.data import Arrays
 from tf_lottery.data.tree import map_leaves
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.experiment.workers.trainer import accuracy
+from tf_lottery.experiment.workers.result_row import accuracy
 from tf_lottery.layers import set_weights, wrap
 from tf_lottery.studies import batch_norm
 from tf_lottery.training.batches import Batch, on_device
