@@ -288,7 +288,7 @@ def measure(code):
     prelude = """
         import resource, sys, time
         import numpy as np
-        from tf_lottery import pruning
+        from tf_lottery.pruning import select as pruning
         def peak():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         """
@@ -313,6 +313,7 @@ def test_a_global_prune_of_25_million_weights_takes_little_memory():
         """)
 
 
+@pytest.mark.slow
 def test_a_hundred_million_equal_scores_lose_exactly_the_first():
     measure("""
         scores = {"a": np.full(100_000_000, 0.25, "float32")}

@@ -1,9 +1,10 @@
 """Mask-applying layers: wrap a Keras model, strip it, get and set its masks."""
 
 from tf_lottery.layers.architecture import architecture
-from tf_lottery.layers.discovery import Discovery, MaskableWeight, Selector, discover
+from tf_lottery.layers.discovery import Discovery, MaskableWeight, discover
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.paths import named_layers, named_variables
+from tf_lottery.layers.selectors import Selector
 from tf_lottery.layers.wrapping import (
     apply_masks,
     get_masks,

@@ -8,20 +8,25 @@ import keras
 
 
 def architecture(model: keras.Model) -> str:
-    """The architecture as JSON, for `keras.models.model_from_json`: layers, their configurations and connections.
+    """Returns the architecture as JSON, which `keras.models.model_from_json` reads: layers and their connections.
 
-    Names that Keras counts up in a process (`dense_4`) are numbered anew in the order in which they come, identities of
-    objects and what the model was compiled with are left out. So equal text means equal architecture.
+    Automatic names, which Keras counts up within a process (`dense_4`), are renumbered in order of appearance; object
+    ids and the compile configuration are left out. So equal text means equal architecture.
 
     Args:
-        model: a plain Sequential or functional model.
+        model: A plain Sequential or functional model.
+
+    Example:
+        >>> build = lambda: keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> architecture(build()) == architecture(build())
+        True
     """
     document = keras.saving.serialize_keras_object(model)
     document.pop("compile_config", None)
     renamed: dict[str, str] = {}
-    named = _named(document)
-    taken = {name for name, base in named if base is None}
-    for name, base in named:
+    names = _object_names(document)
+    taken = {name for name, base in names if base is None}
+    for name, base in names:
         if base is None or name in renamed:
             continue
         number = 0
@@ -29,35 +34,35 @@ def architecture(model: keras.Model) -> str:
             number += 1
         taken.add(new)
         renamed[name] = new
-    return json.dumps(_rewritten(document, renamed))
+    return json.dumps(_rename(document, renamed))
 
 
-def _named(document: Any) -> list[tuple[str, str | None]]:
-    """The name of each serialized object in order, and what is left of it without a count if Keras made it."""
-    found: list[tuple[str, str | None]] = []
+def _object_names(document: Any) -> list[tuple[str, str | None]]:
+    """Returns the name of every serialized object in order, and that name without its number if it is automatic."""
+    names: list[tuple[str, str | None]] = []
     if isinstance(document, list | tuple):
         for item in document:
-            found += _named(item)
+            names += _object_names(item)
     elif isinstance(document, dict):
         kind, config = document.get("class_name"), document.get("config")
         if isinstance(kind, str) and isinstance(config, dict) and isinstance(config.get("name"), str):
             base = re.sub(r"_\d+$", "", config["name"])
             automatic = base.replace("_", "").endswith(kind.lower())  # `forward_lstm_2` inside a Bidirectional, too
-            found.append((config["name"], base if automatic else None))
+            names.append((config["name"], base if automatic else None))
         for value in document.values():
-            found += _named(value)
-    return found
+            names += _object_names(value)
+    return names
 
 
-def _rewritten(document: Any, renamed: dict[str, str]) -> Any:
-    """A copy with other names, in objects and in connections: `["dense_4", 0, 0]`."""
+def _rename(document: Any, renamed: dict[str, str]) -> Any:
+    """Returns a copy with other names, of objects and in connections such as `["dense_4", 0, 0]`."""
     if isinstance(document, list | tuple):
         if len(document) == 3 and isinstance(document[0], str) and all(isinstance(i, int) for i in document[1:]):
             return [renamed.get(document[0], document[0]), *document[1:]]
-        return [_rewritten(item, renamed) for item in document]
+        return [_rename(item, renamed) for item in document]
     if not isinstance(document, dict):
         return document
-    copy = {key: _rewritten(value, renamed) for key, value in document.items() if key != "shared_object_id"}
+    copy = {key: _rename(value, renamed) for key, value in document.items() if key != "shared_object_id"}
     if isinstance(copy.get("name"), str):
         copy["name"] = renamed.get(copy["name"], copy["name"])
     return copy

@@ -1,4 +1,4 @@
-"""Copies of models, layer by layer, with the weights."""
+"""Copies of models, layer by layer, with their weights."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,13 +15,21 @@ METHODS = ("call", "train_step", "test_step", "predict_step", "compute_loss")
 
 
 def rebuild(model: keras.Model, replace: Callable[[keras.layers.Layer], keras.layers.Layer]) -> keras.Model:
-    """The model, not compiled, with each of its layers replaced, nested models opened, weights copied.
+    """Returns a copy of the model in which every layer is replaced, nested models included; the weights are copied.
+
+    Args:
+        model: A built Sequential or functional model. It is not changed.
+        replace: From a layer of the model to the layer of the copy. A layer that is returned as it is shares its
+            weights with `model`.
+
+    Returns:
+        The copy, not compiled.
 
     Raises:
-        UsageError: the model or a nested one is of a class of its own that cannot be kept.
-        UnfitError: a layer cannot be copied by its configuration.
+        UsageError: If the model or a nested one has a class that the copy can't keep.
+        UnfitError: If a layer can't be copied from its configuration, or the copy has other weights.
     """
-    compiled = [part for part in _models(model) if part.compiled]
+    compiled = [part for part in _with_nested_models(model) if part.compiled]
     try:
         # Keras would compile the copy from a serialized loss, which fails for a lambda.
         for part in compiled:
@@ -50,10 +58,10 @@ def rebuild(model: keras.Model, replace: Callable[[keras.layers.Layer], keras.la
 
 
 def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A layer of the same configuration, built where it builds itself; weights are not copied.
+    """Returns a layer of the same configuration, built if its class has a `build` method; weights are not copied.
 
     Raises:
-        UnfitError: the layer cannot be made again by its configuration.
+        UnfitError: If the layer can't be built again from its configuration.
     """
     if isinstance(layer, keras.layers.Lambda):
         return _copy_lambda(layer)  # Keras refuses to make a function from a configuration
@@ -100,16 +108,16 @@ def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
     )
 
 
-def _models(model: keras.Model) -> Iterator[keras.Model]:
+def _with_nested_models(model: keras.Model) -> Iterator[keras.Model]:
     yield model
     for layer in model.layers:
         if is_nested_model(layer):
-            yield from _models(layer)
+            yield from _with_nested_models(layer)
 
 
 def _check_classes(model: keras.Model, rebuilt: keras.Model) -> None:
-    """Raise if the copy has lost methods of the user's own, such as a `train_step`."""
-    for before, after in zip(_models(model), _models(rebuilt), strict=True):
+    """Raises if the copy has lost methods of the user's own class, such as a `train_step`."""
+    for before, after in zip(_with_nested_models(model), _with_nested_models(rebuilt), strict=True):
         own = [name for name in METHODS if not getattr(type(before), name).__module__.startswith("keras.")]
         if own and type(before) is not type(after):
             raise UsageError(

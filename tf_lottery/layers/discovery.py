@@ -1,5 +1,6 @@
-"""Which weights can be masked, what role they play, and why the others are left alone."""
+"""Which weights of a model can be masked, what role they play, and why the others are left alone."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,82 +12,116 @@ from tf_lottery.layers.kinds import EMBEDDING_NAMES, KERNEL_NAMES, kind_of
 from tf_lottery.layers.paths import held_layer, named_layers
 from tf_lottery.layers.selectors import Selection, Selector
 from tf_lottery.layers.sublayers import is_nested_model, join, owned_variables
-from tf_lottery.pruning.units import Axes
+from tf_lottery.pruning.units import UNKNOWN_AXES, Axes
+from tf_lottery.utils import html
 
-_L = keras.layers
 MASKED_NAMES = (*KERNEL_NAMES, *EMBEDDING_NAMES)
 """Names of variables that are maskable by default, in a layer of a kind that has a role."""
 
 
 @dataclass(frozen=True)
 class MaskableWeight:
-    """One maskable weight: its layer's path, its path below that layer, its variable and role, what its axes are.
+    """A weight that can be masked.
 
-    Roles: "output" (the kernel of a dense layer that makes an output of the model), "conv", "recurrent", "embedding",
-    "dense", "other" (included by the caller's own pattern).
+    Attributes:
+        layer_path: The path of its layer in the model.
+        weight_path: Its path below that layer.
+        variable: The variable.
+        role: "conv", "dense", "embedding" or "recurrent"; "output" for the kernel of a dense layer that makes an
+            output of the model; "other" for a weight that only the caller's own pattern includes.
+        axes: What runs along its axes.
     """
 
     layer_path: str
     weight_path: str
     variable: keras.Variable
     role: str
-    axes: Axes = Axes()
+    axes: Axes = UNKNOWN_AXES
 
     @property
     def path(self) -> str:
+        """The path of the weight in the model."""
         return join(self.layer_path, self.weight_path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Discovery:
-    """What `discover` found: maskable weights by path, and the reason for each weight that is left alone."""
+    """The result of `discover`: which weights are maskable, and why the others are not.
+
+    Attributes:
+        found: The maskable weights by path.
+        skipped: The reason for every weight that is left alone, by path.
+    """
 
     found: dict[str, MaskableWeight] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
     @property
     def roles(self) -> dict[str, str]:
-        return {path: found.role for path, found in self.found.items()}
+        """The role of every maskable weight by path, which sets its pruning rate; see `MaskableWeight.role`."""
+        return {path: weight.role for path, weight in self.found.items()}
 
     @property
     def axes(self) -> dict[str, Axes]:
-        """What runs along the axes of each maskable weight, as `prune` in larger units takes it."""
-        return {path: found.axes for path, found in self.found.items()}
+        """What runs along the axes of every maskable weight, by path, as `prune` takes it for larger units."""
+        return {path: weight.axes for path, weight in self.found.items()}
+
+    def __repr__(self) -> str:
+        """Returns one line with the numbers of weight arrays and weights."""
+        return f"<Discovery: {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        """Returns a table of the weight arrays, for notebooks."""
+        rows: list[tuple[object, ...]] = [
+            (path, "x".join(map(str, weight.variable.shape)), weight.role, "") for path, weight in self.found.items()
+        ]
+        rows += [(path, "", "", reason) for path, reason in self.skipped.items()]
+        return html.table(("weight", "shape", "role", "not maskable because"), rows, caption=self._summary())
+
+    def _summary(self) -> str:
+        weights = sum(math.prod(weight.variable.shape) for weight in self.found.values())
+        arrays = f"{len(self.found)} maskable weight arrays with {weights:,} weights"
+        return f"{arrays}, {len(self.skipped)} arrays skipped"
 
 
 def discover(model: keras.Model, *, include: Selector | None = None, exclude: Selector | None = None) -> Discovery:
-    """Find the maskable weights of a model.
+    """Returns the maskable weights of a model, and why the others are left alone.
 
-    By default: kernels of dense, convolution, recurrent, attention and embedding layers; never biases, normalisation
-    parameters or other state.
+    Maskable by default are the kernels of dense, convolution, recurrent, attention and embedding layers; biases,
+    normalization parameters and other state are not.
 
     Args:
-        model: a built Sequential or functional model, plain or wrapped.
-        include: what to mask instead of the default: names or glob patterns, or a predicate `(path, variable) -> bool`.
+        model: A built Sequential or functional model, plain or wrapped.
+        include: What to mask instead of the default: names or glob patterns, or a predicate `(path, variable) -> bool`.
             A pattern for a layer or nested model (`"conv*"`, `"encoder"`, `"dense_1"`) stands for its kernels; one for
             the path of a weight (`"conv*/bias"`) for that weight, whatever it is.
-        exclude: what to leave alone, said the same way; wins over `include`.
+        exclude: What to leave alone, in the same form; it overrides `include`.
 
     Raises:
-        UsageError: a name or pattern matches no weight of the model, or is ambiguous.
+        UsageError: If a name or pattern matches no weight of the model, or is ambiguous.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)])
+        >>> discover(model).roles
+        {'dense/kernel': 'dense', 'dense_1/kernel': 'output'}
+        >>> discover(model, exclude="dense_1")
+        <Discovery: 1 maskable weight arrays with 12 weights, 3 arrays skipped>
     """
-    found: dict[str, MaskableWeight] = {}
+    maskable: dict[str, MaskableWeight] = {}
     skipped: dict[str, str] = {}
     layers = named_layers(model)
-    chosen, excluded = Selection("include", include, layers), Selection("exclude", exclude, layers)
-    outputs, final = _output_layers(model.outputs), _output_layers(model.outputs, passing=_keeps_channels)
+    included, excluded = Selection("include", include, layers), Selection("exclude", exclude, layers)
+    outputs = _output_layers(model.outputs)
+    last_channels = _output_layers(model.outputs, look_through=_keeps_channels)
     seen: set[int] = set()
     for layer_path, layer in layers.items():
-        inner = held_layer(layer)
-        for weight_path, variable, owner in owned_variables(inner):
+        for weight_path, variable, owner in owned_variables(held_layer(layer)):
             path = join(layer_path, weight_path)
             role = _role(owner, variable, output=id(owner) in outputs)
-            included = (
-                None
-                if include is None
-                else chosen.matches(path, layer_path, variable, kernel=_is_kernel(owner, variable))
-            )
-            reason = _reason(variable, role, included)
+            is_included = None
+            if include is not None:
+                is_included = included.matches(path, layer_path, variable, kernel=_is_kernel(owner, variable))
+            reason = _reason_skipped(variable, role, is_included)
             if excluded.matches(path, layer_path, variable, kernel=True):
                 reason = "excluded by the caller"
             if id(variable) in seen:
@@ -95,11 +130,11 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
             if reason:
                 skipped[path] = reason
             else:
-                axes = axes_of(owner, variable, output=id(owner) in final)
-                found[path] = MaskableWeight(layer_path, weight_path, variable, role or "other", axes)
-    for selection in (chosen, excluded):
-        selection.check_used([*found, *skipped])
-    return Discovery(found, skipped)
+                axes = axes_of(owner, variable, output=id(owner) in last_channels)
+                maskable[path] = MaskableWeight(layer_path, weight_path, variable, role or "other", axes)
+    for selection in (included, excluded):
+        selection.check_used([*maskable, *skipped])
+    return Discovery(maskable, skipped)
 
 
 def _role(owner: keras.layers.Layer, variable: keras.Variable, *, output: bool) -> str:
@@ -108,19 +143,19 @@ def _role(owner: keras.layers.Layer, variable: keras.Variable, *, output: bool) 
     return "output" if role == "dense" and output else role
 
 
-def _reason(variable: keras.Variable, role: str, included: bool | None) -> str:
-    """Why a weight is left alone, or "" if it is masked."""
+def _reason_skipped(variable: keras.Variable, role: str, is_included: bool | None) -> str:
+    """Returns why a weight is left alone, or "" if it is masked; `is_included` is None without an `include`."""
     if not keras.backend.is_float_dtype(variable.dtype):
         return f"not a floating-point weight ({variable.dtype})"
-    if included is False:
+    if is_included is False:
         return "not in `include`"
-    if included is None and not role:
+    if is_included is None and not role:
         return "not a kernel of a layer kind that is masked by default"
     return ""
 
 
 def _is_kernel(owner: keras.layers.Layer, variable: keras.Variable) -> bool:
-    """Whether the name of a layer, given as a pattern, stands for this weight of it: a kernel, not a bias or scale."""
+    """Returns whether a pattern for the layer stands for this weight: a kernel, not a bias or scale."""
     custom = not type(owner).__module__.startswith("keras.")
     return variable.name in MASKED_NAMES or (
         custom and variable.trainable and len(variable.shape) > 1 and "bias" not in variable.name
@@ -136,16 +171,19 @@ def _is_depthwise(layer: keras.layers.Layer) -> bool:
 
 
 def _keeps_channels(layer: keras.layers.Layer) -> bool:
-    """Whether the channels of a layer are those of its inputs: nothing in it sums over them."""
+    """Returns whether the channels of a layer are those of its inputs: no kernel of it sums over them."""
     return _is_depthwise(layer) or not any(_is_kernel(owner, variable) for _, variable, owner in owned_variables(layer))
 
 
-def _output_layers(outputs: Iterable[Any], passing: Callable[[keras.layers.Layer], bool] = _is_passive) -> set[int]:
-    """The ids of the layers that make these outputs; those that are `passing` are looked through.
+def _output_layers(
+    outputs: Iterable[Any], look_through: Callable[[keras.layers.Layer], bool] = _is_passive
+) -> set[int]:
+    """Returns the ids of the layers that make these outputs.
 
-    By default activations and reshapes are, so that what is found are the output layers in the sense of the papers.
+    By default activations and reshapes are looked through, so that the result are the output layers in the sense of
+    the papers.
     """
-    found: set[int] = set()
+    output_layers: set[int] = set()
     pending = list(keras.tree.flatten(outputs))
     while pending:
         history = pending.pop()._keras_history
@@ -153,9 +191,11 @@ def _output_layers(outputs: Iterable[Any], passing: Callable[[keras.layers.Layer
         layer = held_layer(operation)
         if is_nested_model(layer):
             pending.append(layer.outputs[history.tensor_index])
-        through = not isinstance(layer, _L.Layer) or passing(layer)
+        through = not isinstance(layer, keras.layers.Layer) or look_through(layer)
         if through:
             pending += operation._inbound_nodes[history.node_index].arguments.keras_tensors
         if not is_nested_model(layer) and (not through or _is_depthwise(layer)):
-            found |= {id(layer), id(layer.layer) if isinstance(layer, _L.TimeDistributed) else id(layer)}
-    return found
+            output_layers.add(id(layer))
+            if isinstance(layer, keras.layers.TimeDistributed):
+                output_layers.add(id(layer.layer))
+    return output_layers

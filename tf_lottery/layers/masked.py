@@ -1,4 +1,4 @@
-"""`Masked`: the one mask-applying layer. It runs any layer on masked weights."""
+"""`Masked`: the mask-applying layer, which runs any layer on masked weights."""
 
 import functools
 from collections.abc import Callable
@@ -12,17 +12,22 @@ from tf_lottery.layers.sublayers import layer_variables
 
 
 def apply_mask(mask: keras.Variable, weight: Any) -> Any:
-    """`weight` with exactly 0.0 where `mask` is False; the gradient is exactly zero there as well."""
+    """Returns the weight with exactly 0.0 where the mask is False; its gradient is exactly zero there as well.
+
+    Args:
+        mask: A boolean variable of the shape of `weight`.
+        weight: The weight as a tensor.
+    """
     return ops.where(mask.value, weight, ops.zeros_like(weight))
 
 
 def builds_itself(layer: keras.layers.Layer) -> bool:
-    """Whether a layer makes its weights in `build`, not by being called."""
+    """Returns whether a layer creates its weights in `build` rather than in its first call."""
     return type(layer).build is not keras.layers.Layer.build
 
 
 class _OnMasked:
-    """A regularizer or constraint that sees the masked weight."""
+    """A regularizer or constraint that is applied to the masked weight."""
 
     def __init__(self, function: Callable[[Any], Any], mask: keras.Variable) -> None:
         self.function = function
@@ -32,7 +37,7 @@ class _OnMasked:
         return self.function(apply_mask(self.mask, weight))
 
     @classmethod
-    def of(cls, function: Callable[[Any], Any] | None, mask: keras.Variable) -> "_OnMasked | None":
+    def wrap(cls, function: Callable[[Any], Any] | None, mask: keras.Variable) -> "_OnMasked | None":
         if function is None:
             return None
         return cls(function.function if isinstance(function, cls) else function, mask)
@@ -40,21 +45,31 @@ class _OnMasked:
 
 @keras.saving.register_keras_serializable("tf_lottery")
 class Masked(keras.layers.Wrapper):
-    """A layer that computes with `where(mask, weight, 0)` for some of the weights of the layer it holds.
+    """A layer that holds another layer and computes with `where(mask, weight, 0)` in place of some of its weights.
 
     The gradient of a pruned weight is therefore exactly zero, and nothing that an optimizer does to a stored weight
     (momentum, decay, averaging) reaches the effective one. Masks are non-trainable boolean variables: changing them
     neither retraces nor recompiles.
 
     Args:
-        layer: a built layer.
-        weights: paths below the layer of the weights to mask, e.g. `["kernel"]`.
+        layer: The layer to hold, built.
+        weights: The paths, below the layer, of the weights to mask, e.g. `["kernel"]`.
+        **kwargs: The arguments of `keras.layers.Layer`; by default those of the held layer.
 
     Raises:
-        ValueError: the layer is not built, or has no weight of such a path.
+        ValueError: If the layer is not built, or has no weight of such a path.
+
+    Example:
+        >>> layer = keras.layers.Dense(2)
+        >>> layer.build((None, 3))
+        >>> masked = Masked(layer, ["kernel"])
+        >>> masked.get_masks()["kernel"].shape
+        (3, 2)
     """
 
     def __init__(self, layer: keras.layers.Layer, weights: list[str], **kwargs: Any) -> None:
+        """Adds a mask of ones for every weight at `weights`."""
+
         # Keras binds the arguments of a layer by the signature of `call`; this gives the held layer's own, so that
         # masks, `training`, initial states and several inputs arrive as they would without the wrapper.
         @functools.wraps(layer.call)
@@ -83,6 +98,7 @@ class Masked(keras.layers.Wrapper):
             self._add_masks()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the held layer on masked weights, building it first if its class has no `build` method."""
         if not self.built:
             # The held layer has no `build` method: its sublayers are built by calling it, and only then have weights.
             self.layer(*args, **kwargs)
@@ -110,8 +126,8 @@ class Masked(keras.layers.Wrapper):
             self.masked_variables[path] = variable
             self.mask_variables[path] = mask
             # Keras applies these to the stored weight, which a foreign optimizer may have moved where it is pruned.
-            variable.regularizer = _OnMasked.of(variable.regularizer, mask)
-            variable.constraint = _OnMasked.of(variable.constraint, mask)
+            variable.regularizer = _OnMasked.wrap(variable.regularizer, mask)
+            variable.constraint = _OnMasked.wrap(variable.constraint, mask)
         self.built = True
 
     def _call_masked(self, *args: Any, **kwargs: Any) -> Any:
@@ -136,34 +152,55 @@ class Masked(keras.layers.Wrapper):
         return outputs
 
     def apply_masks(self) -> None:
-        """Set the stored weights to exactly 0.0 where they are pruned."""
+        """Sets the stored weights to exactly 0.0 where they are pruned."""
         for path, variable in self.masked_variables.items():
             variable.assign(apply_mask(self.mask_variables[path], variable.value))
 
     def get_masks(self) -> dict[str, np.ndarray]:
-        """The masks as boolean arrays, by path below the layer."""
+        """Returns the masks as boolean arrays (copies), by path below the layer."""
         return {path: np.array(ops.convert_to_numpy(mask.value)) for path, mask in self.mask_variables.items()}
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns the output spec of the held layer.
+
+        Args:
+            *args: The arguments of a call.
+            **kwargs: The keyword arguments of a call.
+        """
         return self.layer.compute_output_spec(*args, **kwargs)
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns the output shape of the held layer.
+
+        Args:
+            *args: The shapes of a call's arguments.
+            **kwargs: The shapes of a call's keyword arguments.
+        """
         return self.layer.compute_output_shape(*args, **kwargs)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Returns the timestep mask of the held layer's outputs, as Keras propagates it.
+
+        Args:
+            inputs: The inputs of a call.
+            previous_mask: Their timestep masks.
+        """
         return self.layer.compute_mask(inputs, previous_mask)
 
     def get_weights(self) -> list[np.ndarray]:
+        """Returns the weights of the held layer and the masks; pruned weights are exactly 0.0."""
         self.apply_masks()
-        return super().get_weights()
+        return list(super().get_weights())
 
     def save_own_variables(self, store: Any) -> None:
+        """Saves the masks to `store`, and sets pruned weights to exactly 0.0 before Keras saves the held layer."""
         # An optimizer of the user's own may have moved a stored pruned weight. Keras saves this layer before the layer
         # it holds, so what reaches the file is masked.
         self.apply_masks()
         super().save_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the configuration, from which `from_config` builds the layer again."""
         config = super().get_config()
         config.pop("dtype", None)
         if not builds_itself(self.layer):  # Keras would mark it as built without building it

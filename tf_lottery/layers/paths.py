@@ -1,4 +1,4 @@
-"""Stable paths: every layer and variable of a model by a path that is the same for any build or reload of the model.
+"""Stable paths of layers and variables, which are the same for every build and reload of a model.
 
 Keras's own `variable.path` differs between a built and a reloaded model, and automatic names count up within a process
 (`dense`, then `dense_3` for a second build). Here an automatically named layer is numbered by its position among those
@@ -15,17 +15,21 @@ from tf_lottery.layers.sublayers import canonical_name, free_name, is_nested_mod
 
 
 def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Each layer of a model but its inputs by path, nested models opened; one used twice has its first path only.
+    """Returns the layers of a model by path, nested models opened and input layers left out.
 
-    A mask-applying layer stands under the path of the layer it holds.
+    A layer that is used twice has its first path only; a mask-applying layer has the path of the layer it holds.
     """
     return dict(_walk(model, "", set()))
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Each variable of a model by its path: weights, statistics and the states of seed generators, but no masks.
+    """Returns the variables of a model by path: weights, statistics and states of seed generators, but no masks.
 
-    The same keys in the same order for the plain and the wrapped model.
+    The plain and the wrapped model have the same paths in the same order.
+
+    Example:
+        >>> list(named_variables(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])))
+        ['dense/kernel', 'dense/bias']
     """
     named: dict[str, keras.Variable] = {}
     seen: set[int] = set()
@@ -38,7 +42,7 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def held_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """The layer that a mask-applying layer holds; another layer is returned as it is."""
+    """Returns the layer that a mask-applying layer holds; any other layer is returned as it is."""
     return layer.layer if isinstance(layer, Masked) else layer
 
 

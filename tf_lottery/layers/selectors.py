@@ -14,9 +14,16 @@ Selector: TypeAlias = str | Iterable[str] | Callable[[str, keras.Variable], bool
 
 
 class Selection:
-    """A selector, and which of its patterns were of use."""
+    """A selector that remembers which of its patterns matched a weight.
+
+    Args:
+        what: The name of the argument, for messages: "include" or "exclude".
+        selector: Names, glob patterns or a predicate; None selects nothing.
+        layers: The layers of the model by path.
+    """
 
     def __init__(self, what: str, selector: Selector | None, layers: Mapping[str, keras.layers.Layer]) -> None:
+        """Raises a `UsageError` if a pattern is no text, or names a layer ambiguously."""
         self.what = what
         self.predicate = selector if callable(selector) else None
         self.patterns: list[str] = []
@@ -30,7 +37,14 @@ class Selection:
         self.unused = set(self.patterns)
 
     def matches(self, path: str, layer_path: str, variable: keras.Variable, *, kernel: bool) -> bool:
-        """Whether a weight is selected: by its own path, or, if it is a kernel, by a name of what it is part of."""
+        """Returns whether a weight is selected: by its path, or, if it is a kernel, by a layer or model around it.
+
+        Args:
+            path: The path of the weight.
+            layer_path: The path of the layer that holds it.
+            variable: The weight.
+            kernel: Whether a pattern for the layer stands for this weight.
+        """
         if self.predicate is not None:
             return bool(self.predicate(path, variable))
         parts = path.split(SEPARATOR)
@@ -46,7 +60,7 @@ class Selection:
         return bool(hits)
 
     def check_used(self, paths: Iterable[str]) -> None:
-        """Raise if a pattern selected nothing."""
+        """Raises a `UsageError` if a pattern selected none of the weights at `paths`."""
         unused = [pattern for pattern in self.patterns if pattern in self.unused]
         if unused:
             raise UsageError(
@@ -55,17 +69,17 @@ class Selection:
             )
 
     def _automatic_names(self, layers: Mapping[str, keras.layers.Layer]) -> dict[str, str]:
-        """The Keras names, by path, of the layers that the patterns call by an automatic name such as `dense_7`."""
+        """Returns the Keras names, by path, of the layers that a pattern calls by an automatic name like `dense_7`."""
         automatic = {}
         for path, layer in layers.items():
-            name, known = held_layer(layer).name, path.rpartition(SEPARATOR)[2]
-            if name not in self.patterns or name == known:
+            name = held_layer(layer).name
+            if name not in self.patterns or name == path.rpartition(SEPARATOR)[2]:
                 continue
-            other = [rival for rival in layers if rival == name or rival.endswith(SEPARATOR + name)]
-            if other:
+            rivals = [rival for rival in layers if rival == name or rival.endswith(SEPARATOR + name)]
+            if rivals:
                 raise UsageError(
                     f"`{self.what}` is ambiguous: Keras gave the name {name!r} to the layer at {path!r}, but {name!r} "
-                    f"is also the path of the layer that Keras named {held_layer(layers[other[0]]).name!r}.",
+                    f"is also the path of the layer that Keras named {held_layer(layers[rivals[0]]).name!r}.",
                     f"Give the layers names of their own, or the path of a weight, such as {name + '/kernel'!r}.",
                 )
             automatic[path] = name

@@ -1,11 +1,11 @@
-"""The variables of one layer and its sublayers, each under a stable name.
+"""Stable names for the variables of one layer and its sublayers.
 
 A sublayer inside a composite layer is named by the attribute that holds it, `forward_layer/cell/kernel`; an
 automatically named layer of a model by its class and its position among those of its class.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import keras
@@ -14,13 +14,16 @@ SEPARATOR = "/"
 
 
 def layer_variables(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
-    """Each variable of one layer and its sublayers by its path below the layer."""
+    """Returns the variables of one layer and its sublayers, by path below the layer."""
     return {path: variable for path, variable, _ in owned_variables(layer)}
 
 
 def owned_variables(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable, keras.layers.Layer]]:
-    """(path below `layer`, variable, the sublayer that owns it) for each variable of one layer and its sublayers."""
-    found: list[tuple[str, keras.Variable, keras.layers.Layer]] = []
+    """Returns the variables of one layer and its sublayers as tuples (path below `layer`, variable, owner).
+
+    The owner is the sublayer whose own variable it is, not one of its sublayers'.
+    """
+    owned: list[tuple[str, keras.Variable, keras.layers.Layer]] = []
     taken: set[str] = set()
     for path, sublayer in _walk(layer, "", set()):
         below = {id(variable) for child in children(sublayer).values() for variable in child.variables}
@@ -29,18 +32,18 @@ def owned_variables(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable
                 continue
             name = free_name(join(path, variable.name), taken)
             taken.add(name)
-            found.append((name, variable, sublayer))
-    return found
+            owned.append((name, variable, sublayer))
+    return owned
 
 
 def children(layer: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
-    """The direct sublayers, each under the attribute that holds it (or under `attribute_i` in a list or dict)."""
-    found: dict[str, keras.layers.Layer] = {}
+    """Returns the direct sublayers by the attribute that holds them, or by `attribute_i` in a list or dict."""
+    sublayers: dict[str, keras.layers.Layer] = {}
     if is_nested_model(layer):
         counts: dict[str, int] = {}
         for child in layer.layers:
-            found[free_name(canonical_name(child, counts), found)] = child
-        return found
+            sublayers[free_name(canonical_name(child, counts), sublayers)] = child
+        return sublayers
     seen = {id(layer)}
     for attribute, value in vars(layer).items():
         if attribute == "_layers" or attribute.startswith(("_self_", "_unconditional_")):  # lists kept by the trackers
@@ -48,19 +51,25 @@ def children(layer: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
         for suffix, item in _items(value):
             if isinstance(item, keras.layers.Layer) and id(item) not in seen:
                 seen.add(id(item))
-                found[free_name(attribute.lstrip("_") + suffix, found)] = item
-    return found
+                sublayers[free_name(attribute.lstrip("_") + suffix, sublayers)] = item
+    return sublayers
 
 
 def is_nested_model(layer: object) -> bool:
-    """Whether a layer is a Sequential or functional model, whose own layers are wrapped one by one."""
+    """Returns whether a layer is a Sequential or functional model, whose own layers are wrapped one by one."""
     return isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "operations"))
 
 
 def canonical_name(layer: keras.layers.Layer, counts: dict[str, int]) -> str:
-    """The layer's own name, or class and position for an automatic one; `counts` is kept by the caller, per model."""
+    """Returns the layer's own name, or for an automatic one its class and its position among those of its class.
+
+    Args:
+        layer: A layer of a model.
+        counts: How many automatically named layers of each class were named before, by class; updated here. The
+            caller keeps one dict per model.
+    """
     if not has_automatic_name(layer):
-        return layer.name
+        return str(layer.name)
     base = _snake(type(layer).__name__)
     position = counts.get(base, 0)
     counts[base] = position + 1
@@ -68,12 +77,17 @@ def canonical_name(layer: keras.layers.Layer, counts: dict[str, int]) -> str:
 
 
 def has_automatic_name(layer: keras.layers.Layer) -> bool:
-    """Whether a name looks like Keras's automatic ones: `dense`, `dense_3`."""
+    """Returns whether a layer's name looks like Keras's automatic ones: `dense`, `dense_3`."""
     return re.fullmatch(rf"{re.escape(_snake(type(layer).__name__))}(_\d+)?", layer.name) is not None
 
 
-def free_name(name: str, taken: Any) -> str:
-    """`name`, or `name~2`, `name~3`, ... if it is in `taken`."""
+def free_name(name: str, taken: Container[str]) -> str:
+    """Returns `name`, or the first of `name~2`, `name~3`, ... that is not in `taken`.
+
+    Args:
+        name: The wanted name.
+        taken: The names in use.
+    """
     candidate, number = name, 2
     while candidate in taken:
         candidate, number = f"{name}~{number}", number + 1
@@ -81,7 +95,7 @@ def free_name(name: str, taken: Any) -> str:
 
 
 def join(*parts: str) -> str:
-    """The parts of a path as one; empty parts are left out."""
+    """Returns the parts of a path as one path, without the empty ones."""
     return SEPARATOR.join(part for part in parts if part)
 
 
@@ -95,7 +109,7 @@ def _walk(layer: keras.layers.Layer, prefix: str, seen: set[int]) -> Iterator[tu
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """What an attribute holds, with a suffix for each place in (nested) lists and dicts."""
+    """Yields what an attribute holds, with a suffix for its place in (nested) lists and dicts."""
     if isinstance(value, list | tuple):
         nested: Any = enumerate(value)
     elif isinstance(value, dict):
@@ -109,7 +123,7 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _snake(name: str) -> str:
-    """Keras's automatic name of a class: `Conv2D` -> `conv2d`, `MultiHeadAttention` -> `multi_head_attention`."""
+    """Returns Keras's automatic name of a class, such as `multi_head_attention` for `MultiHeadAttention`."""
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

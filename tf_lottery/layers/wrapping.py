@@ -1,4 +1,4 @@
-"""`wrap` and `strip`: a model with mask-applying layers, and the plain model back; masks in and out."""
+"""`wrap` and `strip`: from a plain model to one with mask-applying layers and back, and access to its masks."""
 
 import logging
 import os
@@ -13,9 +13,10 @@ from keras import ops
 
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageError
 from tf_lottery.layers.copying import copy_layer, rebuild
-from tf_lottery.layers.discovery import Discovery, Selector, discover
+from tf_lottery.layers.discovery import Discovery, discover
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
+from tf_lottery.layers.selectors import Selector
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.pruning.masks import Masks, validate
 from tf_lottery.utils.text import one_line
@@ -26,23 +27,24 @@ log = logging.getLogger(__name__)
 def wrap(
     model: keras.Model, *, include: Selector | None = None, exclude: Selector | None = None, in_place: bool = False
 ) -> keras.Model:
-    """A copy of `model` whose maskable weights are held by mask-applying layers; all masks start as ones.
+    """Returns a copy of the model with mask-applying layers; all masks start as ones.
 
-    It trains in `fit` or in any custom loop, saves and loads as `.keras`, and computes what `model` computes. It is not
-    compiled. Frozen layers (`trainable=False`) are masked too, and stay frozen. What is not masked, and why, is logged
-    at INFO level and told by `discover`.
+    The copy trains in `fit` or in any custom loop, saves and loads as `.keras`, and computes what `model` computes. It
+    is not compiled. Frozen layers (`trainable=False`) are masked too, and stay frozen. What is not masked, and why, is
+    logged at INFO level, and returned by `discover`.
 
     Args:
-        model: a built Sequential or functional model.
-        include: what to mask instead of the default (kernels of dense, convolution, recurrent, attention and embedding
+        model: A built Sequential or functional model.
+        include: What to mask instead of the default (kernels of dense, convolution, recurrent, attention and embedding
             layers): layer names, glob patterns, or a predicate `(path, variable) -> bool`; see `discover`.
-        exclude: what to leave alone, said the same way.
-        in_place: share the weights with `model`, so that training the wrapped model trains `model` as well.
+        exclude: What to leave alone, in the same form; it overrides `include`.
+        in_place: Whether to share the weights with `model`, so that training the wrapped model trains `model` too.
 
     Raises:
-        UsageError: not a Sequential or functional model, already wrapped, or a pattern matches nothing.
-        UnfitError: the model is not built, or nothing in it can be masked.
-        NonFiniteError: a maskable weight is NaN or infinite.
+        UsageError: If `model` is not a Sequential or functional model, is already wrapped, or a pattern matches
+            nothing.
+        UnfitError: If the model is not built, or nothing in it can be masked.
+        NonFiniteError: If a maskable weight is NaN or infinite.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(1)])
@@ -52,29 +54,39 @@ def wrap(
     check_wrappable(model)
     if is_wrapped(model):
         raise UsageError("The model is already wrapped.", "Use `set_masks` to change its masks, or `strip` it first.")
-    found = discover(model, include=include, exclude=exclude)
-    check_maskable(found)
-    for path, reason in found.skipped.items():
+    discovery = discover(model, include=include, exclude=exclude)
+    check_maskable(discovery)
+    for path, reason in discovery.skipped.items():
         log.info("not masked: %s (%s)", path, reason)
     by_layer: dict[int, list[str]] = {}
     layers = named_layers(model)
-    for weight in found.found.values():
+    for weight in discovery.found.values():
         by_layer.setdefault(id(layers[weight.layer_path]), []).append(weight.weight_path)
 
-    def wrapped(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         weights = by_layer.get(id(layer))
         if weights is None:
             return layer if in_place else copy_layer(layer)
         return Masked(layer if in_place else copy_layer(layer), weights)
 
-    return rebuild(model, wrapped)
+    return rebuild(model, wrap_layer)
 
 
 def strip(model: keras.Model) -> keras.Model:
-    """The plain model: masks applied to the weights, no custom objects. A copy; `model` keeps its masks.
+    """Returns a plain copy of a wrapped model, with the masks applied to the weights and without custom objects.
+
+    Args:
+        model: A wrapped model. It keeps its masks.
 
     Raises:
-        UsageError: the model is not wrapped.
+        UsageError: If the model is not wrapped.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        >>> wrapped = wrap(model)
+        >>> set_masks(wrapped, {"dense/kernel": np.array([[True, False], [False, True]])})
+        >>> (strip(wrapped).layers[0].kernel.numpy() != 0).tolist()
+        [[True, False], [False, True]]
     """
     if not is_wrapped(model):
         raise UsageError("`strip` expects a wrapped model. Received a model without mask-applying layers.")
@@ -83,7 +95,11 @@ def strip(model: keras.Model) -> keras.Model:
 
 
 def get_masks(model: keras.Model) -> Masks:
-    """The masks of a wrapped model: boolean arrays (copies) keyed by weight path."""
+    """Returns the masks of a wrapped model: boolean arrays (copies) keyed by weight path.
+
+    Raises:
+        UsageError: If the model is not wrapped.
+    """
     return {
         f"{path}/{weight}": mask
         for path, layer in masked_layers(model).items()
@@ -92,14 +108,16 @@ def get_masks(model: keras.Model) -> Masks:
 
 
 def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
-    """Set the masks of a wrapped model, and its stored weights to exactly 0.0 where pruned.
+    """Sets the masks of a wrapped model, and its stored weights to exactly 0.0 where they are pruned.
 
     Args:
-        model: a wrapped model.
-        masks: one boolean array for every masked weight, keyed by weight path, as from `get_masks`.
+        model: A wrapped model.
+        masks: A boolean array for every masked weight, True where the weight is kept, keyed by weight path as in
+            `get_masks`.
 
     Raises:
-        UnfitError: a key is missing or extra, or a shape differs; nothing is changed then.
+        UsageError: If the model is not wrapped.
+        UnfitError: If a key is missing or unexpected, or a shape differs; nothing is changed then.
     """
     layers = masked_layers(model)
     shapes = {f"{p}/{w}": m.shape for p, layer in layers.items() for w, m in layer.mask_variables.items()}
@@ -111,16 +129,16 @@ def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
 
 
 def apply_masks(model: keras.Model) -> None:
-    """Set the stored weights of a wrapped model to exactly 0.0 where pruned."""
+    """Sets the stored weights of a wrapped model to exactly 0.0 where they are pruned."""
     for layer in masked_layers(model).values():
         layer.apply_masks()
 
 
 def masked_layers(model: keras.Model) -> dict[str, Masked]:
-    """The mask-applying layers of a wrapped model by path.
+    """Returns the mask-applying layers of a wrapped model by path.
 
     Raises:
-        UsageError: there are none.
+        UsageError: If the model is not wrapped.
     """
     layers = {path: layer for path, layer in named_layers(model).items() if isinstance(layer, Masked)}
     if not layers:
@@ -131,22 +149,30 @@ def masked_layers(model: keras.Model) -> dict[str, Masked]:
 
 
 def is_wrapped(model: keras.Model) -> bool:
-    """Whether a model has mask-applying layers."""
+    """Returns whether a model has mask-applying layers."""
     return any(isinstance(layer, Masked) for layer in named_layers(model).values())
 
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
-    """All variables of a model as arrays (copies) keyed by path; masked weights with exactly 0.0 where pruned."""
+    """Returns all variables of a model as arrays (copies) keyed by path; pruned weights are exactly 0.0.
+
+    The paths are those of `get_masks`, and the same for a plain and a wrapped model.
+    """
     if is_wrapped(model):
         apply_masks(model)
     return {path: np.array(ops.convert_to_numpy(v.value)) for path, v in named_variables(model).items()}
 
 
 def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
-    """Assign variables by path; those that `weights` does not name keep their values, and pruned ones are exactly 0.0.
+    """Assigns variables by path; pruned weights stay exactly 0.0.
+
+    Args:
+        model: A built model, plain or wrapped.
+        weights: Arrays of the variables' shapes, keyed by path as in `get_weights`. Variables that it does not name
+            keep their values.
 
     Raises:
-        UnfitError: a path is unknown or a shape differs; nothing is changed then.
+        UnfitError: If a path is unknown or a shape differs; nothing is changed then.
     """
     variables = named_variables(model)
     for path, weight in weights.items():
@@ -160,15 +186,15 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
 
 
 def load_model(path: str | os.PathLike[str], **kwargs: Any) -> keras.Model:
-    """Load a `.keras` file, wrapped or plain.
+    """Loads a wrapped or plain model from a `.keras` file.
 
     Args:
-        path: the file.
-        **kwargs: passed to `keras.models.load_model`; safe mode stays on unless `safe_mode=False` is given.
+        path: The path of the file.
+        **kwargs: Passed to `keras.models.load_model`. Safe mode stays on unless `safe_mode=False` is passed.
 
     Raises:
-        UsageError: there is no such file.
-        DamagedError: the file can't be read as a Keras model.
+        UsageError: If there is no such file.
+        DamagedError: If the file can't be read as a Keras model.
     """
     if not os.path.exists(path):
         raise UsageError(f"There is no model file {os.fspath(path)!r}.", "Give the path of a .keras file.")
@@ -182,7 +208,12 @@ def load_model(path: str | os.PathLike[str], **kwargs: Any) -> keras.Model:
 
 
 def check_wrappable(model: object) -> None:
-    """Raise unless `model` is a built Sequential or functional model."""
+    """Raises unless `model` is a built Sequential or functional model.
+
+    Raises:
+        UsageError: If it is no Keras model, or a subclassed one.
+        UnfitError: If it is not built.
+    """
     if not isinstance(model, keras.Model):
         raise UsageError(f"A keras.Model is expected. Received: {type(model).__module__}.{type(model).__name__}.")
     if not is_nested_model(model):
@@ -197,11 +228,16 @@ def check_wrappable(model: object) -> None:
         )
 
 
-def check_maskable(found: Discovery) -> None:
-    """Raise unless something can be masked and all of it is finite."""
-    if not found.found:
-        reasons = "; ".join(f"{path}: {reason}" for path, reason in found.skipped.items()) or "it has no weights"
+def check_maskable(discovery: Discovery) -> None:
+    """Raises unless some weight can be masked and all maskable weights are finite.
+
+    Raises:
+        UnfitError: If no weight can be masked.
+        NonFiniteError: If a maskable weight is NaN or infinite.
+    """
+    if not discovery.found:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in discovery.skipped.items()) or "it has no weights"
         raise UnfitError(f"Nothing in the model can be masked ({reasons}).", "Name weights by `include`.")
-    for path, weight in found.found.items():
+    for path, weight in discovery.found.items():
         if not np.isfinite(ops.convert_to_numpy(weight.variable.value)).all():
             raise NonFiniteError(f"The weights of {path!r} must be finite. Received NaN or infinite values.")

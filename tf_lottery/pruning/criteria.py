@@ -1,7 +1,7 @@
-"""Scores: how much each weight matters. Higher is kept.
+"""Criteria: functions that score how much every weight matters. Weights of higher scores are kept.
 
 A criterion is one pure function from weights to scores of the same shapes. To add one, write the function and put it in
-`CRITERIA`; the keyword arguments that it names are what it gets, and `SOURCES` says where a user gets them from.
+`CRITERIA`. Its keyword arguments name what it needs besides the weights; `SOURCES` says where a user gets that from.
 """
 
 import inspect
@@ -11,81 +11,118 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+from tf_lottery.pruning.masks import Scores, WeightArrays
 from tf_lottery.utils import seeds
 from tf_lottery.utils.text import suggestion
 
-Arrays = Mapping[str, np.ndarray]
-Scores = dict[str, np.ndarray]
 
-
-def magnitude(weights: Arrays) -> Scores:
-    """|w|: the criterion of Han et al. (2015, arXiv 1506.02626) and Frankle & Carbin (2018, arXiv 1803.03635)."""
+def magnitude(weights: WeightArrays) -> Scores:
+    """Scores by |w| (Han et al. 2015, arXiv 1506.02626; Frankle & Carbin 2018, arXiv 1803.03635)."""
     return {key: np.abs(weight) for key, weight in weights.items()}
 
 
-def random(weights: Arrays, *, seed: int) -> Scores:
-    """Uniform scores in [0, 1), a pure function of seed, path and shape: the floor that other criteria must beat."""
+def random(weights: WeightArrays, *, seed: int) -> Scores:
+    """Scores uniformly at random in [0, 1): the baseline that other criteria must beat.
+
+    Args:
+        weights: Weight arrays by path; only paths and shapes matter.
+        seed: The scores are a pure function of seed, path and shape.
+    """
     return {
         key: seeds.generator(seed, "random score", key).random(np.shape(weight), dtype=np.float32)
         for key, weight in weights.items()
     }
 
 
-def magnitude_increase(weights: Arrays, *, initial: Arrays) -> Scores:
-    """|w| - |w_i|: how much training made the weight larger (Zhou et al. 2019, arXiv 1905.01067)."""
+def magnitude_increase(weights: WeightArrays, *, initial: WeightArrays) -> Scores:
+    """Scores by |w| - |w_i|, how much larger training made the weight (Zhou et al. 2019, arXiv 1905.01067).
+
+    Args:
+        weights: The trained weights w by path.
+        initial: The weights w_i before training, with the same paths and shapes.
+    """
     return {key: np.abs(weight) - np.abs(initial[key]) for key, weight in weights.items()}
 
 
-def weight_change(weights: Arrays, *, initial: Arrays) -> Scores:
-    """|w - w_i|: how far training moved the weight; "movement" in Zhou et al. (2019, arXiv 1905.01067)."""
+def weight_change(weights: WeightArrays, *, initial: WeightArrays) -> Scores:
+    """Scores by |w - w_i|, how far training moved the weight ("movement" in Zhou et al. 2019, arXiv 1905.01067).
+
+    Args:
+        weights: The trained weights w by path.
+        initial: The weights w_i before training, with the same paths and shapes.
+    """
     return {key: np.abs(weight - initial[key]) for key, weight in weights.items()}
 
 
-def large_final_same_sign(weights: Arrays, *, initial: Arrays) -> Scores:
-    """max(0, sign(w_i) w): magnitude of the weights that kept their sign (Zhou et al. 2019, arXiv 1905.01067)."""
+def large_final_same_sign(weights: WeightArrays, *, initial: WeightArrays) -> Scores:
+    """Scores by max(0, sign(w_i) w), the magnitude if the sign was kept (Zhou et al. 2019, arXiv 1905.01067).
+
+    Args:
+        weights: The trained weights w by path.
+        initial: The weights w_i before training, with the same paths and shapes.
+    """
     return {key: np.maximum(0, np.sign(initial[key]) * weight) for key, weight in weights.items()}
 
 
-def large_initial_large_final(weights: Arrays, *, initial: Arrays, alpha: float = 1.0) -> Scores:
-    """min(alpha |w|, |w_i|): large before and after training (Zhou et al. 2019, arXiv 1905.01067).
+def large_initial_large_final(weights: WeightArrays, *, initial: WeightArrays, alpha: float = 1.0) -> Scores:
+    """Scores by min(alpha |w|, |w_i|), large before and after training (Zhou et al. 2019, arXiv 1905.01067).
 
-    `alpha` weighs the two against each other where training changes the scale of the weights: the authors choose it for
-    each layer so that both magnitudes are cut at the same percentile; 1 takes them as they are.
+    Args:
+        weights: The trained weights w by path.
+        initial: The weights w_i before training, with the same paths and shapes.
+        alpha: The weight of |w| where training changes the scale of the weights. The authors choose it per layer so
+            that both magnitudes are cut at the same percentile.
     """
     return {key: np.minimum(alpha * np.abs(weight), np.abs(initial[key])) for key, weight in weights.items()}
 
 
-def snip(weights: Arrays, *, gradients: Arrays) -> Scores:
-    """|g w|: the change of the loss, to first order, when the weight goes (Lee et al. 2018, arXiv 1810.02340).
+def snip(weights: WeightArrays, *, gradients: WeightArrays) -> Scores:
+    """Scores by |g w|, the first-order change of the loss if the weight is pruned (Lee et al. 2018, arXiv 1810.02340).
 
-    The same as |dL/dm| for a mask m on the weight, at m = 1. The paper divides by the sum, which changes no rank.
+    This is |dL/dm| for a mask m on the weight, at m = 1. The paper divides by the sum, which changes no rank.
+
+    Args:
+        weights: Weight arrays by path.
+        gradients: The gradients g of the loss, with the same paths and shapes.
     """
     return {key: np.abs(gradients[key] * weight) for key, weight in weights.items()}
 
 
-def grasp(weights: Arrays, *, hessian_gradients: Arrays) -> Scores:
-    """w (H g), signed: what the gradient flow loses when the weight goes (Wang et al. 2020, arXiv 2002.07376).
+def grasp(weights: WeightArrays, *, hessian_gradients: WeightArrays) -> Scores:
+    """Scores by w (H g), what the gradient flow loses with the weight (Wang et al. 2020, arXiv 2002.07376).
 
     A change d of the weights changes the squared norm of the gradient by 2 d'Hg to first order, and to prune a weight
-    is d = -w: a weight with positive w (H g) takes gradient flow with it, and is kept. The paper states the score with
-    the other sign, -w (H g), and prunes the highest.
+    is d = -w: without a weight of positive w (H g) the gradient flow is smaller, so it is kept. The paper states the
+    score with the other sign, -w (H g), and prunes the highest.
+
+    Args:
+        weights: Weight arrays by path.
+        hessian_gradients: The product H g of the Hessian and the gradient, with the same paths and shapes.
     """
     return {key: weight * hessian_gradients[key] for key, weight in weights.items()}
 
 
-def synflow(weights: Arrays, *, path_gradients: Arrays) -> Scores:
-    """|w| dR/d|w|: the flow through the weight (Tanaka et al. 2020, arXiv 2006.05467).
+def synflow(weights: WeightArrays, *, path_gradients: WeightArrays) -> Scores:
+    """Scores by |w| dR/d|w|, the synaptic flow through the weight (Tanaka et al. 2020, arXiv 2006.05467).
 
-    R is the sum over all paths from input to output of the product of the |w| on the path.
+    R is the sum over all paths from input to output of the product of the |w| on the path. The sum of the scores is
+    the same in every layer, so in the global scope no layer is emptied before the others, if the scores are computed
+    again after each of `ITERATIONS["synflow"]` small prunings.
 
-    The sum of the scores is the same in every layer, so in the global scope no layer is emptied before the others, if
-    the scores are taken anew after each of `ITERATIONS["synflow"]` small prunings.
+    Args:
+        weights: Weight arrays by path.
+        path_gradients: The derivatives dR/d|w|, with the same paths and shapes.
     """
     return {key: np.abs(weight) * path_gradients[key] for key, weight in weights.items()}
 
 
-def iteration_change(weights: Arrays, *, changes: Arrays) -> Scores:
-    """Sum over steps of |w_{t+1} - w_t|: what changes too slowly during training goes."""
+def iteration_change(weights: WeightArrays, *, changes: WeightArrays) -> Scores:
+    """Scores by the sum over steps of |w_{t+1} - w_t|, so that weights that change slowly are pruned.
+
+    Args:
+        weights: Weight arrays by path; only paths matter.
+        changes: The sums, with the same paths and shapes.
+    """
     return {key: np.array(changes[key]) for key in weights}
 
 
@@ -104,7 +141,7 @@ CRITERIA: dict[str, Callable[..., Scores]] = {
 ITERATIONS: dict[str, int] = {"synflow": 100}
 """How many times a criterion prunes and scores again, to get from one density to the next; once, unless listed."""
 GLOBAL: tuple[str, ...] = ("synflow",)
-"""Criteria whose scores only mean something when all layers are ranked together."""
+"""Criteria whose scores are only meaningful if all layers are ranked together."""
 
 SOURCES: dict[str, str] = {
     "seed": "Pass `seed=`, an integer.",
@@ -114,27 +151,27 @@ SOURCES: dict[str, str] = {
     "path_gradients": "Pass `path_gradients=tfl.path_gradients(model)`: it needs no data.",
     "changes": "Pass `changes=`: for each weight the sum over training steps of |w_{t+1} - w_t|, by path.",
 }
-"""Where what a criterion needs comes from, for messages."""
+"""Where a user gets the arguments of criteria from, for messages."""
 ARRAYS = ("initial", "gradients", "hessian_gradients", "path_gradients", "changes")
 """Arguments that are arrays by weight path."""
 
 
-def scores(weights: Arrays, criterion: str = "magnitude", **kwargs: Any) -> Scores:
-    """Score `weights` by a named criterion.
+def scores(weights: WeightArrays, criterion: str = "magnitude", **kwargs: Any) -> Scores:
+    """Scores weights by a named criterion.
 
     Args:
-        weights: float arrays keyed by weight path.
-        criterion: a name in `CRITERIA`.
-        **kwargs: what the criterion needs, e.g. `seed` for "random", `gradients` for "snip"; what it does not name is
-            an error. Arrays come as dicts with at least the keys of `weights`, in the same shapes.
+        weights: Float arrays by weight path.
+        criterion: A name in `CRITERIA`.
+        **kwargs: What the criterion needs besides the weights, e.g. `seed` for "random" or `gradients` for "snip".
+            Arrays are passed as dicts with at least the keys of `weights`, in the same shapes.
 
     Returns:
-        One array of scores per weight, same keys and shapes; higher is kept.
+        An array of scores per weight array, with the same keys and shapes; weights of higher scores are kept.
 
     Raises:
-        UsageError: the criterion is unknown, or an argument is missing or not known to it.
-        UnfitError: the keys or shapes of an argument do not fit the weights.
-        NonFiniteError: a weight or a value of an argument is NaN or infinite.
+        UsageError: If the criterion is unknown, or an argument is missing or not known to it.
+        UnfitError: If keys or shapes of an argument do not fit the weights.
+        NonFiniteError: If a weight or a value of an argument is NaN or infinite.
 
     Example:
         >>> scores({"dense/kernel": np.array([-2.0, 0.5])})
@@ -164,10 +201,10 @@ def scores(weights: Arrays, criterion: str = "magnitude", **kwargs: Any) -> Scor
 
 
 def get(criterion: str) -> Callable[..., Scores]:
-    """The function of a named criterion.
+    """Returns the function of a named criterion.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: If there is no criterion of that name.
     """
     if criterion not in CRITERIA:
         raise UsageError(f"Unknown criterion {criterion!r}.", suggestion(criterion, CRITERIA))
@@ -175,43 +212,43 @@ def get(criterion: str) -> Callable[..., Scores]:
 
 
 def needs(criterion: str) -> set[str]:
-    """The keyword arguments that a criterion can't do without, besides the weights."""
+    """Returns the names of the keyword arguments that a criterion requires besides the weights."""
     parameters = inspect.signature(get(criterion)).parameters.values()
-    return {each.name for each in parameters if each.default is each.empty} - {"weights"}
+    return {parameter.name for parameter in parameters if parameter.default is parameter.empty} - {"weights"}
 
 
 def iterations(criterion: str) -> int:
-    """How many times a criterion prunes and scores again per pruning.
+    """Returns how many times a criterion prunes and scores again, to get from one density to the next.
 
     Raises:
-        UsageError: there is no criterion of that name.
+        UsageError: If there is no criterion of that name.
     """
     get(criterion)
     return ITERATIONS.get(criterion, 1)
 
 
-def _check_fit(given: Any, weights: Arrays, what: str) -> None:
-    """Raise unless `given` has an array for each weight, of its shape."""
-    if not isinstance(given, Mapping):
+def _check_fit(arrays: Any, weights: WeightArrays, what: str) -> None:
+    """Raises unless `arrays` has an array of the same shape for every weight array."""
+    if not isinstance(arrays, Mapping):
         raise UsageError(
-            f"`{what}` must be a dictionary of arrays by weight path. Received: {type(given).__name__}.",
+            f"`{what}` must be a dictionary of arrays by weight path. Received: {type(arrays).__name__}.",
             SOURCES.get(what, ""),
         )
-    if missing := sorted(set(weights) - set(given)):
+    if missing := sorted(set(weights) - set(arrays)):
         raise UnfitError(
-            f"The {what} lack {', '.join(missing)}. They have: {', '.join(given) or 'nothing'}.",
+            f"The {what} lack {', '.join(missing)}. They have: {', '.join(arrays) or 'nothing'}.",
             "Take both from one model; `weights` should hold the maskable weights only, those of `tfl.get_masks`.",
         )
     for key, weight in weights.items():
-        if np.shape(given[key]) != np.shape(weight):
+        if np.shape(arrays[key]) != np.shape(weight):
             raise UnfitError(
-                f"The {what} of {key!r} must have shape {np.shape(weight)}. Received: {np.shape(given[key])}.",
+                f"The {what} of {key!r} must have shape {np.shape(weight)}. Received: {np.shape(arrays[key])}.",
                 "Take both from one model.",
             )
 
 
-def _check_finite(arrays: Arrays, what: str, remedy: str) -> None:
-    """Raise if a value is NaN or infinite."""
+def _check_finite(arrays: WeightArrays, what: str, remedy: str) -> None:
+    """Raises if a value is NaN or infinite."""
     for key, array in arrays.items():
         bad = np.size(array) - int(np.count_nonzero(np.isfinite(array)))
         if bad:

@@ -1,36 +1,43 @@
-"""Masks: plain dicts of boolean arrays, keyed by weight path; True keeps a weight.
+"""Masks: plain dicts of boolean arrays keyed by weight path. True keeps a weight, False prunes it.
 
 Every function here is pure: arguments are never changed.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from tf_lottery.errors import UnfitError, UsageError
 
-Masks: TypeAlias = dict[str, np.ndarray]
+Masks: TypeAlias = dict[str, npt.NDArray[np.bool_]]
+"""Boolean arrays by weight path, of the weights' shapes."""
+Scores: TypeAlias = dict[str, npt.NDArray[Any]]
+"""Real arrays by weight path, of the weights' shapes; weights of higher scores are kept."""
+WeightArrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""Arrays by weight path, as functions take them: weights, or masks, scores or gradients of the weights' shapes."""
 
 
-def ones(weights: Mapping[str, np.ndarray]) -> Masks:
-    """The dense masks of `weights`: everything is kept."""
+def ones(weights: WeightArrays) -> Masks:
+    """Returns the dense masks of `weights`, which keep everything."""
     return {key: np.ones(np.shape(weight), dtype=bool) for key, weight in weights.items()}
 
 
-def validate(masks: Mapping[str, np.ndarray], shapes: Mapping[str, Sequence[int]], *, what: str = "masks") -> Masks:
-    """Check that `masks` has one boolean array for each key of `shapes`, of that shape.
+def validate(masks: WeightArrays, shapes: Mapping[str, Sequence[int]], *, what: str = "masks") -> Masks:
+    """Checks that `masks` has a boolean array of the expected shape for every weight path.
 
     Args:
-        masks: the masks to check; dtype bool, or numbers that are all 0 or 1.
-        shapes: the expected shape for each weight path.
-        what: the name to use in messages.
+        masks: The masks to check; dtype bool, or numbers that are all 0 or 1.
+        shapes: The expected shape by weight path.
+        what: What the masks are called in messages.
 
     Returns:
-        The masks as boolean arrays (new dict).
+        The masks as boolean arrays, in a new dict in the order of `shapes`.
 
     Raises:
-        UnfitError: a key is missing or extra, a shape differs, or a value is neither 0 nor 1.
+        UsageError: If `masks` is no mapping.
+        UnfitError: If a key is missing or unexpected, a shape differs, or a value is neither 0 nor 1.
     """
     if not isinstance(masks, Mapping):
         raise UsageError(
@@ -57,10 +64,19 @@ def validate(masks: Mapping[str, np.ndarray], shapes: Mapping[str, Sequence[int]
     return checked
 
 
-def check_keys(given: Mapping, expected: Mapping, *, what: str) -> None:
-    """Raise `UnfitError` unless both mappings have the same keys."""
-    missing = sorted(set(expected) - set(given))
-    extra = sorted(set(given) - set(expected))
+def check_keys(received: Mapping[str, Any], expected: Mapping[str, Any], *, what: str) -> None:
+    """Checks that two mappings have the same keys.
+
+    Args:
+        received: The mapping to check.
+        expected: A mapping with the expected keys.
+        what: What `received` is called in messages.
+
+    Raises:
+        UnfitError: If a key is missing or unexpected.
+    """
+    missing = sorted(set(expected) - set(received))
+    extra = sorted(set(received) - set(expected))
     if missing or extra:
         parts = [f"missing: {', '.join(missing)}"] if missing else []
         parts += [f"unexpected: {', '.join(extra)}"] if extra else []
@@ -70,18 +86,18 @@ def check_keys(given: Mapping, expected: Mapping, *, what: str) -> None:
         )
 
 
-def kept(masks: Mapping[str, np.ndarray]) -> int:
-    """The number of weights that the masks keep."""
+def kept(masks: WeightArrays) -> int:
+    """Returns the number of weights that the masks keep."""
     return sum(int(np.count_nonzero(mask)) for mask in masks.values())
 
 
-def total(masks: Mapping[str, np.ndarray]) -> int:
-    """The number of maskable weights."""
+def total(masks: WeightArrays) -> int:
+    """Returns the number of maskable weights, kept or pruned."""
     return sum(int(np.size(mask)) for mask in masks.values())
 
 
-def density(masks: Mapping[str, np.ndarray]) -> float:
-    """kept / total, over the maskable weights; 1.0 for no weights at all.
+def density(masks: WeightArrays) -> float:
+    """Returns the fraction of the maskable weights that the masks keep; 1.0 if there are no weights.
 
     Example:
         >>> density({"dense/kernel": np.array([True, False, False, False])})
@@ -91,21 +107,41 @@ def density(masks: Mapping[str, np.ndarray]) -> float:
     return kept(masks) / count if count else 1.0
 
 
-def apply(weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`weights` with exactly 0.0 where pruned; weights without a mask are passed on as they are."""
+def apply(weights: WeightArrays, masks: WeightArrays) -> dict[str, npt.NDArray[Any]]:
+    """Returns the weights with exactly 0.0 where they are pruned.
+
+    Args:
+        weights: Weight arrays by path.
+        masks: Boolean masks by path; weights without one are returned as they are.
+
+    Example:
+        >>> apply({"kernel": np.array([0.5, -2.0])}, {"kernel": np.array([False, True])})
+        {'kernel': array([ 0., -2.])}
+    """
     return {
         key: np.where(masks[key], weight, np.zeros((), weight.dtype)) if key in masks else weight
         for key, weight in weights.items()
     }
 
 
-def overlap(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> float:
-    """Jaccard overlap of two masks of one model: |kept by both| / |kept by either|; 1.0 if neither keeps any.
+def overlap(first: WeightArrays, second: WeightArrays) -> float:
+    """Returns the Jaccard overlap of two masks of one model: |kept by both| / |kept by either|.
+
+    Args:
+        first: Boolean masks by weight path.
+        second: Other masks with the same keys and shapes.
+
+    Returns:
+        A fraction; 1.0 if neither keeps any weight.
 
     Raises:
-        UnfitError: keys or shapes differ.
+        UnfitError: If keys or shapes differ.
+
+    Example:
+        >>> overlap({"kernel": np.array([True, True, False])}, {"kernel": np.array([False, True, True])})
+        0.3333333333333333
     """
-    second = validate(second, {key: mask.shape for key, mask in first.items()}, what="second masks")
-    both = sum(int(np.count_nonzero(first[key] & second[key])) for key in first)
-    either = sum(int(np.count_nonzero(first[key] | second[key])) for key in first)
+    checked = validate(second, {key: mask.shape for key, mask in first.items()}, what="second masks")
+    both = sum(int(np.count_nonzero(first[key] & checked[key])) for key in first)
+    either = sum(int(np.count_nonzero(first[key] | checked[key])) for key in first)
     return both / either if either else 1.0

@@ -1,15 +1,20 @@
-"""How much goes per round: iterative rates, a target density in n rounds, one shot, or an explicit ladder."""
+"""How much is pruned per round: by a rate, to a target density in n rounds or one shot, or by a list of densities."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from tf_lottery.errors import UsageError
 
 
 def rate_to_reach(density: float, rounds: int) -> float:
-    """The rate per round that reaches `density` in `rounds` rounds: 1 - density ** (1 / rounds). One round is one-shot.
+    """Returns the rate per round that reaches a density: 1 - density ** (1 / rounds).
+
+    Args:
+        density: The fraction of the weights that is left after the last round, in (0, 1].
+        rounds: The number of rounds; 1 is one-shot pruning.
 
     Raises:
-        UsageError: density is not in (0, 1], or rounds is less than 1.
+        UsageError: If `density` is not in (0, 1], or `rounds` is less than 1.
 
     Example:
         >>> round(rate_to_reach(0.25, 2), 6)
@@ -19,17 +24,20 @@ def rate_to_reach(density: float, rounds: int) -> float:
         raise UsageError(f"The density to reach must be in (0, 1]. Received: {density}.", "Pass e.g. 0.05.")
     if rounds < 1:
         raise UsageError(f"`rounds` must be at least 1. Received: {rounds}.", "Use rounds=1 for one-shot pruning.")
-    return 1 - density ** (1 / rounds)
+    return float(1 - density ** (1 / rounds))
 
 
 def ladder(densities: Sequence[float]) -> tuple[float, ...]:
-    """Check an explicit ladder of densities, one per round; a leading 1 (the dense round 0) is added where missing.
+    """Checks a list of densities, one per round, and adds the density 1 of round 0 if it is missing.
+
+    Args:
+        densities: Falling fractions of the maskable weights, in (0, 1].
 
     Returns:
         The densities of rounds 0, 1, 2, ...
 
     Raises:
-        UsageError: a density is not in (0, 1], or they do not fall.
+        UsageError: If a density is not in (0, 1], or the densities do not fall.
 
     Example:
         >>> ladder([0.5, 0.2])
@@ -40,7 +48,7 @@ def ladder(densities: Sequence[float]) -> tuple[float, ...]:
         raise UsageError(f"Densities must be in (0, 1]. Received: {list(densities)}.", "Pass e.g. 1,0.5,0.2,0.05.")
     if rungs[0] != 1:
         rungs = (1.0, *rungs)
-    if any(after >= before for before, after in zip(rungs, rungs[1:], strict=False)):
+    if any(after >= before for before, after in itertools.pairwise(rungs)):
         raise UsageError(f"Densities must fall from round to round. Received: {list(densities)}.", "Sort them.")
     return rungs
 
@@ -53,20 +61,22 @@ def rates(
     conv_rate: float | None = None,
     layer_rates: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
-    """The rate of each weight array from its role, as in Frankle & Carbin (2018, arXiv 1803.03635, figure 2).
+    """Returns a pruning rate for every weight array, by role (Frankle & Carbin 2018, arXiv 1803.03635, figure 2).
+
+    A rate is the fraction of the surviving weights that is pruned per round, in [0, 1).
 
     Args:
-        roles: "output", "conv" or another role for each weight path.
-        rate: the rate of all others.
-        output_rate: the rate of the output layer; half of `rate` by default.
-        conv_rate: the rate of convolutions; `rate` by default.
-        layer_rates: rates for single weight paths, which win over roles.
+        roles: The role of every weight array by path: "output", "conv" or another.
+        rate: The rate of other roles.
+        output_rate: The rate of the output layer; half of `rate` by default.
+        conv_rate: The rate of convolutions; `rate` by default.
+        layer_rates: Rates of single weight arrays by path, which override those of roles.
 
     Returns:
-        A rate in [0, 1) for each key of `roles`.
+        A rate for every key of `roles`.
 
     Raises:
-        UsageError: a rate is out of range, or `layer_rates` names a weight that is not there.
+        UsageError: If a rate is out of range, or `layer_rates` names an unknown weight.
 
     Example:
         >>> rates({"hidden/kernel": "dense", "output/kernel": "output"}, rate=0.2)

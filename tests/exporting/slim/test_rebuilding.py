@@ -177,7 +177,7 @@ class Moody(L.Layer):
 
 
 @pytest.mark.parametrize(
-    ("layer", "text"), [(Unrepeatable, "RuntimeError: once only"), (Moody, "ZeroDivisionError: .*no mood")]
+    ("layer", "text"), [(Unrepeatable, "RuntimeError: once"), (Moody, "ZeroDivisionError: .*no mood")]
 )
 def test_whatever_fails_while_a_layer_is_made_again_is_told_with_its_name(layer, text):
     chain = model_of(L.Dense(8), layer(name="culprit"))
@@ -194,7 +194,7 @@ def broken(*arguments):
 @pytest.mark.parametrize("rule", [broken, lambda shaped: ChannelMap(value=broken)], ids=["channels", "constants"])
 def test_whatever_fails_while_a_layer_is_analysed_is_told_with_its_name(rule, monkeypatch):
     monkeypatch.setitem(CHANNEL_RULES, "elementwise", rule)
-    with pytest.raises(UnfitError, match="The layer 'culprit' of class ReLU can't be slimmed: KeyError: 'surprise'"):
+    with pytest.raises(UnfitError, match="The layer 'culprit' of class ReLU can't be slimmed: KeyError: surprise"):
         tfl.slim(model_of(L.Dense(8), L.ReLU(name="culprit")))
 
 
