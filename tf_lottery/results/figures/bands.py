@@ -63,10 +63,11 @@ def add_legend(axes: Axes, lines: Sequence[Line], *, inside: bool = False, fonts
     title = describe_bands([value for line in lines for _, value in line.points])
     options = {"title": title, "title_fontsize": fontsize or 9.0, "fontsize": fontsize}
     figure = axes.get_figure(root=True)
-    if inside or figure is None or len(axes.get_legend_handles_labels()[1]) <= MOST_INSIDE:
-        axes.legend(loc="best", **options)
+    handles, labels = axes.get_legend_handles_labels()
+    if inside or figure is None or len(labels) <= MOST_INSIDE:
+        axes.legend(handles, labels, loc="best", **options)
     else:
-        figure.legend(loc="outside right upper", **options)
+        figure.legend(handles, labels, loc="outside right upper", **options)
 
 
 def describe_bands(values: Sequence[Interval | Spread]) -> str | None:
