@@ -25,21 +25,21 @@ def make_rows(replicates=3, *, gaps=None, controls=("random_reinit",), noise=0.0
 
 
 def by_question(rows, **options):
-    return {each.question: each for each in answers(rows, **options)}
+    return {entry.question: entry for entry in answers(rows, **options)}
 
 
 def test_a_ticket_that_matches_beats_its_control_and_learns_faster():
-    found = by_question(make_rows())
-    assert found["Does a ticket match the dense network?"].answer == "yes"
-    assert found["How sparse may it be?"].answer == "at most 10.0 %"
-    control = found["Does the ticket beat random reinit?"]
+    answered = by_question(make_rows())
+    assert answered["Does a ticket match the dense network?"].answer == "yes"
+    assert answered["How sparse may it be?"].answer == "at most 10.0 %"
+    control = answered["Does the ticket beat random reinit?"]
     assert control.answer == "beats"
     # Round 3: 0.03 * (1, 1.002, 1.004); the ends are 2.6886 times as far from the mean as the outer two (see
     # `test_statistics.py`): 3.006 +- 0.016. Below 50 % of the weights are rounds 2 and 3: 0.025 on average.
     assert control.evidence.startswith("Round 3: beats, +3.01 points (95 % interval +2.99 to +3.02, 3 replicates); ")
     assert "below 50 %: beats, +2.5" in control.evidence
-    assert found["Does it learn faster than the dense network?"].answer == "faster"
-    assert found["Does it learn faster than its random reinitialization?"].answer == "faster"
+    assert answered["Does it learn faster than the dense network?"].answer == "faster"
+    assert answered["Does it learn faster than its random reinitialization?"].answer == "faster"
 
 
 def test_a_control_that_is_better_wins_and_one_that_varies_ties():
@@ -57,9 +57,9 @@ def test_matching_is_judged_on_the_data_that_did_not_select():
     for row in rows:
         if row["variant"] == "ticket" and row["round"] == 3:
             row["test_accuracy"] -= 0.02
-    found = by_question(rows)["Does a ticket match the dense network?"]
-    assert found.answer == "no"
-    assert "-2.00 points" in found.evidence
+    answered = by_question(rows)["Does a ticket match the dense network?"]
+    assert answered.answer == "no"
+    assert "-2.00 points" in answered.evidence
     for row in rows:
         if row["variant"] == "ticket" and row["round"] == 3:
             row["test_accuracy"] += 0.02 + (0.02, -0.02, 0.0)[row["replicate"]]
@@ -71,34 +71,34 @@ def test_no_ticket_is_a_no():
     for row in rows:
         if row["round"]:
             row["val_accuracy"] -= 0.2
-    found = by_question(rows)
-    assert found["Does a ticket match the dense network?"].answer == "no"
-    assert found["How sparse may it be?"].answer == "100 %"
+    answered = by_question(rows)
+    assert answered["Does a ticket match the dense network?"].answer == "no"
+    assert answered["How sparse may it be?"].answer == "100 %"
     # There is no selected round, so only the sparse rounds together are compared.
-    assert found["Does the ticket beat random reinit?"].evidence.startswith("Below 50 %: ")
+    assert answered["Does the ticket beat random reinit?"].evidence.startswith("Below 50 %: ")
 
 
 def test_two_replicates_are_not_judged_and_it_is_said():
-    found = by_question(make_rows(2))
-    control = found["Does the ticket beat random reinit?"]
+    answered = by_question(make_rows(2))
+    control = answered["Does the ticket beat random reinit?"]
     assert control.answer == "not judged"
     assert "needs 3 replicates and 2 came" in control.evidence
-    assert found["Does a ticket match the dense network?"].answer == "not judged"
+    assert answered["Does a ticket match the dense network?"].answer == "not judged"
 
 
 def test_replicates_without_a_pair_are_counted():
     rows = [row for row in make_rows(4) if (row["replicate"], row["variant"]) != (3, "random_reinit")]
-    found = compare(rows, "random_reinit", "test_accuracy", index=3)
-    assert (found.pairs, found.unpaired) == (3, 1)
-    assert "1 without a pair" in found.text()
+    answered = compare(rows, "random_reinit", "test_accuracy", index=3)
+    assert (answered.pairs, answered.unpaired) == (3, 1)
+    assert "1 without a pair" in answered.text()
 
 
 def test_what_trains_on_has_no_early_stop_step_to_compare():
     rows = make_rows(controls=("dense_longer", "random_reinit"))
-    found = {(each.against, each.column) for each in comparisons(rows)}
-    assert ("dense_longer", "test_accuracy") in found
-    assert ("dense_longer", "early_stop_step") not in found
-    assert ("random_reinit", "early_stop_step") in found
+    answered = {(entry.against, entry.column) for entry in comparisons(rows)}
+    assert ("dense_longer", "test_accuracy") in answered
+    assert ("dense_longer", "early_stop_step") not in answered
+    assert ("random_reinit", "early_stop_step") in answered
 
 
 def test_searches_answer_nothing():
@@ -112,9 +112,9 @@ def test_losses_are_better_where_they_are_lower():
         {key: value for key, value in row.items() if not key.endswith("accuracy")} | {"test_loss": row["val_loss"]}
         for row in make_rows()
     ]
-    found = by_question(rows, max_drop=0.05)
-    assert found["Does a ticket match the dense network?"].answer == "yes"
-    assert found["Does the ticket beat random reinit?"].answer == "beats"
+    answered = by_question(rows, max_drop=0.05)
+    assert answered["Does a ticket match the dense network?"].answer == "yes"
+    assert answered["Does the ticket beat random reinit?"].answer == "beats"
 
 
 def test_a_run_that_has_not_pruned_answers_nothing_and_one_without_a_dense_round_is_refused():
@@ -127,10 +127,10 @@ def test_a_run_that_has_not_pruned_answers_nothing_and_one_without_a_dense_round
 def test_a_ticket_that_starts_from_trained_weights_is_not_asked_how_fast_it_learns(rewind):
     """Its steps were once compared with those of networks that start from nothing: `slower`, or `faster`."""
     rows = make_rows()
-    assert {each.column for each in comparisons(rows, rewind=rewind)} == {"test_accuracy"}
-    found = by_question(rows, rewind=rewind)
-    asked = {question: each for question, each in found.items() if "learn" in question}
-    assert [each.answer for each in asked.values()] == ["not asked"]
+    assert {entry.column for entry in comparisons(rows, rewind=rewind)} == {"test_accuracy"}
+    answered = by_question(rows, rewind=rewind)
+    asked = {question: entry for question, entry in answered.items() if "learn" in question}
+    assert [entry.answer for entry in asked.values()] == ["not asked"]
     assert "it starts from trained weights" in asked["Does it learn faster than the dense network?"].evidence
     assert by_question(rows, rewind="step:5") == by_question(rows)
 
@@ -138,8 +138,8 @@ def test_a_ticket_that_starts_from_trained_weights_is_not_asked_how_fast_it_lear
 def test_what_selected_the_round_is_said_where_there_is_no_test_data():
     """`yes`, by the data that chose the round, once stood there as if other data had said it."""
     rows = [{key: value for key, value in row.items() if key != "test_accuracy"} for row in make_rows()]
-    found = by_question(rows)["Does a ticket match the dense network?"]
-    assert "; validation accuracy (which selected it; no test data) against dense: " in found.evidence
+    answered = by_question(rows)["Does a ticket match the dense network?"]
+    assert "; validation accuracy (which selected it; no test data) against dense: " in answered.evidence
     assert "which selected it" not in by_question(make_rows())["Does a ticket match the dense network?"].evidence
 
 

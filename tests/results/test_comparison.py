@@ -52,9 +52,9 @@ def test_other_data_are_refused_unless_allowed_and_then_never_paired():
         check_comparable([first, other])
     assert "`allow_data=True`" in caught.value.remedy
     check_comparable([first, other], allow_data=True)
-    found = differences(first, other, "test_accuracy", against="a")
-    assert {each.outcome for each in found} == {"not judged"}
-    assert "the data differ" in found[0].text()
+    compared = differences(first, other, "test_accuracy", against="a")
+    assert {comparison.outcome for comparison in compared} == {"not judged"}
+    assert "the data differ" in compared[0].text()
 
 
 def test_a_run_without_its_dense_round_is_refused():
@@ -82,20 +82,20 @@ def test_densities_within_a_hundredth_are_equal_and_each_is_taken_once():
 
 def test_differences_are_paired_over_equal_densities_of_other_rounds():
     first, other = make_run("a", densities=(1.0, 0.4, 0.2)), make_run("b", gap=0.01)
-    found = {each.where: each for each in differences(first, other, "test_accuracy", against="a")}
-    assert list(found) == ["40.0 %", "20.0 %", "below 50 %"]
+    compared = {comparison.where: comparison for comparison in differences(first, other, "test_accuracy", against="a")}
+    assert list(compared) == ["40.0 %", "20.0 %", "below 50 %"]
     # Rounds 2 and 3 of `b` stand against rounds 1 and 2 of `a`: -0.02 and -0.03, times 1, 1.1 and 1.2.
-    assert found["40.0 %"].difference.mean == pytest.approx(-0.022)
-    assert found["20.0 %"].difference.mean == pytest.approx(-0.033)
-    assert found["below 50 %"].difference.mean == pytest.approx(-0.0275)
-    assert {each.outcome for each in found.values()} == {"loses"}
-    assert found["below 50 %"].pairs == 3
+    assert compared["40.0 %"].difference.mean == pytest.approx(-0.022)
+    assert compared["20.0 %"].difference.mean == pytest.approx(-0.033)
+    assert compared["below 50 %"].difference.mean == pytest.approx(-0.0275)
+    assert {comparison.outcome for comparison in compared.values()} == {"loses"}
+    assert compared["below 50 %"].pairs == 3
 
 
 def test_other_seeds_are_not_paired():
-    (each, *_) = differences(make_run("a"), make_run("b", seed=1), "test_accuracy", against="a")
-    assert (each.outcome, each.difference) == ("not judged", None)
-    assert "the seeds differ" in each.text()
+    (comparison, *_) = differences(make_run("a"), make_run("b", seed=1), "test_accuracy", against="a")
+    assert (comparison.outcome, comparison.difference) == ("not judged", None)
+    assert "the seeds differ" in comparison.text()
 
 
 def test_what_a_run_came_to():
@@ -108,10 +108,10 @@ def test_what_a_run_came_to():
 
 def test_the_page_says_what_was_found_and_the_tables_hold_it(tmp_path):
     runs = [make_run("a"), make_run("b", gap=0.01, pruning="one_shot")]
-    found = write_comparison(runs, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(found.files)
+    compared = write_comparison(runs, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(compared.files)
     # The interval: 0.025, 0.0275 and 0.03, whose ends are 2.6886 times as far from the mean as the outer two.
-    assert found.sentences == (
+    assert compared.sentences == (
         "pruning one_shot against pruning iterative, test accuracy, at 3 equal densities: beats 0, ties 0, loses 3; on "
         "average below 50 % of the weights it loses, -2.75 points (95 % interval -3.42 to -2.08, 3 replicates).",
         "Matching densities (within 0.5 points of dense by validation): pruning iterative: at most 20.0 %; pruning "
@@ -119,17 +119,17 @@ def test_the_page_says_what_was_found_and_the_tables_hold_it(tmp_path):
         "Training steps to get the selected ticket: pruning one_shot: 200 (2.0 times the dense network's); pruning "
         "iterative: 400 (4.0 times the dense network's).",
     )
-    text = found.files["comparison.html"].read_text(encoding="utf-8")
-    for sentence in found.sentences:
+    text = compared.files["comparison.html"].read_text(encoding="utf-8")
+    for sentence in compared.sentences:
         assert sentence.replace("'", "&#39;") in text
     assert "<script" not in text
     assert "default-src 'none'" in text
-    rows = list(csv.DictReader(io.StringIO(found.files["differences.csv"].read_text())))
+    rows = list(csv.DictReader(io.StringIO(compared.files["differences.csv"].read_text())))
     assert [row["where"] for row in rows] == ["80.0 %", "40.0 %", "20.0 %", "below 50 %"]
-    assert parquet.read_table(found.files["differences.parquet"]).column("outcome").to_pylist() == ["loses"] * 4
-    costs = parquet.read_table(found.files["costs.parquet"]).to_pylist()
+    assert parquet.read_table(compared.files["differences.parquet"]).column("outcome").to_pylist() == ["loses"] * 4
+    costs = parquet.read_table(compared.files["costs.parquet"]).to_pylist()
     assert [line["steps"] for line in costs] == [100, 200, 300, 400, 100, 200, 200, 200]
-    assert len(parquet.read_table(found.files["jobs.parquet"])) == 24
+    assert len(parquet.read_table(compared.files["jobs.parquet"])) == 24
 
 
 def test_equal_input_gives_equal_bytes(tmp_path):
@@ -140,8 +140,8 @@ def test_equal_input_gives_equal_bytes(tmp_path):
 
 
 def test_two_replicates_are_compared_without_intervals(tmp_path):
-    found = write_comparison([make_run("a", replicates=2), make_run("b", replicates=2, gap=0.01)], tmp_path)
-    assert "not judged at 3 equal densities, an interval needs 3 replicates and 2 came." in found.sentences[0]
+    compared = write_comparison([make_run("a", replicates=2), make_run("b", replicates=2, gap=0.01)], tmp_path)
+    assert "not judged at 3 equal densities, an interval needs 3 replicates and 2 came." in compared.sentences[0]
 
 
 def test_nothing_is_written_where_runs_do_not_fit(tmp_path):
@@ -164,9 +164,9 @@ def test_data_that_are_not_known_are_no_equal_data():
             check_comparable(runs)
         assert "`allow_data=True`" in caught.value.remedy
         check_comparable(runs, allow_data=True)
-        found = differences(*runs, "test_accuracy", against="a")
-        assert {each.outcome for each in found} == {"not judged"}
-        assert "whether the data are the same is not known" in found[0].text()
+        compared = differences(*runs, "test_accuracy", against="a")
+        assert {comparison.outcome for comparison in compared} == {"not judged"}
+        assert "whether the data are the same is not known" in compared[0].text()
 
 
 def test_replicates_without_a_match_are_told_beside_the_matching_density(tmp_path):

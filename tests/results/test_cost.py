@@ -22,7 +22,7 @@ def rows_of(config, lengths, replicates=1):
 
 
 def steps(config, lengths):
-    return [(entry.round, entry.steps, entry.trainings) for entry in ticket_costs(config, rows_of(config, lengths))]
+    return [(entry.job.round, entry.steps, entry.trainings) for entry in ticket_costs(config, rows_of(config, lengths))]
 
 
 def make(**changes):

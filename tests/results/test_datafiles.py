@@ -79,9 +79,9 @@ floats = st.one_of(st.none(), st.floats(allow_nan=False))
 def test_parquet_brings_back_exactly_what_was_written(rows):
     content = parquet_bytes(rows)
     assert content == parquet_bytes(rows)
-    found = read_parquet(content).to_pylist()
-    assert len(found) == len(rows)
-    for row, back in zip(rows, found, strict=True):
+    read_back = read_parquet(content).to_pylist()
+    assert len(read_back) == len(rows)
+    for row, back in zip(rows, read_back, strict=True):
         assert {key: back[key] for key in row} == row
         assert not any(back[key] is not None for key in back if key not in row)
 

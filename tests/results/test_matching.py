@@ -21,8 +21,8 @@ def chain(replicate, *accuracies, test=0.0, variant="ticket"):
 def test_each_replicate_is_judged_against_its_own_dense_network():
     # The mean over both would call round 2 a match of 0.91 against 0.91.
     rows = chain(0, 0.95, 0.95, 0.92) + chain(1, 0.87, 0.87, 0.90)
-    found = matches(rows, tolerance=0.005)
-    assert [(match.replicate, match.round, match.density, match.last) for match in found] == [
+    matching = matches(rows, tolerance=0.005)
+    assert [(match.replicate, match.round, match.density, match.last) for match in matching] == [
         (0, 1, 0.5, False),
         (1, 2, 0.25, True),
     ]
@@ -39,24 +39,24 @@ def test_nothing_matches_but_the_dense_network():
 
 def test_the_mean_is_geometric_and_its_interval_stays_above_zero():
     rows = chain(0, 0.9, 0.9, 0.8) + chain(1, 0.9, 0.9, 0.9) + chain(2, 0.9, 0.8, 0.8)
-    found = matching_density(rows, tolerance=0.0)
+    matching = matching_density(rows, tolerance=0.0)
     # Densities 0.5, 0.25 and 1: the geometric mean is their middle one.
-    assert found.density.mean == pytest.approx(0.5)
-    assert isinstance(found.density, Interval)
-    assert 0 < found.density.low < 0.25 < found.density.high <= 1.0
-    assert (found.last, found.unfinished) == (1, 0)
+    assert matching.density.mean == pytest.approx(0.5)
+    assert isinstance(matching.density, Interval)
+    assert 0 < matching.density.low < 0.25 < matching.density.high <= 1.0
+    assert (matching.last, matching.unfinished) == (1, 0)
 
 
 def test_two_replicates_have_a_range():
-    found = matching_density(chain(0, 0.9, 0.9, 0.8) + chain(1, 0.9, 0.9, 0.9))
-    assert isinstance(found.density, Spread)
-    assert (found.density.low, found.density.high) == pytest.approx((0.25, 0.5))
-    assert found.density.mean == pytest.approx(math.sqrt(0.125))
+    matching = matching_density(chain(0, 0.9, 0.9, 0.8) + chain(1, 0.9, 0.9, 0.9))
+    assert isinstance(matching.density, Spread)
+    assert (matching.density.low, matching.density.high) == pytest.approx((0.25, 0.5))
+    assert matching.density.mean == pytest.approx(math.sqrt(0.125))
 
 
 def test_a_replicate_that_still_runs_is_left_out_and_counted():
-    found = matching_density(chain(0, 0.9, 0.9, 0.9) + chain(1, 0.9, 0.9))
-    assert (found.density.count, found.unfinished) == (1, 1)
+    matching = matching_density(chain(0, 0.9, 0.9, 0.9) + chain(1, 0.9, 0.9))
+    assert (matching.density.count, matching.unfinished) == (1, 1)
 
 
 def test_losses_are_judged_where_there_are_no_accuracies():
@@ -91,7 +91,7 @@ def test_the_top_of_the_hill_is_the_best_mean_and_of_equals_the_sparsest():
 def test_a_metric_by_round_against_dense():
     rows = [row for replicate in range(3) for row in chain(replicate, 0.9, 0.9, 0.9)]
     line = by_round(rows, "early_stop_step")
-    assert [(each.round, each.density, each.value.mean) for each in line] == [
+    assert [(band.round, band.density, band.value.mean) for band in line] == [
         (0, 1, 999),
         (1, 0.5, 899),
         (2, 0.25, 799),

@@ -79,15 +79,8 @@ def test_text_of_a_classification():
         row(0, 1, "random_reinit", val_accuracy=0.5, test_accuracy=None, val_loss=0.1, early_stop_step=2000),
     ]
     table = render_rows(rows)
-    assert table.headers == (
-        "Round",
-        "Variant",
-        "Weights left",
-        "Weights kept",
-        "Validation accuracy",
-        "Test accuracy",
-        "Early-stop step",
-    )
+    assert table.headers[:4] == ("Round", "Variant", "Weights left", "Weights kept")
+    assert table.headers[4:] == ("Validation accuracy", "Test accuracy", "Early-stop step")
     assert table.rows == (
         ("0", "ticket", "100 %", "100", "90.00 %", "87.50 %", "1,500"),
         ("1", "random reinit", "80.0 %", "80", "50.00 %", "-", "2,000"),

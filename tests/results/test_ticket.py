@@ -125,7 +125,7 @@ def test_a_file_that_is_no_ticket_is_refused(ticket, tmp_path):
 def test_a_flipped_bit_is_never_another_ticket(ticket, tmp_path):
     path = ticket.save(tmp_path / "ticket.npz")
     original = path.read_bytes()
-    found = 0
+    refused = 0
     generator = np.random.default_rng(1)
     for _ in range(80):
         content = bytearray(original)
@@ -134,11 +134,11 @@ def test_a_flipped_bit_is_never_another_ticket(ticket, tmp_path):
         try:
             loaded = tfl.load_ticket(path)
         except DamagedError:
-            found += 1
+            refused += 1
         else:  # a bit that says nothing, such as a member's date
             assert_same(loaded.masks, ticket.masks)
             assert_same(loaded.rewind_weights, ticket.rewind_weights)
-    assert found > 50
+    assert refused > 50
 
 
 def test_a_ticket_file_holds_no_pickle(ticket, tmp_path):

@@ -67,28 +67,19 @@ class Ticket:
         return self.recipe.get("replicate")
 
     @property
+    def row(self) -> dict[str, Any]:
+        """Its result row, with the columns of `results.csv`; {} where its recipe has none."""
+        return self.recipe.get("row") or {}
+
+    @property
     def val_accuracy(self) -> float | None:
-        """The validation accuracy that its training reached, a fraction; None where it was not measured."""
-        return number(self._row.get("val_accuracy"))
+        """The validation accuracy after its training, a fraction; None where it was not measured."""
+        return number(self.row.get("val_accuracy"))
 
     @property
     def test_accuracy(self) -> float | None:
-        """The test accuracy that its training reached, a fraction; None where it was not measured."""
-        return number(self._row.get("test_accuracy"))
-
-    @property
-    def val_loss(self) -> float | None:
-        """The validation loss that its training reached; None where it was not measured."""
-        return number(self._row.get("val_loss"))
-
-    @property
-    def test_loss(self) -> float | None:
-        """The test loss that its training reached; None where it was not measured."""
-        return number(self._row.get("test_loss"))
-
-    @property
-    def _row(self) -> dict[str, Any]:
-        return self.recipe.get("row") or {}
+        """The test accuracy after its training, a fraction; None where it was not measured."""
+        return number(self.row.get("test_accuracy"))
 
     @property
     def density(self) -> float:

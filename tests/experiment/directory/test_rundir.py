@@ -141,7 +141,7 @@ def test_a_flipped_bit_of_an_array_file_is_never_another_array(tmp_path):
     store, job = RunDirectory(tmp_path), Job(0, 0)
     masks, weights = commit(store, job)
     generator = np.random.default_rng(0)
-    found = 0
+    refused = 0
     for name, read, expected in (("masks", store.masks, masks), ("weights", store.weights, weights)):
         path = store.job_folder(job) / f"{name}.npz"
         original = path.read_bytes()
@@ -154,12 +154,12 @@ def test_a_flipped_bit_of_an_array_file_is_never_another_array(tmp_path):
             try:
                 arrays = read(job)
             except DamagedError:
-                found += 1
+                refused += 1
             else:
                 for key in arrays.keys() & expected.keys():
                     np.testing.assert_array_equal(arrays[key], expected[key])
         path.write_bytes(original)
-    assert found > 60
+    assert refused > 60
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -16,7 +16,7 @@ from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
 
 REMEDY = "Restore the run directory from a copy, or start over with `fresh=True`."
-Weights = Mapping[str, np.ndarray]
+_Weights = Mapping[str, np.ndarray]
 
 
 @dataclass
@@ -150,7 +150,7 @@ def _verify_replicate(
 
 
 def _verify_job(
-    job: Job, masks: Masks, weights: Weights, metrics: dict[str, Any], pin: str | None, checks: Verification
+    job: Job, masks: Masks, weights: _Weights, metrics: dict[str, Any], pin: str | None, checks: Verification
 ) -> None:
     boolean = bool(masks) and all(mask.dtype == bool for mask in masks.values())
     checks.require("masks are boolean", boolean, _bad(job, "has masks that are not boolean"))
@@ -212,7 +212,7 @@ def _look_for_leftovers(run: RunReader, expected: set[Job], done: set[Job], chec
             checks.attempt("files of the run are those that were pinned", run.check_pinned, name)
 
 
-def verify_ticket_arrays(masks: Masks, groups: Mapping[str, Weights], *, path: Path) -> Verification:
+def verify_ticket_arrays(masks: Masks, groups: Mapping[str, _Weights], *, path: Path) -> Verification:
     """Check a ticket: masks fit its weights, pruned ones are exactly 0.0, all are finite.
 
     Args:
@@ -236,15 +236,15 @@ def verify_ticket_arrays(masks: Masks, groups: Mapping[str, Weights], *, path: P
     return checks
 
 
-def _fit(masks: Masks, weights: Weights) -> bool:
+def _fit(masks: Masks, weights: _Weights) -> bool:
     return all(key in weights and weights[key].shape == mask.shape for key, mask in masks.items())
 
 
-def _zero_where_pruned(masks: Masks, weights: Weights) -> bool:
+def _zero_where_pruned(masks: Masks, weights: _Weights) -> bool:
     return all(not np.any(weights[key][~mask]) for key, mask in masks.items())
 
 
-def _finite(weights: Weights) -> bool:
+def _finite(weights: _Weights) -> bool:
     return all(bool(np.isfinite(weight).all()) for weight in weights.values() if weight.dtype.kind == "f")
 
 

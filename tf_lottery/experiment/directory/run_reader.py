@@ -131,19 +131,11 @@ class RunReader(RunLayout):
         return self._arrays(job, "weights")
 
     def optimizer(self, job: Job) -> dict[str, np.ndarray]:
-        """The optimizer's variables at the end of a committed training, of those that others continue from.
-
-        Raises:
-            DamagedError: they are missing or altered.
-        """
+        """The optimizer's variables at the end of a committed training, of those that others continue from."""
         return self._arrays(job, "optimizer")
 
     def changes(self, job: Job) -> dict[str, np.ndarray]:
-        """How far each maskable weight moved in a training, summed over its steps, where a criterion scores that.
-
-        Raises:
-            DamagedError: they are missing or altered.
-        """
+        """How far each maskable weight moved in a training, summed over its steps, where a criterion scores that."""
         return self._arrays(job, "changes")
 
     def _arrays(self, job: Job, name: str) -> dict[str, np.ndarray]:

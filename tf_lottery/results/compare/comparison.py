@@ -129,7 +129,7 @@ def summarize_run(run: ComparedRun, label: str, column: str, *, max_drop: float 
     index = select_round(run.rows, max_drop=max_drop)
     steps: dict[int, list[int]] = defaultdict(list)
     for entry in ticket_costs(run.config, run.rows):
-        steps[entry.round].append(entry.steps)
+        steps[entry.job.round].append(entry.steps)
     value = band(row.get(column) for row in select(run.rows, "ticket", index))
     return RunSummary(
         label=label,

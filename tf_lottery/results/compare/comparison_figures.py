@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from tf_lottery.experiment.directory import TICKET
-from tf_lottery.results.figures.bands import MOST_INSIDE, Line, Points, draw_lines
+from tf_lottery.results.figures.bands import MOST_INSIDE, Line, LinePoints, draw_lines
 from tf_lottery.results.figures.density_lines import WIDE, WIDTH, density_points, draw_over_density, finish_axes
 from tf_lottery.results.figures.style import look, say_nothing_recorded, spaced_densities, styled
 from tf_lottery.results.statistics.intervals import CONFIDENCE, LEAST, Interval, band
@@ -94,7 +94,7 @@ def score_by_cost(table: Sequence[Mapping[str, Any]], column: str) -> Figure:
         return figure
 
 
-def _cost_points(table: Sequence[Mapping[str, Any]], name: str, column: str) -> Points:
+def _cost_points(table: Sequence[Mapping[str, Any]], name: str, column: str) -> LinePoints:
     """(steps, score with its band) of each round of a run."""
     points: list[tuple[float, Interval | Spread]] = []
     for entry in table:

@@ -13,7 +13,7 @@ from tf_lottery.results.statistics.values import Spread
 # stands outside of the axes.
 MOST_FILLED = 4
 MOST_INSIDE = 6
-Points = Sequence[tuple[float, Interval | Spread]]
+LinePoints = Sequence[tuple[float, Interval | Spread]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Line:
 
     label: str
     look: Mapping[str, Any]
-    points: Points
+    points: LinePoints
 
 
 def draw_lines(axes: Axes, lines: Sequence[Line]) -> None:

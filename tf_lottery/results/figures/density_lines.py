@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tf_lottery.experiment.directory import TICKET
-from tf_lottery.results.figures.bands import MOST_INSIDE, Line, Points, add_legend, draw_lines
+from tf_lottery.results.figures.bands import MOST_INSIDE, Line, LinePoints, add_legend, draw_lines
 from tf_lottery.results.figures.style import (
     GREY,
     new_axes,
@@ -23,7 +23,7 @@ from tf_lottery.results.tables.formats import Kind
 WIDTH, WIDE = 7.0, 9.4
 
 
-def density_points(rows: Sequence[Row], column: str, *, variant: str = TICKET) -> Points:
+def density_points(rows: Sequence[Row], column: str, *, variant: str = TICKET) -> LinePoints:
     """(density, mean with its band) of each round that has a value, from dense to sparse.
 
     A control is drawn at the ticket's density of its round, also one without masks: that is the ticket it is there for.

@@ -20,8 +20,7 @@ class TicketCost:
     """The cost of the ticket of a round.
 
     Attributes:
-        replicate: the replicate.
-        round: the round of the ticket.
+        job: the training of the ticket.
         density: of the ticket, a fraction of the maskable weights.
         steps: training steps in all.
         finding: those of them that only produced its masks and its start weights.
@@ -29,8 +28,7 @@ class TicketCost:
         row: its result row.
     """
 
-    replicate: int
-    round: int
+    job: Job
     density: float
     steps: int
     finding: int
@@ -72,7 +70,7 @@ def ticket_costs(config: Config, rows: Sequence[Row]) -> list[TicketCost]:
         before = _steps_before(config, own, taken[1] if len(taken) > 1 else own, steps)
         finding = sum(numbers[1:]) + before
         density = number(row.get("density")) or 0.0
-        costs.append(TicketCost(own.replicate, own.round, density, numbers[0] + finding, finding, len(taken), row))
+        costs.append(TicketCost(own, density, numbers[0] + finding, finding, len(taken), row))
     return costs
 
 
@@ -111,7 +109,7 @@ def cost_table(runs: Mapping[str, tuple[Config, Sequence[Row]]]) -> list[dict[st
     for name, (config, rows) in runs.items():
         groups: dict[int, list[TicketCost]] = defaultdict(list)
         for entry in ticket_costs(config, rows):
-            groups[entry.round].append(entry)
+            groups[entry.job.round].append(entry)
         for index, group in sorted(groups.items()):
             line: dict[str, Any] = {"run": name, "round": index, "replicates": len(group)}
             for part in ("density", "steps", "finding", "trainings"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from tf_lottery.errors import UnfitError
+from tf_lottery.experiment.directory import TICKET
 from tf_lottery.results.statistics.intervals import LEAST, Difference, Interval, band, paired_difference
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP, RoundCandidate, judge_rounds, select_round
 from tf_lottery.results.statistics.values import Row, Spread, number, select, ticket_densities
@@ -83,14 +84,8 @@ def matches(rows: Sequence[Row], *, tolerance: float = DEFAULT_MAX_DROP) -> list
     Raises:
         UsageError: `tolerance` is negative or not finite.
         UnfitError: no replicate has all rounds, or there is neither validation accuracy nor validation loss.
-
-    Example:
-        >>> rows = [{"replicate": 0, "round": r, "variant": "ticket", "density": d, "val_accuracy": a}
-        ...         for r, d, a in [(0, 1.0, 0.90), (1, 0.5, 0.91), (2, 0.25, 0.80)]]
-        >>> matches(rows)
-        [Match(replicate=0, round=1, density=0.5, last=False)]
     """
-    tickets = select(rows, "ticket")
+    tickets = select(rows, TICKET)
     densities = ticket_densities(tickets)
     result = []
     for replicate in sorted({int(row["replicate"]) for row in tickets}):
@@ -124,7 +119,7 @@ def matching_density(rows: Sequence[Row], *, tolerance: float = DEFAULT_MAX_DROP
     matched = matches(rows, tolerance=tolerance)
     # There is one match at least, so there is a mean.
     over = cast(Interval | Spread, band(math.log(match.density) for match in matched))
-    there = {int(row["replicate"]) for row in select(rows, "ticket")}
+    there = {int(row["replicate"]) for row in select(rows, TICKET)}
     return MatchingDensity(
         matches=tuple(matched),
         density=_exponential(over),
@@ -154,7 +149,7 @@ def peak(rows: Sequence[Row]) -> RoundCandidate:
     return min(judge_rounds(rows), key=lambda candidate: (candidate.drop, candidate.kept))
 
 
-def by_round(rows: Sequence[Row], column: str, *, variant: str = "ticket") -> list[RoundBand]:
+def by_round(rows: Sequence[Row], column: str, *, variant: str = TICKET) -> list[RoundBand]:
     """A metric in each round of a variant, at the density of the ticket of that round, and against the dense network.
 
     Args:
@@ -173,7 +168,7 @@ def by_round(rows: Sequence[Row], column: str, *, variant: str = "ticket") -> li
 
 def _against_dense(rows: Sequence[Row], here: Sequence[Row], column: str) -> Difference | None:
     """Paired difference of rows to the dense round 0; None with fewer than 3 pairs."""
-    dense = select(rows, "ticket", 0)
+    dense = select(rows, TICKET, 0)
     paired = {number(row.get("replicate")) for row in here if number(row.get(column)) is not None}
     paired &= {number(row.get("replicate")) for row in dense if number(row.get(column)) is not None}
     return paired_difference(rows, here, dense, column) if len(paired) >= LEAST else None
