@@ -13,6 +13,7 @@ import click
 from click import IntRange
 
 from tf_lottery.errors import CheckFailed, UnfitError, UsageError
+from tf_lottery.results.tables.formats import percent
 from tf_lottery.utils.text import one_line
 
 from .command import Command
@@ -153,7 +154,7 @@ def _print_diagnosis(found: "Diagnosis", as_json: bool) -> None:
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"
+    return "" if value is None else percent(value)
 
 
 def _software() -> Iterator[Check]:

@@ -7,6 +7,7 @@ from click import IntRange
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.options import NORMALIZATIONS
+from tf_lottery.results.tables.formats import percent
 
 from .command import Command, ListOf, OptionWithAliases
 from .names import DATASET, RUN
@@ -140,8 +141,8 @@ def command(
             f"{record['gzip_bytes']:,}",
             "" if record["latency_us_median"] is None else f"{record['latency_us_median']:.1f}",
             f"{record['max_rel_error']:.1e}",
-            "" if record["agreement"] is None else f"{100 * record['agreement']:.2f} %",
-            "" if record["accuracy"] is None else f"{100 * record['accuracy']:.2f} %",
+            "" if record["agreement"] is None else percent(record["agreement"], digits=2),
+            "" if record["accuracy"] is None else percent(record["accuracy"], digits=2),
         )
         for record in found.candidates
     ]
@@ -160,11 +161,11 @@ def command(
     print_table(headers, rows, right=(False, False, False, False, *[True] * 6))
     own, validated = found.keras["accuracy"], found.keras["validation_accuracy"]
     if own is not None:
-        beside = "" if validated is None else f" ({100 * validated:.2f} % of the validation samples)"
-        click.echo(f"Accuracy of the Keras model itself: {100 * own:.2f} %{beside}")
+        beside = "" if validated is None else f" ({percent(validated, digits=2)} of the validation samples)"
+        click.echo(f"Accuracy of the Keras model itself: {percent(own, digits=2)}{beside}")
     click.echo(f"Best: {found.best}")
     kind = "random samples" if found.samples == "random" else "real samples"
-    right = "" if own is None else f"; its own accuracy is {100 * own:.2f} %"
+    right = "" if own is None else f"; its own accuracy is {percent(own, digits=2)}"
     remark(f"Every file was loaded again and compared with the Keras model on {found.sample_count:,} {kind}{right}.")
     if not formats:
         remark("Only the best file was written, with its model card; --formats all writes every one.")

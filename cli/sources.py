@@ -10,6 +10,7 @@ import numpy as np
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.results.run_lookup import find_run
+from tf_lottery.results.tables.formats import percent
 
 from .output import remark
 
@@ -57,9 +58,11 @@ class Samples:
         chance = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
         if accuracy >= min(chance + SKILL * (1 - chance), 3 * chance):
             return ""
+        right = percent(accuracy, digits=2)
         return (
-            f"The Keras model itself is near chance: right for {100 * accuracy:.2f} % of the validation samples, while "
-            f"always naming the commonest class is right for {100 * chance:.2f} %. Agreement with it proves little."
+            f"The Keras model itself is near chance: right for {right} of the validation samples, "
+            f"while always naming the commonest class is right for {percent(chance, digits=2)}. Agreement with it "
+            "proves little."
         )
 
 
@@ -101,7 +104,6 @@ def _of_run(store: RunDirectory, number: int | None, replicate: int | None, max_
     from tf_lottery.exporting.publish.card import of_ticket
     from tf_lottery.results.result import open_run
     from tf_lottery.results.statistics.selection import select_ticket
-    from tf_lottery.results.tables.formats import percent
 
     result = open_run(store.path)
     job = select_ticket(result.rows, round=number, replicate=replicate, max_drop=max_drop)
