@@ -1,17 +1,18 @@
 """The options of `run`: one for each option of an experiment, made from its declaration."""
 
-import re
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar, get_args, get_origin
 
 import click
 
+from tf_lottery.errors import NamedArgument, NamedCall, split_message
 from tf_lottery.experiment.option import Option, options
 from tf_lottery.experiment.options import Options
 
 from .command import ListOf, OptionWithAliases
 from .names import DATASET, MODEL
+from .wording import command_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Values that the shell completes.
@@ -40,7 +41,7 @@ def _click_option(name: str, kind: Any, declared: Option) -> Callable[[F], F]:
         kind: its type there.
         declared: its declaration.
     """
-    text = re.sub(r"`(\w+)`", lambda match: flag(match[1]) if match[1] in DECLARED else match[0], declared.help)
+    text = "".join(map(_help_words, split_message(declared.help)))
     if kind is bool:
         return click.option(f"{flag(name)}/--no-{name}", default=None, help=text)
     several = get_origin(kind) is tuple
@@ -54,6 +55,15 @@ def _click_option(name: str, kind: Any, declared: Option) -> Callable[[F], F]:
         metavar=None if several else declared.metavar or None,
         help=text,
     )
+
+
+def _help_words(part: str | NamedArgument | NamedCall) -> str:
+    """Return a part of an option's help in the words of the command line."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, NamedCall):
+        return f"`{command_line(part) or part.code}`"
+    return flag(part.name) if part.name in DECLARED else f"`{part.code}`"
 
 
 def _list_type(kind: Any, declared: Option) -> ListOf:

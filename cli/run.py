@@ -16,10 +16,11 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
+from tf_lottery.experiment.effective_config import effective_config
 from tf_lottery.experiment.step_counts import rewind_step
 from tf_lottery.results.run_lookup import find_run
 
-from . import options, settings
+from . import options
 from .command import Command
 from .names import DEFAULT_OUT, PRESET
 from .output import print_json, print_line, print_table, remark, set_up_logging
@@ -70,8 +71,8 @@ def command(
     """
     set_up_logging(context, quiet=quiet)
     if given["tickets_from"]:
-        given["tickets_from"] = find_run(given["tickets_from"], out)
-    config = settings.effective(preset, config_file, options.given(given))
+        given["tickets_from"] = find_run(given["tickets_from"], out).path
+    config = effective_config(preset, config_file, options.given(given))
     if dry_run:
         _dry_run(config, out, fresh=fresh, as_json=as_json, quiet=quiet)
         return

@@ -12,6 +12,7 @@ from tf_lottery.errors import LotteryError, NamedArgument, NamedCall, split_mess
 COMMANDS_BY_FUNCTION = {
     "tf_lottery.data.describe": "data list",
     "tf_lottery.data.prepare": "data prepare",
+    "tf_lottery.experiment.options.variants": "methods",
     "tf_lottery.exporting.checks.verify.verify_run": "verify",
     "tf_lottery.exporting.measure.bench.bench": "bench",
     "tf_lottery.results.run_lookup.list_runs": "ls",
@@ -57,7 +58,7 @@ def _command_at_work() -> str:
 
 def _in_words(part: NamedArgument | NamedCall, command_name: str) -> str:
     if isinstance(part, NamedCall):
-        return f"`{_command_line(part) or part.code}`"
+        return f"`{command_line(part) or part.code}`"
     for name in (command_name, "run"):
         option = _find_option(name, part.name)
         if option is not None:
@@ -65,7 +66,7 @@ def _in_words(part: NamedArgument | NamedCall, command_name: str) -> str:
     return f"`{part.code}`"
 
 
-def _command_line(call: NamedCall) -> str:
+def command_line(call: NamedCall) -> str:
     """Return the command line that does what a call does; "" where there is none.
 
     A keyword that the command has no option for is left out: the command does so anyway.

@@ -37,7 +37,7 @@ class Option:
         hashed_when: a further condition on the configuration; otherwise the option decides nothing.
         earlier_name: its name in version 0.1, which is still read from files, accepted by the command line, and hashed.
         metavar: what help pages show for the value, or for the items of a list.
-        on_command_line: whether `tf-lottery run` offers it as an option.
+        on_command_line: whether the command line offers it as an option.
     """
 
     help: str

@@ -99,7 +99,7 @@ class Options:
     """
 
     preset: str = option("custom", "Named experiment to start from.", hashed="never", on_command_line=False)
-    dataset: str = option("digits", "Data set: see `tf-lottery data list`.")
+    dataset: str = option("digits", "Data set: see `tf_lottery.data.describe()`.")
     data_dir: str | None = option(None, "Folder of prepared data sets or raw files.", hashed="never")
     normalization: str = option("unit", "How inputs are scaled.", choices=NORMALIZATIONS, earlier_name="normalisation")
     validation: float | None = option(
@@ -204,7 +204,10 @@ class Options:
         1, "Chains of rounds, each with other initial weights.", minimum=1, limit=1000, hashed="never"
     )
     variants: tuple[str, ...] = option(
-        DEFAULT_VARIANTS, "Ticket and controls; see `tf-lottery methods`.", choices=variants, hashed="never"
+        DEFAULT_VARIANTS,
+        "Ticket and controls; see `tf_lottery.experiment.options.variants()`.",
+        choices=variants,
+        hashed="never",
     )
     jobs: int = option(0, "Processes at once; 0: as many as the cores hold.", minimum=0, hashed="never")
     threads: int = option(1, "Threads of one training.", minimum=1)

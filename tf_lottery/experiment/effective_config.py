@@ -1,0 +1,104 @@
+"""The effective configuration of a run: options over a configuration file over a preset over the defaults."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tf_lottery.errors import UsageError
+from tf_lottery.experiment import presets
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.config_file import read_config_file
+from tf_lottery.experiment.directory import RunReader
+from tf_lottery.experiment.transferred_tickets import transferred
+from tf_lottery.pruning.rates import ladder
+
+# Options that say the same thing in different ways: one of them from a stronger source replaces the others.
+REPLACES: dict[str, dict[str, Any]] = {
+    "steps": {"epochs": None},
+    "epochs": {"steps": None},
+    "densities": {"output_rate": None, "conv_rate": None, "final_density": None},
+    "final_density": {"densities": ()},
+    "rate": {"densities": (), "final_density": None},
+}
+# What makes masks: a run that trains the tickets of another one makes none of its own.
+DECIDED_BY_TICKETS = (
+    *("rate", "output_rate", "conv_rate", "final_density", "densities", "scope", "criterion", "score_examples"),
+    *("pruning", "search_steps", "mask_distance", "granularity", "indivisible", "include", "exclude", "rewind"),
+)
+
+
+def effective_config(preset: str | None, config_file: str | Path | None, options: Mapping[str, Any]) -> Config:
+    """Return the configuration of a run.
+
+    Args:
+        preset: the name of a preset, or None for the default one.
+        config_file: the path of a TOML or JSON file, or None.
+        options: values by option; `tickets_from` is the path of a run directory.
+
+    Raises:
+        UsageError: a name is unknown, a value is out of range, options exclude each other, or there is no such file.
+        DamagedError: the file can't be parsed.
+    """
+    options = dict(options)
+    _check_densities(options)
+    file_options = read_config_file(config_file) if config_file else {}
+    source = options.pop("tickets_from", None)
+    if source is None:
+        base = _base(preset, file_options, options)
+    else:
+        _check_transfer(options, alone=not (preset or config_file))
+        base = transferred(RunReader(source))
+    for stronger in (file_options, options):
+        base = _override(base, stronger)
+    if preset:
+        base["preset"] = preset
+    return Config.from_json(base)
+
+
+def _check_densities(options: Mapping[str, Any]) -> None:
+    """Check that nothing beside explicit densities says how much is pruned."""
+    densities = options.get("densities")
+    if not densities:
+        return
+    for name in ("rate", "output_rate", "conv_rate", "final_density"):
+        if options.get(name) is not None:
+            raise UsageError(f"`densities` and `{name}` exclude each other.", "Drop one of them.")
+    rounds = len(ladder(densities)) - 1
+    if (options.get("rounds") or 0) > rounds:
+        raise UsageError(
+            f"`densities` has {rounds} rounds after the dense one. Received: `rounds={options['rounds']}`.",
+            "Give a density for each round.",
+        )
+
+
+def _check_transfer(options: Mapping[str, Any], *, alone: bool) -> None:
+    """Check that nothing beside the tickets of another run decides masks."""
+    if not alone:
+        raise UsageError("`tickets_from` takes the configuration of that run.", "Drop the preset and `config_file`.")
+    for name in DECIDED_BY_TICKETS:
+        if options.get(name) not in (None, ()):
+            raise UsageError(f"`{name}` decides masks, and `tickets_from` takes those of another run.", "Drop it.")
+
+
+def _base(preset: str | None, file_options: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    if preset:
+        return presets.get(preset).config().to_json()
+    if file_options:
+        name = file_options.get("preset")
+        return presets.get(name).config().to_json() if name in presets.PRESETS else Config().to_json()
+    base = presets.get(presets.DEFAULT).config().to_json()
+    # With other data or another model it is no longer the experiment that the preset's name stands for.
+    return base | ({"preset": "custom"} if {"dataset", "model"} & options.keys() else {})
+
+
+def _override(base: dict[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with those of a stronger source, which replace other ways to say the same."""
+    merged = dict(base)
+    for key in stronger:
+        if stronger[key] not in (None, (), []):
+            merged |= {other: value for other, value in REPLACES.get(key, {}).items() if other not in stronger}
+    merged |= stronger
+    if stronger.get("densities") and "rounds" not in stronger:
+        # There is a round for each density; `Config` adds the dense one where it is missing.
+        merged["rounds"] = len(stronger["densities"])
+    return merged
