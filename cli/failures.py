@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import select
 import signal
 import sys
 import threading
@@ -68,10 +69,10 @@ def guarded(action: Callable[[], Any], *, debug: bool, command: str = "run") -> 
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help())  # of a bare group
         return 0
-    except BrokenPipeError:
-        _drop_stdout()  # the reader has what it wanted, as in `tf-lottery ls | head -1`
-        return 0
     except (Exception, Interrupted, KeyboardInterrupt, Terminated) as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            _drop_stdout()  # the reader has what it wanted, as in `tf-lottery ls | head -1`
+            return 0
         failure = describe(error, command)
         with contextlib.suppress(OSError, ValueError):
             if debug and not isinstance(error, click.ClickException):
@@ -157,9 +158,21 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
+def _reader_is_gone() -> bool:
+    """Whether nobody reads stdout or stderr any more; another pipe that breaks is a failure."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            poll = select.poll()
+            poll.register(stream.fileno(), 0)
+            if any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
+                return True
+    return False
+
+
 def _drop_stdout() -> None:
     """Send the rest of stdout nowhere: Python would fail on it again when it exits."""
     with contextlib.suppress(OSError, ValueError):
+        descriptor = sys.stdout.fileno()
         sink = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(sink, sys.stdout.fileno())
+        os.dup2(sink, descriptor)
         os.close(sink)

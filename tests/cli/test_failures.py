@@ -26,6 +26,7 @@ from tf_lottery import errors
         (OSError(errno.EROFS, "Read-only file system", "x"), 6),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 6),
         (MemoryError(), 6),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1),  # not of stdout, whose reader may go: see test_run.py
         (click.UsageError("no such option"), 2),
         (failures.Interrupted(), 130),
         (KeyboardInterrupt(), 130),
@@ -69,6 +70,16 @@ def test_an_unexpected_error_is_called_a_bug(capsys):
     )
     assert failures.guarded(fail, debug=True) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_pipe_that_breaks_elsewhere_is_no_success(capsys):
+    """Of stdout it only means that the reader has what it wanted; a command then printed nothing and ended with 0."""
+
+    def fail():
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    assert failures.guarded(fail, debug=False) == 1
+    assert capsys.readouterr().err.startswith("error: BrokenPipeError: ")
 
 
 def test_sigterm_ends_with_143_and_the_handler_is_put_back(capsys):
