@@ -6,10 +6,9 @@ from typing import Any
 import click
 from click import IntRange
 
-from tf_lottery.results.run_lookup import find_run
+from tf_lottery.exporting.sources.model_source import open_dense_network
 
 from .command import Command
-from .doctor import refuse_other_files
 from .names import RUN
 from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
@@ -52,11 +51,8 @@ def command(
     set_up_logging(context)
     from tf_lottery.exporting.measure.bench import bench
 
-    if model is not None:
-        refuse_other_files(model, ".npz or .keras")
-    store = find_run(model, out) if model and not model.endswith((".npz", ".keras")) else None
     with clean_output():
-        network = None if model is None else _network(model, store)
+        network = None if model is None else open_dense_network(model, out)
         found = bench(files, model=network, threads=threads, runs=runs)
     if as_json:
         print_json(found.to_json())
@@ -69,25 +65,6 @@ def command(
     for record in found.failed[1:]:
         remark(f"not measured: {record['path']}: {record['reason']}")
     found.raise_failures()
-
-
-def _network(name: str, store: Any) -> Any:
-    """The plain dense network of a run, a ticket's file or a model's file."""
-    from tf_lottery.exporting.plain import deployable
-
-    if store is not None:
-        from tf_lottery.results.result import open_run
-
-        model = open_run(store.path).ticket(0).model()
-    elif name.endswith(".npz"):
-        from tf_lottery.results.ticket import load_ticket
-
-        model = load_ticket(name).model()
-    else:
-        from tf_lottery.models.building import build
-
-        model = build(name, input_shape=None, classes=None)
-    return deployable(model)[0]
 
 
 def _print(records: tuple[dict[str, Any], ...]) -> None:

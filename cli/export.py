@@ -7,6 +7,8 @@ from click import IntRange
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.options import NORMALIZATIONS
+from tf_lottery.exporting.sources.model_source import open_model_source
+from tf_lottery.exporting.sources.source_data import SAMPLES, load_source_data
 from tf_lottery.results.tables.formats import percent
 
 from .command import Command, ListOf, OptionWithAliases
@@ -14,7 +16,6 @@ from .names import DATASET, RUN
 from .output import print_json, print_table, remark, set_up_logging
 from .process import clean_output
 from .shared_options import max_drop_option, out_option
-from .sources import SAMPLES, load_samples, open_source
 
 EXAMPLES = {
     "tf-lottery export digits-mlp": "The best ticket of the newest run of that name, as its best TFLite file.",
@@ -108,8 +109,10 @@ def command(
     with clean_output():
         from tf_lottery.exporting import export
 
-        opened = open_source(source, out, number=round_number, replicate=replicate, max_drop=max_drop)
-        real = load_samples(opened, dataset, data_dir, normalization=normalization, count=samples)
+        opened = open_model_source(source, out, round_number=round_number, replicate=replicate, max_drop=max_drop)
+        real = load_source_data(opened, dataset, data_dir=data_dir, normalization=normalization, count=samples)
+        for text in (*opened.remarks, *real.remarks):
+            remark(text)
         found = export(
             opened.model,
             to,

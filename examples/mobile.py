@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 import tf_lottery as tfl
 from tf_lottery import data
-from tf_lottery.exporting.diagnose import diagnose
+from tf_lottery.exporting.diagnose.diagnosis import diagnose
 from tf_lottery.models.mobile import mobilenet
 
 Arrays = tuple[np.ndarray, np.ndarray]

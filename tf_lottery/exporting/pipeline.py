@@ -25,6 +25,7 @@ from tf_lottery.exporting.publish.choice import check_goal, choose
 from tf_lottery.exporting.publish.publication import publish
 from tf_lottery.exporting.publish.request import Request, check_place, make_request
 from tf_lottery.exporting.signature import Signature, keras_outputs, signature_of
+from tf_lottery.exporting.sources.model_source import ticket_origin
 from tf_lottery.exporting.tflite import litert
 from tf_lottery.exporting.tflite.tflite_writer import write_tflite
 from tf_lottery.results.ticket import Ticket
@@ -105,7 +106,7 @@ def export(
     """
     check_goal(best, max_drop)
     request = make_request(Path(path), format=format, precision=precision, encoding=encoding, name=name)
-    origin = (card.of_ticket(model) if isinstance(model, Ticket) else {}) | dict(source or {})
+    origin = (ticket_origin(model) if isinstance(model, Ticket) else {}) | dict(source or {})
     model, notes = deployable(model.model() if isinstance(model, Ticket) else model)
     trial = _trial(model, samples, labels, validation, calibration)
     check_place(request, force=force)

@@ -30,3 +30,13 @@ def processor() -> str:
             return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
     except OSError:
         return platform.processor() or "unknown"
+
+
+def available_memory() -> float | None:
+    """Bytes of memory that are free to use; None where the system does not say."""
+    try:
+        with open("/proc/meminfo") as lines:
+            line = next(line for line in lines if line.startswith("MemAvailable"))
+        return int(line.split()[1]) * 1024.0
+    except (OSError, StopIteration, ValueError):
+        return None

@@ -11,9 +11,9 @@ import pytest
 from keras import layers as L
 
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageError
-from tf_lottery.exporting.diagnose import diagnose
 from tf_lottery.exporting.diagnose.clusters import find_clusters
 from tf_lottery.exporting.diagnose.delegation import NotLoaded, delegated
+from tf_lottery.exporting.diagnose.diagnosis import diagnose
 from tf_lottery.exporting.diagnose.operations import Operation
 from tf_lottery.exporting.diagnose.processor import Processor, processor
 from tf_lottery.exporting.diagnose.runtime_rules import blocking, in_percent, layout, zeros_in_blocks

@@ -11,29 +11,13 @@ from tf_lottery.exporting.export_report import ExportReport
 from tf_lottery.exporting.publish.choice import loss
 from tf_lottery.layers import discover
 from tf_lottery.results.tables.formats import percent
-from tf_lottery.results.ticket import Ticket
 from tf_lottery.utils import machine
 from tf_lottery.utils.files import json_text
 
 SCHEMA = "tf-lottery.card/1"
 _PACKAGES = ("tf-lottery", "tensorflow", "keras", "ai-edge-litert", "numpy")
-_RECIPE = ("round", "replicate", "variant", "seed")
 
 Record = Mapping[str, Any]
-
-
-def of_ticket(ticket: Ticket) -> dict[str, Any]:
-    """Where a ticket is from: run, round, replicate, density, what it was trained with."""
-    recipe = ticket.recipe
-    config = recipe.get("config") or {}
-    known = {key: recipe[key] for key in _RECIPE if key in recipe}
-    chosen = ("preset", "dataset", "model", "criterion", "scope", "granularity", "rewind", "seed")
-    return {
-        "kind": "ticket",
-        "density": ticket.density,
-        **known,
-        "config": {key: config[key] for key in chosen if config.get(key) is not None},
-    }
 
 
 def of_model(model: keras.Model, trial: Trial) -> dict[str, Any]:
