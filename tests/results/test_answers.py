@@ -28,7 +28,7 @@ def by_question(rows, **options):
     return {entry.question: entry for entry in answers(rows, **options)}
 
 
-def test_a_ticket_that_matches_beats_its_control_and_learns_faster():
+def test_a_matching_ticket_beats_its_control_and_learns_faster():
     answered = by_question(make_rows())
     assert answered["Does a ticket match the dense network?"].answer == "yes"
     assert answered["How sparse may it be?"].answer == "at most 10.0 %"
@@ -117,14 +117,14 @@ def test_losses_are_better_where_they_are_lower():
     assert answered["Does the ticket beat random reinit?"].answer == "beats"
 
 
-def test_a_run_that_has_not_pruned_answers_nothing_and_one_without_a_dense_round_is_refused():
+def test_no_pruned_round_gives_no_answer_no_dense_one_an_error():
     assert answers([row for row in make_rows() if row["round"] == 0]) == []
     with pytest.raises(UnfitError, match="round 0"):
         answers([row for row in make_rows() if row["round"]])
 
 
 @pytest.mark.parametrize("rewind", ["lr", "lr:step:5", "finetune", "finetune:epoch:2"])
-def test_a_ticket_that_starts_from_trained_weights_is_not_asked_how_fast_it_learns(rewind):
+def test_the_speed_of_a_ticket_with_a_trained_start_unasked(rewind):
     """Its steps were once compared with those of networks that start from nothing: `slower`, or `faster`."""
     rows = make_rows()
     assert {entry.column for entry in comparisons(rows, rewind=rewind)} == {"test_accuracy"}
@@ -135,7 +135,7 @@ def test_a_ticket_that_starts_from_trained_weights_is_not_asked_how_fast_it_lear
     assert by_question(rows, rewind="step:5") == by_question(rows)
 
 
-def test_what_selected_the_round_is_said_where_there_is_no_test_data():
+def test_without_test_data_the_evidence_says_what_selected():
     """`yes`, by the data that chose the round, once stood there as if other data had said it."""
     rows = [{key: value for key, value in row.items() if key != "test_accuracy"} for row in make_rows()]
     answered = by_question(rows)["Does a ticket match the dense network?"]

@@ -46,7 +46,7 @@ def test_other_models_are_refused_but_not_another_precision():
     check_comparable([make_run("a"), make_run("b", model=half)])
 
 
-def test_other_data_are_refused_unless_allowed_and_then_never_paired():
+def test_other_data_are_refused_or_allowed_and_never_paired():
     first, other = make_run("a"), make_run("b", data="d2", gap=0.01)
     with pytest.raises(UnfitError, match="data of the runs differ") as caught:
         check_comparable([first, other])
@@ -73,14 +73,14 @@ def test_what_differs_and_what_the_runs_are_called():
     assert labels([make_run("a"), make_run("b")]) == ["a", "b"]
 
 
-def test_densities_within_a_hundredth_are_equal_and_each_is_taken_once():
+def test_densities_within_a_hundredth_are_equal_once():
     first = make_run("a", densities=(1.0, 0.5, 0.25))
     other = make_run("b", densities=(1.0, 0.7, 0.504, 0.2526, 0.251))
     # 0.504 is 0.8 % from 0.5; 0.2526 is 1.03 % from 0.25, 0.251 is 0.4 %.
     assert [(a, b) for a, b, _ in equal_rounds(first, other)] == [(1, 2), (2, 4)]
 
 
-def test_differences_are_paired_over_equal_densities_of_other_rounds():
+def test_differences_are_paired_over_equal_densities():
     first, other = make_run("a", densities=(1.0, 0.4, 0.2)), make_run("b", gap=0.01)
     compared = {comparison.where: comparison for comparison in differences(first, other, "test_accuracy", against="a")}
     assert list(compared) == ["40.0 %", "20.0 %", "below 50 %"]
@@ -169,7 +169,7 @@ def test_data_that_are_not_known_are_no_equal_data():
         assert "whether the data are the same is not known" in compared[0].text()
 
 
-def test_replicates_without_a_match_are_told_beside_the_matching_density(tmp_path):
+def test_replicates_without_a_match_are_counted_in_the_sentence(tmp_path):
     """`At most 46.4 %` once stood beside `No ticket within the tolerance` without a word on how both can be."""
     runs = [make_run("a"), make_run("b", pruning="one_shot")]
     for row in runs[1].rows:
@@ -182,7 +182,7 @@ def test_replicates_without_a_match_are_told_beside_the_matching_density(tmp_pat
     assert sentences[-1] == "No round is within the tolerance by its mean over replicates: pruning one_shot."
 
 
-def test_the_speed_of_tickets_that_start_from_trained_weights_is_not_drawn(tmp_path):
+def test_the_speed_of_tickets_with_a_trained_start_is_not_drawn(tmp_path):
     """Fine-tuned tickets once stood in the figure of how fast tickets learn."""
     runs = [make_run("a"), make_run("b", rewind="finetune")]
     page = write_comparison(runs, tmp_path).files["comparison.html"].read_text(encoding="utf-8")

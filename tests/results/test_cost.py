@@ -45,7 +45,7 @@ def test_one_shot_pays_for_the_dense_network_only():
     assert steps(make(pruning="one_shot"), TICKETS) == [(0, 1000, 1), (1, 2000, 2), (2, 2000, 2), (3, 2000, 2)]
 
 
-def test_pruning_before_training_pays_for_the_steps_to_the_rewind_point_only():
+def test_pruning_before_training_pays_up_to_the_rewind_point():
     config = make(pruning="before_training")
     assert steps(config, TICKETS) == [(0, 1000, 1), (1, 1000, 1), (2, 1000, 1), (3, 1000, 1)]
     late = make(pruning="before_training", rewind="step:100")
@@ -57,7 +57,7 @@ def test_an_early_bird_pays_for_its_search():
     assert steps(make(pruning="early_bird"), lengths) == [(0, 1000, 1), (1, 1150, 2), (2, 1150, 2), (3, 1150, 2)]
 
 
-def test_a_search_that_stops_before_the_rewind_point_pays_for_the_rest_of_the_way():
+def test_a_search_short_of_the_rewind_point_pays_for_the_rest():
     lengths = {(True, "ticket"): 1000, (False, "ticket"): 800, (False, "search"): 150}
     # 800 of its own, 150 of the search, 50 from there to step 200.
     assert steps(make(pruning="early_bird", rewind="step:200"), lengths)[1] == (1, 1000, 2)

@@ -29,7 +29,7 @@ def read_parquet(content):
     return pyarrow.parquet.read_table(pyarrow.BufferReader(content))
 
 
-def test_csv_holds_every_value_and_empty_cells_for_what_is_missing():
+def test_csv_holds_every_value_and_empty_cells_for_missing_ones():
     rows = read_csv(csv_bytes(ROWS))
     assert list(rows[0]) == ["round", "variant", "accuracy", "kept", "good", "extra"]  # in order of appearance
     assert [row["accuracy"] for row in rows] == ["0.5", "", ""]

@@ -37,7 +37,7 @@ def test_nothing_matches_but_the_dense_network():
     assert (match.round, match.density, match.last) == (0, 1.0, False)
 
 
-def test_the_mean_is_geometric_and_its_interval_stays_above_zero():
+def test_the_mean_is_geometric_and_its_interval_above_zero():
     rows = chain(0, 0.9, 0.9, 0.8) + chain(1, 0.9, 0.9, 0.9) + chain(2, 0.9, 0.8, 0.8)
     matching = matching_density(rows, tolerance=0.0)
     # Densities 0.5, 0.25 and 1: the geometric mean is their middle one.
@@ -82,7 +82,7 @@ def test_bad_input():
         matches([])
 
 
-def test_the_top_of_the_hill_is_the_best_mean_and_of_equals_the_sparsest():
+def test_the_peak_is_the_best_mean_and_of_equals_the_sparsest():
     rows = chain(0, 0.90, 0.95, 0.93, 0.7) + chain(1, 0.90, 0.91, 0.93, 0.7)
     best = peak(rows)
     assert (best.round, best.value, best.dense) == (2, pytest.approx(0.93), pytest.approx(0.90))

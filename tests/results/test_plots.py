@@ -118,7 +118,7 @@ def test_searches_are_not_drawn():
     assert len(run_figures.learning_curves(curves + [row | {"variant": "search"} for row in curves]).axes) == 1
 
 
-def test_a_control_without_masks_stands_at_the_density_of_its_ticket():
+def test_a_dense_control_stands_at_the_density_of_its_ticket():
     rows = make_rows()
     rows += [row | {"variant": "dense_longer", "density": 1.0} for row in rows if row["variant"] == "random_reinit"]
     figure = run_figures.final_score(rows)
@@ -144,7 +144,7 @@ def test_all_variants_look_different_and_the_same_in_every_run():
         )
 
 
-def test_many_variants_are_drawn_with_their_legend_beside_the_axes():
+def test_many_variants_have_their_legend_beside_the_axes():
     rows = make_rows(replicates=3)
     controls = [row for row in rows if row["variant"] != "ticket"]
     rows = [row for row in rows if row["variant"] == "ticket"]
@@ -310,7 +310,7 @@ def test_nothing_recorded_is_said_in_the_figure(figure):
     assert "recorded" in drawn.axes[0].texts[0].get_text()
 
 
-def test_the_users_settings_neither_change_the_figures_nor_are_changed():
+def test_figures_and_the_users_settings_leave_each_other_alone():
     def pixels():
         buffer = io.BytesIO()
         run_figures.final_score(make_rows()).savefig(buffer, format="raw", dpi=50)

@@ -15,7 +15,7 @@ def row(index, value, *, replicate=0, variant="ticket", column="val_accuracy", *
     return {**base, "weights_kept": round(1000 * density), **extra}
 
 
-def test_the_sparsest_within_the_drop_even_if_one_before_it_is_not():
+def test_the_sparsest_within_the_drop_even_after_a_worse_one():
     rows = [row(0, 0.90), row(1, 0.91), row(2, 0.88), row(3, 0.895), row(4, 0.80)]
     assert select_round(rows, max_drop=0.0) == 1
     assert select_round(rows) == select_round(rows, max_drop=0.005) == 3
@@ -47,7 +47,7 @@ def test_controls_do_not_count():
     assert select_round([row(0, 0.9), row(1, 0.8), row(2, 0.99, variant="random_reinit")]) == 0
 
 
-def test_a_replicate_that_is_still_running_is_compared_with_its_own_dense_network():
+def test_an_unfinished_replicate_is_compared_with_its_own_dense():
     # Replicate 1 is better throughout and has only its round 0: it must not make round 1 of replicate 0 look worse.
     rows = [row(0, 0.80), row(1, 0.80), row(0, 0.90, replicate=1)]
     assert select_round(rows) == 1
@@ -89,12 +89,12 @@ def test_the_drop_must_be_a_fraction(max_drop):
 
 
 @pytest.mark.parametrize("rows", [[], [row(1, 0.9)]])
-def test_without_the_dense_round_there_is_nothing_to_compare_with(rows):
+def test_without_the_dense_round_nothing_can_be_compared(rows):
     with pytest.raises(UnfitError, match="round 0"):
         select_round(rows)
 
 
-def test_the_replicate_is_the_one_of_the_best_validation_accuracy():
+def test_the_replicate_is_the_best_by_validation_accuracy():
     rows = [row(0, 0.9), row(0, 0.9, replicate=1), row(1, 0.91), row(1, 0.93, replicate=1), row(1, None, replicate=2)]
     rows.append(row(1, 0.99, replicate=0, variant="random_reinit"))
     assert select_replicate(rows, 1) == 1

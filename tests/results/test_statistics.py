@@ -37,7 +37,7 @@ def test_the_interval_holds_the_true_mean_as_often_as_it_says(count):
     assert 0.93 <= held <= 0.97
 
 
-def test_more_confidence_is_wider_and_more_replicates_are_narrower():
+def test_intervals_widen_with_confidence_and_narrow_with_count():
     def width(result):
         return result.high - result.low
 

@@ -41,7 +41,7 @@ def test_searches_are_no_results():
     assert render_rows([*rows, search]) == render_rows(rows)
 
 
-def test_the_table_for_files_has_intervals_of_three_replicates_or_more():
+def test_the_table_for_files_has_intervals_of_three_replicates():
     rows = [row(replicate, 0, test_accuracy=value) for replicate, value in enumerate((0.5, 0.6, 0.7))]
     (line,) = summary_table([*rows, row(0, 0, "search")])
     assert line["test_accuracy_low"] < 0.5 < line["test_accuracy_mean"] < 0.7 < line["test_accuracy_high"]

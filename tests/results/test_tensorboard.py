@@ -10,7 +10,7 @@ CURVES = [
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_curves_are_scalars_of_one_run_per_training_and_replace_older_ones(tmp_path, times):
+def test_curves_are_scalars_and_replace_older_ones(tmp_path, times):
     for _ in range(times):
         folders = write_tensorboard(CURVES, tmp_path)
     assert [folder.name for folder in folders] == ["replicate_0_round_03_ticket"]

@@ -149,7 +149,7 @@ def test_a_ticket_file_holds_no_pickle(ticket, tmp_path):
         assert all(arrays[key].dtype.kind in "bfui" for key in arrays.files)
 
 
-def test_a_model_of_unregistered_classes_is_refused_with_a_way_out():
+def test_a_model_of_unregistered_classes_needs_a_way_out():
     class Own(keras.layers.Dense):
         pass
 

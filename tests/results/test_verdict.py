@@ -58,7 +58,7 @@ def test_a_control_of_fewer_replicates_is_said():
     assert "reaches 80.0 % (1 of 2 replicates)" in verdict([*rows, row(1, 0.8, 0.8, variant="random_reinit")])
 
 
-def test_without_test_data_the_selecting_numbers_are_named_as_such():
+def test_without_test_data_the_verdict_says_what_selected():
     assert "validation accuracy (which selected it; no test data) 91.0 % against 90.0 % dense" in verdict(
         [row(0, 0.90), row(1, 0.91)]
     )
@@ -79,7 +79,7 @@ def test_only_the_dense_network():
     )
 
 
-def test_of_tickets_that_start_from_trained_weights_no_early_stop_step_is_told():
+def test_no_early_stop_step_of_tickets_with_a_trained_start():
     """Their steps count from the end of another training: 9250 against 2250 says nothing of speed."""
     rows = [row(0, 0.9, 0.9, stop=3000), row(1, 0.9, 0.9, stop=2250)]
     rows.append(row(1, 0.8, 0.8, variant="random_reinit", stop=9250))

@@ -103,9 +103,7 @@ class Ticket:
         weights = self.trained_weights if trained else self.rewind_weights
         if not weights:
             kind = "trained" if trained else "rewind"
-            raise UsageError(
-                f"The ticket has no {kind} weights.", "Take the others: they go by `trained=True` or False."
-            )
+            raise UsageError(f"The ticket has no {kind} weights.", f"Take the others: `trained={not trained}`.")
         check_wrappable(model)
         mask_tools.check_keys(weights, named_variables(model), what="ticket")
         wrapped = wrap(model, include=lambda path, variable: path in self.masks)

@@ -81,7 +81,7 @@ def test_killed_between_any_two_files_a_job_is_not_complete(tmp_path):
         assert manifest.verify(store.job_folder(Job(0, 0))) == 3
 
 
-def test_jobs_are_told_by_replicate_round_and_variant_the_ticket_first(tmp_path):
+def test_jobs_are_sorted_with_the_ticket_first(tmp_path):
     store = RunDirectory(tmp_path)
     jobs = [Job(0, 0), Job(0, 1), Job(0, 1, "random_reinit"), Job(0, 2), Job(0, 10), Job(1, 0), Job(10, 0)]
     for job in reversed(jobs):
@@ -94,7 +94,7 @@ def test_jobs_are_told_by_replicate_round_and_variant_the_ticket_first(tmp_path)
     assert store.complete_jobs() == jobs
 
 
-def test_results_are_the_same_bytes_whatever_the_order_of_the_jobs(tmp_path):
+def test_results_are_the_same_bytes_in_any_order_of_jobs(tmp_path):
     jobs = [Job(0, 0), Job(0, 1), Job(0, 1, "random_reinit"), Job(1, 0)]
     contents = []
     for name, ordered in (("a", jobs), ("b", jobs[::-1])):
@@ -235,7 +235,7 @@ def test_a_place_that_can_not_be_written_is_an_error(tmp_path):
         commit(store, Job(0, 0))
 
 
-def test_the_state_of_a_running_job_is_saved_whole_and_goes_with_the_commit(tmp_path):
+def test_a_partial_state_is_saved_whole_and_removed_by_a_commit(tmp_path):
     store, job = RunDirectory(tmp_path), Job(0, 2)
     assert store.load_partial(job) is None
     state = {"model/a": np.arange(3, dtype=np.float32), "model/seed": np.array([1, 2], np.uint32)}
@@ -250,7 +250,7 @@ def test_the_state_of_a_running_job_is_saved_whole_and_goes_with_the_commit(tmp_
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "other"])
-def test_a_damaged_state_of_a_running_job_is_said_with_the_remedy(tmp_path, harm):
+def test_a_damaged_partial_state_is_an_error_with_a_remedy(tmp_path, harm):
     store, job = RunDirectory(tmp_path), Job(0, 2)
     store.save_partial(job, {"a": np.arange(300.0)}, {"step": 7})
     content = bytearray(store.partial_path(job).read_bytes())
