@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.errors import LotteryError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.directory import TICKET, Job, RunReader
 from tf_lottery.pruning import masks as mask_tools
@@ -55,7 +55,7 @@ class Result:
         table = render_rows(self.rows)
         try:
             text = self.verdict
-        except UnfitError as error:
+        except LotteryError as error:
             text = error.cause
         caption = f"{self._size()} in {self.run_dir}"
         return f"<div>{html.table(table.headers, table.rows, caption=caption)}<p>{escape(text)}</p></div>"
