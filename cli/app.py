@@ -41,36 +41,62 @@ class App(Group):
     """The `tf-lottery` command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in the order of the help page."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, whose module is imported now; None where there is none of that name.
+
+        Args:
+            ctx: the context of this group.
+            cmd_name: the name of the command.
+        """
         if cmd_name not in COMMANDS:
             return None
-        return import_module(f".{COMMANDS[cmd_name][0]}", __package__).command
+        command: click.Command = import_module(f".{COMMANDS[cmd_name][0]}", __package__).command
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the name of a command, the command, and its arguments.
+
+        Args:
+            ctx: the context of this group.
+            args: a name, perhaps one of an earlier version, and the arguments behind it.
+        """
         return super().resolve_command(ctx, [ALIASES.get(args[0], args[0]), *args[1:]])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them.
+
+        Args:
+            ctx: the context of this group.
+            formatter: what to write to.
+        """
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; Ctrl-C becomes an exception that click does not print."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise failures.Interrupted from None
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
-        """Run a command and exit with the code of the contract, whatever happens."""
-        given = list(sys.argv[1:] if args is None else args)
+        """Run a command and exit with the code of the contract, whatever happens.
+
+        Args:
+            args: the words behind the program's name; by default those of this process.
+            extra: further arguments of `click.Group.main`.
+        """
+        words = list(sys.argv[1:] if args is None else args)
         extra.pop("standalone_mode", None)
-        name = next((word for word in given if not word.startswith("-")), "")
+        name = next((word for word in words if not word.startswith("-")), "")
         code = failures.guarded(
-            lambda: super(App, self).main(given, standalone_mode=False, **extra),
-            debug="--debug" in given,
+            lambda: super(App, self).main(words, standalone_mode=False, **extra),
+            debug="--debug" in words,
             command=ALIASES.get(name, name),
         )
         sys.exit(code)

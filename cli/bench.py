@@ -34,6 +34,7 @@ HEADERS = (
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     files: tuple[Path, ...],
     model: str | None,
     out: Path,

@@ -26,14 +26,20 @@ class Command(click.Command):
         )
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples at the end of the help page.
+
+        Args:
+            ctx: the context of this command.
+            formatter: what to write to.
+        """
         write_examples(formatter, self.examples)
 
 
 class Group(click.Group):
-    """A group of commands that knows what a mistyped one may have meant, and whose help page ends with examples.
+    """A group of commands that suggests the nearest name for an unknown one, and whose help page ends with examples.
 
     Args:
-        examples: as for `Command`.
+        examples: what each example does, by the command as typed; the tests run them.
     """
 
     def __init__(self, *args: Any, examples: Mapping[str, str], **options: Any) -> None:
@@ -43,6 +49,15 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the name of a command, the command, and its arguments.
+
+        Args:
+            ctx: the context of this group.
+            args: the name and the arguments behind it.
+
+        Raises:
+            UsageError: there is no such command.
+        """
         names = self.list_commands(ctx)
         if args[0] not in names and not args[0].startswith("-") and not ctx.resilient_parsing:
             from tf_lottery.errors import UsageError
@@ -52,11 +67,22 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples at the end of the help page.
+
+        Args:
+            ctx: the context of this command.
+            formatter: what to write to.
+        """
         write_examples(formatter, self.examples)
 
 
 def write_examples(formatter: click.HelpFormatter, examples: Mapping[str, str]) -> None:
-    """Write the section with examples of a help page."""
+    """Write the section with examples of a help page.
+
+    Args:
+        formatter: what to write to.
+        examples: what each example does, by the command as typed.
+    """
     with formatter.section("Examples"):
         for line, text in examples.items():
             formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
@@ -76,18 +102,23 @@ class OptionWithAliases(click.Option):
         self.aliases = tuple(aliases)
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
-        """Let the parser know all spellings; help pages and completion read `opts`, which has the listed ones."""
+        """Let the parser know all spellings; help pages and completion read `opts`, which has the listed ones.
+
+        Args:
+            parser: click's parser.
+            ctx: the context of the command.
+        """
         listed = self.opts
         self.opts = [*listed, *self.aliases]
         super().add_to_parser(parser, ctx)
         self.opts = listed
 
 
-class ListOf(click.ParamType):
+class ListOf(click.ParamType[tuple[Any, ...]]):
     """A list of values separated by commas: `1,0.5,0.2`.
 
     Args:
-        name: how the help page shows it.
+        name: the name of the values on the help page.
         item: makes one value of its text; a ValueError refuses it.
     """
 
@@ -95,9 +126,22 @@ class ListOf(click.ParamType):
         self.name, self.item = name, item
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return how the help page shows the list.
+
+        Args:
+            param: the option.
+            ctx: the context of the command.
+        """
         return "A,B,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """Return the values of a text.
+
+        Args:
+            value: the text, or values already.
+            param: the option, for the error.
+            ctx: the context of the command, for the error.
+        """
         if isinstance(value, tuple):
             return value
         parts: Sequence[str] = [part.strip() for part in str(value).split(",") if part.strip()]

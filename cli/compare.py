@@ -30,6 +30,7 @@ EXAMPLES = {
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     runs: tuple[str, ...],
     out: Path,
     to: Path | None,

@@ -34,9 +34,9 @@ def list_command(data_dir: str | None, as_json: bool) -> None:
     """List the data sets: size, state and place."""
     from tf_lottery import data
 
-    found = data.describe(data_dir=data_dir)
+    datasets = data.describe(data_dir=data_dir)
     if as_json:
-        print_json({"schema": "tf-lottery.data/1", "datasets": found})
+        print_json({"schema": "tf-lottery.data/1", "datasets": datasets})
         return
     rows = [
         (
@@ -46,7 +46,7 @@ def list_command(data_dir: str | None, as_json: bool) -> None:
             row["status"],
             row["location"],
         )
-        for row in found
+        for row in datasets
     ]
     headers = ("Data set", "Shape", "Classes", "Train", "Validation", "Test", "State", "Where")
     print_table(headers, rows, right=(False, False, True, True, True, True, False, False))
@@ -56,7 +56,7 @@ def list_command(data_dir: str | None, as_json: bool) -> None:
 @click.argument("name", type=DATASET)
 @_data_dir
 @click.pass_context
-def prepare(context: click.Context, name: str, data_dir: str | None) -> None:
+def prepare(context: click.Context, /, name: str, data_dir: str | None) -> None:
     """Make a data set ready, from raw files at hand or by downloading it, and print where it is."""
     set_up_logging(context)
     with clean_output():
@@ -66,32 +66,32 @@ def prepare(context: click.Context, name: str, data_dir: str | None) -> None:
     click.echo(place)
 
 
-@command.command(cls=Command, examples={"tf-lottery data check digits --json": "What was found, for scripts."})
+@command.command(cls=Command, examples={"tf-lottery data check digits --json": "The same for scripts."})
 @click.argument("name", type=DATASET)
 @_data_dir
 @_json
 @click.pass_context
-def check(context: click.Context, name: str, data_dir: str | None, as_json: bool) -> None:
-    """Read every example of a data set and show what was found."""
+def check(context: click.Context, /, name: str, data_dir: str | None, as_json: bool) -> None:
+    """Read every example of a data set and show its shape, classes and counts."""
     set_up_logging(context)
     with clean_output():
         from tf_lottery import data
 
-        found = data.check(name, data_dir=data_dir)
+        summary = data.check(name, data_dir=data_dir)
     if as_json:
-        print_json({"schema": "tf-lottery.data-check/1", **found})
+        print_json({"schema": "tf-lottery.data-check/1", **summary})
         return
     rows = [
-        ("Where", found["location"]),
-        ("Shape", "x".join(map(str, found["shape"]))),
-        ("Classes", str(found["classes"])),
-        ("Pixel values", f"{found['value_range'][0]} to {found['value_range'][1]}"),
-        ("Fingerprint", found["fingerprint"]),
+        ("Where", summary["location"]),
+        ("Shape", "x".join(map(str, summary["shape"]))),
+        ("Classes", str(summary["classes"])),
+        ("Pixel values", f"{summary['value_range'][0]} to {summary['value_range'][1]}"),
+        ("Fingerprint", summary["fingerprint"]),
     ]
-    for part, split in found["splits"].items():
+    for part, split in summary["splits"].items():
         counts = split["per_class"]
         rows.append((f"{part} examples", f"{split['examples']:,} ({min(counts):,} to {max(counts):,} per class)"))
-    print_table((found["name"], ""), rows)
+    print_table((summary["name"], ""), rows)
     remark("Every example was read.")
 
 

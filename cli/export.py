@@ -80,6 +80,7 @@ _REMEDIES = {
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     source: str,
     out: Path,
     round_number: int | None,

@@ -27,7 +27,7 @@ REMEDIES = {
     2: "Correct the option or the configuration; `--help` shows what is valid.",
     3: "Choose data and a model that fit each other.",
 }
-# Commands that train: what they finished is committed, and they go on from there.
+# Commands that train: what they finished is committed, and they resume from there.
 RESUMING = ("run", "reproduce", "analyze")
 # What the disk, its permissions and its limits raise.
 DISK = {
@@ -47,19 +47,24 @@ class Interrupted(BaseException):
 
 @dataclass(frozen=True)
 class Failure:
-    """How a failure is told: exit code, and lines for stderr."""
+    """A failure as the command line reports it.
+
+    Attributes:
+        code: the exit code.
+        lines: lines for stderr.
+    """
 
     code: int
     lines: tuple[str, ...]
 
 
 def guarded(action: Callable[[], Any], *, debug: bool, command: str = "run") -> int:
-    """Call `action` and return the exit code; a failure is told on stderr.
+    """Call `action` and return the exit code; a failure is reported on stderr.
 
     Args:
         action: runs the command; the integer that it returns is the exit code, anything else means 0.
         debug: show the traceback first.
-        command: the name of the command, which decides what an interruption leaves.
+        command: the name of the command, whose flags the report names.
     """
     try:
         with terminable():
@@ -85,7 +90,12 @@ def guarded(action: Callable[[], Any], *, debug: bool, command: str = "run") -> 
 
 
 def describe(error: BaseException, command: str = "run") -> Failure:
-    """The exit code and the lines of a failure."""
+    """Return the exit code and the lines of a failure.
+
+    Args:
+        error: what was raised.
+        command: the name of the command, whose flags the lines name.
+    """
     from tf_lottery.errors import LotteryError
     from tf_lottery.utils.text import one_line
 
@@ -132,8 +142,8 @@ def exit_code(error: "LotteryError") -> int:
 
 def _after_a_stop(command: str) -> str:
     if command in RESUMING:
-        return "What was committed is kept: the same command goes on."
-    return "Nothing half-written is left: the same command starts anew."
+        return "What was committed is kept: the same command resumes."
+    return "Nothing half-written is left: the same command starts over."
 
 
 def _failure(code: int, cause: str, remedy: str) -> Failure:

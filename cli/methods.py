@@ -30,5 +30,5 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json({"schema": SCHEMA, **methods})
         return
-    rows = [(f"--{option}", name, text) for option, found in methods.items() for name, text in found.items()]
+    rows = [(f"--{option}", name, text) for option, values in methods.items() for name, text in values.items()]
     print_table(("Option", "Value", "What it does"), rows)

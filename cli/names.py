@@ -1,7 +1,6 @@
 """Names that the shell can complete: runs, presets, data sets, models."""
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -10,23 +9,37 @@ from click.shell_completion import CompletionItem
 DEFAULT_OUT = "runs"
 
 
-class Name(click.ParamType):
+class Name(click.ParamType[str]):
     """Any text, completed from a list of names, else from files.
 
     Args:
-        name: how the help page shows it.
-        names: the names to complete from.
+        name: the name of the value on the help page.
+        names: returns the names to complete from.
     """
 
     def __init__(self, name: str, names: Callable[[click.Context], Iterable[str]]) -> None:
         self.name, self.names = name, names
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text as it is.
+
+        Args:
+            value: the text.
+            param: the argument or option.
+            ctx: the context of the command.
+        """
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        found = [CompletionItem(name) for name in self.names(ctx) if name.startswith(incomplete)]
-        return found or [CompletionItem(incomplete, type="file")]
+        """Return the names that begin with a text, else a completion from files.
+
+        Args:
+            ctx: the context of the command.
+            param: the argument or option.
+            incomplete: what is typed so far.
+        """
+        matching = [CompletionItem(name) for name in self.names(ctx) if name.startswith(incomplete)]
+        return matching or [CompletionItem(incomplete, type="file")]
 
 
 def _presets(ctx: click.Context) -> Iterable[str]:
@@ -48,8 +61,9 @@ def _models(ctx: click.Context) -> Iterable[str]:
 
 
 def _runs(ctx: click.Context) -> Iterable[str]:
-    out = Path(ctx.params.get("out") or DEFAULT_OUT)
-    return sorted(path.parent.name for path in out.glob("*/config.json"))
+    from tf_lottery.results.run_lookup import list_runs
+
+    return sorted(path.name for path in list_runs(ctx.params.get("out") or DEFAULT_OUT))
 
 
 PRESET = Name("preset", _presets)

@@ -3,11 +3,14 @@
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from .wording import document_in_flags, in_flags
+
+if TYPE_CHECKING:
+    from tf_lottery.results.tables.summary import Table
 
 
 def print_json(document: Any) -> None:
@@ -45,8 +48,13 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right:
         console.print(table)
 
 
+def print_rendered(table: "Table") -> None:
+    """Print a table of the library on stdout."""
+    print_table(table.headers, table.rows, right=table.right)
+
+
 def console_for(stream: TextIO) -> Any:
-    """A rich console: colours on a terminal only, and none where NO_COLOR is set."""
+    """A rich console: colors on a terminal only, and none where NO_COLOR is set."""
     from rich.console import Console
 
     return Console(file=stream, force_terminal=stream.isatty(), highlight=False)
@@ -62,8 +70,13 @@ def remark(text: str) -> None:
     click.echo(in_flags(text), err=True)
 
 
-def set_up_logging(context: click.Context, *, quiet: bool = False) -> None:
-    """Let the library's warnings appear on stderr, one line each, until the command ends; with `quiet` only errors."""
+def set_up_logging(context: click.Context, /, *, quiet: bool = False) -> None:
+    """Let the library's warnings appear on stderr, one line each, until the command ends.
+
+    Args:
+        context: the context of the command.
+        quiet: show errors only.
+    """
     logger = logging.getLogger("tf_lottery")
     handler = _Stderr(level=logging.ERROR if quiet else logging.WARNING)
     logger.addHandler(handler)

@@ -1,4 +1,4 @@
-"""This process: what TensorFlow is told before it loads, and where the chatter of native code goes."""
+"""This process: what TensorFlow reads when it loads, and where the chatter of native code goes."""
 
 import contextlib
 import io

@@ -26,7 +26,7 @@ EXAMPLES = {
 @max_drop_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
-def command(context: click.Context, run: str, out: Path, to: Path | None, max_drop: float, as_json: bool) -> None:
+def command(context: click.Context, /, run: str, out: Path, to: Path | None, max_drop: float, as_json: bool) -> None:
     """Write PNG and SVG plots and one self-contained HTML page of a run, and print the page's path.
 
     RUN is a path, a name below --out, or the beginning of one.

@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from tf_lottery.results.run_lookup import find_run
+from tf_lottery.utils.text import duration
 
 from .command import Command
 from .names import RUN
 from .output import print_json, print_table
-from .progress import duration
 from .shared_options import out_option
 
 SCHEMA = "tf-lottery.status/1"
@@ -34,7 +34,7 @@ def command(run: str | None, out: Path, as_json: bool) -> None:
 
     state = read_state(find_run(run, out).path)
     if state.state == "damaged":
-        raise DamagedError(state.problem, f"`tf-lottery verify {state.run_dir}` tells more.")
+        raise DamagedError(state.problem, f"`tf-lottery verify {state.run_dir}` lists all that is damaged.")
     if as_json:
         print_json({"schema": SCHEMA, "complete": state.jobs_done == state.jobs_total, **state.to_json()})
         return
@@ -42,7 +42,7 @@ def command(run: str | None, out: Path, as_json: bool) -> None:
         ("Run", state.run_dir),
         (
             "State",
-            {"running": "running (in use)", "unfinished": "unfinished: the same command goes on"}.get(
+            {"running": "running (in use)", "unfinished": "unfinished: the same command resumes"}.get(
                 state.state, state.state
             ),
         ),

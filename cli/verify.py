@@ -29,30 +29,30 @@ def command(path: str, out: Path, as_json: bool) -> None:
     """
     from tf_lottery.exporting.checks.verify import verify_path, verify_run
 
-    given = Path(path)
-    if given.exists() and not is_run(given):
-        found = verify_path(given)
+    place = Path(path)
+    if place.exists() and not is_run(place):
+        verification = verify_path(place)
     else:
         store = find_run(path, out)
-        given, found = store.path, verify_run(store)
+        place, verification = store.path, verify_run(store)
     if as_json:
         print_json(
             {
                 "schema": SCHEMA,
-                "path": str(given),
-                "ok": not found.problems,
-                "checked": found.checked,
-                "problems": found.problems,
-                "remarks": found.remarks,
+                "path": str(place),
+                "ok": not verification.problems,
+                "checked": verification.checked,
+                "problems": verification.problems,
+                "remarks": verification.remarks,
             }
         )
     else:
-        rows = [(what, f"{count:,}") for what, count in found.checked.items()]
-        print_table((str(given), "Checked"), rows, right=(False, True))
-    for text in found.remarks:
+        rows = [(what, f"{count:,}") for what, count in verification.checked.items()]
+        print_table((str(place), "Checked"), rows, right=(False, True))
+    for text in verification.remarks:
         remark(text)
-    for text in found.problems[1:]:
+    for text in verification.problems[1:]:
         remark(f"damaged: {text}")
-    found.raise_problems()
+    verification.raise_problems()
     if not as_json:
         click.echo("Everything is as it was written.")

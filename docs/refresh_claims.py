@@ -47,7 +47,7 @@ network is not as good as the published ones, whatever the measures say.
 
 ```sh
 tf-lottery reproduce --list
-tf-lottery reproduce all --quick            # about 75 minutes on two cores; the same command again goes on
+tf-lottery reproduce all --quick            # about 75 minutes on two cores; the same command again resumes
 tf-lottery reproduce early-stop --dry-run   # what the full size would take
 ```
 """
@@ -130,7 +130,7 @@ def chapter(document: Mapping[str, Any]) -> str:
     lines += ["| Measure | Ours (95 % interval) | Replicates | Wanted | |", "|---|--:|--:|---|---|"]
     for measure in document["measures"]:
         value = ours({**measure, "measured": measure["value"], "interval": [measure["low"], measure["high"]]})
-        verdict = VERDICTS[measure["passed"]] if measure["judged"] else "told only"
+        verdict = VERDICTS[measure["passed"]] if measure["judged"] else "not judged"
         lines.append(f"| {measure['text']} | {value} | {measure['count']} | {measure['wanted'] or '-'} | {verdict} |")
     lines += ["", f"![{claim.title}]({(IMAGES / claim.name).as_posix()}.png)", ""]
     return "\n".join(lines)

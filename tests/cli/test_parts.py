@@ -1,4 +1,4 @@
-"""Small parts: the time left, lists, completion, tables, noise, presets, data, and the diagnosis."""
+"""Small parts: completion, tables, noise, presets, data, and the diagnosis."""
 
 import json
 import os
@@ -10,39 +10,6 @@ from click.shell_completion import ShellComplete
 from tf_lottery_cli import output
 from tf_lottery_cli.app import app
 from tf_lottery_cli.process import NOISE
-from tf_lottery_cli.progress import Clock, Tally, describe_row, duration
-
-from tf_lottery.experiment.directory import Job
-
-
-def test_the_time_left_counts_from_the_first_report():
-    times = iter([100.0, 100.0, 110.0, 130.0])
-    clock = Clock(now=lambda: next(times))
-    assert clock.left(2.0, 10) is None
-    assert clock.left(3.0, 10) == pytest.approx(70.0)
-    assert clock.left(5.0, 10) == pytest.approx(50.0)
-
-
-def test_the_tally_adds_fractions_of_running_trainings():
-    tally = Tally()
-    tally.start(total=5, waiting=3)
-    tally.advance(Job(0, 1), 50, 100)
-    tally.advance(Job(0, 1, "random_reinit"), 25, 100)
-    assert tally.done == 2.75
-    tally.finish(Job(0, 1))
-    assert tally.done == 3.25
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.04, "0.0 s"), (9.96, "10 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3600, "1 h 0 min")]
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text
-
-
-def test_a_finished_training_in_words():
-    row = {"density": 0.5, "val_accuracy": 0.9, "test_accuracy": None, "seconds": 1.0}
-    assert describe_row(row) == "50.0 % of the weights, validation accuracy 90.0 %, 1.0 s"
 
 
 def test_tables_off_a_terminal_have_each_row_on_a_line(capsys):

@@ -78,3 +78,10 @@ def test_a_spread_names_its_range_only_with_several_replicates():
     assert formats.spread_text(Spread(2500, 2000, 3000, 2), kind="count") == "2,500 (2,000-3,000)"
     assert formats.spread_text(Spread(0.123456, 0.1, 0.2, 2), kind="loss") == "0.1235 (0.1-0.2)"
     assert formats.spread_text(None, kind="loss") == "-"
+
+
+def test_a_finished_training_in_words():
+    row = {"density": 0.5, "val_accuracy": 0.9, "test_accuracy": None, "seconds": 1.0}
+    assert formats.row_words(row) == "50.0 % of the weights, validation accuracy 90.0 %, 1.0 s"
+    row = {"density": 0.125, "val_accuracy": None, "val_loss": 0.5, "test_accuracy": 0.75, "seconds": 61.0}
+    assert formats.row_words(row) == "12.5 % of the weights, test accuracy 75.0 %, validation loss 0.5, 1 min 1 s"

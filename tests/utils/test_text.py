@@ -1,8 +1,8 @@
-"""Reasons in one line, and suggestions."""
+"""Reasons in one line, suggestions, and times in words."""
 
 import pytest
 
-from tf_lottery.utils.text import one_line, suggestion
+from tf_lottery.utils.text import duration, one_line, suggestion
 
 
 def test_the_line_with_the_reason():
@@ -36,3 +36,10 @@ def test_headings_are_no_reason(message):
 def test_a_suggestion_names_the_nearest_and_all():
     assert suggestion("sise", ("size", "latency")) == "Did you mean 'size'? Valid: size, latency."
     assert suggestion("x", ("size", "latency")) == "Valid: size, latency."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (9.96, "10 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3600, "1 h 0 min")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text

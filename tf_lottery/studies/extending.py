@@ -9,7 +9,9 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import SEARCH, Job, RunDirectory
+from tf_lottery.experiment.events import Events
 from tf_lottery.studies.study_run import StudyRun
+from tf_lottery.utils.text import duration
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,25 @@ def cost(run: StudyRun, variants: tuple[str, ...]) -> Cost:
     return Cost(waiting, sum(times) / len(times) if times else None)
 
 
+def describe_cost(run: StudyRun, variants: tuple[str, ...]) -> str:
+    """Return in words what training the missing variants of a run costs; "" where none is missing.
+
+    Args:
+        run: the run, with the rounds and replicates that are studied.
+        variants: names of controls.
+    """
+    if not run.missing(*variants):
+        return ""
+    needed = cost(run, variants)
+    time = "" if needed.seconds is None else f", about {duration(needed.seconds)} one after the other"
+    return f"The study needs {len(needed.jobs)} more trainings of {', '.join(variants)}{time}."
+
+
 def _extended(config: Config, variants: Sequence[str]) -> Config:
     return config.updated(variants=tuple(dict.fromkeys([*config.variants, *variants])))
 
 
-def extend(run: StudyRun, variants: tuple[str, ...], *, events: experiment.Events | None = None) -> None:
+def extend(run: StudyRun, variants: tuple[str, ...], *, events: Events | None = None) -> None:
     """Train the missing variants of a run, in its own directory.
 
     Args:
@@ -75,7 +91,7 @@ def train_missing(run_dir: str | Path, variants: Sequence[str] = ()) -> None:
     _train(store.config(), store, variants, None)
 
 
-def _train(config: Config, store: RunDirectory, variants: Sequence[str], events: experiment.Events | None) -> None:
+def _train(config: Config, store: RunDirectory, variants: Sequence[str], events: Events | None) -> None:
     if "user" in (config.model, config.dataset):
         raise UsageError(
             f"{store.path} was made by `find_ticket`: it can't be extended from its directory alone.",

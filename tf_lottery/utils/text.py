@@ -1,4 +1,4 @@
-"""Text for messages: the reason of an exception in one line, suggestions for unknown names."""
+"""Text for messages: the reason of an exception in one line, suggestions for unknown names, times in words."""
 
 import difflib
 import re
@@ -57,3 +57,23 @@ def _message(error: BaseException | str) -> str:
     if isinstance(error, KeyError) and len(error.args) == 1:
         return str(error.args[0])  # its `str` is the `repr` of the message, line breaks and all
     return str(error) if str(error).strip() else type(error).__name__
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Example:
+        >>> duration(4.2), duration(95), duration(8000), duration(200000)
+        ('4.2 s', '1 min 35 s', '2 h 13 min', '2 d 7 h')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, smaller_size, smaller_unit in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // smaller_size} {smaller_unit}"
+    return f"{whole} s"

@@ -152,7 +152,7 @@ def test_a_missing_data_set_leaves_a_claim_open_and_a_training_that_diverges_too
     plan = prepare(["all"], quick=True, out=folder, data_dir=str(tmp_path), jobs=1)
     assert plan.cost()["without_data"] == ["elsewhere"]
     told = []
-    report = carry_out(plan, tell=lambda outcome: told.append(outcome.claim.name))
+    report = carry_out(plan, on_outcome=lambda outcome: told.append(outcome.claim.name))
     verdicts = {outcome.claim.name: outcome.finding for outcome in report.outcomes}
     assert {name: finding.passed for name, finding in verdicts.items()} == {
         **{"quarter-learns": True, "reinit-better": False, "stable": True, "elsewhere": None, "diverges": None}

@@ -2,9 +2,12 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tf_lottery.experiment.directory import Job, RunReader
+from tf_lottery.experiment.events import Events
 from tf_lottery.utils.files import resources
 from tf_lottery.utils.optional import require
 
@@ -45,3 +48,24 @@ def write_tensorboard(curves: Sequence[Mapping[str, Any]], folder: Path) -> list
                 writer.add_event(Event(step=record["step"], summary=Summary(value=values)))
             writer.close()
     return list(trainings)
+
+
+def events_with_tensorboard(events: Events, run: RunReader) -> Events:
+    """Return the same events, with the curves of each training written for TensorBoard when it is done.
+
+    Args:
+        events: what a caller watches.
+        run: the run, whose folder `tensorboard/` is written to.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+    """
+    folder = run.path / "tensorboard"
+    write_tensorboard([], folder)  # fails before anything is trained
+
+    def on_done(job: Job, row: dict[str, Any]) -> None:
+        events.on_done(job, row)
+        identity = {"replicate": job.replicate, "round": job.round, "variant": job.variant}
+        write_tensorboard([{**identity, **record} for record in run.metrics(job)["history"]], folder)
+
+    return replace(events, on_done=on_done)

@@ -1,9 +1,11 @@
 """Text for numbers: one way to write a density, an accuracy, a loss and a range, for terminal, plots and HTML."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 from tf_lottery.results.statistics.intervals import Interval
 from tf_lottery.results.statistics.values import Spread
+from tf_lottery.utils.text import duration
 
 MISSING = "-"
 Kind: TypeAlias = Literal["percent", "count", "loss"]
@@ -172,3 +174,14 @@ def density_range(value: Interval | Spread) -> str:
     confidence = getattr(value, "confidence", None)
     name = f"{100 * confidence:g} % interval" if confidence else "range"
     return f"{mean} % ({name} {low} to {high} %)"
+
+
+def row_words(row: Mapping[str, Any]) -> str:
+    """Return the result of one training in a few words: its density, its scores and its time."""
+    parts = [f"{density_percent(row['density'])} % of the weights"]
+    for column, noun in (("val_accuracy", "validation accuracy"), ("test_accuracy", "test accuracy")):
+        if row.get(column) is not None:
+            parts.append(f"{noun} {percent(row[column])}")
+    if row.get("val_accuracy") is None:
+        parts.append(f"validation loss {loss(row.get('val_loss'))}")
+    return ", ".join([*parts, duration(row["seconds"])])

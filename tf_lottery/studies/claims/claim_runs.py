@@ -11,6 +11,7 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
+from tf_lottery.experiment.events import Events
 from tf_lottery.experiment.workers import executor
 from tf_lottery.models.catalog import CATALOG
 from tf_lottery.results.statistics.values import spread
@@ -58,6 +59,18 @@ class Need:
             return 0.0
         each = self._seconds_each()
         return None if each is None else len(waiting) * each / executor.workers(self.config, len(waiting))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run and what it costs, as JSON values."""
+        return {
+            "run_dir": str(self.store.path),
+            "claims": list(self.claims),
+            "trainings": len(self.jobs()),
+            "waiting": len(self.waiting()),
+            "seconds": self.seconds(),
+            "problem": str(self.problem or ""),
+            "config": self.config.to_json(),
+        }
 
     def _seconds_each(self) -> float | None:
         """A training's time: the mean of those that are done, or by the table."""
@@ -130,7 +143,7 @@ def missing_data(config: Config) -> UnfitError | None:
     return missing(config.dataset, config.data_dir)
 
 
-def train(need: Need, *, events: experiment.Events | None = None) -> None:
+def train(need: Need, *, events: Events | None = None) -> None:
     """Do what is missing of a run. What is committed stays, whatever happens; the same call again goes on.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.run import Events
+from tf_lottery.experiment.events import Events
 from tf_lottery.studies.claims import claim_outcome as outcomes
 from tf_lottery.studies.claims import claim_runs as needed
 from tf_lottery.studies.claims.claim import Claim
@@ -131,7 +131,7 @@ def carry_out(
     plan: Plan,
     *,
     shown: Callable[[], AbstractContextManager[Events]] = lambda: nullcontext(Events()),
-    tell: Callable[[Outcome], None] = lambda outcome: None,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Report:
     """Train what is missing, and judge each claim as soon as its runs are there.
 
@@ -140,7 +140,7 @@ def carry_out(
     Args:
         plan: from `prepare`.
         shown: makes, for each run, a context that yields what to call as it goes.
-        tell: called with each outcome, once its files are written.
+        on_outcome: called with each outcome, once its files are written.
 
     Raises:
         LotteryError: whatever stops a run: it is in use or damaged, or, if `plan.strict`, its training diverged.
@@ -165,7 +165,7 @@ def carry_out(
                 reason = next((problems[key] for key in problems if key in hashes and problems[key]), "")
                 found[claim.name] = judged(plan, claim, reason)
                 outcomes.write(found[claim.name], plan.out)
-                tell(found[claim.name])
+                on_outcome(found[claim.name])
     table = outcomes.write_table(plan.out, list(CLAIMS), quick=plan.quick)
     ordered = tuple(found[claim.name] for claim in plan.claims)
     return Report(ordered, round(time.perf_counter() - begin, 1), table)
