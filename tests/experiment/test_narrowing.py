@@ -1,4 +1,4 @@
-"""A small dense network as masks: what it keeps is a dense network of its own, freshly initialised for its size."""
+"""A small dense network as masks: what it keeps is a dense network of its own, freshly initialized for its size."""
 
 import keras
 import numpy as np
@@ -23,19 +23,21 @@ def test_lenet_300_100_becomes_a_narrower_one():
     )
     masks, weights = narrowed(model, 26_620)
     hidden = [int(masks[key].any(axis=0).sum()) for key in ("a/kernel", "b/kernel", "c/kernel")]
-    assert hidden[2] == 10 and hidden[0] / 300 == pytest.approx(hidden[1] / 100, abs=0.01)
+    assert hidden[2] == 10
+    assert hidden[0] / 300 == pytest.approx(hidden[1] / 100, abs=0.01)
     expected = 784 * hidden[0] + hidden[0] * hidden[1] + hidden[1] * 10
     # As near as whole units allow: one unit of the first layer has about 800 weights.
     assert mask_tools.kept(masks) == expected == pytest.approx(26_620, abs=450)
     for key, mask in masks.items():
         assert mask[: mask.any(axis=1).sum(), : mask.any(axis=0).sum()].all()
-        assert not weights[key][~mask].any() and (weights[key][mask] != 0).all()
+        assert not weights[key][~mask].any()
+        assert (weights[key][mask] != 0).all()
     # Glorot's uniform distribution for the small shape: limit sqrt(6 / (784 + units)).
     limit = np.sqrt(6 / (784 + hidden[0]))
     assert 0.99 * limit < np.abs(weights["a/kernel"]).max() <= limit
 
 
-def test_what_is_masked_away_computes_what_a_small_model_of_these_weights_does():
+def test_a_narrowed_model_computes_what_a_small_model_does():
     inputs = keras.Input((8, 8, 3))
     x = L.Conv2D(12, 3, padding="same", name="stem")(inputs)
     x = L.BatchNormalization(name="norm")(x)
@@ -49,7 +51,9 @@ def test_what_is_masked_away_computes_what_a_small_model_of_these_weights_does()
     set_weights(wrapped, weights)
     set_masks(wrapped, masks)
     units = {key.split("/")[0]: int(mask.any(axis=tuple(range(mask.ndim - 1))).sum()) for key, mask in masks.items()}
-    assert units["out"] == 4 and units["stem"] == units["inner"] < 12 and units["hidden"] < 10
+    assert units["out"] == 4
+    assert units["stem"] == units["inner"] < 12
+    assert units["hidden"] < 10
 
     inputs = keras.Input((8, 8, 3))
     x = L.Conv2D(units["stem"], 3, padding="same", name="stem")(inputs)
@@ -66,13 +70,13 @@ def test_what_is_masked_away_computes_what_a_small_model_of_these_weights_does()
     assert mask_tools.kept(masks) == sum(int(np.prod(small.get_layer(n).kernel.shape)) for n in units)
 
 
-def test_layers_whose_units_can_t_be_told_are_refused():
+def test_layers_of_unknown_units_are_refused():
     model = keras.Sequential([keras.Input((5, 4)), L.LSTM(6), L.Dense(2)])
     with pytest.raises(UnfitError, match="small_dense"):
         narrowed(model, 20)
 
 
-def test_a_layer_that_is_not_pruned_would_keep_its_width_and_is_refused():
+def test_a_layer_that_is_not_pruned_is_refused():
     """Units outside of the corners reached the output through layers that the run excludes."""
     model = keras.Sequential([keras.Input((5,)), L.Dense(6, name="h"), L.Dense(2, name="out")])
     for excluded in ("h", "out"):

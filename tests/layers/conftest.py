@@ -7,8 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import layers as L
 from keras import ops
+
+L = keras.layers
 
 
 @keras.saving.register_keras_serializable("tf_lottery_tests")

@@ -27,7 +27,7 @@ def test_other_connections_of_the_same_layers_differ():
     assert both != one
 
 
-def test_a_model_made_from_it_computes_the_same_and_has_the_same_text():
+def test_a_model_made_from_the_text_computes_the_same():
     model = make()
     again = keras.models.model_from_json(architecture(model))
     again.set_weights(model.get_weights())

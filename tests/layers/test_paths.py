@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers as L
 
 import tf_lottery.layers as layers
 from tf_lottery.errors import UsageError
+
+L = keras.layers
 
 
 def conv_net():
@@ -61,7 +62,7 @@ def test_a_ticket_fits_another_build(random_masks):
 
 
 @pytest.mark.parametrize(
-    "names, expected",
+    ("names", "expected"),
     [
         ((None, None), ["dense/kernel", "dense_1/kernel"]),
         (("first", "last"), ["first/kernel", "last/kernel"]),
@@ -75,7 +76,7 @@ def test_names_of_users_stay_and_automatic_names_are_numbered(names, expected):
     assert kernels(stack(*names)) == expected
 
 
-def test_names_that_collide_are_told_apart():
+def test_names_that_collide_get_a_number():
     model = keras.Sequential([keras.Input((4, 1)), L.Conv1D(2, 1, name="dense"), L.Flatten(), L.Dense(2)])
     model.layers[2].name = "dense_4"
     assert kernels(model) == ["dense/kernel", "dense~2/kernel"]
@@ -96,7 +97,7 @@ def test_paths_of_composite_layers():
     ]
 
 
-def test_attributes_that_differ_by_underscores_only_are_told_apart():
+def test_attributes_that_differ_by_underscores_get_a_number():
     class Twin(L.Layer):
         def __init__(self):
             super().__init__()
@@ -132,12 +133,12 @@ def test_default_selection_roles_and_reasons():
     assert len(discovery.found) + len(discovery.skipped) == len(layers.named_variables(conv_net()))
 
 
-def test_the_output_role_is_seen_through_activations_and_nested_models():
+def test_the_output_role_looks_through_activations_and_models():
     inner = keras.Sequential([keras.Input((4,)), L.Dense(3), L.Dense(2), L.Softmax()])
     inputs = keras.Input((4,))
     model = keras.Model(inputs, [keras.ops.relu(inner(L.Dense(4)(inputs))), L.Dense(5, name="second")(inputs)])
-    for each in (model, layers.wrap(model)):
-        assert layers.discover(each).roles == {
+    for form in (model, layers.wrap(model)):
+        assert layers.discover(form).roles == {
             "dense/kernel": "dense",
             "sequential/dense/kernel": "dense",
             "sequential/dense_1/kernel": "output",
@@ -148,7 +149,7 @@ def test_the_output_role_is_seen_through_activations_and_nested_models():
 
 
 @pytest.mark.parametrize(
-    "selectors, expected",
+    ("selectors", "expected"),
     [
         ({"include": "conv_a"}, ["conv_a/kernel"]),
         ({"include": ["conv_a", "dense"]}, ["conv_a/kernel", "dense/kernel"]),
@@ -177,7 +178,7 @@ def test_selectors(selectors, expected):
     assert list(layers.get_masks(layers.wrap(model, **selectors))) == expected
 
 
-def test_parts_of_nested_models_and_composite_layers_are_selected_by_name():
+def test_parts_of_models_and_layers_are_selected_by_name():
     inner = keras.Sequential([keras.Input((5, 4)), L.Dense(3), L.Bidirectional(L.LSTM(2))], name="inner")
     inputs = keras.Input((5, 4))
     model = keras.Model(inputs, L.Dense(2)(inner(inputs)))
@@ -210,7 +211,7 @@ def test_a_name_that_means_two_layers_is_refused():
 
 
 @pytest.mark.parametrize(
-    "selectors, message",
+    ("selectors", "message"),
     [
         ({"include": "nothing"}, "`include` matches no weight of the model: 'nothing'"),
         ({"exclude": ["conv_a", "conv_x*"]}, r"`exclude` matches no weight of the model: 'conv_x\*'"),

@@ -115,7 +115,7 @@ def test_weights_files_hold_masked_weights(kinds, random_masks, tmp_path):
     equal(layers.get_weights(other), layers.get_weights(wrapped))
 
 
-def test_a_missing_or_damaged_file_is_told(kinds, tmp_path):
+def test_a_missing_or_damaged_file_is_refused(kinds, tmp_path):
     with pytest.raises(UsageError, match="no model file"):
         layers.load_model(tmp_path / "none.keras")
     path = tmp_path / "model.keras"

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers as L
 
 import tf_lottery.layers as layers
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+
+L = keras.layers
 
 
 def mlp(**kwargs):
@@ -39,7 +40,7 @@ class OwnConstructor(keras.Model):
 
 
 @pytest.mark.parametrize(
-    "make, error, message",
+    ("make", "error", "message"),
     [
         (lambda: Subclassed(), UsageError, "Subclassed models are not supported. Received: Subclassed"),
         (lambda: OwnConstructor(2), UsageError, "OwnConstructor .* its own train_step"),
@@ -79,11 +80,12 @@ def test_a_functional_subclass_keeps_its_training_step():
     assert model.fit(np.ones((2, 4)), np.ones((2, 2)), verbose=0).history["answer"] == [42.0]
 
 
-def test_a_compiled_model_with_any_loss_wraps_to_one_that_is_not_compiled():
+def test_a_compiled_model_with_any_loss_is_wrapped_uncompiled():
     model = mlp()
     model.compile("adam", loss=lambda y, p: keras.ops.mean((y - p) ** 2))
     wrapped = layers.wrap(model)
-    assert model.compiled and not wrapped.compiled
+    assert model.compiled
+    assert not wrapped.compiled
     assert not layers.strip(wrapped).compiled
 
 
@@ -97,7 +99,8 @@ def test_a_sequential_model_built_later_is_wrapped():
 def test_names_of_model_and_layers_stay():
     model = mlp(name="mine")
     wrapped = layers.wrap(model)
-    assert wrapped.name == "mine" and [layer.name for layer in wrapped.layers] == [layer.name for layer in model.layers]
+    assert wrapped.name == "mine"
+    assert [layer.name for layer in wrapped.layers] == [layer.name for layer in model.layers]
     assert [layer.name for layer in layers.strip(wrapped).layers] == [layer.name for layer in model.layers]
 
 
@@ -113,7 +116,7 @@ def test_inputs_keep_names_types_and_structure():
         np.testing.assert_array_equal(model(x), copy(x))
 
 
-def test_layers_that_configurations_do_not_hold_whole_are_copied():
+def test_layers_beyond_their_configurations_are_copied():
     words = L.StringLookup(output_mode="multi_hot")
     words.adapt(np.array(["hot", "cold", "hot"]))
     model = keras.Sequential([keras.Input((2,), dtype="string"), words, L.Lambda(lambda x: 2 * x), L.Dense(3)])
@@ -123,7 +126,7 @@ def test_layers_that_configurations_do_not_hold_whole_are_copied():
     np.testing.assert_array_equal(model(x), layers.strip(wrapped)(x))
 
 
-def test_a_layer_without_a_configuration_is_told():
+def test_a_layer_without_a_configuration_is_named():
     class Plain(L.Layer):
         def __init__(self, units):
             super().__init__()
@@ -133,7 +136,7 @@ def test_a_layer_without_a_configuration_is_told():
             return inputs
 
     model = keras.Sequential([keras.Input((4,)), Plain(3), L.Dense(2)])
-    with pytest.raises(UnfitError, match="'plain' of class Plain cannot be copied.*`get_config`"):
+    with pytest.raises(UnfitError, match=r"'plain' of class Plain cannot be copied.*`get_config`"):
         layers.wrap(model)
     assert list(layers.get_masks(layers.wrap(model, in_place=True))) == ["dense/kernel"]
 
@@ -185,7 +188,7 @@ def test_masks_go_in_and_come_out(random_masks):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         (lambda m: m.pop("dense/kernel"), "missing: dense/kernel"),
         (lambda m: m.update(other=np.ones(2, bool)), "unexpected: other"),
@@ -220,7 +223,7 @@ def test_weights_go_in_and_come_out():
     assert not (layers.get_weights(plain)["dense/kernel"] == 7.0).any()
 
 
-def test_set_weights_of_a_wrapped_model_keeps_pruned_ones_at_zero(random_masks):
+def test_set_weights_keeps_pruned_weights_at_zero(random_masks):
     model = layers.wrap(mlp())
     masks = random_masks(layers.get_masks(model))
     layers.set_masks(model, masks)
@@ -229,7 +232,7 @@ def test_set_weights_of_a_wrapped_model_keeps_pruned_ones_at_zero(random_masks):
 
 
 @pytest.mark.parametrize(
-    "weights, message",
+    ("weights", "message"),
     [
         ({"dense/kernel": np.zeros((3, 4))}, r"'dense/kernel' with shape \(3, 4\)"),
         ({"dense/bias": np.ones(3), "none/kernel": np.ones(3)}, "no variable of this path"),
@@ -252,7 +255,7 @@ def test_an_explicit_bias_may_be_masked():
     np.testing.assert_array_equal(layers.strip(model).layers[0].bias.value, [1, 0, 1])
 
 
-def test_batch_norm_scales_and_statistics_may_be_masked_when_asked():
+def test_batch_norm_variables_are_masked_on_request():
     plain = keras.Sequential([keras.Input((3,)), L.Dense(2), L.BatchNormalization()])
     model = layers.wrap(plain, include="batch_normalization/gamma")
     x = np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]], "float32")
@@ -267,7 +270,7 @@ def test_a_mask_applying_layer_refuses_what_is_not_there():
         layers.Masked(L.Dense(2), ["kernel"])
     dense = L.Dense(2)
     dense.build((None, 3))
-    with pytest.raises(ValueError, match="no weight weights. It has: kernel, bias"):
+    with pytest.raises(ValueError, match=r"no weight weights. It has: kernel, bias"):
         layers.Masked(dense, ["weights"])
 
 

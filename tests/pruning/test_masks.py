@@ -31,8 +31,10 @@ def test_apply_gives_exact_zeros_and_keeps_dtypes():
     applied = masking.apply(weights, MASKS)
     np.testing.assert_array_equal(applied["a"], np.array([-1, 0, np.inf], "float16"))
     np.testing.assert_array_equal(applied["b"], [[0.0, -4.0]])
-    assert applied["a"].dtype == "float16" and applied["c"] is weights["c"]
-    assert not np.signbit(applied["a"][1]) and np.isnan(weights["b"][0, 0])
+    assert applied["a"].dtype == "float16"
+    assert applied["c"] is weights["c"]
+    assert not np.signbit(applied["a"][1])
+    assert np.isnan(weights["b"][0, 0])
 
 
 def test_overlap_by_hand():
@@ -41,7 +43,8 @@ def test_overlap_by_hand():
     assert masking.overlap(first, second) == 2 / 4
     assert masking.overlap(first, first) == 1.0
     nothing = {key: np.zeros_like(mask) for key, mask in first.items()}
-    assert masking.overlap(first, nothing) == 0.0 and masking.overlap(nothing, nothing) == 1.0
+    assert masking.overlap(first, nothing) == 0.0
+    assert masking.overlap(nothing, nothing) == 1.0
     with pytest.raises(UnfitError, match="missing: b"):
         masking.overlap(first, {"a": first["a"]})
 
@@ -54,7 +57,7 @@ def test_numbers_that_are_0_or_1_are_masks(mask):
 
 
 @pytest.mark.parametrize(
-    "masks, message",
+    ("masks", "message"),
     [
         ({}, "missing: a"),
         ({"a": MASKS["a"], "z": MASKS["a"]}, "unexpected: z"),

@@ -8,7 +8,7 @@ from tf_lottery.pruning import rates as schedule
 from tf_lottery.pruning import select as pruning
 
 
-@pytest.mark.parametrize("density, rounds, rate", [(0.25, 2, 0.5), (0.1, 1, 0.9), (1.0, 5, 0.0), (0.512, 3, 0.2)])
+@pytest.mark.parametrize(("density", "rounds", "rate"), [(0.25, 2, 0.5), (0.1, 1, 0.9), (1.0, 5, 0.0), (0.512, 3, 0.2)])
 def test_the_rate_that_reaches_a_density(density, rounds, rate):
     assert schedule.rate_to_reach(density, rounds) == pytest.approx(rate, abs=1e-12)
 
@@ -21,14 +21,14 @@ def test_the_rate_reaches_the_density_in_so_many_rounds():
     assert masks["a"].sum() == 125
 
 
-@pytest.mark.parametrize("density, rounds", [(0, 1), (-0.1, 1), (1.1, 1), (float("nan"), 1), (0.5, 0), (0.5, -1)])
+@pytest.mark.parametrize(("density", "rounds"), [(0, 1), (-0.1, 1), (1.1, 1), (float("nan"), 1), (0.5, 0), (0.5, -1)])
 def test_targets_out_of_range(density, rounds):
     with pytest.raises(UsageError):
         schedule.rate_to_reach(density, rounds)
 
 
 @pytest.mark.parametrize(
-    "densities, rungs",
+    ("densities", "rungs"),
     [([1, 0.5, 0.2], (1.0, 0.5, 0.2)), ([0.5], (1.0, 0.5)), ([1], (1.0,)), ((0.3, 0.1), (1.0, 0.3, 0.1))],
 )
 def test_ladders(densities, rungs):
@@ -47,7 +47,7 @@ ROLES = {"c": "conv", "d": "dense", "e": "embedding", "o": "output"}
 
 
 @pytest.mark.parametrize(
-    "options, expected",
+    ("options", "expected"),
     [
         ({}, [0.2, 0.2, 0.2, 0.1]),
         ({"conv_rate": 0.15}, [0.15, 0.2, 0.2, 0.1]),
@@ -61,7 +61,7 @@ def test_rates_by_role(options, expected):
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    ("options", "message"),
     [
         ({"rate": 1.0}, r"must be in \[0, 1\). Received: 1.0"),
         ({"rate": -0.1}, "must be in"),

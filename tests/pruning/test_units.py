@@ -55,7 +55,8 @@ def pruned(scores, *, to=None, masks=None, **options):
 )
 def test_the_block_of_each_kind_of_weight(shape, axes, granularity, block):
     units = divide({"a": shape}, granularity=granularity, axes=axes and {"a": axes})
-    assert units.blocks == {"a": block} and not units.remarks
+    assert units.blocks == {"a": block}
+    assert not units.remarks
 
 
 def test_blocks_of_a_dense_kernel_by_hand():
@@ -82,9 +83,11 @@ def test_filters_of_a_convolution_and_blocks_of_its_inputs():
     kernel[0, :, :, 0] = [[1, 2, 3, 4], [5, 6, 7, 8]]  # mean 4.5; blocks 2.5 and 6.5
     kernel[0, :, :, 1] = [[9, 9, 9, 9], [0, 0, 0, 1]]  # mean 4.625; blocks 9 and 0.25
     filters = np.array(pruned({"a": kernel}, rate=0.5, granularity="channel")["a"])
-    assert filters[..., 1].all() and not filters[..., 0].any()
+    assert filters[..., 1].all()
+    assert not filters[..., 0].any()
     blocks = np.array(pruned({"a": kernel}, rate=0.5, granularity="1x4")["a"])
-    assert blocks[0, :, :, 0].tolist() == [[0] * 4, [1] * 4] and blocks[0, :, :, 1].tolist() == [[1] * 4, [0] * 4]
+    assert blocks[0, :, :, 0].tolist() == [[0] * 4, [1] * 4]
+    assert blocks[0, :, :, 1].tolist() == [[1] * 4, [0] * 4]
 
 
 def test_channels_that_two_axes_number():
@@ -97,7 +100,7 @@ def test_channels_that_two_axes_number():
 
 @pytest.mark.parametrize("indivisible", ["error", "skip", "unstructured"])
 @pytest.mark.parametrize("output", [False, True])
-def test_depthwise_kernels_follow_the_layer_before_whatever_is_chosen_for_others(indivisible, output):
+def test_depthwise_kernels_follow_the_layer_before(indivisible, output):
     shapes = {"conv": (3, 3, 3, 4), "depthwise": (3, 3, 4, 1)}
     axes = {"conv": Axes(-2, (-1,)), "depthwise": replace(DEPTHWISE, output=output)}
     units = divide(shapes, granularity="channel", indivisible=indivisible, axes=axes)
@@ -124,7 +127,8 @@ def test_global_ranks_units_of_any_size_by_their_mean():
 def test_rates_by_key_are_of_units():
     scores = {"a": np.ones((4, 10)), "o": np.ones((4, 10))}
     after = pruned(scores, rate={"a": 0.2, "o": 0.5}, granularity="channel", axes={"a": DENSE, "o": OUTPUT})
-    assert after["a"] == [[0, 0] + [1] * 8] * 4 and after["o"] == [[1] * 10] * 4
+    assert after["a"] == [[0, 0] + [1] * 8] * 4
+    assert after["o"] == [[1] * 10] * 4
 
 
 @pytest.mark.parametrize("granularity", ["1x4", "channel"])
@@ -161,7 +165,7 @@ SHAPES = {"stem": (3, 3, 3, 8), "depthwise": (3, 3, 8, 1), "words": (50, 8), "de
 AXES = {"stem": Axes(2, (3,)), "depthwise": DEPTHWISE, "words": EMBEDDING, "dense": DENSE, "output": OUTPUT}
 
 
-def test_what_does_not_divide_is_an_error_by_default_that_names_all_of_it():
+def test_an_error_names_all_arrays_that_do_not_divide():
     with pytest.raises(UnfitError) as error:
         divide(SHAPES, granularity="1x4", axes=AXES)
     for part in (
@@ -175,12 +179,15 @@ def test_what_does_not_divide_is_an_error_by_default_that_names_all_of_it():
     assert "dense" not in str(error.value)
 
 
-def test_what_does_not_divide_is_kept_whole_or_pruned_weight_by_weight_and_told():
+def test_indivisible_arrays_are_kept_or_pruned_with_a_remark():
     skipped = divide(SHAPES, granularity="1x4", indivisible="skip", axes=AXES)
-    assert skipped.blocks == {"dense": (4, 1)} and set(skipped.whole) == set(SHAPES) - {"dense"}
+    assert skipped.blocks == {"dense": (4, 1)}
+    assert set(skipped.whole) == set(SHAPES) - {"dense"}
     assert skipped.remarks["words"] == "kept whole: an embedding has no axis of inputs"
     single = divide(SHAPES, granularity="1x4", indivisible="unstructured", axes=AXES)
-    assert single.blocks["dense"] == (4, 1) and single.blocks["stem"] == (1, 1, 1, 1) and not single.whole
+    assert single.blocks["dense"] == (4, 1)
+    assert single.blocks["stem"] == (1, 1, 1, 1)
+    assert not single.whole
     assert single.remarks["stem"] == "pruned weight by weight: its 3 inputs are no multiple of 4"
     scores = {key: np.ones(shape) for key, shape in SHAPES.items()}
     after = pruning.prune(scores, ones(SHAPES), rate=0.5, granularity="1x4", indivisible="skip", axes=AXES)
@@ -193,7 +200,7 @@ def test_what_does_not_divide_is_kept_whole_or_pruned_weight_by_weight_and_told(
 
 
 @pytest.mark.parametrize("indivisible", ["error", "skip", "unstructured"])
-def test_the_output_layer_keeps_its_channels_whatever_is_chosen_for_others(indivisible):
+def test_the_output_layer_keeps_its_channels(indivisible):
     shapes = {"dense": (8, 6), "output": (6, 3)}
     units = divide(shapes, granularity="channel", indivisible=indivisible, axes=AXES)
     assert units.blocks == {"dense": (8, 1)}
@@ -203,9 +210,9 @@ def test_the_output_layer_keeps_its_channels_whatever_is_chosen_for_others(indiv
 
 
 def test_names_and_axes_that_do_not_fit_are_refused():
-    with pytest.raises(UsageError, match="Unknown granularity '1x5'.*1x4"):
+    with pytest.raises(UsageError, match=r"Unknown granularity '1x5'.*1x4"):
         divide({"a": (8, 3)}, granularity="1x5")
-    with pytest.raises(UsageError, match="Unknown choice for indivisible arrays 'drop'.*skip"):
+    with pytest.raises(UsageError, match=r"Unknown choice for indivisible arrays 'drop'.*skip"):
         divide({"a": (8, 3)}, granularity="1x4", indivisible="drop")
     with pytest.raises(UnfitError, match="axes of 'a' are missing"):
         divide({"a": (8, 3)}, granularity="1x4", axes={})

@@ -21,9 +21,9 @@ def _random_model() -> Callable[[int], keras.Model]:
     return random_model
 
 
-@pytest.fixture(scope="session", name="randomise")
-def _randomise() -> Callable[..., None]:
-    return randomise
+@pytest.fixture(scope="session", name="randomize")
+def _randomize() -> Callable[..., None]:
+    return randomize
 
 
 def outputs(model: keras.Model, seed: int = 0, count: int = 4) -> list[np.ndarray]:
@@ -63,11 +63,11 @@ def random_model(seed: int) -> keras.Model:
         if rng.random() < 0.15:
             x = L.LayerNormalization()(x)
     model = keras.Model(image, L.Dense(3, use_bias=rng.random() < 0.5)(x))
-    randomise(model, rng)
+    randomize(model, rng)
     return model
 
 
-def randomise(model: keras.Model, rng: np.random.Generator) -> None:
+def randomize(model: keras.Model, rng: np.random.Generator) -> None:
     """Random weights for every layer, with dead units and rows in kernels, and zeros among biases and scales."""
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.Model) or "." not in type(layer).__module__ or layer._layers:

@@ -57,12 +57,12 @@ def test_a_chain_of_dead_units_dies_from_both_ends():
     assert [layer.folded for layer in report.layers] == [0, 1, 1, 0]
 
 
-def test_a_constant_goes_through_batch_norm_and_activation_into_a_new_bias():
-    normalised = L.BatchNormalization(epsilon=0.0)
-    model = sequential((1,), L.Dense(2, use_bias=False), normalised, L.ReLU(), L.Dense(1, use_bias=False))
+def test_a_constant_is_folded_through_batch_norm_and_activation():
+    normalized = L.BatchNormalization(epsilon=0.0)
+    model = sequential((1,), L.Dense(2, use_bias=False), normalized, L.ReLU(), L.Dense(1, use_bias=False))
     assign(model.layers[0], [[1, 0]])
     # gamma, beta, mean, variance: unit 1 is 2 * (0 - 3) / 4 + 5 = 3.5
-    assign(normalised, [1, 2], [0, 5], [0, 3], [1, 16])
+    assign(normalized, [1, 2], [0, 5], [0, 3], [1, 16])
     assign(model.layers[3], [[1], [2]])
     slimmed, _ = tfl.slim(model)
     assert slimmed.layers[3].use_bias
@@ -128,7 +128,7 @@ def test_a_border_of_zeros_is_not_folded(difference):
     assert difference(model, slimmed) <= 1e-6
 
 
-def test_a_padded_separable_convolution_keeps_constants_and_says_so(difference):
+def test_a_padded_separable_convolution_keeps_constants(difference):
     model = sequential((5, 5, 1), L.Conv2D(3, 1), L.SeparableConv2D(2, 3, padding="same", name="separable"))
     assign(model.layers[0], [[[[1, 0, 0]]]], [0, 3, 0])
     slimmed, report = tfl.slim(model)
@@ -194,7 +194,7 @@ def test_a_product_with_zero_frees_the_other_branch():
     gate, value, last = L.Dense(2, "relu"), L.Dense(2), L.Dense(1)
     model = keras.Model(x, last(L.Multiply()([gate(x), value(x)])))
     assign(gate, [[1, 0], [1, 0]], [0, -1])  # channel 1 is relu(-1) = 0
-    slimmed, report = tfl.slim(model)
+    _, report = tfl.slim(model)
     assert [layer.units_after for layer in report.layers] == [1, 1, 1]
 
 
@@ -252,7 +252,7 @@ def test_numbers_of_units_are_rounded_up(multiple, units, difference):
 def test_a_layer_that_is_dead_as_a_whole_keeps_a_unit(multiple, units, difference):
     model = sequential((3,), L.Dense(6, "relu"), L.Dense(2, use_bias=False))
     assign(model.layers[0], np.zeros((3, 6)), [1, 2, 3, 4, 5, 6])
-    slimmed, report = tfl.slim(model, multiple=multiple)
+    slimmed, _ = tfl.slim(model, multiple=multiple)
     assert slimmed.layers[0].units == units
     assert slimmed.count_params() < model.count_params()
     assert difference(model, slimmed) <= 1e-6

@@ -1,4 +1,4 @@
-"""What can't be followed is left alone and told; every way of putting a model together; bad input."""
+"""What can't be followed is left alone and reported; every way of putting a model together; bad input."""
 
 import keras
 import numpy as np
@@ -118,7 +118,7 @@ def test_the_slimmed_model_is_saved_and_trained(tmp_path, random_model, differen
     slimmed.fit(np.ones((2, *slimmed.input_shape[1:])), np.ones((2, 3)), verbose=0)
 
 
-def test_frozen_layers_stay_frozen_and_constants_of_normalization_stay(difference):
+def test_frozen_layers_and_normalization_constants_stay(difference):
     layers = [L.Normalization(mean=1.0, variance=4.0), L.Dense(4, "relu", trainable=False), L.Dense(2)]
     model = keras.Sequential([keras.Input((3,)), *layers])
     kernel, bias = layers[2].get_weights()
@@ -159,7 +159,7 @@ def test_papers_architectures(difference):
 @pytest.mark.parametrize("multiple", [0, -1, 1.5, True, "8"])
 def test_multiple_is_a_positive_integer(multiple):
     model = keras.Sequential([keras.Input((2,)), L.Dense(1)])
-    with pytest.raises(tfl.LotteryError, match="`multiple` must be a positive integer. Received"):
+    with pytest.raises(tfl.LotteryError, match=r"`multiple` must be a positive integer. Received"):
         tfl.slim(model, multiple=multiple)
 
 

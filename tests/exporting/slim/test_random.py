@@ -38,7 +38,7 @@ def test_the_same_model_gives_the_same_bits(random_model):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_chain_keeps_exactly_the_units_on_paths_of_weights(seed, difference):
-    """Without biases every dead unit is zero, so what is left are the live units that masks alone tell."""
+    """Without biases every dead unit is zero, so what is left are the live units that the masks alone determine."""
     rng = np.random.default_rng(seed)
     dense = [keras.layers.Dense(units, activation="relu") for units in (40, 30, 5)]
     convolutions = [keras.layers.Conv2D(12, 3, padding="same", activation="relu"), keras.layers.MaxPooling2D()]

@@ -52,7 +52,8 @@ def test_initializers_of_the_old_shape_do_not_matter(layers, loaded, tmp_path, d
         model.save(tmp_path / "m.keras")
         model = keras.models.load_model(tmp_path / "m.keras")
     slimmed, report = tfl.slim(model)
-    assert slimmed.layers[0].units == 5 and report.removed == 3
+    assert slimmed.layers[0].units == 5
+    assert report.removed == 3
     assert difference(model, slimmed) <= 1e-6
     slimmed.save(tmp_path / "slim.keras")
     assert difference(slimmed, keras.models.load_model(tmp_path / "slim.keras")) == 0
@@ -61,7 +62,8 @@ def test_initializers_of_the_old_shape_do_not_matter(layers, loaded, tmp_path, d
 def test_initializers_of_any_shape_stay():
     started = L.Dense(8, kernel_initializer=keras.initializers.HeNormal(seed=3), bias_initializer=EightOnly())
     hidden = tfl.slim(model_of(started))[0].layers[0]
-    assert type(hidden.kernel_initializer) is keras.initializers.HeNormal and hidden.kernel_initializer.seed == 3
+    assert type(hidden.kernel_initializer) is keras.initializers.HeNormal
+    assert hidden.kernel_initializer.seed == 3
     assert type(hidden.bias_initializer) is keras.initializers.Zeros
 
 
@@ -88,7 +90,7 @@ def test_a_shared_reshape_keeps_the_same_channels_in_all_calls(difference):
     assert difference(model, slimmed) <= 1e-6
 
 
-def test_a_shared_reshape_that_leaves_the_width_open_does_not_join_its_calls(difference):
+def test_a_shared_reshape_of_open_width_does_not_join_calls(difference):
     model = shared_shape(L.Reshape((1, 1, -1)), ([0, 1, 2], [1, 2, 5, 6]), widths=(8, 12))
     slimmed, _ = tfl.slim(model)
     assert [slimmed.get_layer(f"first_{number}").units for number in range(2)] == [5, 8]
@@ -96,7 +98,7 @@ def test_a_shared_reshape_that_leaves_the_width_open_does_not_join_its_calls(dif
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_shared_reshape_that_moves_channels_once_is_left_alone(first, difference):
+def test_a_shared_reshape_that_moves_channels_is_left_alone(first, difference):
     x = keras.Input((6,))
     reshape = L.Reshape((1, 1, 8), name="shared")
     made = [L.Dense(8, "relu", name="wide")(x), L.Reshape((2, 4))(L.Dense(8, name="flat")(x))]
@@ -114,7 +116,7 @@ def head(name, units, last="logits"):
     return keras.Sequential([keras.Input((8,)), L.Dense(5, "relu"), L.Dense(units, name=last)], name=name)
 
 
-def test_outputs_of_nested_models_keep_their_names_for_dicts_of_losses():
+def test_outputs_of_nested_models_keep_their_names():
     x = keras.Input((6,))
     body = L.Dense(8, "relu", name="aux_2")(x)
     outputs = [head("head", 2)(body), head("aux", 3)(body), head("logits", 1, last="head")(body)]
@@ -124,9 +126,9 @@ def test_outputs_of_nested_models_keep_their_names_for_dicts_of_losses():
     assert [slimmed.get_layer(name).units for name in slimmed.output_names] == [2, 3, 1]
     assert {"head", "aux", "logits"} < {layer.name for layer in report.layers}
     losses = dict.fromkeys(slimmed.output_names, "mse")
-    for each in (model, slimmed):
-        each.compile("sgd", losses)
-        each.fit(
+    for compiled in (model, slimmed):
+        compiled.compile("sgd", losses)
+        compiled.fit(
             np.ones((2, 6)), {"head": np.ones((2, 2)), "aux": np.ones((2, 3)), "logits": np.ones((2, 1))}, verbose=0
         )
 
@@ -179,7 +181,7 @@ class Moody(L.Layer):
 @pytest.mark.parametrize(
     ("layer", "text"), [(Unrepeatable, "RuntimeError: once"), (Moody, "ZeroDivisionError: .*no mood")]
 )
-def test_whatever_fails_while_a_layer_is_made_again_is_told_with_its_name(layer, text):
+def test_errors_of_rebuilding_name_the_layer(layer, text):
     chain = model_of(L.Dense(8), layer(name="culprit"))
     with pytest.raises(UnfitError, match=f"The layer 'culprit' of class {layer.__name__} can't be slimmed: {text}"):
         tfl.slim(keras.Model(chain.inputs, chain.outputs))
@@ -192,13 +194,13 @@ def broken(*arguments):
 
 
 @pytest.mark.parametrize("rule", [broken, lambda shaped: ChannelMap(value=broken)], ids=["channels", "constants"])
-def test_whatever_fails_while_a_layer_is_analysed_is_told_with_its_name(rule, monkeypatch):
+def test_errors_of_analysis_name_the_layer(rule, monkeypatch):
     monkeypatch.setitem(CHANNEL_RULES, "elementwise", rule)
     with pytest.raises(UnfitError, match="The layer 'culprit' of class ReLU can't be slimmed: KeyError: surprise"):
         tfl.slim(model_of(L.Dense(8), L.ReLU(name="culprit")))
 
 
-def test_whatever_else_fails_is_told_with_the_model(monkeypatch):
+def test_other_errors_name_the_model(monkeypatch):
     monkeypatch.setattr("tf_lottery.exporting.slim.slimming.find_fixed_groups", broken)
     model = model_of(L.Dense(8))
     with pytest.raises(UnfitError, match=f"The model '{model.name}' of class Sequential can't be slimmed: KeyError"):
