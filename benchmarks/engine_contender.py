@@ -11,7 +11,7 @@ from tf_lottery.models.building import build
 from tf_lottery.training.batches import Batch, map_tensors
 from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
 from tf_lottery.training.order import Order
-from tf_lottery.training.state import capture, restore
+from tf_lottery.training.state import capture_state, restore_state
 
 
 def masked_net(workload: Workload) -> keras.Model:
@@ -38,10 +38,10 @@ class EngineContender:
         self.validation = Batch(tf.constant(workload.val_x), tf.constant(workload.val_y))
         self.engine.prepare(map_tensors(lambda tensor: tensor[:2], self.data))
         self.order = Order(len(workload.x), workload.batch, ORDER_SEED)
-        self.initial = capture(self.engine.variables())
+        self.initial = capture_state(self.engine.variables())
 
     def reset(self) -> None:
-        restore(self.engine.variables(), self.initial)
+        restore_state(self.engine.variables(), self.initial)
 
     def train(self, stop_clock: Callable[[], None]) -> None:
         step = 0

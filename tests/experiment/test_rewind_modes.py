@@ -13,8 +13,8 @@ from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.step_counts import rewind_step
 from tf_lottery.experiment.workers.trainer import Trainer
 from tf_lottery.results.result import open_run
-from tf_lottery.training import state as rewinding
 from tf_lottery.training.learning_rates import make
+from tf_lottery.training.state import restore_state
 
 L = keras.layers
 STEPS, K = 24, 9
@@ -54,7 +54,7 @@ def trained(path, **changes):
 
 def rate_at_the_start(trainer, state):
     """The learning rate of the first step from a state."""
-    rewinding.restore(trainer.bench.variables(), state)
+    restore_state(trainer.bench.variables(), state)
     return float(trainer.engine.optimizer.learning_rate)
 
 

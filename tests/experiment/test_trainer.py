@@ -15,7 +15,7 @@ from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.workers.result_row import accuracy
 from tf_lottery.experiment.workers.trainer import Trainer
 from tf_lottery.pruning import masks as mask_tools
-from tf_lottery.training import state as rewinding
+from tf_lottery.training.state import capture_state
 
 L = keras.layers
 
@@ -289,6 +289,6 @@ def test_the_accuracy_is_the_metric_of_that_name_or_the_first_that_ends_so():
 
 def test_scoring_does_not_touch_what_is_trained_next(done):
     trainer, _ = done
-    before = {k: v.tobytes() for k, v in rewinding.capture(trainer.engine.variables()).items()}
+    before = {k: v.tobytes() for k, v in capture_state(trainer.engine.variables()).items()}
     trainer.training_start(Job(0, 2, "random_reinit"))
-    assert before == {k: v.tobytes() for k, v in rewinding.capture(trainer.engine.variables()).items()}
+    assert before == {k: v.tobytes() for k, v in capture_state(trainer.engine.variables()).items()}

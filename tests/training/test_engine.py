@@ -15,7 +15,7 @@ from tf_lottery.training import engine as engine_module
 from tf_lottery.training.batches import on_device
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.order import Order
-from tf_lottery.training.state import capture
+from tf_lottery.training.state import capture_state
 
 L = keras.layers
 CROSS_ENTROPY = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
@@ -58,7 +58,7 @@ def engine_of(model, optimizer, batch, **options):
 
 
 def bits(engine):
-    return {key: value.tobytes() for key, value in capture(engine.variables()).items()}
+    return {key: value.tobytes() for key, value in capture_state(engine.variables()).items()}
 
 
 @pytest.mark.parametrize("xla", ["on", "off"])
@@ -258,6 +258,6 @@ def test_time_is_accounted_and_compilation_apart(monkeypatch):
     batch = data()
     engine = engine_of(make(lambda: (L.Lambda(slow_to_trace), *classifier())), keras.optimizers.SGD(), batch)
     engine.run(batch, Order(64, 16, 0), start=0, stop=10)
-    assert engine.steps_timed == 10
-    assert 0 < engine.seconds["train"] < 1e6 <= engine.seconds["compile"]
+    assert engine.timings.steps_timed == 10
+    assert 0 < engine.timings.seconds["train"] < 1e6 <= engine.timings.seconds["compile"]
     assert 1 <= engine.chunk_size() <= 500

@@ -12,7 +12,7 @@ from tf_lottery.training.engine import Engine
 from tf_lottery.training.loop import MemoryFeed, Progress, StreamFeed, splits, train
 from tf_lottery.training.observer import TrainingObserver
 from tf_lottery.training.order import Order
-from tf_lottery.training.state import capture, restore
+from tf_lottery.training.state import capture_state, restore_state
 
 L = keras.layers
 
@@ -43,7 +43,7 @@ def run(engine, data, progress=None, **options):
 
 
 def bits(engine):
-    return {key: value.tobytes() for key, value in capture(engine.variables()).items()}
+    return {key: value.tobytes() for key, value in capture_state(engine.variables()).items()}
 
 
 def test_evaluations_are_on_the_grid_and_at_the_end():
@@ -71,12 +71,12 @@ def test_the_grid_of_evaluations_and_the_captured_step_change_no_bit_of_the_weig
 def test_the_state_is_captured_at_the_step_that_was_asked_for(step):
     engine, data = setup()
     found = []
-    run(engine, data, capture_at=step, on_capture=lambda: found.append(capture(engine.variables())))
+    run(engine, data, capture_at=step, on_capture=lambda: found.append(capture_state(engine.variables())))
     assert len(found) == 1 and found[0]["optimizer/0"] == step
     plain, data = setup()
     if step:
         run(plain, data, stop=step, eval_every=100)
-    for key, value in capture(plain.variables()).items():
+    for key, value in capture_state(plain.variables()).items():
         if not key.startswith("metrics/"):
             np.testing.assert_array_equal(found[0][key], value, err_msg=key)
 
@@ -117,11 +117,11 @@ def test_a_training_that_goes_on_from_a_saved_state_ends_the_same(stop_at):
 
     def save(progress):
         if progress.step == stop_at:
-            saved["state"], saved["progress"] = capture(engine.variables()), progress.to_json()
+            saved["state"], saved["progress"] = capture_state(engine.variables()), progress.to_json()
 
     whole = run(engine, data, checkpoint=lambda p: save(Progress(**p.to_json())), checkpoint_every=0.0)
     again, data = setup()
-    restore(again.variables(), saved["state"])
+    restore_state(again.variables(), saved["state"])
     resumed = run(again, data, Progress(**{**saved["progress"], "history": list(saved["progress"]["history"])}))
     assert resumed.to_json() == whole.to_json()
     assert bits(again) == bits(engine)
@@ -131,9 +131,9 @@ def test_a_stream_rewinds_to_the_batches_of_a_step():
     stream = tf.data.Dataset.from_tensor_slices((part(50, 0).x, part(50, 0).y)).batch(16)
     engine, data = setup(train=stream)
     found = []
-    run(engine, data, capture_at=9, on_capture=lambda: found.append(capture(engine.variables())))
+    run(engine, data, capture_at=9, on_capture=lambda: found.append(capture_state(engine.variables())))
     again, data = setup(train=stream)
-    restore(again.variables(), found[0])
+    restore_state(again.variables(), found[0])
     run(again, data, Progress(9))
     first = {key: value for key, value in bits(engine).items() if not key.startswith("metrics/")}
     assert first == {key: value for key, value in bits(again).items() if not key.startswith("metrics/")}

@@ -7,10 +7,10 @@ import pytest
 from tf_lottery.data import Arrays
 from tf_lottery.experiment.options import OPTIMIZERS
 from tf_lottery.layers import get_masks, get_weights, named_variables, set_masks, wrap
-from tf_lottery.training import state as rewinding
 from tf_lottery.training.batches import on_device
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.order import Order
+from tf_lottery.training.state import apply_masks_to_state, capture_state, restore_state, slots_of
 
 L = keras.layers
 K = keras.optimizers
@@ -63,15 +63,15 @@ def test_no_pruned_weight_comes_back(name, xla):
     engine.run(batch, order, start=0, stop=6)  # dense, so that every slot of the optimizer is filled
     masks = half(engine.model)
 
-    slots = rewinding.slots_of(engine.optimizer, engine.model)
-    state = rewinding.masked(rewinding.capture(engine.variables()), masks, slots)
+    slots = slots_of(engine.optimizer, engine.model)
+    state = apply_masks_to_state(capture_state(engine.variables()), masks, slots)
     set_masks(engine.model, masks)
-    rewinding.restore(engine.variables(), state)
+    restore_state(engine.variables(), state)
     engine.run(batch, order, start=6, stop=13)
     assert_zero_where_pruned(named_variables(engine.model), masks)  # the stored weights, without help
     engine.finish()
     assert_zero_where_pruned(named_variables(engine.model), masks)
-    after = rewinding.capture(engine.variables())
+    after = capture_state(engine.variables())
     for key, path in slots.items():
         if path in masks:
             assert not after[key][~masks[path]].any(), f"{key} of {path}"
@@ -95,13 +95,13 @@ def test_every_optimizer_of_a_configuration_stays_finite_on_masked_slots(name):
     engine, batch = engine_with(K.get(name))
     engine.run(batch, Order(48, 12, seed=0), start=0, stop=3)
     masks = half(engine.model)
-    slots = rewinding.slots_of(engine.optimizer, engine.model)
+    slots = slots_of(engine.optimizer, engine.model)
     trainable = {path for path, variable in named_variables(engine.model).items() if variable.trainable}
     assert set(slots.values()) == (set() if name in ("sgd", "adagrad") else trainable)
-    state = rewinding.masked(rewinding.capture(engine.variables()), masks, slots)
+    state = apply_masks_to_state(capture_state(engine.variables()), masks, slots)
     set_masks(engine.model, masks)
-    rewinding.restore(engine.variables(), state)
+    restore_state(engine.variables(), state)
     engine.run(batch, Order(48, 12, seed=0), start=3, stop=6)
-    stored = rewinding.capture(engine.variables())
+    stored = capture_state(engine.variables())
     assert all(np.isfinite(value).all() for value in stored.values())
     assert all(not stored[f"model/{path}"][~mask].any() for path, mask in masks.items())

@@ -9,10 +9,12 @@ import pytest
 from tf_lottery.data import Arrays
 from tf_lottery.errors import DamagedError, ResourceError, UnfitError
 from tf_lottery.layers import get_masks, get_weights, named_variables, set_masks, wrap
-from tf_lottery.training import state as rewinding
 from tf_lottery.training.batches import on_device
+from tf_lottery.training.checkpoint import load_checkpoint, save_checkpoint
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.order import Order
+from tf_lottery.training.reinitialize import fresh_weights
+from tf_lottery.training.state import apply_masks_to_state, capture_state, restore_state, slots_of
 
 L = keras.layers
 K = keras.optimizers
@@ -48,7 +50,7 @@ def engine_with(name, *, dtype="float32"):
 
 
 def state_of(engine):
-    return {k: v for k, v in rewinding.capture(engine.variables()).items() if not k.startswith("metrics/")}
+    return {k: v for k, v in capture_state(engine.variables()).items() if not k.startswith("metrics/")}
 
 
 def assert_same_bits(first, second):
@@ -60,17 +62,17 @@ def assert_same_bits(first, second):
 def test_training_from_the_restored_state_equals_the_uninterrupted_training(name, tmp_path):
     engine, batch, order = engine_with(name)
     engine.run(batch, order, start=0, stop=7)
-    rewinding.save_checkpoint(tmp_path / "state", state_of(engine))
+    save_checkpoint(tmp_path / "state", state_of(engine))
     engine.run(batch, order, start=7, stop=20)
     expected = state_of(engine)
     assert any("seed_generator" in key for key in expected)
 
     again, batch, order = engine_with(name)
-    state = rewinding.load_checkpoint(tmp_path / "state")
+    state = load_checkpoint(tmp_path / "state")
     ones = get_masks(again.model)
-    slots = rewinding.slots_of(again.optimizer, again.model)
+    slots = slots_of(again.optimizer, again.model)
     variables = {key: v for key, v in again.variables().items() if not key.startswith("metrics/")}
-    rewinding.restore(variables, rewinding.masked(state, ones, slots))
+    restore_state(variables, apply_masks_to_state(state, ones, slots))
     again.run(batch, order, start=7, stop=20)
     assert_same_bits(state_of(again), expected)
 
@@ -81,10 +83,10 @@ def test_a_restored_state_is_the_rewind_state_times_the_mask(name):
     engine.run(batch, order, start=0, stop=7)
     state = state_of(engine)
     masks = {key: np.random.default_rng(2).random(mask.shape) < 0.5 for key, mask in get_masks(engine.model).items()}
-    slots = rewinding.slots_of(engine.optimizer, engine.model)
+    slots = slots_of(engine.optimizer, engine.model)
     for key, path in slots.items():
         assert state[key].shape == state[f"model/{path}"].shape
-    result = rewinding.masked(state, masks, slots)
+    result = apply_masks_to_state(state, masks, slots)
     for key, value in result.items():
         owner = key.removeprefix("model/") if key.startswith("model/") else slots.get(key)
         expected = state[key] * masks[owner] if owner in masks else state[key]
@@ -96,7 +98,7 @@ def test_a_restored_state_is_the_rewind_state_times_the_mask(name):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_each_slot_is_found_under_the_weight_that_it_is_for(name):
     engine, batch, order = engine_with(name)
-    slots = rewinding.slots_of(engine.optimizer, engine.model)
+    slots = slots_of(engine.optimizer, engine.model)
     variables = named_variables(engine.model)
     per_weight = {"sgd": 1, "adam": 3, "adamw": 2, "lion": 1, "rmsprop": 3, "nadam": 2, "averages": 2}
     counts = per_weight | {"accumulation": 3, "loss scale": 2}
@@ -123,7 +125,7 @@ def test_a_state_with_other_keys_is_refused_and_nothing_is_assigned():
         "model/other": np.ones(1)
     }
     with pytest.raises(UnfitError, match=r"missing: model/dense/bias; unexpected: model/other"):
-        rewinding.restore(variables, changed)
+        restore_state(variables, changed)
     assert_same_bits(state_of(engine), state)
 
 
@@ -141,14 +143,14 @@ def arrays():
 
 
 def test_a_checkpoint_gives_back_every_bit(tmp_path):
-    rewinding.save_checkpoint(tmp_path / "state", arrays())
-    loaded = rewinding.load_checkpoint(tmp_path / "state")
+    save_checkpoint(tmp_path / "state", arrays())
+    loaded = load_checkpoint(tmp_path / "state")
     assert_same_bits(dict(sorted(loaded.items())), dict(sorted(arrays().items())))
     assert all(loaded[key].dtype == value.dtype and loaded[key].shape == value.shape for key, value in arrays().items())
 
 
 def test_a_flipped_bit_in_a_checkpoint_is_never_a_wrong_value(tmp_path):
-    rewinding.save_checkpoint(tmp_path / "state", arrays())
+    save_checkpoint(tmp_path / "state", arrays())
     files = [path for path in tmp_path.iterdir() if path.is_file()]
     assert len(files) == 2
     generator = np.random.default_rng(0)
@@ -161,7 +163,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_never_a_wrong_value(tmp_path):
         original = path.read_bytes()
         path.write_bytes(content)
         try:
-            loaded = rewinding.load_checkpoint(tmp_path / "state")
+            loaded = load_checkpoint(tmp_path / "state")
         except DamagedError:
             found += 1
         else:
@@ -175,26 +177,26 @@ def test_a_checkpoint_is_read_from_a_folder_of_any_name(name, tmp_path):
     # TensorFlow's reader takes the name for a pattern: a run below "run [1]" ended as damaged after its first training.
     folder = tmp_path / name
     folder.mkdir()
-    rewinding.save_checkpoint(folder / "state", arrays())
-    loaded = rewinding.load_checkpoint(folder / "state")
+    save_checkpoint(folder / "state", arrays())
+    loaded = load_checkpoint(folder / "state")
     assert loaded.keys() == arrays().keys()
     assert all(np.array_equal(loaded[key], value) for key, value in arrays().items())
 
 
 def test_a_truncated_or_missing_checkpoint_is_an_error(tmp_path):
-    rewinding.save_checkpoint(tmp_path / "state", arrays())
+    save_checkpoint(tmp_path / "state", arrays())
     data = next(path for path in tmp_path.iterdir() if "data" in path.name)
     data.write_bytes(data.read_bytes()[:1000])
     with pytest.raises(DamagedError, match="can't be read"):
-        rewinding.load_checkpoint(tmp_path / "state")
+        load_checkpoint(tmp_path / "state")
     with pytest.raises(DamagedError):
-        rewinding.load_checkpoint(tmp_path / "none")
+        load_checkpoint(tmp_path / "none")
 
 
 def test_a_checkpoint_that_can_not_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ResourceError, match="can't be written"):
-        rewinding.save_checkpoint(tmp_path / "file" / "state", arrays())
+        save_checkpoint(tmp_path / "file" / "state", arrays())
 
 
 # Fresh weights.
@@ -227,7 +229,7 @@ KERNELS += ("orthogonal/kernel", "nested/inside/kernel", "nested/deeper/kernel",
 def test_fresh_weights_are_others_in_every_layer_from_the_same_distribution(wrapped):
     model = big_model()
     old = get_weights(model)
-    new = rewinding.fresh_weights(wrap(model) if wrapped else model, seed=1)
+    new = fresh_weights(wrap(model) if wrapped else model, seed=1)
     assert new.keys() == old.keys() and set(KERNELS) < set(old)
     for path in KERNELS:
         assert np.mean(old[path] != new[path]) > 0.99, path
@@ -241,7 +243,7 @@ def test_fresh_weights_are_others_in_every_layer_from_the_same_distribution(wrap
 
 
 def test_equal_seeds_and_shared_initializers_do_not_make_equal_layers():
-    new = rewinding.fresh_weights(big_model(), seed=1)
+    new = fresh_weights(big_model(), seed=1)
     assert not np.array_equal(new["one/kernel"], new["two/kernel"])
     assert not np.array_equal(new["three/kernel"], new["four/kernel"])
 
@@ -249,11 +251,11 @@ def test_equal_seeds_and_shared_initializers_do_not_make_equal_layers():
 def test_fresh_weights_are_a_function_of_the_seed_and_of_nothing_else():
     model = big_model()
     before = get_weights(model)
-    first = rewinding.fresh_weights(model, seed=1)
+    first = fresh_weights(model, seed=1)
     keras.utils.set_random_seed(99)
     keras.layers.Dense(3).build((None, 3))
-    assert_same_bits(rewinding.fresh_weights(model, seed=1), first)
-    other = rewinding.fresh_weights(model, seed=2)
+    assert_same_bits(fresh_weights(model, seed=1), first)
+    other = fresh_weights(model, seed=2)
     assert all(not np.array_equal(first[path], other[path]) for path in KERNELS)
     assert_same_bits(get_weights(model), before)  # the model is left alone
 
@@ -263,7 +265,7 @@ def test_fresh_weights_do_not_touch_the_global_generators():
     np.random.seed(0)
     expected = np.random.random()
     np.random.seed(0)
-    rewinding.fresh_weights(model, seed=1)
+    fresh_weights(model, seed=1)
     assert np.random.random() == expected
 
 
@@ -274,7 +276,7 @@ def test_statistics_and_random_states_start_over():
     model.fit(rng.normal(size=(16, 10, 40)), rng.normal(size=(16, 3)), epochs=2, verbose=0)
     trained = get_weights(model)
     assert trained["norm/moving_mean"].any()
-    new = rewinding.fresh_weights(model, seed=1)
+    new = fresh_weights(model, seed=1)
     assert not new["norm/moving_mean"].any() and (new["norm/moving_variance"] == 1).all()
     seed_state = next(key for key in new if key.startswith("drop/"))
     assert not np.array_equal(new[seed_state], trained[seed_state])
@@ -285,7 +287,7 @@ def test_what_no_initializer_made_is_kept():
     normalisation.adapt(np.array([[1.0, 5.0], [3.0, 9.0]]))
     frozen = L.Dense(4, trainable=False)
     model = keras.Sequential([keras.Input((2,)), normalisation, frozen, L.Dense(2)])
-    old, new = get_weights(model), rewinding.fresh_weights(model, seed=0)
+    old, new = get_weights(model), fresh_weights(model, seed=0)
     assert new["normalization/mean"].ravel().tolist() == [2.0, 7.0]
     np.testing.assert_array_equal(new["dense/kernel"], old["dense/kernel"])
     assert not np.array_equal(new["dense_1/kernel"], old["dense_1/kernel"])
@@ -307,7 +309,7 @@ class WithoutBuild(L.Layer):
 def test_a_custom_layer_without_build_is_made_again_by_a_call(wrapped):
     model = keras.Sequential([keras.Input((6,)), WithoutBuild(), L.Dense(2)])
     old = get_weights(model)
-    new = rewinding.fresh_weights(wrap(model) if wrapped else model, seed=0)
+    new = fresh_weights(wrap(model) if wrapped else model, seed=0)
     assert new.keys() == old.keys()
     assert all(not np.array_equal(new[key], old[key]) for key in old if key.endswith("kernel"))
 
@@ -315,9 +317,9 @@ def test_a_custom_layer_without_build_is_made_again_by_a_call(wrapped):
 def test_a_fresh_start_times_the_masks_is_what_a_control_trains_from():
     model = wrap(big_model())
     masks = {key: np.random.default_rng(1).random(mask.shape) < 0.3 for key, mask in get_masks(model).items()}
-    state = {f"model/{key}": value for key, value in rewinding.fresh_weights(model, seed=4).items()}
-    start = rewinding.masked(state, masks, {})
+    state = {f"model/{key}": value for key, value in fresh_weights(model, seed=4).items()}
+    start = apply_masks_to_state(state, masks, {})
     set_masks(model, masks)
-    rewinding.restore({f"model/{key}": v for key, v in named_variables(model).items()}, start)
+    restore_state({f"model/{key}": v for key, v in named_variables(model).items()}, start)
     for path, mask in masks.items():
         np.testing.assert_array_equal(get_weights(model)[path], state[f"model/{path}"] * mask)

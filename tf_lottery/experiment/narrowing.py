@@ -14,7 +14,7 @@ from tf_lottery.layers import discover, named_layers
 from tf_lottery.layers.discovery import MaskableWeight
 from tf_lottery.layers.kinds import kind_of
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.training import state as rewinding
+from tf_lottery.training.reinitialize import fresh_weights
 from tf_lottery.training.state import State
 from tf_lottery.utils import seeds
 
@@ -58,7 +58,7 @@ def narrow(model: keras.Model, dense: Masks, *, kept: int, seed: int) -> tuple[M
         return {path: (_inputs(path, dense, feeding, widths, units), units[path]) for path in dense}
 
     fraction = _nearest(kept, lambda value: _weights(counts(value), dense))
-    masks, weights = {}, rewinding.fresh_weights(model, seed=seed)
+    masks, weights = {}, fresh_weights(model, seed=seed)
     for path, (inputs, outputs) in counts(fraction).items():
         shape = dense[path].shape
         before = feeding[path]

@@ -7,7 +7,6 @@ capacity of steps and a count of those to do, so a shorter chunk compiles nothin
 
 import functools
 import logging
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,18 +15,21 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
-from tf_lottery.layers import apply_masks, get_masks, named_layers, named_variables
+from tf_lottery.layers import apply_masks, named_variables
 from tf_lottery.training.batches import Batch, as_batch, gather, piece
+from tf_lottery.training.changes import WeightChanges
 from tf_lottery.training.device import choose_xla
+from tf_lottery.training.optimizers import with_loss_scale
 from tf_lottery.training.order import Order
 from tf_lottery.training.state import optimizer_variables
+from tf_lottery.training.timings import Timings
 from tf_lottery.utils.text import one_line
 
 log = logging.getLogger(__name__)
 CHUNK_SECONDS = 1.0
 CHUNK_CAPACITY = 500
 EVALUATION_BATCH = 1000
-METRICS, CHANGES = "metrics/", "changes/"
+METRICS = "metrics/"
 
 
 class Engine:
@@ -48,8 +50,7 @@ class Engine:
     Attributes:
         optimizer: the optimizer, in a `LossScaleOptimizer` where the model computes in float16.
         traces: how often each compiled function was traced.
-        seconds: time spent so far in "train" and "evaluate", and in "compile" (first calls, which trace and compile).
-        steps_timed: how many steps the time in "train" is for.
+        timings: the time spent so far.
     """
 
     def __init__(
@@ -70,8 +71,7 @@ class Engine:
         self.augment = augment
         self.xla = choose_xla(model, xla)
         self.traces = {"train": 0, "evaluate": 0}
-        self.seconds = {"train": 0.0, "evaluate": 0.0, "compile": 0.0}
-        self.steps_timed = 0
+        self.timings = Timings()
         model.compile(
             optimizer=optimizer,
             loss=loss,
@@ -82,9 +82,7 @@ class Engine:
         )
         optimizer.build(model.trainable_variables)
         self._loss = keras.metrics.Mean(name="loss")
-        self._changes = self._change_variables() if track_changes else {}
-        self._seconds_per_step: float | None = None
-        self._called: set[tuple[Any, ...]] = set()
+        self.changes = WeightChanges(model) if track_changes else None
         self._drawing: list[keras.Variable] = []
         self._may_drop_xla = self.xla and xla == "auto"
         self._compile()
@@ -129,26 +127,8 @@ class Engine:
             **{f"model/{path}": variable for path, variable in named_variables(self.model).items()},
             **optimizer_variables(self.optimizer),
             **{f"{METRICS}{index}": variable for index, variable in enumerate(metrics)},
-            **{CHANGES + path: change for path, (_, change) in self._changes.items()},
+            **(self.changes.variables() if self.changes else {}),
         }
-
-    def _change_variables(self) -> dict[str, tuple[keras.Variable, keras.Variable]]:
-        """For each maskable weight, by path: its variable, and one of zeros that its changes are summed up in."""
-        variables = named_variables(self.model)
-        weights = {path: variables[path] for path in get_masks(self.model)}
-        return {
-            path: (weight, keras.Variable(np.zeros(weight.shape, np.float32), trainable=False, name="change"))
-            for path, weight in weights.items()
-        }
-
-    def changes(self) -> dict[str, np.ndarray]:
-        """The sum over steps of |change| of each maskable weight, float32, by path; empty if it is not tracked."""
-        return {path: np.array(change.value) for path, (_, change) in self._changes.items()}
-
-    def reset_changes(self) -> None:
-        """Set the sums of changes to zero."""
-        for _, change in self._changes.values():
-            change.assign(np.zeros(change.shape, np.float32))
 
     def reset_metrics(self) -> None:
         """Set the running loss and metrics to zero."""
@@ -170,30 +150,43 @@ class Engine:
     def run(self, data: Batch, order: Order, *, start: int, stop: int, augment_seed: int = 0) -> None:
         """Train steps start..stop-1, at most CHUNK_CAPACITY of them, on data in memory.
 
+        Args:
+            data: all training examples.
+            order: which of them make up each step.
+            start: the first step.
+            stop: the step after the last one.
+            augment_seed: seed of the augmentation.
+
         Raises:
             NonFiniteError: the loss became NaN or infinite; the message names the steps.
         """
         indices = np.zeros((CHUNK_CAPACITY, order.batch), np.int32)
         indices[: stop - start] = order.steps(start, stop)
         indices = tf.constant(indices)
-        if ("train", order.batch) not in self._called:
+        if self.timings.is_first("train", order.batch):
             nothing = tf.constant([start, 0, augment_seed], tf.int32)
-            with self._timed("train", (order.batch,)):  # a chunk of no steps compiles, and changes nothing
+            with self.timings.measure("train", order.batch):  # a chunk of no steps compiles, and changes nothing
                 self._try_xla("_train_chunk", data, indices, nothing)
-        with self._timed("train", (order.batch,), steps=stop - start):
+        with self.timings.measure("train", order.batch, steps=stop - start):
             self._train_chunk(data, indices, tf.constant([start, stop - start, augment_seed], tf.int32))
             self._check_loss(start, stop)
 
     def run_stream(self, batches: Iterator[Any], *, start: int, stop: int, augment_seed: int = 0) -> None:
         """Train steps start..stop-1 on the next batches of a `tf.data` iterator.
 
+        Args:
+            batches: yields (x, y) or (x, y, sample_weight).
+            start: the first step.
+            stop: the step after the last one.
+            augment_seed: seed of the augmentation.
+
         Raises:
             NonFiniteError: as `run` does.
             UnfitError: the iterator has no more batches.
         """
-        with self._timed("train", ("stream",), steps=stop - start):
+        with self.timings.measure("train", "stream", steps=stop - start):
             try:
-                if ("train", "stream") not in self._called:
+                if self.timings.is_first("train", "stream"):
                     nothing = tf.constant([start, 0, augment_seed], tf.int32)
                     self._try_xla("_train_stream", batches, nothing)
                 self._train_stream(batches, tf.constant([start, stop - start, augment_seed], tf.int32))
@@ -212,9 +205,9 @@ class Engine:
 
     def chunk_size(self) -> int:
         """How many steps take about a second, as far as measured. What is computed does not depend on it."""
-        if self._seconds_per_step is None:
+        if self.timings.seconds_per_step is None:
             return CHUNK_CAPACITY if self.xla else 4
-        return int(np.clip(CHUNK_SECONDS / self._seconds_per_step, 1, CHUNK_CAPACITY))
+        return int(np.clip(CHUNK_SECONDS / self.timings.seconds_per_step, 1, CHUNK_CAPACITY))
 
     def finish(self) -> None:
         """End a training: averages replace the live weights where the optimizer keeps them; pruned ones are 0.0."""
@@ -229,14 +222,14 @@ class Engine:
         self.reset_metrics()
         drawing = [variable.value + 0 for variable in self._drawing]
         if isinstance(data, tf.data.Dataset):
-            with self._timed("evaluate", ("stream",)):
+            with self.timings.measure("evaluate", "stream"):
                 for element in data:
                     batch = as_batch(element)
                     self._try_xla("_evaluate_batch", batch)
         else:
             length = min(EVALUATION_BATCH, data.size)
             count, rest = divmod(data.size, length)
-            with self._timed("evaluate", (data.size,)):
+            with self.timings.measure("evaluate", data.size):
                 self._try_xla("_evaluate_pieces", data, 0, length, count)
                 if rest:
                     self._evaluate_pieces(data, data.size - rest, rest, 1)
@@ -257,7 +250,7 @@ class Engine:
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if not self._may_drop_xla:
                 raise
-            log.warning("training goes on without XLA, which can't compile it: %s", one_line(error.message))
+            log.warning("training continues without XLA, which can't compile it: %s", one_line(error.message))
             self.xla = self._may_drop_xla = False
             self._compile()
             getattr(self, name)(*arguments)
@@ -290,10 +283,10 @@ class Engine:
             loss = self.model.compute_loss(x=x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
-        before = [weight.value + 0 for weight, _ in self._changes.values()]
+        before = self.changes.values() if self.changes else []
         self.optimizer.apply(gradients, variables)
-        for (weight, change), old in zip(self._changes.values(), before, strict=True):
-            change.assign_add(tf.cast(tf.abs(weight.value - old), change.dtype))
+        if self.changes:
+            self.changes.add_since(before)
         self._loss.update_state(loss)
         self.model.compute_metrics(x, batch.y, outputs, batch.weight)
 
@@ -318,33 +311,3 @@ class Engine:
                 f"{stop - 1}.",
                 "Lower the learning rate, clip the gradients, or look at the data.",
             )
-
-    def _timed(self, kind: str, key: tuple[Any, ...], steps: int = 0) -> "_Timed":
-        return _Timed(self, kind, (kind, *key), steps)
-
-
-def with_loss_scale(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> keras.optimizers.Optimizer:
-    """The optimizer, made to scale the loss where gradients are float16: small ones would vanish."""
-    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    if scales or all(layer.compute_dtype != "float16" for layer in named_layers(model).values()):
-        return optimizer
-    return keras.optimizers.LossScaleOptimizer(optimizer)
-
-
-class _Timed:
-    """Adds the time of a block to the engine's accounts; the first block of a key counts as compilation."""
-
-    def __init__(self, engine: Engine, kind: str, key: tuple[Any, ...], steps: int) -> None:
-        self.engine, self.kind, self.key, self.steps = engine, kind, key, steps
-
-    def __enter__(self) -> None:
-        self.begin = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        seconds = time.perf_counter() - self.begin
-        first = self.key not in self.engine._called
-        self.engine._called.add(self.key)
-        self.engine.seconds["compile" if first else self.kind] += seconds
-        if self.steps and not first:
-            self.engine.steps_timed += self.steps
-            self.engine._seconds_per_step = seconds / self.steps

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tf_lottery.errors import UsageError
+from tf_lottery.layers import named_layers
 from tf_lottery.utils.text import one_line
 
 WITHOUT_DECAY = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
@@ -17,7 +18,7 @@ def get_optimizer(identifier: Any) -> keras.optimizers.Optimizer:
     """The optimizer of a name, or the optimizer itself.
 
     Raises:
-        UsageError: it is neither, or it is told by variables which weights it does not decay.
+        UsageError: it is neither, or the weights that it does not decay are given as variables.
     """
     try:
         optimizer = keras.optimizers.get(identifier)
@@ -68,7 +69,7 @@ def copy_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Op
 
 
 def serialize_optimizer(optimizer: keras.optimizers.Optimizer) -> list[Any]:
-    """What tells one optimizer from another: its configuration, and what it does not decay."""
+    """Describe an optimizer by its configuration and by what it does not decay."""
     with _without_warning():
         config = keras.optimizers.serialize(optimizer)
     inner = getattr(optimizer, "inner_optimizer", optimizer)
@@ -88,3 +89,16 @@ def _unknown(identifier: Any) -> UsageError:
         f"`optimizer` must be a Keras optimizer or the name of one. Received: {identifier!r}.",
         "Pass e.g. 'adam' or keras.optimizers.Adam(1e-3).",
     )
+
+
+def with_loss_scale(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> keras.optimizers.Optimizer:
+    """Return the optimizer, made to scale the loss where gradients are float16: small ones would vanish.
+
+    Args:
+        optimizer: any Keras optimizer.
+        model: the model that it is to train.
+    """
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if scales or all(layer.compute_dtype != "float16" for layer in named_layers(model).values()):
+        return optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer)

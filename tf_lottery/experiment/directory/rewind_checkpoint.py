@@ -10,7 +10,8 @@ import numpy as np
 
 from tf_lottery.errors import DamagedError
 from tf_lottery.experiment.directory import manifest
-from tf_lottery.training.state import State, load_checkpoint, save_checkpoint
+from tf_lottery.training.checkpoint import load_checkpoint, save_checkpoint
+from tf_lottery.training.state import State
 from tf_lottery.utils.files import resources, sync_to_disk
 
 PREFIX = "checkpoint"

@@ -18,9 +18,9 @@ from tf_lottery.experiment.round_masks import next_masks
 from tf_lottery.experiment.transferred_tickets import TicketSource
 from tf_lottery.experiment.workers.workbench import Workbench
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.training import state as rewinding
 from tf_lottery.training.gradients import gradients, hessian_gradients, path_function
-from tf_lottery.training.state import MODEL, State, is_random_state, model_variables
+from tf_lottery.training.reinitialize import fresh_weights
+from tf_lottery.training.state import MODEL, State, apply_masks_to_state, is_random_state, model_variables
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class StartingPoints:
         return self._masked(masks, state, compiled.start, compiled.stop)
 
     def _masked(self, masks: Masks, state: State, step: int, stop: int) -> TrainingStart:
-        return TrainingStart(masks, rewinding.masked(state, masks, self.bench.slots), step, stop)
+        return TrainingStart(masks, apply_masks_to_state(state, masks, self.bench.slots), step, stop)
 
     def _ticket_masks(self, compiled: CompiledJob) -> Masks:
         """Return the masks of a search or of the ticket; those of a control's ticket too."""
@@ -152,7 +152,7 @@ class StartingPoints:
             masks=masks,
             start=model_variables(state),
             initial=self._initial_weights(job.replicate),
-            draw=lambda: rewinding.fresh_weights(plain, seed=weight_seed),
+            draw=lambda: fresh_weights(plain, seed=weight_seed),
             narrow=lambda kept: narrow(plain, self.bench.dense(), kept=kept, seed=seed),
             seed=seed,
             blocks=self.bench.units.blocks,

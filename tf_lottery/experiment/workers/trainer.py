@@ -25,8 +25,8 @@ from tf_lottery.experiment.workers.workbench import Workbench
 from tf_lottery.layers import architecture, get_weights, set_masks
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.training import state as rewinding
 from tf_lottery.training.loop import Progress, train
+from tf_lottery.training.state import apply_masks_to_state, capture_state, optimizer_variables, restore_state
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 30.0
@@ -93,8 +93,8 @@ class Trainer:
         Raises:
             NonFiniteError: the loss became NaN or infinite; the message names the job.
         """
-        begin, steps_before = time.perf_counter(), self.engine.steps_timed
-        seconds_before = dict(self.engine.seconds)
+        begin, steps_before = time.perf_counter(), self.engine.timings.steps_timed
+        seconds_before = dict(self.engine.timings.seconds)
         compiled = self.compile(job)
         start = self.starting_points.start(compiled)
         progress = self._restore(compiled, start)
@@ -108,11 +108,11 @@ class Trainer:
         self.observer.on_job_begin(training)
         self._train(compiled, start, progress, on_progress=on_progress, elapsed=elapsed)
         weights = get_weights(self.bench.model)
-        seconds = {key: value - seconds_before[key] for key, value in self.engine.seconds.items()}
+        seconds = {key: value - seconds_before[key] for key, value in self.engine.timings.seconds.items()}
         row = result_row(job, start.masks, progress, steps=progress.step - start.step)
         row["seconds"] = round(elapsed(), 3)
         if seconds["train"]:
-            row["steps_per_second"] = round((self.engine.steps_timed - steps_before) / seconds["train"], 1)
+            row["steps_per_second"] = round((self.engine.timings.steps_timed - steps_before) / seconds["train"], 1)
         metrics = {
             "row": row,
             "history": progress.history,
@@ -124,11 +124,11 @@ class Trainer:
         }
         arrays = {"masks": start.masks, "weights": weights}
         if compiled.keeps_optimizer:
-            arrays["optimizer"] = rewinding.masked(
-                rewinding.capture(rewinding.optimizer_variables(self.engine.optimizer)), start.masks, self.bench.slots
+            arrays["optimizer"] = apply_masks_to_state(
+                capture_state(optimizer_variables(self.engine.optimizer)), start.masks, self.bench.slots
             )
-        if changes := self.engine.changes():
-            arrays["changes"] = changes
+        if self.engine.changes:
+            arrays["changes"] = self.engine.changes.sums()
         self.store.commit(job, arrays, metrics)
         self.observer.on_job_end(training, row)
         return row
@@ -137,14 +137,15 @@ class Trainer:
         """Put the model and the optimizer into the state that a job starts from, or resumes from."""
         set_masks(self.bench.model, start.masks)
         self.engine.reset_metrics()
-        self.engine.reset_changes()
+        if self.engine.changes:
+            self.engine.changes.reset()
         # An early-bird search compares masks with earlier ones, which no saved state holds.
         resumable = self.problem.replayable and not compiled.stops_when_masks_converge
         partial = self.store.load_partial(compiled.job) if resumable else None
         if partial:
-            rewinding.restore(self.engine.variables(), partial[0])
+            restore_state(self.engine.variables(), partial[0])
             return Progress(**partial[1])
-        rewinding.restore(self.bench.variables(), start.state)
+        restore_state(self.bench.variables(), start.state)
         return Progress(start.step)
 
     def _train(
@@ -191,7 +192,7 @@ class Trainer:
 
     def _save_partial(self, job: Job, progress: Progress, *, seconds: float) -> None:
         progress.seconds = seconds
-        self.store.save_partial(job, rewinding.capture(self.engine.variables()), progress.to_json())
+        self.store.save_partial(job, capture_state(self.engine.variables()), progress.to_json())
 
 
 class MasksConverged:

@@ -17,11 +17,12 @@ from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.pruning.units import collapse_masks
-from tf_lottery.training import state as rewinding
-from tf_lottery.training.engine import CHANGES, METRICS, with_loss_scale
+from tf_lottery.training.changes import CHANGES
+from tf_lottery.training.engine import METRICS
 from tf_lottery.training.loop import MemoryFeed, StreamFeed, splits
+from tf_lottery.training.optimizers import with_loss_scale
 from tf_lottery.training.order import Order
-from tf_lottery.training.state import MODEL, State
+from tf_lottery.training.state import MODEL, OPTIMIZER, State, capture_state, optimizer_variables, slots_of
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +70,8 @@ class Workbench:
             self.model, xla=config.xla, track_changes="changes" in scoring.needs(config.criterion)
         )
         self.engine.prepare(self.data.example())
-        self.slots = rewinding.slots_of(self.engine.optimizer, self.model)
-        self._fresh = {key: value for key, value in self.capture().items() if key.startswith(rewinding.OPTIMIZER)}
+        self.slots = slots_of(self.engine.optimizer, self.model)
+        self._fresh = {key: value for key, value in self.capture().items() if key.startswith(OPTIMIZER)}
         self._copies_weights = self._optimizer_copies_weights()
 
     def variables(self) -> dict[str, keras.Variable]:
@@ -80,7 +81,7 @@ class Workbench:
 
     def capture(self) -> State:
         """The state that model and optimizer are in."""
-        return rewinding.capture(self.variables())
+        return capture_state(self.variables())
 
     def dense(self) -> Masks:
         """Masks that keep everything."""
@@ -108,7 +109,7 @@ class Workbench:
         self.hold(masks, weights)
         optimizer = with_loss_scale(self.problem.make_optimizer(), self.model)
         optimizer.build(self.model.trainable_variables)
-        return {**state, **rewinding.capture(rewinding.optimizer_variables(optimizer))}
+        return {**state, **capture_state(optimizer_variables(optimizer))}
 
     def _optimizer_copies_weights(self) -> bool:
         """Whether the optimizer starts from the weights, as schedule-free ones do, and not from constants."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_lottery.exporting.checks.candidate import Candidate, Refusal, encoding_name, file_suffix
 from tf_lottery.exporting.checks.trial import Trial
 from tf_lottery.exporting.signature import Signature, serving_module
-from tf_lottery.training.state import openable
+from tf_lottery.utils.tensorflow_paths import openable
 from tf_lottery.utils.text import one_line
 
 SUFFIX = "_saved_model"

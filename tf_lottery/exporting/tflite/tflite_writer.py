@@ -24,9 +24,9 @@ from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
 from tf_lottery.exporting.tflite.run_converter import Samples
-from tf_lottery.training.state import openable
 from tf_lottery.utils.child_process import program, run_program
 from tf_lottery.utils.files import dump_arrays
+from tf_lottery.utils.tensorflow_paths import openable
 from tf_lottery.utils.text import one_line
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
