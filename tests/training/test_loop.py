@@ -9,7 +9,7 @@ from tf_lottery.data import Arrays
 from tf_lottery.errors import NonFiniteError, UnfitError
 from tf_lottery.layers import wrap
 from tf_lottery.training.engine import Engine
-from tf_lottery.training.loop import MemoryFeed, Progress, StreamFeed, splits, train
+from tf_lottery.training.loop import MemoryFeed, StreamFeed, TrainingProgress, splits, train
 from tf_lottery.training.observer import TrainingObserver
 from tf_lottery.training.order import Order
 from tf_lottery.training.state import capture_state, restore_state
@@ -39,7 +39,9 @@ def run(engine, data, progress=None, **options):
         if not isinstance(data.train, tf.data.Dataset)
         else StreamFeed(data.train)
     )
-    return train(engine, feed, data, progress=progress or Progress(0), **{"stop": 25, "eval_every": 6, **options})
+    return train(
+        engine, feed, data, progress=progress or TrainingProgress(0), **{"stop": 25, "eval_every": 6, **options}
+    )
 
 
 def bits(engine):
@@ -55,7 +57,7 @@ def test_evaluations_are_on_the_grid_and_at_the_end():
 
 def test_from_a_later_start_the_grid_is_the_same():
     engine, data = setup()
-    assert [record["step"] for record in run(engine, data, Progress(8)).history] == [12, 18, 24, 25]
+    assert [record["step"] for record in run(engine, data, TrainingProgress(8)).history] == [12, 18, 24, 25]
 
 
 def test_the_grid_of_evaluations_and_the_captured_step_change_no_bit_of_the_weights():
@@ -119,10 +121,10 @@ def test_a_training_that_goes_on_from_a_saved_state_ends_the_same(stop_at):
         if progress.step == stop_at:
             saved["state"], saved["progress"] = capture_state(engine.variables()), progress.to_json()
 
-    whole = run(engine, data, checkpoint=lambda p: save(Progress(**p.to_json())), checkpoint_every=0.0)
+    whole = run(engine, data, checkpoint=lambda p: save(TrainingProgress(**p.to_json())), checkpoint_every=0.0)
     again, data = setup()
     restore_state(again.variables(), saved["state"])
-    resumed = run(again, data, Progress(**{**saved["progress"], "history": list(saved["progress"]["history"])}))
+    resumed = run(again, data, TrainingProgress(**{**saved["progress"], "history": list(saved["progress"]["history"])}))
     assert resumed.to_json() == whole.to_json()
     assert bits(again) == bits(engine)
 
@@ -134,7 +136,7 @@ def test_a_stream_rewinds_to_the_batches_of_a_step():
     run(engine, data, capture_at=9, on_capture=lambda: found.append(capture_state(engine.variables())))
     again, data = setup(train=stream)
     restore_state(again.variables(), found[0])
-    run(again, data, Progress(9))
+    run(again, data, TrainingProgress(9))
     first = {key: value for key, value in bits(engine).items() if not key.startswith("metrics/")}
     assert first == {key: value for key, value in bits(again).items() if not key.startswith("metrics/")}
 

@@ -18,6 +18,7 @@ class Batch(NamedTuple):
 
     @property
     def size(self) -> int:
+        """The number of examples."""
         return int(tf.nest.flatten(self.x)[0].shape[0])
 
 
@@ -41,13 +42,23 @@ def as_batch(element: Any) -> Batch:
 
 
 def map_tensors(function: Callable[[Any], Any], batch: Batch) -> Batch:
-    """`function` of every tensor of a batch; a missing weight stays None."""
+    """Apply a function to every tensor of a batch; a missing weight stays None.
+
+    Args:
+        function: from a tensor to a tensor.
+        batch: the examples.
+    """
     weight = None if batch.weight is None else function(batch.weight)
     return Batch(tf.nest.map_structure(function, batch.x), tf.nest.map_structure(function, batch.y), weight)
 
 
 def gather(batch: Batch, indices: tf.Tensor) -> Batch:
-    """The examples at `indices` (int32, shape (n,))."""
+    """Return the examples at some indices.
+
+    Args:
+        batch: all examples.
+        indices: int32, shape (n,).
+    """
 
     def rows(tensor: tf.Tensor) -> tf.Tensor:
         # Rows of plain numbers are copied faster than rows of images.
@@ -58,7 +69,13 @@ def gather(batch: Batch, indices: tf.Tensor) -> Batch:
 
 
 def piece(batch: Batch, start: tf.Tensor, length: int) -> Batch:
-    """`length` examples from `start`: a slice of fixed size, as XLA needs it."""
+    """Return consecutive examples: a slice of fixed size, as XLA needs it.
+
+    Args:
+        batch: all examples.
+        start: index of the first one, an int32 scalar.
+        length: how many.
+    """
 
     def cut(tensor: tf.Tensor) -> tf.Tensor:
         begin = tf.concat([[start], tf.zeros(tensor.shape.rank - 1, tf.int32)], 0)

@@ -12,10 +12,14 @@ from tf_lottery.layers.masked import Masked
 
 
 def choose_xla(model: keras.Model, setting: str | bool = "auto") -> bool:
-    """Whether to compile with XLA: "on" or "off" as asked; "auto" where it pays, by layer kinds and device.
+    """Return whether to compile a model with XLA.
+
+    Args:
+        model: the model; "auto" decides by the kinds of its layers and by the device.
+        setting: "auto", "on" or "off", or a boolean.
 
     Raises:
-        UsageError: another setting.
+        UsageError: Another setting.
     """
     if setting in (True, "on"):
         return True

@@ -2,7 +2,8 @@
 
 The compiled functions are made once per (model, optimizer, batch shape). Masks, weights, optimizer state and the order
 of the data are variables and arguments, so nothing is traced or compiled again when they change. A chunk has a fixed
-capacity of steps and a count of those to do, so a shorter chunk compiles nothing new either.
+capacity of steps and a count of those to do, so a shorter chunk compiles nothing new either. It is
+one file: the compiled functions share the variables that they are made with.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""What tells one loss, metric or optimizer from another, over processes: as JSON values."""
+"""Descriptions of losses, metrics and optimizers that are the same in every process, as JSON values."""
 
 import functools
 import hashlib
@@ -19,9 +19,13 @@ PLAIN = (bool, int, float, str, type(None))
 def describe(value: Any, *, depth: int = DEPTH) -> Any:
     """A description of a value that is the same in every process, and another for another value.
 
-    An object of Keras is told by its configuration; one of the caller's own class by its source and plain attributes as
-    well, since a class without a `get_config` of its own has them nowhere else. A function is told by its source,
-    defaults and what it captures, an array by its content.
+    An object of Keras is described by its configuration; one of the caller's own class by its source and plain
+    attributes as well, since a class without a `get_config` of its own has them nowhere else. A function is described
+    by its source, defaults and what it captures, an array by its content.
+
+    Args:
+        value: a JSON value, an array, a function, or an object of Keras or of a class of the caller's.
+        depth: how many levels of captured values are described.
 
     Example:
         >>> scaled = lambda factor: lambda x: factor * x

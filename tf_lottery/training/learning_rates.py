@@ -1,7 +1,7 @@
 """Learning rates over the steps of a training: constant, in drops, or along a cosine, after a linear warm-up.
 
 A schedule is a function of the absolute step, which is the optimizer's `iterations`. So a training that is rewound to
-step K, iterations included, goes on with the learning rate of step K, and one that is lengthened keeps the last one.
+step K, iterations included, continues with the learning rate of step K, and one that is lengthened keeps the last one.
 """
 
 import math
@@ -28,10 +28,10 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         "step"              base * drop ** (number of milestones <= position)
         "cosine"            base * (1 + cos(pi * (position - warmup) / (steps - warmup))) / 2      (arXiv 1608.03983)
 
-    Steps are compared and subtracted as int64, so they stay exact beyond 2**24, where float32 can't tell neighbours
-    apart; the value is float32. Everything is a graph operation that XLA compiles.
+    Steps are compared and subtracted as int64, so they stay exact beyond 2**24, where float32 rounds neighbors to
+    one number; the value is float32. Everything is a graph operation that XLA compiles.
 
-    Attributes:
+    Args:
         kind: "constant", "step" or "cosine".
         base: the learning rate after the warm-up, before any drop.
         steps: the length of a full training.
@@ -118,6 +118,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return self.base * keras.ops.square(keras.ops.sin(math.pi / 2 * left))
 
     def get_config(self) -> dict[str, Any]:
+        """Return the arguments, as JSON values."""
         return {
             "kind": self.kind,
             "base": self.base,
@@ -130,7 +131,12 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="tf_lottery")
 class Held(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule, which keeps its value from step `last` on. See `hold`."""
+    """Another schedule, which keeps its value from step `last` on. See `hold`.
+
+    Args:
+        schedule: any Keras schedule.
+        last: the last step of a full training, counted from 0.
+    """
 
     def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, last: int) -> None:
         super().__init__()
@@ -148,10 +154,17 @@ class Held(keras.optimizers.schedules.LearningRateSchedule):
         return self.schedule(keras.ops.minimum(step, keras.ops.cast(self.last, step.dtype)))
 
     def get_config(self) -> dict[str, Any]:
+        """Return the arguments, as JSON values."""
         return {"schedule": keras.optimizers.schedules.serialize(self.schedule), "last": self.last}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "Held":
+        """Make the schedule again.
+
+        Args:
+            config: as from `get_config`.
+            custom_objects: classes of the caller's own by name, as in Keras.
+        """
         return cls(keras.optimizers.schedules.deserialize(config["schedule"], custom_objects), config["last"])
 
 
@@ -167,7 +180,12 @@ def make(
     """The learning rate for a Keras optimizer: a number where it never changes, else a `Schedule`.
 
     Args:
-        kind, base, steps, milestones, drop, warmup: as for `Schedule`.
+        kind: as for `Schedule`.
+        base: as for `Schedule`.
+        steps: as for `Schedule`.
+        milestones: as for `Schedule`.
+        drop: as for `Schedule`.
+        warmup: as for `Schedule`.
 
     Returns:
         `base` for "constant" without a warm-up, else a `Schedule`.

@@ -1,10 +1,10 @@
-"""One training: steps start..stop, evaluations on a grid, states taken at given steps, a way to go on after a stop."""
+"""One training: steps start..stop, evaluations on a grid, states taken at given steps, a way to resume."""
 
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import tensorflow as tf
 
@@ -15,17 +15,30 @@ from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
 from tf_lottery.training.observer import TrainingObserver
 from tf_lottery.training.order import Order
 
-Record = dict[str, float | int]
+EvaluationRecord: TypeAlias = dict[str, float | int]
 
 
 class Feed(Protocol):
-    """A source of training batches: `advance` trains steps start..stop-1 on the batches that belong to these steps."""
+    """A source of training batches."""
 
-    def advance(self, engine: Engine, start: int, stop: int) -> None: ...
+    def advance(self, engine: Engine, start: int, stop: int) -> None:
+        """Train steps start..stop-1 on the batches that belong to these steps.
+
+        Args:
+            engine: trains the steps.
+            start: the first step.
+            stop: the step after the last one.
+        """
 
 
 class MemoryFeed:
-    """Batches gathered on the device from data in memory; the order is a function of seed, epoch and step."""
+    """Batches gathered on the device from data in memory; the order is a function of seed, epoch and step.
+
+    Args:
+        data: all training examples.
+        order: which of them make up each step.
+        augment_seed: seed of the augmentation.
+    """
 
     replayable = True
 
@@ -33,11 +46,23 @@ class MemoryFeed:
         self.data, self.order, self.augment_seed = data, order, augment_seed
 
     def advance(self, engine: Engine, start: int, stop: int) -> None:
+        """Train steps start..stop-1 on the examples that the order gives them.
+
+        Args:
+            engine: trains the steps.
+            start: the first step.
+            stop: the step after the last one.
+        """
         engine.run(self.data, self.order, start=start, stop=stop, augment_seed=self.augment_seed)
 
 
 class StreamFeed:
-    """Batches of a `tf.data.Dataset`, repeated; the order is the data set's own, so it is not always repeatable."""
+    """Batches of a `tf.data.Dataset`, repeated; the order is the data set's own, so it is not always repeatable.
+
+    Args:
+        dataset: yields batches (x, y) or (x, y, sample_weight).
+        augment_seed: seed of the augmentation.
+    """
 
     replayable = False
 
@@ -47,6 +72,13 @@ class StreamFeed:
         self._next: int | None = None
 
     def advance(self, engine: Engine, start: int, stop: int) -> None:
+        """Train steps start..stop-1 on the next batches; after a jump, on those from `start` on.
+
+        Args:
+            engine: trains the steps.
+            start: the first step.
+            stop: the step after the last one.
+        """
         if start != self._next:
             self._iterator = iter(self.dataset.repeat().skip(start))
         engine.run_stream(self._iterator, start=start, stop=stop, augment_seed=self.augment_seed)
@@ -69,24 +101,32 @@ class Splits:
 
 
 def splits(train: Any, validation: Any, test: Any = None) -> Splits:
-    """Splits from `Arrays` (moved to the device) or `tf.data.Dataset`s (passed on)."""
+    """Make splits of `Arrays`, which are moved to the device, or of `tf.data.Dataset`s, which are passed on.
+
+    Args:
+        train: training data.
+        validation: validation data.
+        test: test data, or None.
+    """
     return Splits(*(on_device(part) if isinstance(part, Arrays) else part for part in (train, validation, test)))
 
 
 @dataclass
-class Progress:
-    """Where a training stands: all that is needed to go on, beside the state of the variables.
+class TrainingProgress:
+    """Where a training stands: all that is needed to resume, beside the state of the variables.
 
     Attributes:
         step: the next step.
         history: one record per evaluation so far.
-        best_step, best_loss, best_test: the first step of least validation loss, that loss, and the test results there.
+        best_step: the first step of least validation loss.
+        best_loss: that loss.
+        best_test: the test results at that step.
         test: the last test results.
         seconds: time that processes before this one spent on it.
     """
 
     step: int
-    history: list[Record] = field(default_factory=list)
+    history: list[EvaluationRecord] = field(default_factory=list)
     best_step: int | None = None
     best_loss: float | None = None
     best_test: dict[str, float] = field(default_factory=dict)
@@ -94,6 +134,7 @@ class Progress:
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
+        """Return all attributes as JSON values."""
         return asdict(self)
 
 
@@ -102,17 +143,17 @@ def train(
     feed: Feed,
     data: Splits,
     *,
-    progress: Progress,
+    progress: TrainingProgress,
     stop: int,
     eval_every: int,
     capture_at: int | None = None,
     on_capture: Callable[[], None] = lambda: None,
-    on_chunk: Callable[[Progress], None] = lambda progress: None,
+    on_chunk: Callable[[TrainingProgress], None] = lambda progress: None,
     observer: TrainingObserver | None = None,
     should_stop: Callable[[], bool] | None = None,
     checkpoint_every: float = math.inf,
-    checkpoint: Callable[[Progress], None] = lambda progress: None,
-) -> Progress:
+    checkpoint: Callable[[TrainingProgress], None] = lambda progress: None,
+) -> TrainingProgress:
     """Train from `progress.step` to `stop`, on the state that the engine's model and optimizer are in.
 
     Evaluations of the validation data happen at each multiple of `eval_every` and at the end. The test data is
@@ -120,7 +161,9 @@ def train(
     report.
 
     Args:
-        engine, feed, data: what trains on what.
+        engine: trains and evaluates.
+        feed: the training batches.
+        data: the validation and test data.
         progress: where to start; changed in place.
         stop: the step to stop at.
         eval_every: steps between evaluations.
@@ -130,7 +173,7 @@ def train(
         observer: watches the chunks of steps and the evaluations.
         should_stop: called at each multiple of `eval_every`; training stops there if it returns True.
         checkpoint_every: seconds between calls of `checkpoint`.
-        checkpoint: saves the state and the progress, so that a later call with them goes on exactly.
+        checkpoint: saves the state and the progress, so that a later call resumes with them exactly.
 
     Returns:
         `progress`, with `history` (one record per evaluation), the first step of least validation loss in `best_step`,
@@ -174,10 +217,10 @@ def _next_mark(step: int, stop: int, eval_every: int, capture_at: int | None) ->
     return min(marks)
 
 
-def _evaluate(engine: Engine, data: Splits, progress: Progress, *, last: bool) -> None:
+def _evaluate(engine: Engine, data: Splits, progress: TrainingProgress, *, last: bool) -> None:
     training = engine.results()
     validation = engine.evaluate(data.validation)
-    record: Record = {"step": progress.step}
+    record: EvaluationRecord = {"step": progress.step}
     record |= {f"train_{name}": value for name, value in training.items()}
     record |= {f"val_{name}": value for name, value in validation.items()}
     progress.history.append(record)

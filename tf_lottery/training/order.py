@@ -39,7 +39,15 @@ class Order:
         )
 
     def steps(self, start: int, stop: int) -> np.ndarray:
-        """Indices of the examples of steps start..stop-1: int32, shape (stop - start, batch)."""
+        """Return the indices of the examples of some steps.
+
+        Args:
+            start: the first step, counted from 0.
+            stop: the step after the last one.
+
+        Returns:
+            int32, shape (stop - start, batch).
+        """
         rows = []
         while start < stop:
             epoch, position = divmod(start, self.steps_per_epoch)

@@ -79,7 +79,7 @@ def resources(path: Path) -> Iterator[None]:
     except OSError as error:
         raise ResourceError(
             f"{path} can't be written: {error.strerror or error}.",
-            "Free disk space, or choose another directory. A run goes on where it stopped when it is started again.",
+            "Free disk space, or choose another directory. A run resumes where it stopped when it is started again.",
         ) from error
 
 
@@ -138,7 +138,14 @@ def load_json(path: Path) -> Any:
 
 
 def dump_arrays(arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> bytes:
-    """Arrays as an `.npz` file without pickle: its CRC catches flipped bits, and equal arrays give equal bytes."""
+    """Return arrays as the bytes of an `.npz` file without pickle.
+
+    Its CRC catches flipped bits, and equal arrays give equal bytes.
+
+    Args:
+        arrays: arrays by name.
+        compressed: whether to compress them.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
         for key, array in arrays.items():
@@ -167,7 +174,12 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def damaged(path: Path, error: BaseException | str) -> DamagedError:
-    """The error for a file that can't be read as what it should be."""
+    """Return the error for a file that can't be read as what it should be.
+
+    Args:
+        path: the file.
+        error: what was raised, or the reason.
+    """
     return DamagedError(
         f"{path} is damaged or missing: {one_line(error)}.", "Restore it from a copy, or start over with `fresh=True`."
     )

@@ -6,10 +6,10 @@ from typing import Any
 from tf_lottery.experiment.directory import Job
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.training.loop import Progress
+from tf_lottery.training.loop import TrainingProgress
 
 
-def result_row(job: Job, masks: Masks, progress: Progress, *, steps: int) -> dict[str, Any]:
+def result_row(job: Job, masks: Masks, progress: TrainingProgress, *, steps: int) -> dict[str, Any]:
     """Return the row of results of a training, its time aside.
 
     Args:

@@ -25,7 +25,7 @@ from tf_lottery.experiment.workers.workbench import Workbench
 from tf_lottery.layers import architecture, get_weights, set_masks
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.training.loop import Progress, train
+from tf_lottery.training.loop import TrainingProgress, train
 from tf_lottery.training.state import apply_masks_to_state, capture_state, optimizer_variables, restore_state
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class Trainer:
         self.observer.on_job_end(training, row)
         return row
 
-    def _restore(self, compiled: CompiledJob, start: TrainingStart) -> Progress:
+    def _restore(self, compiled: CompiledJob, start: TrainingStart) -> TrainingProgress:
         """Put the model and the optimizer into the state that a job starts from, or resumes from."""
         set_masks(self.bench.model, start.masks)
         self.engine.reset_metrics()
@@ -144,15 +144,15 @@ class Trainer:
         partial = self.store.load_partial(compiled.job) if resumable else None
         if partial:
             restore_state(self.engine.variables(), partial[0])
-            return Progress(**partial[1])
+            return TrainingProgress(**partial[1])
         restore_state(self.bench.variables(), start.state)
-        return Progress(start.step)
+        return TrainingProgress(start.step)
 
     def _train(
         self,
         compiled: CompiledJob,
         start: TrainingStart,
-        progress: Progress,
+        progress: TrainingProgress,
         *,
         on_progress: ProgressCallback,
         elapsed: Callable[[], float],
@@ -190,7 +190,7 @@ class Trainer:
         self.store.save_rewind_state(replicate, self.bench.capture())
         self.starting_points.forget_rewind_state(replicate)
 
-    def _save_partial(self, job: Job, progress: Progress, *, seconds: float) -> None:
+    def _save_partial(self, job: Job, progress: TrainingProgress, *, seconds: float) -> None:
         progress.seconds = seconds
         self.store.save_partial(job, capture_state(self.engine.variables()), progress.to_json())
 

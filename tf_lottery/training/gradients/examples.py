@@ -21,7 +21,13 @@ class Part:
 
 
 def batches(x: Any, y: Any, sample_weight: Any, batch: int) -> list[Part]:
-    """The examples in batches.
+    """Split examples into batches.
+
+    Args:
+        x: inputs, as for `model.fit`.
+        y: targets, the same number of examples.
+        sample_weight: a weight per example, or None.
+        batch: examples per batch.
 
     Raises:
         UsageError: there are no data, or they are no arrays.
@@ -33,8 +39,8 @@ def batches(x: Any, y: Any, sample_weight: Any, batch: int) -> list[Part]:
         )
     if not isinstance(batch, int) or batch < 1:
         raise UsageError(f"`batch` must be a positive integer. Received: {batch!r}.", "Pass e.g. batch=256.")
-    given = [_arrays(data, name) for name, data in (("x", x), ("y", y), ("sample_weight", sample_weight))]
-    sizes = {len(array) for data in given for array in keras.tree.flatten(data) if array is not None}
+    parts_of_data = [_arrays(data, name) for name, data in (("x", x), ("y", y), ("sample_weight", sample_weight))]
+    sizes = {len(array) for data in parts_of_data for array in keras.tree.flatten(data) if array is not None}
     if len(sizes) != 1 or 0 in sizes:
         raise UnfitError(
             "`x`, `y` and `sample_weight` must hold the same number of examples, at least one. "
@@ -45,7 +51,7 @@ def batches(x: Any, y: Any, sample_weight: Any, batch: int) -> list[Part]:
     parts = []
     for start in range(0, total, batch):
         piece = slice(start, start + batch)
-        taken = [None if d is None else keras.tree.map_structure(lambda a, p=piece: a[p], d) for d in given]
+        taken = [None if d is None else keras.tree.map_structure(lambda a, p=piece: a[p], d) for d in parts_of_data]
         parts.append(Part(taken[0], taken[1], taken[2], min(batch, total - start), total))
     return parts
 

@@ -1,7 +1,7 @@
 """Gradients of the loss of examples, and the Hessian times the gradient."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -13,16 +13,18 @@ from tf_lottery.training.gradients.maskable import maskable
 from tf_lottery.training.gradients.moments import twice_differentiable_moments
 from tf_lottery.utils.text import one_line
 
-Arrays = dict[str, np.ndarray]
+GradientArrays: TypeAlias = dict[str, np.ndarray]
 
 
-def gradients(model: keras.Model, x: Any, y: Any, *, loss: Any, batch: int = 256, sample_weight: Any = None) -> Arrays:
+def gradients(
+    model: keras.Model, x: Any, y: Any, *, loss: Any, batch: int = 256, sample_weight: Any = None
+) -> GradientArrays:
     """dL/dw of the mean loss over all given examples: what SNIP needs (Lee et al. 2018, arXiv 1810.02340).
 
     The model computes in training mode, as in the training that the scores are for: before it, the moving statistics
     of a batch-norm layer are those of no data at all. So its statistics are per batch, and depend on `batch`; Dropout
     draws as in training. All state, such as moving statistics and seed generators, is left as it was. Only the loss of
-    the data counts: regularisation losses, which say of each weight only how large it is, are left out.
+    the data counts: regularization losses, which say of each weight only how large it is, are left out.
 
     Args:
         model: a built model, wrapped or plain; it need not be compiled.
@@ -43,12 +45,12 @@ def gradients(model: keras.Model, x: Any, y: Any, *, loss: Any, batch: int = 256
     watched = maskable(model)
     parts = batches(x, y, sample_weight, batch)
     objective = _Objective(model, watched, loss)
-    return _finished(_gradients(objective, parts), watched, "gradients")
+    return _checked_arrays(_gradients(objective, parts), watched, "gradients")
 
 
 def hessian_gradients(
     model: keras.Model, x: Any, y: Any, *, loss: Any, batch: int = 256, sample_weight: Any = None
-) -> Arrays:
+) -> GradientArrays:
     """H g: the Hessian of the mean loss over all examples times its gradient (Wang et al. 2020, arXiv 2002.07376).
 
     H and g are over the maskable weights. g is computed first; then, batch by batch, the gradient of <dL/dw, g> with g
@@ -56,13 +58,20 @@ def hessian_gradients(
     gradient flow preserves.
 
     Args:
-        model, x, y, loss, batch, sample_weight: as for `gradients`, and so is what is left out of the loss.
+        model: as for `gradients`.
+        x: as for `gradients`.
+        y: as for `gradients`.
+        loss: as for `gradients`, without regularization losses too.
+        batch: as for `gradients`.
+        sample_weight: as for `gradients`.
 
     Returns:
         float32 arrays by weight path; exactly 0.0 where pruned.
 
     Raises:
-        UsageError, UnfitError, NonFiniteError: as `gradients` does.
+        UsageError: as `gradients` does.
+        UnfitError: as `gradients` does.
+        NonFiniteError: as `gradients` does.
     """
     watched = maskable(model)
     parts = batches(x, y, sample_weight, batch)
@@ -70,7 +79,7 @@ def hessian_gradients(
     direction = _gradients(objective, parts)
     with twice_differentiable_moments():
         products = _gradients(objective, parts, direction)
-    return _finished(products, watched, "Hessian-gradient products")
+    return _checked_arrays(products, watched, "Hessian-gradient products")
 
 
 class _Objective:
@@ -81,8 +90,8 @@ class _Objective:
         self.values = [tf.convert_to_tensor(variable.value) for variable in watched.values()]
         self.state = {id(variable): tf.convert_to_tensor(variable.value) for variable in model.variables}
         self.watched = {id(variable): index for index, variable in enumerate(watched.values())}
-        # A model without layers computes a loss as the caller's would, but has no regularisation losses, and the
-        # caller's is not compiled anew.
+        # A model without layers computes a loss as the caller's would, but has no regularization losses, and the
+        # caller's is not compiled again.
         self.holder = keras.Model(name="loss")
         if hasattr(model, "output_names"):
             self.holder.output_names = list(model.output_names)
@@ -90,7 +99,7 @@ class _Objective:
             self.holder.compile(optimizer=None, loss=loss, jit_compile=False)
         except (ValueError, TypeError) as error:
             raise _refused(error) from error
-        reductions = {getattr(each, "reduction", None) for each in keras.tree.flatten(loss)}
+        reductions = {getattr(term, "reduction", None) for term in keras.tree.flatten(loss)}
         if loss is None or ("sum" in reductions and len(reductions) > 1):
             raise UsageError(
                 f"`loss` must be a loss or several of one reduction. Received: {loss!r}.", "Pass e.g. loss='mse'."
@@ -137,16 +146,16 @@ def _gradients(objective: _Objective, parts: list[Part], direction: list[tf.Tens
                     [tf.reduce_sum(tf.convert_to_tensor(g) * d) for g, d in zip(first, direction, strict=True)]
                 )
         if direction is None:
-            found = inner.gradient(loss, objective.values, unconnected_gradients=zero)
+            terms = inner.gradient(loss, objective.values, unconnected_gradients=zero)
         else:
-            found = outer.gradient(along, objective.values, unconnected_gradients=zero)
-        total = [before + tf.convert_to_tensor(each) for before, each in zip(total, found, strict=True)]
+            terms = outer.gradient(along, objective.values, unconnected_gradients=zero)
+        total = [before + tf.convert_to_tensor(term) for before, term in zip(total, terms, strict=True)]
     return total
 
 
-def _finished(found: list[tf.Tensor], watched: Mapping[str, keras.Variable], what: str) -> Arrays:
+def _checked_arrays(tensors: list[tf.Tensor], watched: Mapping[str, keras.Variable], what: str) -> GradientArrays:
     """float32 arrays by path, checked."""
-    arrays = {path: np.asarray(each).astype(np.float32) for path, each in zip(watched, found, strict=True)}
+    arrays = {path: np.asarray(tensor).astype(np.float32) for path, tensor in zip(watched, tensors, strict=True)}
     for path, array in arrays.items():
         if not np.isfinite(array).all():
             raise NonFiniteError(

@@ -7,11 +7,11 @@ from tf_lottery.layers.wrapping import check_maskable, check_wrappable, masked_l
 
 
 def maskable(model: keras.Model) -> dict[str, keras.Variable]:
-    """The maskable weights by path: those that are masked, or, in a plain model, those that `wrap` would mask."""
+    """Return the maskable weights by path: those that are masked, or, in a plain model, those that `wrap` would mask."""
     check_wrappable(model)
     if is_wrapped(model):
         layers = masked_layers(model).items()
         return {f"{path}/{weight}": v for path, layer in layers for weight, v in layer.masked_variables.items()}
-    found = discover(model)
-    check_maskable(found)
-    return {path: weight.variable for path, weight in found.found.items()}
+    discovery = discover(model)
+    check_maskable(discovery)
+    return {path: weight.variable for path, weight in discovery.found.items()}

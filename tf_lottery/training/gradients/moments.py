@@ -13,7 +13,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @contextlib.contextmanager
 def twice_differentiable_moments() -> Iterator[None]:
-    """Let normalisation layers take their statistics by `moments` of this module, inside this context.
+    """Let normalization layers take their statistics by `moments` of this module, inside this context.
 
     `tf.nn.moments`, by which Keras computes them, holds the mean fixed in the variance. To first order that is right,
     as the variance has no slope in the mean; to second order it is not, and every Hessian of a network with batch norm
@@ -24,7 +24,18 @@ def twice_differentiable_moments() -> Iterator[None]:
 
 
 def moments(x: Any, axes: Any, shift: Any = None, keepdims: bool = False, name: str | None = None) -> tuple[Any, Any]:
-    """The mean and the variance of `x` over `axes`, called as `tf.nn.moments` is."""
+    """Return the mean and the variance of a tensor, with the signature of `tf.nn.moments`.
+
+    Args:
+        x: a tensor of real numbers.
+        axes: the axes that are averaged over.
+        shift: ignored, as in `tf.nn.moments`.
+        keepdims: whether averaged axes stay, with size 1.
+        name: ignored.
+
+    Returns:
+        (mean, variance), in the dtype of `x`.
+    """
     values = tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
     mean = tf.reduce_mean(values, axes, keepdims=True)
     variance = tf.reduce_mean(tf.square(values - mean), axes, keepdims=True)

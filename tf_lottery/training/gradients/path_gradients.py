@@ -16,9 +16,8 @@ from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.paths import held_layer
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.pruning.masks import Masks, validate
+from tf_lottery.training.gradients.loss import GradientArrays
 from tf_lottery.training.gradients.maskable import maskable
-
-Arrays = dict[str, np.ndarray]
 
 ADDITIVE = ("bias", "beta", "mean")
 FLOAT64_EXPONENT = 1000
@@ -26,7 +25,7 @@ PRECISE_EXPONENT = 900  # below 2**-1022, float64 loses digits
 PLAIN_EXPONENT = 300
 
 
-def path_gradients(model: keras.Model, masks: Mapping[str, np.ndarray] | None = None) -> Arrays:
+def path_gradients(model: keras.Model, masks: Mapping[str, np.ndarray] | None = None) -> GradientArrays:
     """dR/d|w|, with R the sum over all paths of the product of the absolute weights (Tanaka et al. 2020, 2006.05467).
 
     R is the sum of the outputs for an input of ones, in evaluation mode, of a copy with absolute weights and scales,
@@ -54,7 +53,7 @@ def path_gradients(model: keras.Model, masks: Mapping[str, np.ndarray] | None = 
     return path_function(model)(masks)
 
 
-def path_function(model: keras.Model) -> Callable[[Mapping[str, np.ndarray] | None], Arrays]:
+def path_function(model: keras.Model) -> Callable[[Mapping[str, np.ndarray] | None], GradientArrays]:
     """`path_gradients` of one model and its weights of now, as a function of masks.
 
     SynFlow takes a hundred gradients under a hundred masks; the copy is made once.
@@ -67,18 +66,20 @@ def path_function(model: keras.Model) -> Callable[[Mapping[str, np.ndarray] | No
     weights = {path: np.array(keras.ops.convert_to_numpy(variable.value)) for path, variable in variables.items()}
     own = get_masks(model) if is_wrapped(model) else {path: np.ones(w.shape, bool) for path, w in weights.items()}
 
-    def compute(masks: Mapping[str, np.ndarray] | None = None) -> Arrays:
+    def compute(masks: Mapping[str, np.ndarray] | None = None) -> GradientArrays:
         checked: Masks = own if masks is None else validate(masks, {path: w.shape for path, w in weights.items()})
         for path, variable in variables.items():
             variable.assign(np.where(checked[path], weights[path], 0.0))
-        found = _gradients(copy, [variable.value for variable in variables.values()])
-        return {path: np.where(checked[path], each, 0.0) for path, each in zip(variables, found, strict=True)}
+        gradients = _gradients(copy, [variable.value for variable in variables.values()])
+        return {
+            path: np.where(checked[path], gradient, 0.0) for path, gradient in zip(variables, gradients, strict=True)
+        }
 
     return compute
 
 
 def _gradients(copy: keras.Model, watched: list[Any]) -> list[np.ndarray]:
-    """dR/dw for each of `watched`, scaled by a power of two if R is beyond the plain exponents."""
+    """dR/dw for every tensor of `watched`, scaled by a power of two if R is beyond the plain exponents."""
     exponent = _exponent(copy)
     if exponent is None:
         raise UnfitError(
@@ -88,8 +89,8 @@ def _gradients(copy: keras.Model, watched: list[Any]) -> list[np.ndarray]:
     with tf.GradientTape() as tape:
         tape.watch(watched)
         scaled = _flow(copy, half) * 2.0**half
-    found = tape.gradient(scaled, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    arrays = [np.asarray(tf.convert_to_tensor(each)) for each in found]
+    gradients = tape.gradient(scaled, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    arrays = [np.asarray(tf.convert_to_tensor(gradient)) for gradient in gradients]
     if not all(np.isfinite(array).all() for array in arrays):
         raise _beyond()
     return arrays
@@ -124,19 +125,19 @@ def _exponent(copy: keras.Model) -> int | None:
 def _flow(copy: keras.Model, exponent: int) -> tf.Tensor:
     """R for an input of 2**exponent everywhere."""
     inputs = [
-        tf.fill([1, *(size or 1 for size in each.shape[1:])], tf.constant(2.0**exponent, tf.float64))
-        for each in copy.inputs
+        tf.fill([1, *(size or 1 for size in tensor.shape[1:])], tf.constant(2.0**exponent, tf.float64))
+        for tensor in copy.inputs
     ]
     outputs = copy(keras.tree.pack_sequence_as(copy.input, inputs) if len(inputs) > 1 else inputs[0], training=False)
-    return tf.add_n([tf.reduce_sum(tf.cast(each, tf.float64)) for each in keras.tree.flatten(outputs)])
+    return tf.add_n([tf.reduce_sum(tf.cast(output, tf.float64)) for output in keras.tree.flatten(outputs)])
 
 
 def _linear_copy(model: keras.Model) -> keras.Model:
     """A plain copy in float64 without activations, with absolute weights and without what is added to the flow."""
-    for each in model.inputs:
-        if not keras.backend.is_float_dtype(each.dtype):
+    for tensor in model.inputs:
+        if not keras.backend.is_float_dtype(tensor.dtype):
             raise UnfitError(
-                f"The sum over paths needs inputs of real numbers. The input {each.name!r} is of type {each.dtype}.",
+                f"The sum over paths needs inputs of real numbers. The input {tensor.name!r} is of type {tensor.dtype}.",
                 "Choose a criterion that uses data, such as snip or grasp.",
             )
     copy = rebuild(model, _linear)
@@ -189,8 +190,8 @@ def _compute_in_float64(model: keras.Model) -> None:
     """Make a model, and the models in it, pass their inputs on in float64: Keras casts them to the type of `Input`."""
     model.dtype_policy = "float64"
     inputs = [layer for layer in model._layers if isinstance(layer, keras.layers.InputLayer)]
-    for each in [*model.inputs, *inputs]:  # a functional model asks its symbolic inputs, a Sequential one its layer
-        each._dtype = "float64"
+    for tensor in [*model.inputs, *inputs]:  # a functional model asks its symbolic inputs, a Sequential one its layer
+        tensor._dtype = "float64"
     for layer in model.layers:
         if is_nested_model(layer):
             _compute_in_float64(layer)
@@ -199,5 +200,5 @@ def _compute_in_float64(model: keras.Model) -> None:
 def _beyond() -> UnfitError:
     return UnfitError(
         "The sum over paths is out of the range of float64, with the input scaled by 2**(+-1000) too.",
-        "Scale the initial weights, or use normalisation layers.",
+        "Scale the initial weights, or use normalization layers.",
     )
