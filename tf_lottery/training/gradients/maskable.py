@@ -7,7 +7,7 @@ from tf_lottery.layers.wrapping import check_maskable, check_wrappable, masked_l
 
 
 def maskable(model: keras.Model) -> dict[str, keras.Variable]:
-    """Return the maskable weights by path: those that are masked, or, in a plain model, those that `wrap` would mask."""
+    """Return the maskable weights by path: the masked ones, or, in a plain model, those that `wrap` would mask."""
     check_wrappable(model)
     if is_wrapped(model):
         layers = masked_layers(model).items()
