@@ -3,16 +3,17 @@
 `run_0_1/` holds them: one round of half of 296 weights, on the digits, with the model of `tiny_model.py`.
 """
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tf_lottery as tfl
-from tf_lottery.experiment import run as experiment
-from tf_lottery.experiment.directory import Job, RunDirectory, RunReader
-from tf_lottery.experiment.problem import model_hash
+from tf_lottery.experiment.directory import Job, RunReader
 from tf_lottery.experiment.run_state import read_state
 from tf_lottery.exporting.checks.verify import verify_run
 
@@ -21,10 +22,9 @@ NAME = "custom-730d8f7ed9"
 
 
 @pytest.fixture
-def run_dir(tmp_path, monkeypatch):
-    """A copy of the run, beside which its model can be imported."""
-    monkeypatch.syspath_prepend(STORED)
-    return Path(shutil.copytree(STORED / NAME, tmp_path / NAME))
+def run_dir(tmp_path):
+    """A copy of the run, alone in its folder."""
+    return Path(shutil.copytree(STORED / NAME, tmp_path / "runs" / NAME))
 
 
 def test_it_is_read(run_dir):
@@ -59,12 +59,17 @@ def test_its_result_and_its_ticket_file_are_equal(run_dir, tmp_path):
 
 
 def test_it_is_extended(run_dir):
-    run = RunDirectory(run_dir)
+    run = RunReader(run_dir)
     before = run.rows()
-    config = run.config().updated(rounds=2)
-    extra = model_hash(config)
-    assert experiment.locate(config, run_dir.parent, model_hash=extra).path == run_dir
-    rows = experiment.run(config, run, model_hash=extra)
+    command = [sys.executable, "-m", "tf_lottery_cli", "run", "--config", str(run_dir / "config.json")]
+    # A process of its own: the run sets the threads of TensorFlow, which other tests have at work already.
+    subprocess.run(
+        [*command, "--rounds", "2", "--out", str(run_dir.parent), "--quiet"],
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(STORED)},
+    )
+    assert [path.name for path in run_dir.parent.iterdir()] == [NAME], "the run was not taken for the one that it is"
+    rows = RunReader(run_dir).rows()
     assert [row for row in rows if row["round"] < 2] == before
     assert [(row["round"], row["variant"]) for row in rows[3:]] == [(2, "ticket"), (2, "random_reinit")]
     first, second = run.masks(Job(0, 1)), run.masks(Job(0, 2))
