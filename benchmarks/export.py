@@ -28,7 +28,14 @@ ROUNDS, RUNS = 5, 5000
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure and the bound that it should keep; `least`: whether it is a lower bound."""
+    """A figure and the bound that it should keep.
+
+    Attributes:
+        name: what is measured.
+        value: the figure.
+        bound: what it is compared with.
+        least: whether the bound is a lower one.
+    """
 
     name: str
     value: float
@@ -37,9 +44,11 @@ class Goal:
 
     @property
     def held(self) -> bool:
+        """Whether the figure keeps the bound."""
         return self.value >= self.bound if self.least else self.value <= self.bound
 
     def line(self) -> str:
+        """Return the goal as a line of text."""
         sign = ">=" if self.least else "<="
         return f"{'held  ' if self.held else 'MISSED'}  {self.name}: {self.value:.4g} (goal: {sign} {self.bound:g})"
 
@@ -56,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
                 exports[granularity, density] = export_ticket(run, density, Path(scratch) / f"{granularity}-{density}")
         print("measuring", file=sys.stderr)
         add_latencies(exports)
-        document = summarise(exports)
+        document = summarize(exports)
     tables = render(document)
     print(tables)
     if options.json:
@@ -78,7 +87,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def find_run(options: argparse.Namespace, granularity: str) -> Path:
-    """The run of the preset, made or completed if need be."""
+    """Return the run of the preset, made or completed if need be.
+
+    Args:
+        options: those of the command.
+        granularity: of the preset.
+    """
     command = [sys.executable, "-m", "tf_lottery_cli", "run", f"mnist-fc1-{granularity}", "--out", str(options.runs)]
     command += ["--variants", "ticket", "--quiet", "--json"]
     command += ["--data-dir", options.data_dir] if options.data_dir else []
@@ -88,6 +102,11 @@ def find_run(options: argparse.Namespace, granularity: str) -> Path:
 
 def export_ticket(run: Path, density: float, folder: Path) -> dict[str, Any]:
     """Export one ticket in every way, compared on the whole test part.
+
+    Args:
+        run: the run directory.
+        density: of the ticket; the nearest one is taken.
+        folder: where the files go.
 
     Returns:
         The report's document, with the ticket's own figures under "ticket".
@@ -117,7 +136,7 @@ def export_ticket(run: Path, density: float, folder: Path) -> dict[str, Any]:
 
 def add_latencies(exports: Mapping[tuple[str, float], dict[str, Any]]) -> None:
     """Measure every TFLite file in turn, then the SavedModels of the main ticket; `latency_us_median` is replaced."""
-    from tf_lottery.exporting.measure.measuring import Measurement, measure
+    from tf_lottery.exporting.measure.measurement import Measurement, measure
 
     by_format = {
         "tflite": [record for report in exports.values() for record in report["files"]],
@@ -126,17 +145,17 @@ def add_latencies(exports: Mapping[tuple[str, float], dict[str, Any]]) -> None:
     records = [record for kind, files in by_format.items() for record in files if record["format"] == kind]
     paths = [Path(record["path"]) for record in records]
     tflite = [path for path in paths if path.suffix == ".tflite"]
-    found = measure(tflite, threads=1, runs=RUNS, rounds=ROUNDS)
-    found |= measure([path for path in paths if path not in found], threads=1, runs=RUNS, rounds=ROUNDS)
+    outcomes = measure(tflite, threads=1, runs=RUNS, rounds=ROUNDS)
+    outcomes |= measure([path for path in paths if path not in outcomes], threads=1, runs=RUNS, rounds=ROUNDS)
     for record in records:
-        measured = found[Path(record["path"])]
-        if not isinstance(measured, Measurement):
-            raise SystemExit(f"{record['path']} could not be measured: {measured.reason}")
-        record["latency_us_median"] = measured.percentile(50)
-        record["latency_us_p5"], record["latency_us_p95"] = measured.percentile(5), measured.percentile(95)
+        outcome = outcomes[Path(record["path"])]
+        if not isinstance(outcome, Measurement):
+            raise SystemExit(f"{record['path']} could not be measured: {outcome.reason}")
+        record["latency_us_median"] = outcome.percentile(50)
+        record["latency_us_p5"], record["latency_us_p95"] = outcome.percentile(5), outcome.percentile(95)
 
 
-def summarise(exports: Mapping[tuple[str, float], dict[str, Any]]) -> dict[str, Any]:
+def summarize(exports: Mapping[tuple[str, float], dict[str, Any]]) -> dict[str, Any]:
     """The goals and all records."""
     from tf_lottery.utils import machine
 
@@ -144,11 +163,11 @@ def summarise(exports: Mapping[tuple[str, float], dict[str, Any]]) -> dict[str, 
     dense = pick(plain, "tflite", "float32", "dense")
     dense_int8 = pick(plain, "tflite", "int8", "dense")
     sparse = pick(plain, "tflite", "float32", "sparse", "rows")
-    saved, saved_sparse = (pick(plain, "saved_model", "float32", each) for each in ("dense", "sparse"))
+    saved, saved_sparse = (pick(plain, "saved_model", "float32", encoding) for encoding in ("dense", "sparse"))
     int8 = pick(plain, "tflite", "int8", "sparse")
     blocks = pick(block, "tflite", "float32", "sparse", "1x4")
     block_dense = pick(block, "tflite", "float32", "dense")
-    whole, thin = (pick(slim, "tflite", "float32", each) for each in ("dense", "slim"))
+    whole, thin = (pick(slim, "tflite", "float32", encoding) for encoding in ("dense", "slim"))
     weight_bytes = 4 * plain["keras"]["parameters"]
     goals = [
         Goal("unstructured 95 %: sparse float32 file / dense file", sparse["bytes"] / dense["bytes"], 0.085),
@@ -177,7 +196,15 @@ def summarise(exports: Mapping[tuple[str, float], dict[str, Any]]) -> dict[str, 
 
 
 def pick(report: Mapping[str, Any], format: str, precision: str, encoding: str, layout: str = "") -> dict[str, Any]:
-    """The one record of that kind; of several layouts the first, unless one is named."""
+    """Return the record of that kind; of several layouts the first, unless one is named.
+
+    Args:
+        report: the document of an export.
+        format: of the file.
+        precision: of the file.
+        encoding: of the file.
+        layout: how its sparse weights are stored.
+    """
     for record in report["files"]:
         kind = (record["format"], record["precision"], record["encoding"])
         if kind == (format, precision, encoding) and layout in ("", record["layout"]):
@@ -186,7 +213,12 @@ def pick(report: Mapping[str, Any], format: str, precision: str, encoding: str, 
 
 
 def ratio(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """The ratio of two latencies."""
+    """Return the ratio of the latencies of two records.
+
+    Args:
+        one: the numerator.
+        other: the denominator.
+    """
     return one["latency_us_median"] / other["latency_us_median"]
 
 
@@ -236,7 +268,7 @@ def side_by_side(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
         "smallest float32": min(float32, key=lambda record: record["bytes"]),
         "fastest float32": min(float32, key=lambda record: record["latency_us_median"]),
         "dense int8": next(
-            (each for each in files if (each["precision"], each["encoding"]) == ("int8", "dense")), None
+            (record for record in files if (record["precision"], record["encoding"]) == ("int8", "dense")), None
         ),
         "smallest": min(files, key=lambda record: record["bytes"]),
         "fastest": min(files, key=lambda record: record["latency_us_median"]),
@@ -252,7 +284,12 @@ def side_by_side(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def file_row(record: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[str, ...]:
-    """One line of the table of files; what it is of the dense one is of its own format."""
+    """Return one line of the table of files; ratios are to the dense file of the same format.
+
+    Args:
+        record: of the file.
+        report: the document of its export.
+    """
     dense = pick(report, record["format"], "float32", "dense")
     layout = f" ({record['layout']})" if record["layout"] not in ("", "rows") else ""
     latency = record["latency_us_median"]
@@ -278,12 +315,22 @@ def refusals(refused: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table."""
+    """Return the lines of a Markdown table.
+
+    Args:
+        headers: one per column.
+        rows: cells as text.
+    """
     return ["| " + " | ".join(line) + " |" for line in (headers, ["---"] * len(headers), *rows)]
 
 
 def replaced(page: str, tables: str) -> str:
-    """The page with other tables between its marks."""
+    """Return a page with other tables between its marks.
+
+    Args:
+        page: its text.
+        tables: the text between the marks.
+    """
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     if not after and END not in page:

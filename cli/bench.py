@@ -26,7 +26,7 @@ HEADERS = (
 
 @click.command(cls=Command, examples=EXAMPLES)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", metavar="RUN|TICKET.npz|MODEL.keras", type=RUN, help="Network of which rulers are made.")
+@click.option("--model", metavar="RUN|TICKET.npz|MODEL.keras", type=RUN, help="Network to make baselines of.")
 @out_option
 @click.option("--threads", type=IntRange(1), default=1, show_default=True, help="Threads of the runtimes.")
 @click.option("--runs", type=IntRange(1), default=1500, show_default=True, help="Timed calls per file.")
@@ -44,28 +44,28 @@ def command(
 ) -> None:
     """Measure .tflite and .keras files and SavedModel folders, or all in a folder: size, load time, latency, memory.
 
-    The rulers are the dense float32 and the dense int8 TFLite file: among the files, beside them as an export left
-    them, or made of --model. Files of several networks have rulers of their own. Ratios are to dense float32; the best
-    of a column, among the files of a network, is marked with *. Each file is measured in three rounds, in turn, in
-    processes of its own, on one random sample.
+    The baselines are the dense float32 and the dense int8 TFLite file: among the files, beside them as an export left
+    them, or made of --model. Files of several networks have baselines of their own. Ratios are to dense float32; the
+    best of a column, among the files of a network, is marked with *. Each file is measured in three rounds, in turn,
+    in processes of its own, on one random sample.
     """
     set_up_logging(context)
     from tf_lottery.exporting.measure.bench import bench
 
     with clean_output():
         network = None if model is None else open_dense_network(model, out)
-        benchmark = bench(files, model=network, threads=threads, runs=runs)
+        found = bench(files, model=network, threads=threads, runs=runs)
     if as_json:
-        print_json(benchmark.to_json())
-    elif benchmark.files:
-        _print(benchmark.files)
-        for sentence in benchmark.findings:
+        print_json(found.to_json())
+    elif found.files:
+        _print(found.files)
+        for sentence in found.findings:
             print_line(sentence)
-    for note in benchmark.notes:
+    for note in found.notes:
         remark(note)
-    for record in benchmark.failed[1:]:
+    for record in found.failed[1:]:
         remark(f"not measured: {record['path']}: {record['reason']}")
-    benchmark.raise_failures()
+    found.raise_failures()
 
 
 def _print(records: tuple[dict[str, Any], ...]) -> None:
@@ -77,7 +77,7 @@ def _print(records: tuple[dict[str, Any], ...]) -> None:
         (
             record["path"],
             record["precision"] or "",
-            (record["encoding"] or "") + (" (ruler)" if record["ruler"] else ""),
+            (record["encoding"] or "") + (" (baseline)" if record["ruler"] else ""),
             marked(record, "bytes", f"{record['bytes']:,}"),
             _ratio(record["size_ratio"]),
             marked(record, "gzip_bytes", f"{record['gzip_bytes']:,}"),

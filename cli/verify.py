@@ -27,7 +27,8 @@ def command(path: str, out: Path, as_json: bool) -> None:
 
     Exits with 5 if something is damaged. That a run is unfinished is no damage.
     """
-    from tf_lottery.exporting.checks.verify import verify_path, verify_run
+    from tf_lottery.experiment.run_verification import verify_run
+    from tf_lottery.exporting.checks.verify import verify_path
 
     place = Path(path)
     if place.exists() and not is_run(place):

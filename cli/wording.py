@@ -13,7 +13,7 @@ COMMANDS_BY_FUNCTION = {
     "tf_lottery.data.describe": "data list",
     "tf_lottery.data.prepare": "data prepare",
     "tf_lottery.experiment.options.variants": "methods",
-    "tf_lottery.exporting.checks.verify.verify_run": "verify",
+    "tf_lottery.experiment.run_verification.verify_run": "verify",
     "tf_lottery.exporting.measure.bench.bench": "bench",
     "tf_lottery.results.run_lookup.list_runs": "ls",
     "tfl.export": "export",

@@ -21,15 +21,15 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def make_data() -> tuple[str, Arrays, Arrays, Arrays]:
-    """Training, validation and test arrays of 32x32 colour images: CIFAR-10 where it is prepared, else large digits."""
+    """Training, validation and test arrays of 32x32 color images: CIFAR-10 where it is prepared, else large digits."""
     try:
-        found = data.load("cifar10_subset")
+        dataset = data.load("cifar10_subset")
     except tfl.LotteryError:
         digits = load_digits()
         x = np.kron(digits.images[..., None] / 16, np.ones((1, 4, 4, 3))).astype("float32")
         y = digits.target.astype("int32")
         return "digits", (x[:1200], y[:1200]), (x[1200:1400], y[1200:1400]), (x[1400:], y[1400:])
-    parts = [(part.x, part.y) for part in (found.train, found.validation, found.test)]
+    parts = [(part.x, part.y) for part in (dataset.train, dataset.validation, dataset.test)]
     return "cifar10_subset", parts[0], parts[1], parts[2]
 
 
@@ -70,11 +70,11 @@ def main(arguments: list[str] | None = None) -> None:
         )
 
     model = result.ticket(2).model()
-    found = diagnose(model)
-    for operation, verdict in zip(found.operations, found.verdicts, strict=True):
+    diagnosis = diagnose(model)
+    for operation, verdict in zip(diagnosis.operations, diagnosis.verdicts, strict=True):
         if operation.weights is not None:
             print(f"{operation.kind:>17} {operation.name:18} {verdict.kind}")
-    print(*found.summary, sep="\n")
+    print(*diagnosis.summary, sep="\n")
 
     report = tfl.export(model, options.to, format="tflite", samples=test[0], labels=test[1], force=True)
     for file in report.files:

@@ -1,4 +1,4 @@
-"""`tf-lottery bench`: the table, the document, the rulers, and how it ends."""
+"""`tf-lottery bench`: the table, the document, the baselines, and how it ends."""
 
 import json
 import signal
@@ -12,8 +12,8 @@ from keras import layers
 
 from tf_lottery.exporting.measure import bench as benchmark
 from tf_lottery.exporting.measure.bench import bench
-from tf_lottery.exporting.measure.measuring import Failure, Measurement
-from tf_lottery.exporting.measure.rulers import make_ruler
+from tf_lottery.exporting.measure.dense_baselines import make_baseline
+from tf_lottery.exporting.measure.measurement import Measurement, MeasurementFailure
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     model = keras.Sequential([keras.Input((16,)), layers.Dense(32), layers.Dense(3)])
     for precision in ("float32", "int8"):
-        make_ruler(model, folder, precision)
+        make_baseline(model, folder, precision)
     for path in folder.iterdir():
         if path.is_dir():
             path.rename(folder.parent / "tflite_source")
@@ -36,13 +36,13 @@ def quick(monkeypatch):
     outcomes = [Measurement(1.5, (10.0, 20.0, 30.0), 60.0, 8.0, 1), Measurement(1.0, (2.0, 4.0, 6.0), 55.0, 3.0, 1)]
 
     def measured(paths, **options):
-        return dict(zip(paths, [*outcomes, *[Failure("broken", damaged=True)] * 9], strict=False))
+        return dict(zip(paths, [*outcomes, *[MeasurementFailure("broken", damaged=True)] * 9], strict=False))
 
     monkeypatch.setattr(benchmark, "measure", measured)
 
 
 def test_table_findings_and_failure(models, quick, invoke, tmp_path):
-    names = ("ruler_float32_dense.tflite", "ruler_int8_dense.tflite")
+    names = ("baseline_float32_dense.tflite", "baseline_int8_dense.tflite")
     (tmp_path / "other.tflite").write_bytes(b"nothing")
     result = invoke("bench", *(models / name for name in names), tmp_path / "other.tflite")
     assert result.exit_code == 5
@@ -50,12 +50,12 @@ def test_table_findings_and_failure(models, quick, invoke, tmp_path):
     assert heading.split()[:4] == ["File", "Precision", "Encoding", "Bytes"]
     size, small = ((models / name).stat().st_size for name in names)
     row = dense.split()
-    assert row[:6] == [str(models / names[0]), "float32", "dense", "(ruler)", f"{size:,}", "1.000"]
+    assert row[:6] == [str(models / names[0]), "float32", "dense", "(baseline)", f"{size:,}", "1.000"]
     assert row[-7:] == ["20.0", "11.0", "to", "29.0", "1.000", "60.0", "8.0"]
     assert f"{small:,} *" in int8
     assert f"{small / size:.3f}" in int8
     assert "4.0 *" in int8
-    assert sentences[0].startswith("Smallest: ruler_int8_dense.tflite")
+    assert sentences[0].startswith("Smallest: baseline_int8_dense.tflite")
     assert result.stderr.startswith(f"error: {tmp_path / 'other.tflite'} could not be measured: broken.")
 
 
@@ -72,11 +72,11 @@ def test_json_is_one_document_and_nothing_else(models, quick, invoke):
     assert "--model" in result.stderr
 
 
-def test_rulers_are_made_of_a_model_file(models, quick, invoke):
+def test_baselines_are_made_of_a_model_file(models, quick, invoke):
     result = invoke("bench", models / "net.keras", "--model", models / "net.keras", "--json")
     assert result.exit_code == 5  # what the fixture says of a third file
     document = json.loads(result.stdout)
-    assert document["rulers"] == {"float32": "(made of the model) ruler_float32_dense.tflite", "int8": None}
+    assert document["rulers"] == {"float32": "(made of the model) baseline_float32_dense.tflite", "int8": None}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_bad_input(arguments, code, text, invoke, tmp_path, monkeypatch):
     assert result.stdout == ""
 
 
-def test_the_files_of_a_run_with_its_network_as_the_ruler(workplace, shell):
+def test_the_files_of_a_run_with_its_network_as_the_baseline(workplace, shell):
     exported = shell("export", "digits-mlp", "--formats", "tflite", "--to", "benched", cwd=workplace)
     assert exported.returncode == 0, exported.stderr
     for path in (workplace / "benched").glob("*.json"):
@@ -143,5 +143,5 @@ def test_the_real_thing_in_short(models, shell, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len([line for line in done.stdout.splitlines() if line.startswith(str(models))]) == 3
     assert done.stderr == ""
-    assert bench([models / "ruler_int8_dense.tflite"], runs=3, threads=2).files[0]["threads"] == 2
-    assert np.isfinite(bench([models / "ruler_int8_dense.tflite"], runs=1, rounds=1).files[0]["latency_us_p95"])
+    assert bench([models / "baseline_int8_dense.tflite"], runs=3, threads=2).files[0]["threads"] == 2
+    assert np.isfinite(bench([models / "baseline_int8_dense.tflite"], runs=1, rounds=1).files[0]["latency_us_p95"])

@@ -11,7 +11,7 @@ from tf_lottery.errors import DamagedError, LotteryError, UsageError
 from tf_lottery.experiment import round_masks
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.exporting.checks.verify import verify_run
+from tf_lottery.experiment.run_verification import verify_run
 
 FILES = ("environment.json", "model.json", "results.csv", "metrics.jsonl")
 X = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")

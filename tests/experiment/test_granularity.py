@@ -17,7 +17,7 @@ from tf_lottery.experiment.controls import CONTROLS, TicketStart
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.estimate import estimate
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.exporting.checks.verify import verify_run
+from tf_lottery.experiment.run_verification import verify_run
 from tf_lottery.models.mobile import mobilenet
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning.masks import kept

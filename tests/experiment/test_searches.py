@@ -13,8 +13,8 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job
 from tf_lottery.experiment.problem import from_config
 from tf_lottery.experiment.run import locate
+from tf_lottery.experiment.run_verification import verify_run
 from tf_lottery.experiment.workers.trainer import MasksConverged
-from tf_lottery.exporting.checks.verify import verify_run
 from tf_lottery.pruning.masks import density
 
 BASE = {"dataset": "digits", "model": "mlp", "steps": 60, "eval_every": 5, "rounds": 2, "rate": 0.5, "jobs": 1}

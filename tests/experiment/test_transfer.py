@@ -9,8 +9,8 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job
 from tf_lottery.experiment.problem import from_config
 from tf_lottery.experiment.run import locate
+from tf_lottery.experiment.run_verification import verify_run
 from tf_lottery.experiment.transferred_tickets import tickets_hash, transferred
-from tf_lottery.exporting.checks.verify import verify_run
 
 BASE = {"dataset": "digits", "model": "mlp", "steps": 20, "eval_every": 20, "rounds": 2, "rate": 0.4, "jobs": 1}
 

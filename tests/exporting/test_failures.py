@@ -18,7 +18,7 @@ from keras import layers
 from tf_lottery.errors import CheckFailed, DamagedError, NonFiniteError, ResourceError, UnfitError, UsageError
 from tf_lottery.exporting import check_file, pipeline
 from tf_lottery.exporting import export as export_all
-from tf_lottery.exporting.formats import keras_file, saved_model
+from tf_lottery.exporting.formats import keras_writer, saved_model
 from tf_lottery.exporting.tflite import litert
 from tf_lottery.exporting.tflite import tflite_writer as tflite
 
@@ -90,7 +90,7 @@ def test_all_reports_what_is_refused(tmp_path):
 
 def test_a_crash_of_the_interpreter_is_a_refusal(tmp_path, monkeypatch):
     program = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
-    monkeypatch.setattr(litert, "_PROGRAM", program)
+    monkeypatch.setattr(litert, "_RUN_FILE", program)
     with pytest.raises(UnfitError, match="crashed with SIGSEGV"):
         export(small(), tmp_path / "x")
     assert os.listdir(tmp_path) == []
@@ -101,7 +101,7 @@ def test_a_damaged_file_and_a_hanging_process_have_reasons(tmp_path, monkeypatch
     samples = {"input": np.zeros((1, 3), "float32")}
     with pytest.raises(litert.LiteRTFailed, match="the LiteRT interpreter failed: "):
         litert.run_file(tmp_path / "bad.tflite", samples, scratch=tmp_path)
-    monkeypatch.setattr(litert, "_PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr(litert, "_RUN_FILE", "import time; time.sleep(60)")
     with pytest.raises(litert.LiteRTFailed, match="did not finish within"):
         litert.run_file(tmp_path / "bad.tflite", samples, scratch=tmp_path, timeout=0.5)
 
@@ -147,7 +147,7 @@ def test_a_second_format_goes_into_the_same_folder(tmp_path):
 def test_what_forced_exports_leave_is_told_and_no_card_is_of_another_file(tmp_path, monkeypatch):
     # Which file is the best is set by hand: it depends on latencies.
     for best, encoding in ((0, "dense"), (0, ["dense", "sparse"]), (1, ["dense", "sparse"])):
-        monkeypatch.setattr(pipeline, "choose", lambda *arguments, best=best, **options: best)
+        monkeypatch.setattr(pipeline, "choose_best", lambda *arguments, best=best, **options: best)
         model = small(200)
         model.layers[0].kernel.assign(np.random.default_rng(0).random((200, 8)) < 0.3)  # too many blocks hold a value
         report = export(model, tmp_path, encoding=encoding, force=True)
@@ -386,7 +386,7 @@ def test_a_keras_file_that_needs_this_library_is_refused(tmp_path):
 
     file = Path(tmp_path) / "wrapped.keras"
     wrap(small()).save(file)
-    assert keras_file._needs_this_library(file) == "Masked"
+    assert keras_writer._needs_this_library(file) == "Masked"
 
 
 def test_stdout_stays_clean(tmp_path):

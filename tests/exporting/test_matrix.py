@@ -10,7 +10,7 @@ from keras import layers
 
 from tf_lottery.errors import CheckFailed, UnfitError, UsageError
 from tf_lottery.exporting import check_file, export
-from tf_lottery.exporting.checks.agreement import compare
+from tf_lottery.exporting.checks.agreement import compare_outputs
 from tf_lottery.exporting.tflite import tflite_writer as tflite
 from tf_lottery.exporting.tflite.flatbuffers import operator_name, read
 
@@ -201,11 +201,11 @@ def test_a_slightly_wrong_sparse_file_is_refused_by_its_twin(tmp_path, monkeypat
     options = {"encoding": ["dense", "sparse"], "precision": "int8", "samples": X[:300], "calibration": X[500:]}
     report = export(wide_net(), tmp_path / "twin", **options)
     assert [record["encoding"] for record in report.files] == ["dense"]
-    assert "answers otherwise than the dense int8 file" in report.refused[0]["reason"]
+    assert "computes something else than the dense int8 file" in report.refused[0]["reason"]
     assert not [name for name in os.listdir(tmp_path / "twin") if "sparse" in name]
     monkeypatch.setattr(tflite, "TWIN_TOLERANCES", dict.fromkeys(tflite.TWIN_TOLERANCES, 1e9))
     report = export(wide_net(), tmp_path / "alone", **options)
-    assert [record["encoding"] for record in report.files] == ["dense", "sparse"]  # Keras alone does not tell
+    assert [record["encoding"] for record in report.files] == ["dense", "sparse"]  # Keras alone
 
 
 @pytest.mark.parametrize("precision", ["float16", "dynamic", "int8"])
@@ -230,20 +230,20 @@ def test_a_reduced_file_of_other_weights_is_refused(tmp_path, monkeypatch, preci
 
 
 def test_reduced_files_are_not_offered_where_the_float32_file_is_wrong(tmp_path, monkeypatch):
-    whole = tflite.Trial.judge
+    whole = tflite.KerasReference.compare
 
-    def judge(trial, outputs, *, precision="float32"):
-        if precision == "float32" and outputs is not trial.reference:
-            return compare(trial.reference, {name: array + 1 for name, array in outputs.items()})
-        return whole(trial, outputs, precision=precision)
+    def compare(reference, outputs, *, precision="float32"):
+        if precision == "float32" and outputs is not reference.outputs:
+            return compare_outputs(reference.outputs, {name: array + 1 for name, array in outputs.items()})
+        return whole(reference, outputs, precision=precision)
 
-    monkeypatch.setattr(tflite.Trial, "judge", judge)
+    monkeypatch.setattr(tflite.KerasReference, "compare", compare)
     with pytest.raises(CheckFailed, match="does not compute"):
         export(net(), tmp_path / "x", samples=X[:256], encoding="dense")
     assert os.listdir(tmp_path) == []
 
 
-def test_ranges_are_found_on_the_calibration_samples_alone(tmp_path, monkeypatch):
+def test_ranges_are_measured_on_the_calibration_samples_alone(tmp_path, monkeypatch):
     seen = []
     whole = tflite.convert_dense
 
@@ -264,13 +264,13 @@ def test_ranges_are_found_on_the_calibration_samples_alone(tmp_path, monkeypatch
 def test_the_choice_knows_the_models_own_validation_accuracy(tmp_path, monkeypatch):
     from tf_lottery.exporting import pipeline
 
-    asked = []
+    calls = []
 
-    def choose(records, **options):
-        asked.append(options)
+    def choose_best(records, **options):
+        calls.append(options)
         return 0
 
-    monkeypatch.setattr(pipeline, "choose", choose)
+    monkeypatch.setattr(pipeline, "choose_best", choose_best)
     model = net()
     labels = np.argmax(model(X), -1)
     labels[300:350] = (labels[300:350] + 1) % 10
@@ -281,7 +281,7 @@ def test_the_choice_knows_the_models_own_validation_accuracy(tmp_path, monkeypat
         max_drop=0.1,
         best="latency",
     )
-    assert asked == [{"goal": "latency", "max_drop": 0.1, "own_accuracy": 0.75}]
+    assert calls == [{"goal": "latency", "max_drop": 0.1, "own_accuracy": 0.75}]
 
 
 def test_an_output_that_int8_makes_constant_is_refused(tmp_path):
@@ -294,13 +294,13 @@ def test_an_output_that_int8_makes_constant_is_refused(tmp_path):
     assert any("of its spread" in record["reason"] for record in report.refused if record["precision"] == "int8")
 
 
-def test_files_that_cannot_be_raced_keep_their_own_latencies(tmp_path, monkeypatch):
+def test_files_that_cannot_be_timed_in_turn_keep_their_own_latencies(tmp_path, monkeypatch):
     from tf_lottery.exporting.tflite import litert
 
     def fail(files, **options):
         raise litert.LiteRTFailed("too large")
 
-    monkeypatch.setattr(litert, "race_files", fail)
+    monkeypatch.setattr(litert, "time_files", fail)
     report = export(net(), tmp_path, precision="float32", encoding=["dense", "sparse"], samples=X[:256])
     assert all(record["latency_us_median"] > 0 for record in report.files)
 

@@ -1,10 +1,15 @@
-"""What an export made, what it refused, and why: the `tf-lottery.export/1` document."""
+"""`ExportReport`: the files of an export, what was refused, and why."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from html import escape
+from typing import Any, TypeAlias, cast
 
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
+from tf_lottery.results.tables.formats import percent, plural
 from tf_lottery.utils.files import json_text, strict
+from tf_lottery.utils.html import table
 
 SCHEMA = "tf-lottery.export/1"
 REPORT = "export.json"
@@ -31,28 +36,32 @@ FILE_FIELDS = (
 REFUSED_FIELDS = ("format", "precision", "encoding", "reason")
 
 
-@dataclass(frozen=True)
+FileRecord: TypeAlias = Mapping[str, Any]
+"""An entry of a report's `files`, with the keys `FILE_FIELDS`."""
+
+
+@dataclass(frozen=True, repr=False)
 class ExportReport:
-    """The outcome of one export.
+    """The outcome of one export. A notebook shows it as a table of files and a list of what was refused.
 
     Attributes:
         files: one dict per written and verified file or folder, with the keys `FILE_FIELDS`. `bytes` and `gzip_bytes`
             are sizes in bytes (of a folder: the sum over its files); `max_abs_error` is the largest absolute difference
             from the Keras model's outputs, `max_rel_error` the same relative to the largest output, `rms_rel_error` the
             root mean square of the differences over the spread of the outputs; `agreement` and the accuracies are
-            fractions or None where the outputs are no classes or no labels were given; `latency_us_median` is in
-            microseconds for one sample, or None where it was not measured; `layout` tells how sparse weights are
-            stored.
+            fractions, or None where the outputs are no classes or there are no labels; `latency_us_median` is in
+            microseconds for one sample, or None where it was not measured; `layout` is how sparse weights are stored.
         refused: one dict per candidate that was not written, with the keys `REFUSED_FIELDS`.
-        best: the path of the file to ship, see `choice.choose`.
-        samples: "given", or "random" if no samples were given and random ones were compared.
+        best: the path of the file to ship, see `publish.best_file.choose_best`.
+        samples: "given", or "random" if random samples were compared.
         sample_count: how many samples were compared.
         notes: sentences on anything that the export changed, e.g. a mixed-precision model that now computes in float32.
         candidates: every verified candidate, those not written too (their `path` is None), with the keys `FILE_FIELDS`.
         keras: the Keras model's own `accuracy` and `validation_accuracy`, `parameters`, and its kernels' `density`.
+        slimmed: what slimming removed, see `tf_lottery.exporting.slim`; None if no slim encoding was wanted.
         findings: sentences on what the best file gains, and on what is smaller or faster than it.
-        goal, max_drop: what the best file was to be, within what loss of accuracy.
-        slimmed: what slimming removed, see `tf_lottery.exporting.slim`; None if it was not asked for.
+        goal: the goal for the best file: "size", "latency" or "balanced".
+        max_drop: what the best file may lose of the validation accuracy, a fraction.
     """
 
     files: tuple[dict[str, Any], ...]
@@ -60,16 +69,30 @@ class ExportReport:
     best: str | None = None
     samples: str = "given"
     sample_count: int = 0
-    notes: tuple[str, ...] = field(default=())
-    candidates: tuple[dict[str, Any], ...] = field(default=(), repr=False)
-    keras: dict[str, Any] = field(default_factory=dict, repr=False)
-    slimmed: dict[str, Any] | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+    candidates: tuple[dict[str, Any], ...] = ()
+    keras: dict[str, Any] = field(default_factory=dict)
+    slimmed: dict[str, Any] | None = None
     findings: tuple[str, ...] = ()
     goal: str = "balanced"
-    max_drop: float = 0.005
+    max_drop: float = DEFAULT_MAX_DROP
+
+    def __repr__(self) -> str:
+        """Return one line: how many files, which is the best, and how many candidates were refused."""
+        files = plural(len(self.files), "file")
+        best = "" if self.best is None else f", best {self.best!r}"
+        return f"<ExportReport: {files}{best}, {len(self.refused)} refused>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the files and a list of the reasons for which others were refused."""
+        rows = [_html_row(record, best=record.get("path") == self.best) for record in self.files]
+        refusals = "".join(f"<li>{escape(line)}</li>" for line in self.refusals())
+        return table(_HTML_COLUMNS, rows, caption=f"Export of {plural(len(self.files), 'file')}") + (
+            f"<p>Refused:</p><ul>{refusals}</ul>" if refusals else ""
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """The document of the contract as a dict that `json.dumps(..., allow_nan=False)` accepts: NaN becomes None.
+        """Return the document `tf-lottery.export/1`, in which NaN and infinities are None.
 
         Example:
             >>> ExportReport(files=()).to_json()["schema"]
@@ -90,10 +113,10 @@ class ExportReport:
             "goal": self.goal,
             "max_drop": self.max_drop,
         }
-        return strict(document)
+        return cast(dict[str, Any], strict(document))
 
     def refusals(self) -> list[str]:
-        """One line per reason of a refusal, with all that was refused for it.
+        """Return one line per reason of a refusal, with all that was refused for it.
 
         Example:
             >>> cell = {"format": "tflite", "precision": "int8", "reason": "no samples"}
@@ -115,13 +138,27 @@ class ExportReport:
         return lines
 
     def dumps(self) -> str:
-        """`to_json` as indented text."""
+        """Return `to_json` as indented text."""
         return f"{json_text(self.to_json(), indent=2)}\n"
 
 
 def is_report(content: bytes) -> bool:
-    """Is `content` a document of this schema?"""
+    """Return whether a file's content is a document of this schema."""
     try:
-        return json.loads(content).get("schema") == SCHEMA
+        return bool(json.loads(content).get("schema") == SCHEMA)
     except (ValueError, AttributeError):
         return False
+
+
+_HTML_COLUMNS = ("", "File", "Format", "Precision", "Encoding", "Bytes", "Gzipped", "Latency (us)", "Accuracy")
+
+
+def _html_row(record: FileRecord, *, best: bool) -> list[str]:
+    latency, sizes = record.get("latency_us_median"), [record.get("bytes"), record.get("gzip_bytes")]
+    return [
+        "best" if best else "",
+        *(str(record.get(key, "")) for key in ("path", "format", "precision", "encoding")),
+        *("" if size is None else f"{size:,}" for size in sizes),
+        "" if latency is None else f"{latency:.1f}",
+        "" if record.get("accuracy") is None else percent(record["accuracy"], digits=2),
+    ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 _AUTOMATIC = re.compile(r"^(input_layer|keras_tensor|input)(_\d+)?$")
@@ -15,7 +16,7 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class Signature:
-    """Names, shapes and dtypes at the border of a model, in the order of `model.inputs` and `model.outputs`.
+    """Names, shapes and dtypes of a model's inputs and outputs, in the order of `model.inputs` and `model.outputs`.
 
     Attributes:
         inputs: input names; automatic ones (`input_layer_3`) are replaced, because they depend on what else was built
@@ -32,12 +33,12 @@ class Signature:
 
     @property
     def dynamic(self) -> bool:
-        """Is any dimension but the batch unknown?"""
+        """Whether any dimension but the batch is unknown."""
         return any(size is None for shape in self.shapes for size in shape)
 
 
 def signature_of(model: keras.Model) -> Signature:
-    """The signature of a built functional or Sequential model."""
+    """Return the signature of a built functional or Sequential model."""
     many = len(model.inputs) > 1
     keys = list(model.input) if isinstance(structure(model)[0], Mapping) else []
     names = []
@@ -54,14 +55,22 @@ def signature_of(model: keras.Model) -> Signature:
 
 
 def structure(model: keras.Model) -> tuple[Any, Any]:
-    """The nested inputs and outputs with which the model is called."""
+    """Return the nested inputs and outputs with which the model is called."""
     if isinstance(model, keras.Sequential):
         return model.inputs[0], model.outputs[0]
     return model.input, model.output
 
 
-def keras_outputs(model: keras.Model, inputs: list[np.ndarray], signature: Signature) -> dict[str, np.ndarray]:
-    """The model's outputs in inference mode, by output name, computed by Keras in batches of 256."""
+def keras_outputs(
+    model: keras.Model, inputs: list[npt.NDArray[Any]], signature: Signature
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the model's outputs in inference mode, by output name, computed by Keras in batches of 256.
+
+    Args:
+        model: a built functional or Sequential model.
+        inputs: one array `(samples, ...)` per input, in the order of the signature.
+        signature: the model's.
+    """
     nested = structure(model)[0]
     parts = []
     for start in range(0, len(inputs[0]), _CHUNK):
@@ -74,7 +83,7 @@ def keras_outputs(model: keras.Model, inputs: list[np.ndarray], signature: Signa
 
 
 def serving_module(model: keras.Model, *, batch: int | None) -> tuple[tf.Module, Any]:
-    """A module with the model's variables and its concrete inference function.
+    """Return a module with the model's variables, and its concrete inference function.
 
     The module holds nothing but the variables and the function, so that a SavedModel of it stores each weight once.
 

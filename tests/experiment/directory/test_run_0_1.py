@@ -15,7 +15,7 @@ import pytest
 import tf_lottery as tfl
 from tf_lottery.experiment.directory import Job, RunReader
 from tf_lottery.experiment.run_state import read_state
-from tf_lottery.exporting.checks.verify import verify_run
+from tf_lottery.experiment.run_verification import verify_run
 
 STORED = Path(__file__).parent / "run_0_1"
 NAME = "custom-730d8f7ed9"

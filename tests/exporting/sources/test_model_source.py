@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.exporting.plain import deployable
+from tf_lottery.exporting.plain_model import make_deployable
 from tf_lottery.exporting.sources.model_source import (
     check_kind,
     open_dense_network,
@@ -50,7 +50,9 @@ def test_a_keras_file_is_a_model_without_a_configuration(tmp_path):
     assert (source.config, source.name, source.remarks) == ({}, "net", ())
     assert source.origin == {"kind": "Keras model", "file": "net.keras"}
     np.testing.assert_array_equal(source.model.get_weights()[0], model.get_weights()[0])
-    np.testing.assert_array_equal(open_dense_network(str(path)).get_weights()[0], deployable(model)[0].get_weights()[0])
+    np.testing.assert_array_equal(
+        open_dense_network(str(path)).get_weights()[0], make_deployable(model)[0].get_weights()[0]
+    )
 
 
 def test_the_origin_of_a_ticket():

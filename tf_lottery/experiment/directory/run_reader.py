@@ -239,7 +239,7 @@ class RunReader(RunLayout):
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(
                 f"A metrics.json of {self.path} is damaged: it has no row of results.",
-                "Find it with `tf_lottery.exporting.checks.verify.verify_run(...)`, restore it, or start over with "
+                "Find it with `tf_lottery.experiment.run_verification.verify_run(...)`, restore it, or start over with "
                 "`fresh=True`.",
             ) from error
 

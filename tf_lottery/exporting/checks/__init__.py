@@ -1,0 +1,1 @@
+"""What is checked: samples and labels, agreement with the Keras model, SHA-256 sums of files."""

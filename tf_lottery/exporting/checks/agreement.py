@@ -1,4 +1,4 @@
-"""Does an exported file compute what the Keras model computes? NumPy only.
+"""How far the outputs of an exported file are from those of the Keras model, and whether that is accepted. NumPy only.
 
 Float32. Two programs that add the same products in another order differ by rounding: about sqrt(terms) * 6e-8 of the
 largest output per layer. Measured over dense, convolutional, multi-input and recurrent models the TFLite files reach
@@ -16,8 +16,10 @@ same model holds, and a sparse file only where it also answers as the dense file
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from tf_lottery.errors import NonFiniteError, UnfitError
 
@@ -25,44 +27,56 @@ FLOAT32_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What a reduced precision may cost: error over spread, of all and of a channel; least agreement of classes."""
+class PrecisionBounds:
+    """What a reduced precision may cost.
+
+    Attributes:
+        whole: the largest error over the spread of a whole output.
+        channel: the largest error over the spread of one of its channels.
+        class_agreement: the least fraction of predicted classes that are equal.
+    """
 
     whole: float
     channel: float
-    agreement: float
+    class_agreement: float
 
 
-REDUCED = {"float16": Bounds(0.01, 0.05, 0.99), "dynamic": Bounds(0.1, 0.3, 0.98), "int8": Bounds(0.25, 0.5, 0.95)}
+REDUCED = {
+    "float16": PrecisionBounds(0.01, 0.05, 0.99),
+    "dynamic": PrecisionBounds(0.1, 0.3, 0.98),
+    "int8": PrecisionBounds(0.25, 0.5, 0.95),
+}
 # The largest difference between the sparse and the dense file of one precision, of the largest output: rounding for
 # float32 and float16; other kernels for the same int8 weights quantize what flows between layers a little differently.
 TWIN_TOLERANCES = {"float32": 1e-5, "float16": 1e-4, "dynamic": 0.05, "int8": 0.02}
-# A channel that varies less than this, of the one that varies most, is not judged by itself.
+# A channel that varies less than this fraction of the one that varies most is not judged alone.
 _NEGLIGIBLE = 1e-3
 
-Outputs = Mapping[str, np.ndarray]
+Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""Arrays `(samples, ...)` by the name of the output."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """How far outputs are from the reference.
+class OutputAgreement:
+    """How far outputs are from those of the Keras model.
 
     Attributes:
         max_abs_error: largest absolute difference over all outputs.
         max_rel_error: largest difference, relative to the largest absolute value of the same output.
         rms_rel_error: root mean square of the differences over the spread of the same output about the means of its
             channels; the largest over outputs.
-        agreement: fraction of predicted classes that are equal (the least over the outputs), None without classes.
+        class_agreement: fraction of predicted classes that are equal, the least over the outputs; None without classes.
         accuracy: fraction of right predictions, the mean over outputs with labels; None without.
         validation_accuracy: the same on validation samples.
-        validation_loss: what the choice counts where there is no accuracy: the fraction of predicted classes that
-            differ, or, without classes, `rms_rel_error`; on the validation samples, or on all where there are none.
-        failure: why the comparison does not hold, in one line; empty if it holds.
+        validation_loss: what the choice among files depends on where there is no accuracy: the fraction of predicted
+            classes that differ, or, without classes, `rms_rel_error`; on the validation samples, or on all where there
+            are none.
+        failure: why the outputs are not accepted, in one line; empty if they are.
     """
 
     max_abs_error: float
     max_rel_error: float
-    agreement: float | None
+    class_agreement: float | None
     accuracy: float | None
     failure: str = ""
     rms_rel_error: float = 0.0
@@ -70,14 +84,14 @@ class Comparison:
     validation_loss: float = 0.0
 
 
-def compare(
+def compare_outputs(
     reference: Outputs, outputs: Outputs, *, precision: str = "float32", tolerance: float = FLOAT32_TOLERANCE
-) -> Comparison:
+) -> OutputAgreement:
     """Compare outputs with the reference, output by output.
 
-    Float32 holds if every difference is at most `tolerance` times the largest absolute value of that output's
-    reference, and every predicted class is equal, except where the reference itself is a near-tie: its two largest
-    values closer than twice that difference. Other precisions hold within `REDUCED`.
+    Float32 outputs are accepted if every difference is at most `tolerance` times the largest absolute value of that
+    output's reference, and every predicted class is equal, except where the reference itself is a near-tie: its two
+    largest values closer than twice that difference. Other precisions are accepted within `REDUCED`.
 
     Args:
         reference: arrays `(samples, ...)` of the Keras model by output name, finite.
@@ -86,19 +100,19 @@ def compare(
         tolerance: of float32, relative to the largest absolute reference value.
 
     Returns:
-        A `Comparison` without accuracies; `failure` tells whether it holds.
+        An `OutputAgreement` without accuracies; its `failure` is empty if the outputs are accepted.
 
     Raises:
         NonFiniteError: if the reference has NaN or infinite values.
 
     Example:
         >>> one = {"y": np.array([[1.0, 3.0]])}
-        >>> compare(one, {"y": np.array([[1.0, 3.5]])}).failure
+        >>> compare_outputs(one, {"y": np.array([[1.0, 3.5]])}).failure
         "output 'y' differs by 0.5, 1.7e-01 of its largest value (allowed: 1.0e-05)"
     """
     failures: list[str] = []
     absolute, relative, squared = 0.0, 0.0, 0.0
-    agreements = []
+    class_agreements = []
     for name, expected in reference.items():
         expected = np.asarray(expected, np.float64)
         if not np.isfinite(expected).all():
@@ -124,17 +138,17 @@ def compare(
         else:
             failures += _reduced_failures(name, expected, received, rms, precision)
         if has_classes(expected):
-            agreements.append(float((expected.argmax(-1) == received.argmax(-1)).mean()))
-    agreement = min(agreements) if agreements else None
-    return Comparison(absolute, relative, agreement, None, "; ".join(failures), squared)
+            class_agreements.append(float((expected.argmax(-1) == received.argmax(-1)).mean()))
+    class_agreement = min(class_agreements) if class_agreements else None
+    return OutputAgreement(absolute, relative, class_agreement, None, "; ".join(failures), squared)
 
 
-def has_classes(outputs: np.ndarray) -> bool:
-    """Whether the largest of the last axis is a predicted class."""
+def has_classes(outputs: npt.NDArray[Any]) -> bool:
+    """Return whether the largest value along the last axis is a predicted class."""
     return outputs.ndim >= 2 and outputs.shape[-1] >= 2
 
 
-def _exact_failures(name: str, expected: np.ndarray, received: np.ndarray, tolerance: float) -> list[str]:
+def _exact_failures(name: str, expected: npt.NDArray[Any], received: npt.NDArray[Any], tolerance: float) -> list[str]:
     failures = []
     error, scale = float(np.abs(received - expected).max(initial=0.0)), float(np.abs(expected).max(initial=0.0))
     ratio = _ratio(error, scale)
@@ -151,10 +165,14 @@ def _exact_failures(name: str, expected: np.ndarray, received: np.ndarray, toler
     return failures
 
 
-def error_over_spread(expected: np.ndarray, received: np.ndarray) -> float:
-    """Root mean square of the error over that of the outputs about their channels' means; 0 is exact.
+def error_over_spread(expected: npt.NDArray[Any], received: npt.NDArray[Any]) -> float:
+    """Return the root mean square of the error over that of the outputs about their channels' means; 0 is exact.
 
     Outputs that do not vary, or are of a single sample, are taken about zero.
+
+    Args:
+        expected: `(samples, ..., channels)`.
+        received: an array of the same shape.
 
     Example:
         >>> error_over_spread(np.array([[999.0], [1001.0]]), np.array([[1000.0], [1000.0]]))
@@ -165,7 +183,9 @@ def error_over_spread(expected: np.ndarray, received: np.ndarray) -> float:
     return _ratio(_root_mean_square(received - expected), spread or _root_mean_square(expected))
 
 
-def _reduced_failures(name: str, expected: np.ndarray, received: np.ndarray, rms: float, precision: str) -> list[str]:
+def _reduced_failures(
+    name: str, expected: npt.NDArray[Any], received: npt.NDArray[Any], rms: float, precision: str
+) -> list[str]:
     bounds = REDUCED[precision]
     failures = []
     if not rms <= bounds.whole:
@@ -179,15 +199,15 @@ def _reduced_failures(name: str, expected: np.ndarray, received: np.ndarray, rms
         )
     if has_classes(expected):
         equal = float((expected.argmax(-1) == received.argmax(-1)).mean())
-        if not equal >= bounds.agreement:
+        if not equal >= bounds.class_agreement:
             failures.append(
                 f"output {name!r}: {100 * equal:.1f} % of the predicted classes agree (needed: "
-                f"{100 * bounds.agreement:g} %)"
+                f"{100 * bounds.class_agreement:g} %)"
             )
     return failures
 
 
-def _lost_channels(expected: np.ndarray, received: np.ndarray, bound: float) -> list[int]:
+def _lost_channels(expected: npt.NDArray[Any], received: npt.NDArray[Any], bound: float) -> list[int]:
     """Channels of the last axis whose error exceeds the bound; none where the channels are one distribution."""
     channels, errors = _channels(expected), _channels(received) - _channels(expected)
     if not channels.size or _are_distributions(channels):
@@ -197,12 +217,12 @@ def _lost_channels(expected: np.ndarray, received: np.ndarray, bound: float) -> 
     return [int(place) for place in np.flatnonzero(judged & ~(sizes <= bound * spreads))]
 
 
-def _are_distributions(rows: np.ndarray) -> bool:
+def _are_distributions(rows: npt.NDArray[Any]) -> bool:
     # Of a softmax, the probabilities of rare classes may round to nothing.
     return rows.shape[1] > 1 and bool((rows >= 0).all() and np.allclose(rows.sum(1), 1, atol=1e-3))
 
 
-def _channels(values: np.ndarray) -> np.ndarray:
+def _channels(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The values as `(everything else, channels)`."""
     return values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(-1, 1)
 
@@ -211,12 +231,12 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole > 0 else (0.0 if part == 0 else float("inf"))
 
 
-def _root_mean_square(values: np.ndarray) -> float:
+def _root_mean_square(values: npt.NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
 
 
-def accuracy(outputs: np.ndarray, labels: np.ndarray | None) -> float | None:
-    """The fraction of samples that are predicted right, or None where outputs and labels are no classes.
+def accuracy(outputs: npt.NDArray[Any], labels: npt.NDArray[Any] | None) -> float | None:
+    """Return the fraction of samples that are predicted right, or None where outputs and labels are no classes.
 
     Of several channels the largest is the predicted class. A single channel is a class where its labels are 0 and 1:
     above 0.5 for outputs between 0 and 1 (probabilities), above 0 for others (logits).
@@ -258,7 +278,7 @@ def accuracy(outputs: np.ndarray, labels: np.ndarray | None) -> float | None:
     return float((predicted == labels).mean())
 
 
-def _binary_accuracy(outputs: np.ndarray, labels: np.ndarray) -> float | None:
+def _binary_accuracy(outputs: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float | None:
     if labels.size != outputs.size:
         raise UnfitError(
             f"Expected one label for each of {outputs.size} outputs; received labels of shape {labels.shape}.",
@@ -266,5 +286,5 @@ def _binary_accuracy(outputs: np.ndarray, labels: np.ndarray) -> float | None:
         )
     if not np.isin(labels, (0, 1)).all():
         return None
-    border = 0.5 if outputs.size and outputs.min() >= 0 and outputs.max() <= 1 else 0.0
-    return float(((outputs > border) == labels.reshape(outputs.shape).astype(bool)).mean())
+    threshold = 0.5 if outputs.size and outputs.min() >= 0 and outputs.max() <= 1 else 0.0
+    return float(((outputs > threshold) == labels.reshape(outputs.shape).astype(bool)).mean())

@@ -8,9 +8,9 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tf_lottery.errors import DamagedError, UsageError
 from tf_lottery.utils.files import file_digest, json_text
@@ -20,7 +20,7 @@ _BLOCK = 1 << 20
 
 
 def files_below(path: Path) -> list[Path]:
-    """The file itself, or all files of a folder, sorted by their relative path."""
+    """Return the file itself, or all files of a folder, sorted by their relative path."""
     if not path.is_dir():
         return [path]
     return sorted(
@@ -29,12 +29,12 @@ def files_below(path: Path) -> list[Path]:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
+    """Return the bytes of a file, or of all files of a folder."""
     return sum(item.stat().st_size for item in files_below(path))
 
 
 def gzip_size(path: Path) -> int:
-    """Bytes after gzip (level 6), each file of a folder on its own: what a download or an app package holds."""
+    """Return the bytes after gzip (level 6), each file of a folder on its own: what a download or a package holds."""
     total = 0
     for item in files_below(path):
         packer = zlib.compressobj(6, zlib.DEFLATED, 31)
@@ -46,7 +46,10 @@ def gzip_size(path: Path) -> int:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder: of the lines `<sha256>  <relative path>`, sorted by path, as `sha256sum`."""
+    """Return the SHA-256 of a file; of a folder, that of the lines which `sha256sum` prints for its files.
+
+    These are `<sha256>  <relative path>`, sorted by path.
+    """
     if not path.is_dir():
         return file_digest(path)
     lines = [f"{digest(item)}  {item.relative_to(path).as_posix()}\n" for item in files_below(path)]
@@ -54,7 +57,7 @@ def digest(path: Path) -> str:
 
 
 def entries(path: Path) -> dict[str, dict[str, Any]]:
-    """Manifest entries of a file or folder: relative path (from the folder it lies in) to `{sha256, bytes}`."""
+    """Return the manifest entries of a file or folder: `{sha256, bytes}` by path, from the folder that it lies in."""
     return {
         item.relative_to(path.parent).as_posix(): {"sha256": digest(item), "bytes": item.stat().st_size}
         for item in files_below(path)
@@ -62,13 +65,18 @@ def entries(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def text_entry(name: str, text: str) -> dict[str, dict[str, Any]]:
-    """The manifest entry of a text file that is yet to be written, in UTF-8."""
+    """Return the manifest entry of a text file that is yet to be written, in UTF-8.
+
+    Args:
+        name: of the file.
+        text: its content.
+    """
     content = text.encode()
     return {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}}
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
-    """The entries of the folder's manifest; empty if it has none.
+    """Return the entries of a folder's manifest; empty if it has none.
 
     Raises:
         DamagedError: if the manifest is not JSON of the expected form.
@@ -84,11 +92,20 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
         well_formed = False
     if not well_formed:
         raise DamagedError(f"The manifest {file} is not readable.", "Export again into another folder, or delete it.")
-    return listed
+    return cast(dict[str, dict[str, Any]], listed)
 
 
-def merge_manifest(folder: Path, added: Mapping[str, dict[str, Any]], *, replaced: list[str]) -> str:
-    """The text of the folder's manifest with `added` in it, and without older entries of the files `replaced`."""
+def merge_manifest(folder: Path, added: Mapping[str, dict[str, Any]], *, replaced: Collection[str]) -> str:
+    """Return the text of a folder's manifest after an export to it.
+
+    Args:
+        folder: whose manifest is read, if it has one.
+        added: the entries of the export's files.
+        replaced: names of files and folders whose older entries are left out.
+
+    Raises:
+        DamagedError: the present manifest is not JSON of the expected form.
+    """
     kept = {
         name: entry
         for name, entry in read_manifest(folder).items()
@@ -121,9 +138,9 @@ def check_file(path: str | os.PathLike[str]) -> None:
             f"No {MANIFEST} in {path.parent} lists {path.name}.",
             "Only files written by an export, with their manifest beside them, can be checked.",
         )
-    found = entries(path)
-    for name in sorted(set(listed) | set(found)):
-        expected, received = listed.get(name), found.get(name)
+    present = entries(path)
+    for name in sorted(set(listed) | set(present)):
+        expected, received = listed.get(name), present.get(name)
         if received is None or expected is None:
             state = "missing" if received is None else "not in the manifest"
             raise DamagedError(f"{path.parent / name} is {state}.", "Export again; do not use this copy.")

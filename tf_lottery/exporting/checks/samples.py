@@ -1,10 +1,11 @@
-"""The samples on which an exported file is compared with the Keras model."""
+"""Samples and labels as flat lists, in the order of a model's inputs and outputs; random samples."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.exporting.signature import Signature, structure
@@ -14,8 +15,8 @@ RANDOM_SAMPLES = 256
 _RANGES = {"uint8": (0, 256), "int8": (-128, 128)}
 
 
-def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list[np.ndarray]:
-    """Samples as a list of arrays in the order of `model.inputs`, in the inputs' dtypes.
+def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list[npt.NDArray[Any]]:
+    """Return samples as a list of arrays in the order of `model.inputs`, in the inputs' dtypes.
 
     Args:
         model: the model to be exported.
@@ -28,9 +29,9 @@ def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list
             1e39 for float32), or there is no sample.
         NonFiniteError: if a sample has NaN or infinite values.
     """
-    given = _in_order(model, signature, samples)
+    values = _in_order(model, signature, samples)
     arrays = []
-    for name, shape, dtype, value in zip(signature.inputs, signature.shapes, signature.dtypes, given, strict=True):
+    for name, shape, dtype, value in zip(signature.inputs, signature.shapes, signature.dtypes, values, strict=True):
         array = np.asarray(value)
         if array.dtype == object or array.dtype.kind not in "biuf":
             raise UnfitError(f"Samples for input {name!r} have dtype {array.dtype}.", "Give arrays of numbers.")
@@ -54,10 +55,17 @@ def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list
     return arrays
 
 
-def random_samples(model: keras.Model, signature: Signature) -> list[np.ndarray]:
-    """256 standard-normal samples with a fixed seed; whole numbers from the vocabulary for inputs of embeddings.
+def random_samples(model: keras.Model, signature: Signature) -> list[npt.NDArray[Any]]:
+    """Return 256 standard-normal samples with a fixed seed; whole numbers from the vocabulary for embeddings.
 
     Inputs of 8-bit integers get all of their values, as pixels have; other whole numbers may be categories: 0 and 1.
+
+    Args:
+        model: the model to be exported.
+        signature: its signature.
+
+    Returns:
+        One array `(256, ...)` per input, in the order of `model.inputs`.
 
     Raises:
         UsageError: if a dimension other than the batch is dynamic, or it is unclear which input takes whole numbers.
@@ -81,13 +89,19 @@ def random_samples(model: keras.Model, signature: Signature) -> list[np.ndarray]
             )
         size = (RANDOM_SAMPLES, *(length for length in shape if length is not None))
         low, high = (0, min(sizes)) if sizes and dtype != "bool" else _RANGES.get(dtype, (0, 2))
-        drawn = generator.integers(low, high, size) if whole or sizes else generator.standard_normal(size)
-        arrays.append(np.asarray(drawn).astype(dtype))
+        values = generator.integers(low, high, size) if whole or sizes else generator.standard_normal(size)
+        arrays.append(np.asarray(values).astype(dtype))
     return arrays
 
 
-def flat_labels(model: keras.Model, signature: Signature, labels: Any, count: int) -> list[np.ndarray | None]:
-    """Labels as one entry per output: given as one array for a model with one output, else as a list or dict of them.
+def flat_labels(model: keras.Model, signature: Signature, labels: Any, count: int) -> list[npt.NDArray[Any] | None]:
+    """Return labels as one entry per output.
+
+    Args:
+        model: the model to be exported.
+        signature: its signature.
+        labels: one array for a model with one output, else a list, or a dict by output name; None for no labels.
+        count: how many samples there are.
 
     Raises:
         UsageError: if the structure is not that of the outputs.
@@ -100,17 +114,17 @@ def flat_labels(model: keras.Model, signature: Signature, labels: Any, count: in
         unknown = sorted(set(labels) - set(names))
         if unknown:
             raise UsageError(f"`labels` has the unknown outputs {unknown}.", f"Valid: {', '.join(names)}.")
-        given = [labels.get(name) for name in names]
+        values = [labels.get(name) for name in names]
     elif len(names) == 1:
-        given = [labels]
+        values = [labels]
     elif isinstance(labels, list | tuple) and len(labels) == len(names):
-        given = list(labels)
+        values = list(labels)
     else:
         raise UsageError(
             f"The model has {len(names)} outputs; received labels of type {type(labels).__name__}.",
             f"Give a list with one entry per output (None for no labels), or a dict with the keys {', '.join(names)}.",
         )
-    arrays = [None if value is None else np.asarray(value) for value in given]
+    arrays = [None if value is None else np.asarray(value) for value in values]
     for name, array in zip(names, arrays, strict=True):
         if array is not None and (array.ndim == 0 or len(array) != count):
             raise UnfitError(
@@ -120,12 +134,12 @@ def flat_labels(model: keras.Model, signature: Signature, labels: Any, count: in
     return arrays
 
 
-def _cast(array: np.ndarray, dtype: str, name: str) -> np.ndarray:
-    """The array in an input's dtype: exactly, where that is whole numbers or truth values, else finite.
+def _cast(array: npt.NDArray[Any], dtype: str, name: str) -> npt.NDArray[Any]:
+    """The array in an input's dtype: with equal values where that is whole numbers or truth values, else finite.
 
     A cast that truncates would compare on other samples than those given: of images in [0, 1], uint8 keeps 0 and 1.
     """
-    with np.errstate(all="ignore"):  # what overflows is found below
+    with np.errstate(all="ignore"):  # what overflows is seen below
         cast = array.astype(dtype)
     whole = cast.dtype.kind in "biu"
     lost = cast != array if whole else ~np.isfinite(cast)

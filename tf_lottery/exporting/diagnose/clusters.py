@@ -1,11 +1,12 @@
 """The stretches of a graph that XNNPACK may run on sparse kernels, and what stands in their way.
 
 A stretch begins with the image's first convolution, ends with a global average pool, and holds nothing else than what
-`rules.layout` allows; its 1x1 convolutions must be more than two thirds zeros together.
+`runtime_rules.sparse_layout` allows; its 1x1 convolutions must be more than two thirds zeros together.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,34 +16,34 @@ from tf_lottery.exporting.diagnose.runtime_rules import (
     INSIDE,
     LAST,
     PAYS,
-    Finding,
-    Layout,
+    Reason,
+    SparseLayout,
     in_percent,
-    layout,
+    sparse_layout,
 )
 
-_Padding = tuple[int, int, int, int]
+_Padding: TypeAlias = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Cluster:
+class SparseCluster:
     """Operations that run in one layout.
 
     Attributes:
         members: their indices.
         obstacles: what keeps the cluster from sparse kernels; empty if nothing does.
         zeros: share of zeros of its 1x1 convolutions together.
-        remarks: what does not hold for every version of XNNPACK.
+        remarks: what does not apply to every version of XNNPACK.
     """
 
     members: frozenset[int]
-    obstacles: tuple[Finding, ...]
+    obstacles: tuple[Reason, ...]
     zeros: float
-    remarks: tuple[Finding, ...] = ()
+    remarks: tuple[Reason, ...] = ()
 
 
-def find_clusters(operations: Sequence[Operation], graph_outputs: Collection[int]) -> list[Cluster]:
-    """The clusters of a graph that hold a 1x1 convolution.
+def find_clusters(operations: Sequence[Operation], graph_outputs: Collection[int]) -> list[SparseCluster]:
+    """Return the clusters of a graph that hold a 1x1 convolution.
 
     Args:
         operations: of one graph, in their order.
@@ -51,7 +52,7 @@ def find_clusters(operations: Sequence[Operation], graph_outputs: Collection[int
     paddings, sources = _absorbed(operations, graph_outputs)
     merged = {index for index in sources.values() if index >= 0}
     nodes = [operation for operation in operations if operation.index not in merged]
-    layouts = {node.index: layout(node, paddings.get(node.index)) for node in nodes}
+    layouts = {node.index: sparse_layout(node, paddings.get(node.index)) for node in nodes}
     inputs = {node.index: _inputs(node, operations, sources) for node in nodes}
     producers = {tensor: node for node in nodes for tensor in node.outputs}
     consumers: dict[int, list[Operation]] = {}
@@ -66,7 +67,7 @@ def find_clusters(operations: Sequence[Operation], graph_outputs: Collection[int
             index = leaders[index]
         return index
 
-    found: dict[int, list[Finding]] = {node.index: [] for node in nodes}
+    obstacles_by_node: dict[int, list[Reason]] = {node.index: [] for node in nodes}
     for node in nodes:
         if not layouts[node.index].places & {INSIDE, LAST}:
             continue
@@ -75,12 +76,14 @@ def find_clusters(operations: Sequence[Operation], graph_outputs: Collection[int
             if producer is not None and layouts[producer.index].places & {FIRST, INSIDE}:
                 leaders[leader(producer.index)] = leader(node.index)
             else:
-                found[node.index].append(_bad_start(node, producer, layouts))
+                obstacles_by_node[node.index].append(_bad_start(node, producer, layouts))
     for node in nodes:
         places = layouts[node.index].places
         if places:
             for tensor in node.outputs:
-                found[node.index] += _bad_end(node, tensor, consumers.get(tensor, []), layouts, graph_outputs)
+                obstacles_by_node[node.index] += _bad_end(
+                    node, tensor, consumers.get(tensor, []), layouts, graph_outputs
+                )
 
     groups: dict[int, list[Operation]] = {}
     for node in nodes:
@@ -90,22 +93,22 @@ def find_clusters(operations: Sequence[Operation], graph_outputs: Collection[int
     for group in groups.values():
         pointwise = [node.weights for node in group if _is_pointwise(node) and node.weights is not None]
         if pointwise:
-            obstacles = list(dict.fromkeys(finding for node in group for finding in found[node.index]))
+            obstacles = list(dict.fromkeys(finding for node in group for finding in obstacles_by_node[node.index]))
             total = sum(weights.size for weights in pointwise)
             share = sum(int((weights == 0).sum()) for weights in pointwise) / total
             if not obstacles and 3 * share <= 2:
                 text = f"{in_percent(share)} zeros: XNNPACK's sparse path needs over {100 * PAYS:.1f} %"
-                obstacles.append(Finding(f"{text} in the 1x1 convolutions together", "prune those further"))
+                obstacles.append(Reason(f"{text} in the 1x1 convolutions together", "prune those further"))
             remarks = () if obstacles else _dense_layer_counts(group, consumers, pointwise)
-            clusters.append(Cluster(frozenset(node.index for node in group), tuple(obstacles), share, remarks))
+            clusters.append(SparseCluster(frozenset(node.index for node in group), tuple(obstacles), share, remarks))
     return clusters
 
 
 def _dense_layer_counts(
     group: Sequence[Operation], consumers: dict[int, list[Operation]], pointwise: Sequence[np.ndarray]
-) -> tuple[Finding, ...]:
-    behind = [each for node in group for tensor in node.outputs for each in consumers.get(tensor, ())]
-    dense = [each.weights for each in behind if each.kind == "FULLY_CONNECTED" and each.weights is not None]
+) -> tuple[Reason, ...]:
+    behind = [consumer for node in group for tensor in node.outputs for consumer in consumers.get(tensor, ())]
+    dense = [node.weights for node in behind if node.kind == "FULLY_CONNECTED" and node.weights is not None]
     counted = [*pointwise, *dense]
     share = sum(int((weights == 0).sum()) for weights in counted) / sum(weights.size for weights in counted)
     if 3 * share > 2:
@@ -114,7 +117,7 @@ def _dense_layer_counts(
         f"newer versions of XNNPACK count the dense layer behind the pool too: {in_percent(share)} zeros, not over "
         "66.7 %"
     )
-    return (Finding(text, "prune the dense layer too"),)
+    return (Reason(text, "prune the dense layer too"),)
 
 
 def _is_pointwise(node: Operation) -> bool:
@@ -153,40 +156,38 @@ def _inputs(node: Operation, operations: Sequence[Operation], sources: dict[int,
     return [by_index[sources[tensor]].inputs[0] if tensor in sources else tensor for tensor in node.inputs]
 
 
-def _bad_start(node: Operation, producer: Operation | None, layouts: dict[int, Layout]) -> Finding:
+def _bad_start(node: Operation, producer: Operation | None, layouts: dict[int, SparseLayout]) -> Reason:
     if producer is None:
-        return Finding(
+        return Reason(
             f"{node.label} reads the model's input: the first must be a 3x3 convolution of stride 2 on 3 channels",
             "begin with ZeroPadding2D(1) and such a convolution with padding='valid'",
         )
-    return _blame(producer, layouts)
+    return _describe_obstacle(producer, layouts)
 
 
 def _bad_end(
     node: Operation,
     tensor: int,
     consumers: Sequence[Operation],
-    layouts: dict[int, Layout],
+    layouts: dict[int, SparseLayout],
     graph_outputs: Collection[int],
-) -> list[Finding]:
+) -> list[Reason]:
     ends = LAST in layouts[node.index].places
     staying = [consumer for consumer in consumers if layouts[consumer.index].places & {INSIDE, LAST}]
     leaving = [consumer for consumer in consumers if consumer not in staying]
     if ends and not staying:
         return []
-    findings = [_blame(consumer, layouts) for consumer in leaving]
+    findings = [_describe_obstacle(consumer, layouts) for consumer in leaving]
     if tensor in graph_outputs:
         text = f"{node.label} gives an output of the model from within the sparse kernels"
-        findings.append(
-            Finding(text, "end the convolutions with GlobalAveragePooling2D, and take no outputs before it")
-        )
+        findings.append(Reason(text, "end the convolutions with GlobalAveragePooling2D, and take no outputs before it"))
     return findings
 
 
-def _blame(culprit: Operation, layouts: dict[int, Layout]) -> Finding:
-    obstacles = layouts[culprit.index].obstacles
+def _describe_obstacle(node: Operation, layouts: dict[int, SparseLayout]) -> Reason:
+    obstacles = layouts[node.index].obstacles
     if not obstacles:
-        return Finding(f"{culprit.label} can only be the first of the sparse kernels")
+        return Reason(f"{node.label} can only be the first of the sparse kernels")
     reasons = "; ".join(finding.reason for finding in obstacles)
     advice = "; ".join(finding.advice for finding in obstacles if finding.advice)
-    return Finding(f"{culprit.label} stands in the way: {reasons}", advice)
+    return Reason(f"{node.label} stands in the way: {reasons}", advice)

@@ -1,8 +1,10 @@
-"""What will a pruned model's zeros be worth at run time? Operation by operation, with reasons and advice."""
+"""`diagnose`: what a pruned model's zeros are worth at run time, operation by operation, with reasons and advice."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,47 +12,62 @@ import keras
 import numpy as np
 
 from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, ResourceError, UnfitError, UsageError
-from tf_lottery.exporting import slim as slimming
-from tf_lottery.exporting.diagnose import summary
+from tf_lottery.exporting import slim
 from tf_lottery.exporting.diagnose.clusters import find_clusters
-from tf_lottery.exporting.diagnose.delegation import NotLoaded, delegated
-from tf_lottery.exporting.diagnose.operations import Operation, operations
-from tf_lottery.exporting.diagnose.processor import Processor, processor
-from tf_lottery.exporting.diagnose.runtime_rules import zeros, zeros_in_blocks
-from tf_lottery.exporting.diagnose.verdicts import Verdict, judge
-from tf_lottery.exporting.plain import deployable
+from tf_lottery.exporting.diagnose.delegation import NotLoaded, delegated_positions
+from tf_lottery.exporting.diagnose.diagnosis_summary import describe_slimming, summarize
+from tf_lottery.exporting.diagnose.operations import Operation, read_operations
+from tf_lottery.exporting.diagnose.processor import Processor, describe_processor
+from tf_lottery.exporting.diagnose.runtime_rules import zero_block_share, zero_share
+from tf_lottery.exporting.diagnose.verdicts import OperationVerdict, judge_operation
+from tf_lottery.exporting.plain_model import make_deployable
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers
-from tf_lottery.exporting.tflite import tflite_writer as tflite
+from tf_lottery.exporting.tflite.tflite_writer import convert_dense
 from tf_lottery.layers.kinds import kind_of
 from tf_lottery.utils.files import json_text
+from tf_lottery.utils.html import table
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
 
 SCHEMA = "tf-lottery.doctor/1"
 _IDENTIFIER = slice(4, 8)
+_HTML_COLUMNS = ("op", "name", "weights_shape", "zeros", "verdict", "reasons", "advice")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
-    """Operations with their verdicts, and what they come to.
+    """Operations with their verdicts, and what follows from them.
 
     Attributes:
-        model: what was diagnosed.
-        operations, verdicts: in equal order, those of the main graph first.
+        model: the name of the model, or the path of the file.
+        operations: those of the main graph first.
+        verdicts: on the operations, in equal order.
         summary: sentences.
-        processor: of the machine.
+        processor: where the model is to run.
     """
 
     model: str
     operations: tuple[Operation, ...]
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[OperationVerdict, ...]
     summary: tuple[str, ...]
     processor: Processor
 
+    def __repr__(self) -> str:
+        """Return one line: the model, and how many of its operations have which verdict."""
+        kinds = Counter(verdict.kind for verdict in self.verdicts)
+        return f"<Diagnosis of {self.model}: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the operations, and the sentences of the summary."""
+        rows = [[_cell(record[key]) for key in _HTML_COLUMNS] for record in self.to_json()["ops"]]
+        sentences = "".join(f"<p>{escape(line)}</p>" for line in self.summary)
+        return table(_HTML_COLUMNS, rows, caption=self.model) + sentences
+
     def to_json(self) -> dict[str, Any]:
-        """Return the diagnosis as JSON values."""
-        records = [_record(each, verdict) for each, verdict in zip(self.operations, self.verdicts, strict=True)]
+        """Return the document of `tf-lottery doctor MODEL --json`."""
+        pairs = zip(self.operations, self.verdicts, strict=True)
+        records = [_record(operation, verdict) for operation, verdict in pairs]
         return {
             "schema": SCHEMA,
             "model": self.model,
@@ -60,20 +77,20 @@ class Diagnosis:
         }
 
     def dumps(self) -> str:
-        """The document as text."""
+        """Return the document as text."""
         return json_text(self.to_json(), indent=2)
 
 
-def diagnose(model: keras.Model | str | Path, *, name: str = "", machine: Processor | None = None) -> Diagnosis:
-    """Say of every operation of a model how the default LiteRT interpreter will run it.
+def diagnose(model: keras.Model | str | Path, *, name: str = "", processor: Processor | None = None) -> Diagnosis:
+    """Judge every operation of a model: how the default LiteRT interpreter will run it, why, and what to change.
 
     A Keras model is stripped and converted to float32 TFLite, its weights encoded as `export` encodes them. A `.tflite`
     file is read as it is.
 
     Args:
         model: a built functional or Sequential model, wrapped or plain; or the path of a `.tflite` file.
-        name: what it is called; by default the model's name or the file's path.
-        machine: the processor to speak of; by default this machine's.
+        name: of the model, for the report; by default the model's own, or the file's path.
+        processor: where it is to run; by default this machine's.
 
     Raises:
         UsageError: there is no such file, or it is no `.tflite` file by its name.
@@ -85,50 +102,61 @@ def diagnose(model: keras.Model | str | Path, *, name: str = "", machine: Proces
     Example:
         `print(*diagnose(model).summary, sep="\\n")`
     """
-    machine = machine or processor()
+    processor = processor or describe_processor()
     plain = None
     if isinstance(model, str | Path):
-        content, layers, label = _read(Path(model)), {}, str(model)
+        content, layer_names, label = _read(Path(model)), {}, str(model)
         sizes = {"as it is": len(content)}
         tree = _tree(content, label)
     else:
-        plain, _ = deployable(model)
-        dense, layers, label = _converted(plain), _names(plain), plain.name
+        plain, _ = make_deployable(model)
+        dense, layer_names, label = _convert(plain), _layer_names(plain), plain.name
         files = _files(dense)
         content = files.get("1x4") or files.get("rows") or dense
-        sizes = {name: len(file) for name, file in files.items()}
+        sizes = {layout: len(file) for layout, file in files.items()}
         tree = flatbuffers.read(content)
-    graphs = {number: operations(tree, subgraph=number, layers=layers) for number in range(len(tree.subgraphs))}
+    graphs = [read_operations(tree, subgraph=number, layers=layer_names) for number in range(len(tree.subgraphs))]
     # Of the bodies of loops and branches, which are long, only what has weights.
-    found = [each for number, graph in graphs.items() for each in graph if not number or each.weights is not None]
-    _check_finite(found, label)
-    taken, trouble = _delegated(content)
-    clusters = {
-        number: find_clusters(graph, [int(tensor) for tensor in tree.subgraphs[number].outputs])
-        for number, graph in graphs.items()
-    }
-    some_sparse = any(each.encoding not in ("", "dense") for each in found)
-    verdicts = [
-        judge(
-            each,
-            clusters[each.subgraph],
-            machine,
-            encoded=some_sparse,
-            chosen="dense" in sizes,
-            taken=_is_taken(each, taken),
-        )
-        for each in found
-    ]
-    lines = summary.sentences(
-        found,
+    operations = [node for graph in graphs for node in graph if not node.subgraph or node.weights is not None]
+    _check_finite(operations, label)
+    delegated, load_failure = _delegated(content)
+    verdicts = _judge(tree, graphs, operations, processor, delegated=delegated, encoded_by_export="dense" in sizes)
+    summary = summarize(
+        operations,
         verdicts,
-        machine,
+        processor,
         sizes=sizes,
-        taken=taken,
-        trouble=trouble,
-        slimmed="" if plain is None else _slimmed(plain),
+        delegated=delegated,
+        load_failure=load_failure,
+        slimming="" if plain is None else _describe_slimming(plain),
     )
-    return Diagnosis(name or label, tuple(found), tuple(verdicts), tuple(lines), machine)
+    return Diagnosis(name or label, tuple(operations), tuple(verdicts), tuple(summary), processor)
+
+
+def _judge(
+    tree: Any,
+    graphs: Sequence[Sequence[Operation]],
+    operations: Sequence[Operation],
+    processor: Processor,
+    *,
+    delegated: set[int] | None,
+    encoded_by_export: bool,
+) -> list[OperationVerdict]:
+    clusters = [
+        find_clusters(graph, [int(tensor) for tensor in subgraph.outputs])
+        for graph, subgraph in zip(graphs, tree.subgraphs, strict=True)
+    ]
+    return [
+        judge_operation(
+            operation,
+            clusters[operation.subgraph],
+            processor,
+            any_sparse=any(node.encoding not in ("", "dense") for node in operations),
+            encoded_by_export=encoded_by_export,
+            delegated=None if delegated is None or operation.subgraph else operation.position in delegated,
+        )
+        for operation in operations
+    ]
 
 
 def _files(dense: bytes) -> dict[str, bytes]:
@@ -143,11 +171,11 @@ def _files(dense: bytes) -> dict[str, bytes]:
     return files
 
 
-def _slimmed(model: keras.Model) -> str:
-    """What slimming would remove; it is one line of several, so its failure is told there."""
+def _describe_slimming(model: keras.Model) -> str:
+    """What slimming would remove, in one sentence of several; so is the reason if it fails."""
     try:
         with quiet():
-            return summary.slimming(slimming.slim(model)[1])
+            return describe_slimming(slim.slim(model)[1])
     except (MemoryError, OSError):
         raise
     except LotteryError as error:
@@ -156,7 +184,7 @@ def _slimmed(model: keras.Model) -> str:
         return f"Slimming: not possible: {type(error).__name__}: {one_line(error)}"
 
 
-def _record(operation: Operation, verdict: Verdict) -> dict[str, Any]:
+def _record(operation: Operation, verdict: OperationVerdict) -> dict[str, Any]:
     weights = operation.weights
     return {
         "index": operation.index,
@@ -166,13 +194,19 @@ def _record(operation: Operation, verdict: Verdict) -> dict[str, Any]:
         "weights_shape": None if weights is None else list(weights.shape),
         "precision": operation.precision or None,
         "encoding": operation.encoding or None,
-        "zeros": None if weights is None else round(zeros(weights), 6),
-        "blocks_1x4": _rounded(zeros_in_blocks(operation, 4)),
-        "blocks_1x16": _rounded(zeros_in_blocks(operation, 16)),
+        "zeros": None if weights is None else round(zero_share(weights), 6),
+        "blocks_1x4": _rounded(zero_block_share(operation, 4)),
+        "blocks_1x16": _rounded(zero_block_share(operation, 16)),
         "verdict": verdict.kind,
         "reasons": [finding.reason for finding in verdict.findings],
         "advice": [finding.advice for finding in verdict.findings if finding.advice],
     }
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else value
 
 
 def _rounded(share: float | None) -> float | None:
@@ -200,13 +234,13 @@ def _tree(content: bytes, label: str) -> Any:
         tree = flatbuffers.read(content)
         if not tree.subgraphs or not tree.buffers:
             raise ValueError("it holds no graph")
-        operations(tree)
+        read_operations(tree)
     except Exception as error:  # a flatbuffer of wrong offsets raises whatever it meets
         raise DamagedError(f"{label} is damaged: {one_line(error)}.", remedy) from error
     return tree
 
 
-def _converted(model: keras.Model) -> bytes:
+def _convert(model: keras.Model) -> bytes:
     signature = signature_of(model)
     if signature.dynamic:
         raise UnfitError(
@@ -215,7 +249,7 @@ def _converted(model: keras.Model) -> bytes:
         )
     try:
         with tempfile.TemporaryDirectory() as folder, quiet():
-            return tflite.convert_dense(model, Path(folder))
+            return convert_dense(model, Path(folder))
     except (MemoryError, OSError):
         raise
     except Exception as error:  # the converter raises many kinds, each of which means: not this model
@@ -225,8 +259,8 @@ def _converted(model: keras.Model) -> bytes:
         ) from error
 
 
-def _names(model: keras.Model) -> dict[str, str]:
-    """Layer names, each with the one to tell: a folded batch normalisation's is that of the layer before it."""
+def _layer_names(model: keras.Model) -> dict[str, str]:
+    """The name to show by layer name: of a folded batch normalization that of the layer before it."""
     names = {}
     for layer in model._flatten_layers():
         names[layer.name] = layer.name
@@ -237,13 +271,13 @@ def _names(model: keras.Model) -> dict[str, str]:
     return names
 
 
-def _check_finite(found: Sequence[Operation], label: str) -> None:
-    for each in found:
-        if each.weights is not None and each.weights.dtype.kind == "f":
-            bad = int((~np.isfinite(each.weights)).sum())
+def _check_finite(operations: Sequence[Operation], label: str) -> None:
+    for operation in operations:
+        if operation.weights is not None and operation.weights.dtype.kind == "f":
+            bad = int((~np.isfinite(operation.weights)).sum())
             if bad:
                 raise NonFiniteError(
-                    f"{label}: {each.label} has {bad} NaN or infinite of {each.weights.size} weights.",
+                    f"{label}: {operation.label} has {bad} NaN or infinite of {operation.weights.size} weights.",
                     "Export an earlier round, or train again with a smaller learning rate.",
                 )
 
@@ -253,10 +287,6 @@ def _delegated(content: bytes) -> tuple[set[int] | None, str]:
         file = Path(folder) / "model.tflite"
         file.write_bytes(content)
         try:
-            return delegated(file), ""
+            return delegated_positions(file), ""
         except NotLoaded as error:
             return None, str(error)
-
-
-def _is_taken(operation: Operation, taken: set[int] | None) -> bool | None:
-    return None if taken is None or operation.subgraph else operation.position in taken

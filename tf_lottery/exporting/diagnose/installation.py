@@ -10,14 +10,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tf_lottery.errors import CheckFailed
 from tf_lottery.utils.machine import available_memory
 from tf_lottery.utils.text import one_line
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 PACKAGES = ("tf-lottery", "tensorflow", "keras", "numpy", "tensorflow-datasets", "ai-edge-litert")
 # Bytes below which a warning is given.
@@ -130,10 +126,9 @@ def _run_in_litert() -> str:
     from tf_lottery.exporting.tflite.litert import run_file
     from tf_lottery.utils.silence import quiet
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec((1, 2), tf.float32, name="x")])
-    def double(x: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        return {"y": x * 2.0}
-
+    double = tf.function(
+        lambda x: {"y": x * 2.0}, autograph=False, input_signature=[tf.TensorSpec((1, 2), tf.float32, name="x")]
+    )
     with tempfile.TemporaryDirectory() as folder, quiet():
         module = tf.Module()
         module.double = double

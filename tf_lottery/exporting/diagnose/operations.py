@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tf_lottery.exporting.tflite import sparse_tensors
@@ -45,12 +46,13 @@ class Operation:
     """One operation of a TFLite graph.
 
     Attributes:
-        index: its number among the graph's operations that compute. position: its place in the file, where operations
-            that unpack weights count too. subgraph: 0 is the main graph; others are bodies of loops and branches.
+        index: its number among the graph's operations that compute.
         kind: the schema's name, e.g. "CONV_2D"; "CUSTOM:<name>".
-        name: the layer that it came from, as far as the file tells.
-        inputs, outputs: tensors that are computed at run time, by number.
-        input_shape, output_shape: of the first of them; () if there is none.
+        name: the layer that it came from, as far as the file shows it.
+        inputs: tensors that are computed at run time, by number.
+        outputs: likewise.
+        input_shape: of the first input; () if there is none.
+        output_shape: of the first output; () if there is none.
         dynamic: an output whose shape, the batch aside, is known at run time only.
         computes: dtype of the first input or output: "float32", "int8", ...
         weights: the stored kernel: `(out, in)` of FULLY_CONNECTED, `(out, h, w, in)` of CONV_2D, `(1, h, w, out)` of
@@ -58,8 +60,13 @@ class Operation:
         precision: of the stored weights.
         encoding: how the file stores them: "dense", "sparse" (single zeros left out), or blocks such as "1x4".
         constant: PAD's paddings `(dimensions, 2)`, MEAN's axes.
+        padding: "same", "valid" or "".
+        strides: (height, width).
+        dilations: (height, width).
+        multiplier: of a depthwise convolution.
+        subgraph: 0 is the main graph; others are bodies of loops and branches.
+        position: its place in the file, where operations that unpack weights count too.
         buffer: where the file stores the weights: operations of one number share them. None without any.
-        padding: "same", "valid" or "". strides, dilations: (height, width). multiplier: of a depthwise convolution.
     """
 
     index: int
@@ -71,10 +78,10 @@ class Operation:
     output_shape: tuple[int, ...] = ()
     dynamic: bool = False
     computes: str = "float32"
-    weights: np.ndarray | None = None
+    weights: npt.NDArray[Any] | None = None
     precision: str = ""
     encoding: str = ""
-    constant: np.ndarray | None = None
+    constant: npt.NDArray[Any] | None = None
     padding: str = ""
     strides: tuple[int, int] = (1, 1)
     dilations: tuple[int, int] = (1, 1)
@@ -91,18 +98,18 @@ class Operation:
 
     @property
     def label(self) -> str:
-        """How it is spoken of: number, kind and name."""
+        """Its number, kind and name, for messages."""
         return f"operation {self.index} ({self.kind}{f' {self.name}' if self.name else ''})"
 
 
-def operations(model: Any, *, subgraph: int = 0, layers: Mapping[str, str] | None = None) -> list[Operation]:
-    """Describe the operations of one graph, those left out that only unpack weights.
+def read_operations(model: Any, *, subgraph: int = 0, layers: Mapping[str, str] | None = None) -> list[Operation]:
+    """Return the operations of one graph, without those that only unpack weights.
 
     Args:
         model: a `ModelT` tree, from `flatbuffers.read`.
         subgraph: which of its graphs.
-        layers: names of the Keras layers that it was made from, where known, each with the name to give instead: for a
-            batch normalisation, which the converter folds into the convolution before it, that convolution's.
+        layers: by the name of a Keras layer that it was made from, the name to show: for a batch normalization, which
+            the converter folds into the convolution before it, that convolution's.
     """
     graph = model.subgraphs[subgraph]
     unpacked: dict[int, int] = {}
@@ -133,20 +140,22 @@ def _describe(
 ) -> Operation:
     graph = model.subgraphs[subgraph]
     kind, options = operator_name(model, operator), operator.builtinOptions
-    given = [int(number) for number in operator.inputs]
-    made = tuple(int(number) for number in operator.outputs if number >= 0)
-    constant = {n for n in given if n >= 0 and (n in unpacked or _stored(model, graph.tensors[n]))}
-    inputs = tuple(n for n in given if n >= 0 and n not in constant)
+    sources = [int(number) for number in operator.inputs]
+    outputs = tuple(int(number) for number in operator.outputs if number >= 0)
+    constant = {n for n in sources if n >= 0 and (n in unpacked or _stored(model, graph.tensors[n]))}
+    inputs = tuple(n for n in sources if n >= 0 and n not in constant)
     place = _WEIGHTS.get(kind)
     stored = None
-    if place is not None and place < len(given) and given[place] in constant:
-        stored = graph.tensors[unpacked.get(given[place], given[place])]
-    names = [_text(graph.tensors[n].name) for n in (*made, *([given[place]] if stored is not None and place else ()))]
-    first = [graph.tensors[n] for n in (*inputs, *made)]
+    if place is not None and place < len(sources) and sources[place] in constant:
+        stored = graph.tensors[unpacked.get(sources[place], sources[place])]
+    names = [
+        _text(graph.tensors[n].name) for n in (*outputs, *([sources[place]] if stored is not None and place else ()))
+    ]
+    first = [graph.tensors[n] for n in (*inputs, *outputs)]
     padding = getattr(options, "padding", None)
-    last = given[-1] if given and given[-1] in constant and kind in ("PAD", "PADV2", "MEAN", "SUM") else None
+    last = sources[-1] if sources and sources[-1] in constant and kind in ("PAD", "PADV2", "MEAN", "SUM") else None
     if kind == "PADV2":
-        last = given[1] if given[1] in constant else None
+        last = sources[1] if sources[1] in constant else None
     return Operation(
         index=index,
         position=position,
@@ -154,10 +163,10 @@ def _describe(
         kind=kind,
         name=_layer(names, layers),
         inputs=inputs,
-        outputs=made,
+        outputs=outputs,
         input_shape=_shape(graph.tensors[inputs[0]]) if inputs else (),
-        output_shape=_shape(graph.tensors[made[0]]) if made else (),
-        dynamic=any(_dynamic(graph.tensors[n]) for n in made),
+        output_shape=_shape(graph.tensors[outputs[0]]) if outputs else (),
+        dynamic=any(_dynamic(graph.tensors[n]) for n in outputs),
         computes=PRECISIONS.get(first[0].type, "other") if first else "other",
         weights=None if stored is None else stored_array(model, stored),
         precision="" if stored is None else PRECISIONS.get(stored.type, "other"),
@@ -171,10 +180,14 @@ def _describe(
     )
 
 
-def stored_array(model: Any, tensor: Any) -> np.ndarray | None:
-    """The values of a stored tensor in its shape, zeros put back where it is sparse-encoded; None if that fails.
+def stored_array(model: Any, tensor: Any) -> npt.NDArray[Any] | None:
+    """Return the values of a stored tensor in its shape, with the zeros of a sparse encoding; None if that fails.
 
     It fails for a computed tensor, types that are no weights, and encodings with more than one compressed axis.
+
+    Args:
+        model: a `ModelT` tree.
+        tensor: one of its `TensorT` objects.
     """
     if tensor.sparsity is None:
         return tensor_array(model, tensor)

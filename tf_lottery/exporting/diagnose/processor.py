@@ -7,26 +7,31 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Processor:
-    """What a processor is called, and whether XNNPACK's sparse convolutions run on it."""
+    """A processor, as far as it matters to sparse kernels.
+
+    Attributes:
+        name: its kind, e.g. "x86 with AVX".
+        sparse_convolutions: whether XNNPACK's sparse convolutions run on it.
+    """
 
     name: str
     sparse_convolutions: bool
 
 
-def processor(machine: str | None = None, flags: str | None = None) -> Processor:
-    """The processor of this machine, or one that is described.
+def describe_processor(machine: str | None = None, flags: str | None = None) -> Processor:
+    """Return the processor of this machine, or of a machine by its architecture and flags.
 
     XNNPACK switches its sparse convolutions off on x86 with AVX, where dense ones are faster.
 
     Args:
         machine: e.g. "x86_64", "aarch64"; by default this machine's.
-        flags: its capabilities, separated by spaces; by default those that Linux tells. Where nothing tells them, x86
+        flags: its capabilities, separated by spaces; by default those that Linux lists. Where they are not known, x86
             counts as having AVX, as nearly all have.
 
     Example:
-        >>> processor("aarch64")
+        >>> describe_processor("aarch64")
         Processor(name='ARM (aarch64)', sparse_convolutions=True)
-        >>> processor("x86_64", "fpu sse2 avx").sparse_convolutions
+        >>> describe_processor("x86_64", "fpu sse2 avx").sparse_convolutions
         False
     """
     machine = (machine or platform.machine()).lower()

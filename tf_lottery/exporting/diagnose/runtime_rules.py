@@ -7,8 +7,10 @@ dense layers, and what the converter encodes, were seen by running: see docs/fac
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tf_lottery.exporting.diagnose.operations import Operation
 
@@ -25,23 +27,33 @@ ENCODED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Why something is so, and what to change, if anything."""
+class Reason:
+    """Why an operation runs as it does.
+
+    Attributes:
+        reason: why.
+        advice: what to change; empty if nothing.
+    """
 
     reason: str
     advice: str = ""
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where an operation may stand in a stretch of sparse kernels: "first", "inside", "last"; or what is against it."""
+class SparseLayout:
+    """Where an operation may stand in a stretch of sparse kernels.
+
+    Attributes:
+        places: some of "first", "inside" and "last".
+        obstacles: why it may stand nowhere.
+    """
 
     places: frozenset[str] = frozenset()
-    obstacles: tuple[Finding, ...] = field(default=())
+    obstacles: tuple[Reason, ...] = field(default=())
 
 
 def in_percent(share: float) -> str:
-    """A share as "61 %"; never rounded to a bound that it does not reach.
+    """Return a share as text such as "61 %"; it is never rounded to a bound that it does not reach.
 
     Example:
         >>> in_percent(0.612), in_percent(0.9999), in_percent(0.0001)
@@ -54,18 +66,22 @@ def in_percent(share: float) -> str:
     return "99.9 %" if share > 0.5 else "0.1 %"
 
 
-def zeros(weights: np.ndarray) -> float:
-    """The share of zeros."""
+def zero_share(weights: npt.NDArray[Any]) -> float:
+    """Return the fraction of an array that is zero."""
     return float(np.mean(weights == 0)) if weights.size else 0.0
 
 
-def zeros_in_blocks(operation: Operation, size: int) -> float | None:
-    """The share of the weights that lie in blocks of `size` neighbours along the input axis that are zero as a whole.
+def zero_block_share(operation: Operation, size: int) -> float | None:
+    """Return the fraction of the weights that lie in zero blocks of `size` adjacent weights along the input axis.
 
     Blocks are counted from the first input; a shorter one at the end counts where it is all zero.
 
+    Args:
+        operation: any.
+        size: weights per block.
+
     Returns:
-        The share, or None for operations whose weights have no input axis.
+        The fraction, or None for operations whose weights have no input axis.
     """
     weights = operation.weights
     if weights is None or weights.ndim < 2 or operation.kind not in ENCODED - {"DEPTHWISE_CONV_2D"}:
@@ -77,34 +93,34 @@ def zeros_in_blocks(operation: Operation, size: int) -> float | None:
     return float(((nonzero == 0) * lengths).sum() / rows.size)
 
 
-def blocking(operation: Operation) -> Finding | None:
-    """Why no delegate takes the operation; None for one that a delegate may take."""
+def blocking_reason(operation: Operation) -> Reason | None:
+    """Return why no delegate takes an operation; None for one that a delegate may take."""
     kind = operation.kind
     if kind.startswith("CUSTOM:Flex"):
-        return Finding(
+        return Reason(
             f"{kind[7:]} is a TensorFlow operation: the default interpreter does not even load it",
             "replace it with Keras layers that have TFLite operations",
         )
     if kind.startswith("CUSTOM:"):
-        return Finding(
+        return Reason(
             f"{kind[7:]} is a custom operation: it needs its own kernel, and no delegate takes it",
             "replace it with Keras layers that have TFLite operations",
         )
     if kind in CONTROL_FLOW:
-        return Finding(
-            "control flow: a delegate takes no loop and no branch, and what it holds runs step by step on its own",
+        return Reason(
+            "control flow: a delegate takes no loop and no branch, and what it holds runs step by step outside of it",
             "give a recurrent layer `unroll=True` if its sequences are short, or use convolutions over time",
         )
     if operation.dynamic:
-        return Finding(
+        return Reason(
             "its output's shape is known at run time only: delegates take static shapes",
             "give every dimension but the batch a fixed size in `keras.Input`",
         )
     return None
 
 
-def layout(operation: Operation, padding: tuple[int, int, int, int] | None = None) -> Layout:
-    """Where XNNPACK's sparse kernels allow an operation.
+def sparse_layout(operation: Operation, padding: tuple[int, int, int, int] | None = None) -> SparseLayout:
+    """Return where XNNPACK's sparse kernels allow an operation.
 
     Args:
         operation: any.
@@ -113,7 +129,7 @@ def layout(operation: Operation, padding: tuple[int, int, int, int] | None = Non
     """
     if operation.computes != "float32":
         text = f"it computes in {operation.computes}: XNNPACK's sparse kernels take floats"
-        return Layout(obstacles=(Finding(text, "export float32"),))
+        return SparseLayout(obstacles=(Reason(text, "export float32"),))
     kind = operation.kind
     if kind == "CONV_2D":
         return _convolution(operation, padding)
@@ -124,16 +140,16 @@ def layout(operation: Operation, padding: tuple[int, int, int, int] | None = Non
     if kind in ("MEAN", "SUM"):
         axes = None if operation.constant is None else sorted(int(axis) % 4 for axis in operation.constant.ravel())
         if len(operation.input_shape) == 4 and axes == [1, 2]:
-            return Layout(frozenset({INSIDE, LAST}))
-        return Layout(obstacles=(Finding("it does not reduce height and width", "use GlobalAveragePooling2D"),))
+            return SparseLayout(frozenset({INSIDE, LAST}))
+        return SparseLayout(obstacles=(Reason("it does not reduce height and width", "use GlobalAveragePooling2D"),))
     if kind == "DEPTH_TO_SPACE":
-        return Layout(frozenset({LAST}))
+        return SparseLayout(frozenset({LAST}))
     if kind == "RESIZE_BILINEAR":
-        return Layout(frozenset({INSIDE}))
+        return SparseLayout(frozenset({INSIDE}))
     if kind in ("PAD", "PADV2"):
         text = "padding that no convolution directly behind it takes in"
-        return Layout(
-            obstacles=(Finding(text, "put ZeroPadding2D directly before a convolution with padding='valid'"),)
+        return SparseLayout(
+            obstacles=(Reason(text, "put ZeroPadding2D directly before a convolution with padding='valid'"),)
         )
     remedies = {
         "MAX_POOL_2D": "halve the image with a stride-2 depthwise convolution",
@@ -141,71 +157,75 @@ def layout(operation: Operation, padding: tuple[int, int, int, int] | None = Non
         "PRELU": "use ReLU",
         "RESHAPE": "end the convolutions with GlobalAveragePooling2D instead of Flatten",
     }
-    return Layout(obstacles=(Finding(f"XNNPACK's sparse kernels know no {kind}", remedies.get(kind, "")),))
+    return SparseLayout(obstacles=(Reason(f"XNNPACK's sparse kernels know no {kind}", remedies.get(kind, "")),))
 
 
-def _convolution(operation: Operation, padding: tuple[int, int, int, int] | None) -> Layout:
-    found = []
+def _convolution(operation: Operation, padding: tuple[int, int, int, int] | None) -> SparseLayout:
+    obstacles = []
     channels = operation.input_shape[-1] if operation.input_shape else 0
     if operation.weights is None:
-        return Layout(obstacles=(Finding("its weights are computed at run time"),))
+        return SparseLayout(obstacles=(Reason("its weights are computed at run time"),))
     if operation.weights.shape[-1] != channels:
-        found.append(Finding("grouped convolution", "use groups=1, or a depthwise convolution and a 1x1 convolution"))
+        obstacles.append(
+            Reason("grouped convolution", "use groups=1, or a depthwise convolution and a 1x1 convolution")
+        )
     if operation.dilations != (1, 1):
-        found.append(Finding(f"dilation {_pair(operation.dilations)}", "use dilation_rate=1"))
+        obstacles.append(Reason(f"dilation {_pair(operation.dilations)}", "use dilation_rate=1"))
     if operation.kernel == (1, 1):
         if operation.strides != (1, 1):
             text = f"stride {_pair(operation.strides)} in a 1x1 convolution"
-            found.append(Finding(text, "stride in the depthwise convolution before it"))
+            obstacles.append(Reason(text, "stride in the depthwise convolution before it"))
         if padding is not None and any(padding):
-            found.append(Finding("padding before a 1x1 convolution", "leave it out"))
-        return Layout(obstacles=tuple(found)) if found else Layout(frozenset({INSIDE}))
+            obstacles.append(Reason("padding before a 1x1 convolution", "leave it out"))
+        return SparseLayout(obstacles=tuple(obstacles)) if obstacles else SparseLayout(frozenset({INSIDE}))
     if operation.kernel != (3, 3) or channels != 3 or operation.strides != (2, 2):
         text = (
             f"a {_pair(operation.kernel)} convolution of stride {_pair(operation.strides)} on {channels} channels: "
             "sparse kernels are for 1x1 convolutions; only the first may be 3x3, of stride 2, on 3 channels"
         )
-        found.append(Finding(text, "use a depthwise convolution and a 1x1 convolution"))
+        obstacles.append(Reason(text, "use a depthwise convolution and a 1x1 convolution"))
     else:
-        found += _symmetric(operation, padding)
-    return Layout(obstacles=tuple(found)) if found else Layout(frozenset({FIRST}))
+        obstacles += _symmetric(operation, padding)
+    return SparseLayout(obstacles=tuple(obstacles)) if obstacles else SparseLayout(frozenset({FIRST}))
 
 
-def _depthwise(operation: Operation, padding: tuple[int, int, int, int] | None) -> Layout:
-    found = []
+def _depthwise(operation: Operation, padding: tuple[int, int, int, int] | None) -> SparseLayout:
+    obstacles = []
     if operation.multiplier != 1:
-        found.append(Finding(f"depth multiplier {operation.multiplier}", "use depth_multiplier=1"))
+        obstacles.append(Reason(f"depth multiplier {operation.multiplier}", "use depth_multiplier=1"))
     if operation.dilations != (1, 1):
-        found.append(Finding(f"dilation {_pair(operation.dilations)}", "use dilation_rate=1"))
+        obstacles.append(Reason(f"dilation {_pair(operation.dilations)}", "use dilation_rate=1"))
     if operation.strides not in ((1, 1), (2, 2)):
-        found.append(Finding(f"stride {_pair(operation.strides)}", "use stride 1 or 2"))
+        obstacles.append(Reason(f"stride {_pair(operation.strides)}", "use stride 1 or 2"))
     if operation.kernel not in ((3, 3), (5, 5)):
-        found.append(Finding(f"a {_pair(operation.kernel)} depthwise kernel", "use 3x3 or 5x5"))
-    elif not found:
-        found += _symmetric(operation, padding)
-    return Layout(obstacles=tuple(found)) if found else Layout(frozenset({INSIDE}))
+        obstacles.append(Reason(f"a {_pair(operation.kernel)} depthwise kernel", "use 3x3 or 5x5"))
+    elif not obstacles:
+        obstacles += _symmetric(operation, padding)
+    return SparseLayout(obstacles=tuple(obstacles)) if obstacles else SparseLayout(frozenset({INSIDE}))
 
 
-def _symmetric(operation: Operation, padding: tuple[int, int, int, int] | None) -> list[Finding]:
+def _symmetric(operation: Operation, padding: tuple[int, int, int, int] | None) -> list[Reason]:
     # TensorFlow's SAME becomes explicit padding at stride 1; at stride 2 it depends on the size of the image.
     needed = operation.kernel[0] // 2
     if padding is None and operation.padding == "same":
         if operation.strides == (1, 1):
             return []
         text = f"stride-{operation.strides[0]} SAME padding"
-        return [Finding(text, f"use ZeroPadding2D({needed}) and padding='valid'")]
-    given = padding or (0, 0, 0, 0)
-    if operation.padding == "valid" and given == (needed,) * 4:
+        return [Reason(text, f"use ZeroPadding2D({needed}) and padding='valid'")]
+    explicit = padding or (0, 0, 0, 0)
+    if operation.padding == "valid" and explicit == (needed,) * 4:
         return []
-    where = "no padding" if not any(given) else f"padding {given} at top, bottom, left and right"
+    where = "no padding" if not any(explicit) else f"padding {explicit} at top, bottom, left and right"
     text = f"{where}: a {_pair(operation.kernel)} kernel needs {needed} on each side"
-    return [Finding(text, f"use ZeroPadding2D({needed}) and padding='valid'")]
+    return [Reason(text, f"use ZeroPadding2D({needed}) and padding='valid'")]
 
 
-def _elementwise(operation: Operation) -> Layout:
+def _elementwise(operation: Operation) -> SparseLayout:
     if len(operation.input_shape) == 4:
-        return Layout(frozenset({INSIDE}))
-    return Layout(obstacles=(Finding(f"{operation.kind} on values of {len(operation.input_shape)} dimensions, not 4"),))
+        return SparseLayout(frozenset({INSIDE}))
+    return SparseLayout(
+        obstacles=(Reason(f"{operation.kind} on values of {len(operation.input_shape)} dimensions, not 4"),)
+    )
 
 
 def _pair(values: tuple[int, int]) -> str:

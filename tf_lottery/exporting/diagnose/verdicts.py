@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tf_lottery.exporting.diagnose.clusters import Cluster
+from tf_lottery.exporting.diagnose.clusters import SparseCluster
 from tf_lottery.exporting.diagnose.operations import Operation
 from tf_lottery.exporting.diagnose.processor import Processor
 from tf_lottery.exporting.diagnose.runtime_rules import (
     ENCODED,
     PAYS,
-    Finding,
-    blocking,
+    Reason,
+    blocking_reason,
     in_percent,
-    layout,
-    zeros,
-    zeros_in_blocks,
+    sparse_layout,
+    zero_block_share,
+    zero_share,
 )
 
 SPARSE, SPARSE_ON_ARM, DENSIFIED, DENSE = "sparse", "sparse on ARM", "densified", "dense"
@@ -31,51 +31,59 @@ VERDICTS = {
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One of `VERDICTS`, with its reasons."""
+class OperationVerdict:
+    """How an operation will run, and why.
+
+    Attributes:
+        kind: one of `VERDICTS`.
+        findings: the reasons.
+    """
 
     kind: str
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Reason, ...] = ()
 
 
-def judge(
+def judge_operation(
     operation: Operation,
-    clusters: Sequence[Cluster],
-    machine: Processor,
+    clusters: Sequence[SparseCluster],
+    processor: Processor,
     *,
-    encoded: bool = True,
-    chosen: bool = True,
-    taken: bool | None = None,
-) -> Verdict:
-    """The verdict on an operation as its file stores it.
+    any_sparse: bool = True,
+    encoded_by_export: bool = True,
+    delegated: bool | None = None,
+) -> OperationVerdict:
+    """Return the verdict on an operation as its file stores it.
 
     Args:
         operation: any.
         clusters: those of its graph.
-        machine: where it is to run.
-        encoded: whether any weight of the file is stored sparse, without which XNNPACK looks for no zeros.
-        chosen: whether `export` chose the encoding, which then saves as much as it can.
-        taken: whether the default delegate was seen to take it; None: not known.
+        processor: where it is to run.
+        any_sparse: whether any weight of the file is stored sparse, without which XNNPACK looks for no zeros.
+        encoded_by_export: whether `export` chose the encoding, which then saves as much as it can.
+        delegated: whether the interpreter gave it to the default delegate; None: not known.
     """
-    if finding := blocking(operation):
-        return Verdict(BLOCKS, (finding,))
-    left = () if taken is not False or _by_design(operation) else (_NOT_TAKEN,)
+    if reason := blocking_reason(operation):
+        return OperationVerdict(BLOCKS, (reason,))
+    not_delegated = () if delegated is not False or _by_design(operation) else (_NOT_DELEGATED,)
     if operation.weights is None:
-        return Verdict(BLOCKS if left else NO_WEIGHTS, left)
-    cluster = next((each for each in clusters if operation.index in each.members), None)
-    if operation.encoding == "dense" and not (encoded and _runs_sparse(operation, cluster)):
-        return Verdict(DENSE, (*_why_dense(operation, chosen or encoded), *left))
+        return OperationVerdict(BLOCKS if not_delegated else NO_WEIGHTS, not_delegated)
+    cluster = next((cluster for cluster in clusters if operation.index in cluster.members), None)
+    if operation.encoding == "dense" and not (any_sparse and _runs_sparse(operation, cluster)):
+        reasons = _why_dense(operation, encoded_by_export or any_sparse)
+        return OperationVerdict(DENSE, (*reasons, *not_delegated))
     if operation.kind == "FULLY_CONNECTED":
         verdict = _fully_connected(operation)
     else:
-        verdict = _convolution(operation, cluster, machine)
-    return Verdict(verdict.kind, (*verdict.findings, *left))
+        verdict = _convolution(operation, cluster, processor)
+    return OperationVerdict(verdict.kind, (*verdict.findings, *not_delegated))
 
 
 _FEW = 0.2
-# More zeros than this outside of whole blocks: the ticket was not found in blocks.
+# More zeros than this outside of whole blocks: the ticket was not pruned in blocks.
 _SCATTERED = 0.05
-_NOT_TAKEN = Finding("the default delegate does not take it here: LiteRT's own kernel runs it, and the graph is split")
+_NOT_DELEGATED = Reason(
+    "the default delegate does not take it here: LiteRT's own kernel runs it, and the graph is split"
+)
 
 
 def _by_design(operation: Operation) -> bool:
@@ -83,74 +91,74 @@ def _by_design(operation: Operation) -> bool:
     return operation.kind == "FULLY_CONNECTED" and operation.encoding not in ("", "dense")
 
 
-def _why_dense(operation: Operation, chosen: bool) -> tuple[Finding, ...]:
-    share = zeros(operation.weights) if operation.weights is not None else 0.0
+def _why_dense(operation: Operation, encoded_by_export: bool) -> tuple[Reason, ...]:
+    share = zero_share(operation.weights) if operation.weights is not None else 0.0
     if operation.kind not in ENCODED:
-        return (Finding(f"{operation.kind} takes no sparse weights", "prune whole channels, which slimming removes"),)
+        return (Reason(f"{operation.kind} takes no sparse weights", "prune whole channels, which slimming removes"),)
     if share == 0:
-        return (Finding("it has no zeros"),)
+        return (Reason("it has no zeros"),)
     if operation.subgraph:
         text = f"{in_percent(share)} zeros inside a loop or branch, where weights are stored dense"
-        return (Finding(text, "use layers without a loop, such as convolutions over time"),)
+        return (Reason(text, "use layers without a loop, such as convolutions over time"),)
     size = 0 if operation.weights is None else operation.weights.size
-    if chosen or share < _FEW:
-        return (Finding(f"{in_percent(share)} zeros of {size:,} weights: storing them sparse saves no bytes"),)
+    if encoded_by_export or share < _FEW:
+        return (Reason(f"{in_percent(share)} zeros of {size:,} weights: storing them sparse saves no bytes"),)
     return (
-        Finding(
+        Reason(
             f"{in_percent(share)} zeros, in a file that stores them all",
             "export the Keras model with `tfl.export(...)`, and take a file with sparse encoding",
         ),
     )
 
 
-def _fully_connected(operation: Operation) -> Verdict:
-    share = zeros(operation.weights) if operation.weights is not None else 0.0
+def _fully_connected(operation: Operation) -> OperationVerdict:
+    share = zero_share(operation.weights) if operation.weights is not None else 0.0
     if operation.encoding.startswith("1x"):
-        whole = zeros_in_blocks(operation, int(operation.encoding[2:])) or 0.0
+        whole = zero_block_share(operation, int(operation.encoding[2:])) or 0.0
         text = f"{in_percent(whole)} of the weights are in zero {operation.encoding} blocks"
         if whole > PAYS:
-            return Verdict(SPARSE, (Finding(text),))
+            return OperationVerdict(SPARSE, (Reason(text),))
         text = f"{text}: a sparse kernel is faster than a dense one above about two thirds"
         scattered = share - whole > _SCATTERED
         advice = f"find the ticket with `granularity={operation.encoding!r}`" if scattered else "prune further"
-        return Verdict(SPARSE, (Finding(text, advice),))
+        return OperationVerdict(SPARSE, (Reason(text, advice),))
     if operation.computes == "int8" or operation.precision == "int8":
         text = "int8: LiteRT has no fast sparse kernel for single zeros of dense layers"
-        return Verdict(DENSIFIED, (Finding(text, "encode it as a 1x1 convolution, as `tfl.export(...)` does"),))
+        return OperationVerdict(DENSIFIED, (Reason(text, "encode it as a 1x1 convolution, as `tfl.export(...)` does"),))
     inputs = operation.weights.shape[-1] if operation.weights is not None else 0
     if operation.precision == "float16":
         text = "float16: blocks answer with NaN, so single zeros are left out, and put back when the file is loaded"
-        return Verdict(DENSIFIED, (Finding(text, "take float32 with 1x4 blocks for speed"),))
-    whole = zeros_in_blocks(operation, 4) or 0.0
+        return OperationVerdict(DENSIFIED, (Reason(text, "take float32 with 1x4 blocks for speed"),))
+    whole = zero_block_share(operation, 4) or 0.0
     if inputs % 4:
         text = f"input size {inputs} is no multiple of 4: it can't be stored in 1x4 blocks"
-        return Verdict(DENSIFIED, (Finding(text, "give the layer before it a multiple of 4 units"),))
+        return OperationVerdict(DENSIFIED, (Reason(text, "give the layer before it a multiple of 4 units"),))
     text = (
         f"zeros are not in blocks: {in_percent(share)} of the weights are zero, {in_percent(whole)} in whole 1x4 blocks"
     )
-    return Verdict(DENSIFIED, (Finding(text, "find the ticket with `granularity='1x4'`"),))
+    return OperationVerdict(DENSIFIED, (Reason(text, "find the ticket with `granularity='1x4'`"),))
 
 
-def _runs_sparse(operation: Operation, cluster: Cluster | None) -> bool:
+def _runs_sparse(operation: Operation, cluster: SparseCluster | None) -> bool:
     # Once XNNPACK looks for zeros, because any weight is stored sparse, it counts those of every 1x1 convolution.
     return cluster is not None and not cluster.obstacles and operation.kernel == (1, 1) and operation.kind == "CONV_2D"
 
 
-def _convolution(operation: Operation, cluster: Cluster | None, machine: Processor) -> Verdict:
+def _convolution(operation: Operation, cluster: SparseCluster | None, processor: Processor) -> OperationVerdict:
     channels = "find the ticket with `granularity='channel'`, and export the slimmed model"
     if operation.kind != "CONV_2D":
-        return Verdict(DENSIFIED, (Finding(f"there is no sparse kernel for {operation.kind}", channels),))
+        return OperationVerdict(DENSIFIED, (Reason(f"there is no sparse kernel for {operation.kind}", channels),))
     if operation.kernel != (1, 1):
         height, width = operation.kernel
         text = f"there is no sparse kernel for {height}x{width} convolutions"
-        return Verdict(DENSIFIED, (Finding(text, channels),))
+        return OperationVerdict(DENSIFIED, (Reason(text, channels),))
     if cluster is None:
-        return Verdict(DENSIFIED, layout(operation).obstacles)
+        return OperationVerdict(DENSIFIED, sparse_layout(operation).obstacles)
     if cluster.obstacles:
-        return Verdict(DENSIFIED, cluster.obstacles)
-    findings = [Finding(f"sparse on ARM: {in_percent(cluster.zeros)} zeros in the 1x1 convolutions of its stretch")]
-    if not machine.sparse_convolutions:
+        return OperationVerdict(DENSIFIED, cluster.obstacles)
+    findings = [Reason(f"sparse on ARM: {in_percent(cluster.zeros)} zeros in the 1x1 convolutions of its stretch")]
+    if not processor.sparse_convolutions:
         findings.append(
-            Finding(f"switched off here: {machine.name}; sparse convolutions pay on ARM", "measure on a phone")
+            Reason(f"switched off here: {processor.name}; sparse convolutions pay on ARM", "measure on a phone")
         )
-    return Verdict(SPARSE_ON_ARM, (*findings, *cluster.remarks))
+    return OperationVerdict(SPARSE_ON_ARM, (*findings, *cluster.remarks))

@@ -1,0 +1,1 @@
+"""The writers of `.keras` files and SavedModels."""

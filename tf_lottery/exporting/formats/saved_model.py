@@ -1,19 +1,16 @@
-"""The SavedModel writer: weights stored once, any batch size, signature `serving_default`, loaded back and compared."""
+"""SavedModels: weights stored once, signature `serving_default`; saved, and called after loading."""
 
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
-from tf_lottery.exporting.checks.candidate import Candidate, Refusal, encoding_name, file_suffix
-from tf_lottery.exporting.checks.trial import Trial
 from tf_lottery.exporting.signature import Signature, serving_module
 from tf_lottery.utils.tensorflow_paths import openable
-from tf_lottery.utils.text import one_line
 
-SUFFIX = "_saved_model"
 SIGNATURE = "serving_default"
 # What `tf.saved_model.save` raises for a model that it can't save: AssertionError for resources, such as lookup tables,
 # that it can't follow.
@@ -22,19 +19,29 @@ _CHUNK = 256
 
 
 def save(model: keras.Model, folder: Path, *, batch: int | None) -> None:
-    """Save the inference function of `model` with the batch size `batch` (None: any) as the SavedModel `folder`.
+    """Save the inference function of a model as the SavedModel `folder`.
+
+    Args:
+        model: a plain model.
+        folder: a path at which nothing lies.
+        batch: the batch size; None for any.
 
     Raises:
-        OSError: if writing fails.
+        OSError: writing fails.
     """
     write_module(*serving_module(model, batch=batch), folder)
 
 
 def write_module(module: tf.Module, function: Any, folder: Path) -> None:
-    """Save a module and its concrete function, which becomes `serving_default`, as the SavedModel `folder`.
+    """Save a module and its inference function as the SavedModel `folder`.
+
+    Args:
+        module: what holds the variables.
+        function: the concrete function that becomes `serving_default`.
+        folder: a path at which nothing lies.
 
     Raises:
-        OSError: if writing fails; TensorFlow reports that as one of many errors of its own (a full disk as
+        OSError: writing fails; TensorFlow reports that as one of many errors of its own (a full disk as
             `OutOfRangeError`).
     """
     try:
@@ -43,52 +50,23 @@ def write_module(module: tf.Module, function: Any, folder: Path) -> None:
         raise OSError(error.message.rsplit("; ", 1)[-1].split(" [Op:")[0]) from error
 
 
-def write_saved_model(
-    model: keras.Model, folder: Path, trial: Trial, *, slim: bool = False
-) -> list[Candidate | Refusal]:
-    """Save `model` in `folder`, load it with `tf.saved_model.load`, and compare.
+def call_saved_model(
+    folder: Path, samples: list[npt.NDArray[Any]], signature: Signature
+) -> dict[str, npt.NDArray[Any]]:
+    """Load a SavedModel with `tf.saved_model.load` and return its outputs by name, each `(samples, ...)`.
 
     Args:
-        model: a plain model.
-        folder: an existing staging folder.
-        trial: what it is compared on.
-        slim: whether it is the slimmed model.
+        folder: the SavedModel.
+        samples: one array `(samples, ...)` per input, in the order of the signature.
+        signature: the names of the inputs.
 
-    Returns:
-        One candidate, or one refusal.
+    Raises:
+        tf.errors.OpError: it does not load or run.
     """
-    encoding = encoding_name("dense", slim=slim)
-    target = folder / "saved_model"
-    try:
-        save(model, target, batch=None)
-    except UNSAVABLE as error:
-        return [refused(encoding, one_line(error))]
-    return [verified(target, encoding, trial)]
-
-
-def verified(target: Path, encoding: str, trial: Trial) -> Candidate | Refusal:
-    """The SavedModel `target` as a candidate if it loads and answers as it should, else as a refusal."""
-    try:
-        outputs = _outputs(target, trial.samples, trial.signature)
-    except tf.errors.OpError as error:
-        return refused(encoding, f"the SavedModel does not run after loading: {one_line(error)}")
-    comparison = trial.judge(outputs)
-    if comparison.failure:
-        return refused(encoding, comparison.failure, mismatch=True)
-    suffix = file_suffix("" if encoding == "dense" else encoding) + SUFFIX
-    return Candidate(target, suffix, "saved_model", "float32", encoding, comparison)
-
-
-def refused(encoding: str, reason: str, *, mismatch: bool = False) -> Refusal:
-    """A SavedModel that is not offered."""
-    return Refusal("saved_model", "float32", encoding, reason, mismatch)
-
-
-def _outputs(folder: Path, samples: list[np.ndarray], signature: Signature) -> dict[str, np.ndarray]:
     with openable(folder) as name:
         loaded = tf.saved_model.load(name)
     serve = loaded.signatures[SIGNATURE]
-    parts: dict[str, list[np.ndarray]] = {}
+    parts: dict[str, list[npt.NDArray[Any]]] = {}
     for start in range(0, len(samples[0]), _CHUNK):
         chunk = {
             name: tf.constant(array[start : start + _CHUNK])

@@ -1,4 +1,4 @@
-"""The sparse SavedModel writer: kernels on disk as non-zero values and compact positions, rebuilt once, at loading.
+"""Sparse SavedModels: kernels on disk as non-zero values and compact positions, rebuilt once, at loading.
 
 Where the non-zero values lie is stored as gaps of as few bits as pay (see `encode`). A kernel is a resource of
 TensorFlow's own, made by `VarHandleOp`, which the SavedModel's initializer fills when it is loaded: by
@@ -16,14 +16,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
-from tf_lottery.exporting.checks.candidate import Candidate, Refusal, encoding_name
 from tf_lottery.exporting.checks.checksums import size
-from tf_lottery.exporting.checks.trial import Trial
-from tf_lottery.exporting.formats.saved_model import UNSAVABLE, refused, save, verified, write_module
+from tf_lottery.exporting.formats.saved_model import save, write_module
 from tf_lottery.exporting.signature import signature_of, structure
-from tf_lottery.utils.text import one_line
 
 # What the functions that make, fill and delete one resource take in `saved_model.pb`; measured.
 _GRAPH_BYTES = 3000
@@ -42,18 +40,18 @@ class SparseCode:
     """
 
     shape: tuple[int, ...]
-    values: np.ndarray
-    gaps: np.ndarray
+    values: npt.NDArray[Any]
+    gaps: npt.NDArray[Any]
     width: int
 
     @property
     def bytes(self) -> int:
-        """Bytes of values and gaps."""
+        """The bytes of values and gaps."""
         return self.values.nbytes + self.gaps.nbytes
 
 
-def encode(array: np.ndarray) -> SparseCode:
-    """Write an array as non-zero values and gaps, in the fewest bytes.
+def encode(array: npt.NDArray[Any]) -> SparseCode:
+    """Return an array as non-zero values and gaps, in the fewest bytes.
 
     A gap is the number of zeros before a non-zero value. The largest number of `width` bits stands for that many zeros
     without a value behind them, so a long gap costs some bits and no value. With one bit this is a bit field; at the
@@ -74,7 +72,7 @@ def encode(array: np.ndarray) -> SparseCode:
 
 
 def decode(code: SparseCode) -> tf.Tensor:
-    """The array of a code, by TensorFlow operations: what the SavedModel does when it is loaded."""
+    """Return the array of a code, by TensorFlow operations: what the SavedModel does when it is loaded."""
     return _rebuild(
         tf.constant(code.gaps),
         tf.constant([-1, code.width]),
@@ -84,43 +82,37 @@ def decode(code: SparseCode) -> tf.Tensor:
     )
 
 
-def write_sparse_saved_model(
-    model: keras.Model, folder: Path, trial: Trial, *, slim: bool = False
-) -> list[Candidate | Refusal]:
-    """Save `model` in `folder` with sparse kernels, load it with `tf.saved_model.load`, and compare.
+def save_sparse(model: keras.Model, folder: Path) -> str:
+    """Save a model with sparse kernels as the SavedModel `folder`.
 
     Args:
         model: a plain model.
-        folder: an existing staging folder.
-        trial: what it is compared on.
-        slim: whether it is the slimmed model.
+        folder: a path at which nothing lies, in an existing folder.
 
     Returns:
-        One candidate, or one refusal: also where the folder would be no smaller than the dense SavedModel.
+        Why it is not worthwhile: nothing to encode, or no fewer bytes than a dense SavedModel takes; empty if it is.
+
+    Raises:
+        OSError: writing fails.
     """
-    encoding = encoding_name("sparse", slim=slim)
     codes = worthwhile_codes(model)
     stored = sum(code.bytes for code in codes.values())
     if not codes:
-        return [refused(encoding, "nothing to encode: no array of weights has enough zeros to become smaller")]
+        return "nothing to encode: no array of weights has enough zeros to become smaller"
     if stored > _MOST_BYTES:
-        return [refused(encoding, f"{stored} bytes of non-zero weights: a SavedModel's graph holds less than 2 GiB")]
-    target, dense = folder / "sparse_saved_model", folder / "dense_for_size"
-    try:
-        write_module(*_module(model, codes), target)
-        save(model, dense, batch=None)
-    except UNSAVABLE as error:
-        return [refused(encoding, one_line(error))]
-    here, there = size(target), size(dense)
+        return f"{stored} bytes of non-zero weights: a SavedModel's graph holds less than 2 GiB"
+    dense = folder.with_name("dense_for_size")
+    write_module(*_module(model, codes), folder)
+    save(model, dense, batch=None)
+    sparse_bytes, dense_bytes = size(folder), size(dense)
     shutil.rmtree(dense)
-    if here >= there:
-        reason = f"the folder would be no smaller ({here} bytes) than the dense SavedModel ({there} bytes)"
-        return [refused(encoding, reason)]
-    return [verified(target, encoding, trial)]
+    if sparse_bytes < dense_bytes:
+        return ""
+    return f"the folder would be no smaller ({sparse_bytes} bytes) than the dense SavedModel ({dense_bytes} bytes)"
 
 
 def worthwhile_codes(model: keras.Model) -> dict[int, SparseCode]:
-    """The codes of those float32 variables that become smaller, by position in `model.variables`."""
+    """Return the codes of those float32 variables that become smaller, by position in `model.variables`."""
     codes = {}
     for position, variable in enumerate(model.variables):
         array = np.asarray(variable.value)
@@ -131,7 +123,7 @@ def worthwhile_codes(model: keras.Model) -> dict[int, SparseCode]:
     return codes
 
 
-class _Rebuilt(tf.saved_model.experimental.TrackableResource):
+class _Rebuilt(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
     """A variable that is filled from a code when the SavedModel is loaded.
 
     Args:
@@ -167,14 +159,14 @@ def _module(model: keras.Model, codes: dict[int, SparseCode]) -> tuple[tf.Module
     rebuilt = {position: _Rebuilt(code, f"rebuilt_{position}") for position, code in codes.items()}
 
     def serve(*tensors: Any) -> dict[str, Any]:
-        given = {position: resource.read() for position, resource in rebuilt.items()}
-        mapping = [(model.variables[position], value) for position, value in given.items()]
+        kernels = {position: resource.read() for position, resource in rebuilt.items()}
+        mapping = [(model.variables[position], value) for position, value in kernels.items()]
         with keras.StatelessScope(state_mapping=mapping) as scope:
             result = model(keras.tree.pack_sequence_as(nested, list(tensors)), training=False)
         for position, variable in enumerate(model.variables):
             # The scope holds back what a layer assigns: the state of a stateful layer or of a seed generator.
             value = scope.get_current_value(variable)
-            if value is not None and value is not given.get(position):
+            if value is not None and value is not kernels.get(position):
                 (rebuilt[position] if position in rebuilt else variable.value).assign(value)
         return dict(zip(signature.outputs, keras.tree.flatten(result), strict=True))
 
@@ -189,7 +181,7 @@ def _module(model: keras.Model, codes: dict[int, SparseCode]) -> tuple[tf.Module
     return module, tf.function(serve, autograph=False).get_concrete_function(*specs)
 
 
-def _packed(zeros: np.ndarray, width: int) -> np.ndarray:
+def _packed(zeros: npt.NDArray[Any], width: int) -> npt.NDArray[Any]:
     """Numbers of zeros before values, as packed gaps of `width` bits."""
     skip = 2**width - 1
     skips, rest = np.divmod(zeros, skip)
@@ -202,8 +194,22 @@ def _packed(zeros: np.ndarray, width: int) -> np.ndarray:
     return np.packbits(bits.astype(np.uint8).ravel(), bitorder="little")
 
 
+def _rebuild_array(
+    gaps: tf.Tensor, form: tf.Tensor, places: tf.Tensor, values: tf.Tensor, shape: tf.Tensor
+) -> tf.Tensor:
+    bits = tf.bitwise.bitwise_and(tf.expand_dims(gaps, 1), tf.constant([1, 2, 4, 8, 16, 32, 64, 128], tf.uint8))
+    rows = tf.reshape(tf.cast(bits, tf.bool), form)
+    valued = tf.logical_not(tf.reduce_all(rows, 1))
+    behind = tf.cumsum(tf.reduce_sum(tf.where(rows, places, 0), 1) + tf.cast(valued, tf.int64))
+    positions = tf.gather_nd(behind, tf.where(valued)) - 1
+    # `scatter_nd` would add to zeros, and lose numbers so small that additions flush them to zero.
+    flat = tf.reshape(tf.zeros(shape), [-1])
+    return tf.reshape(tf.tensor_scatter_nd_update(flat, tf.expand_dims(positions, 1), values), shape)
+
+
 # A function of its own with open shapes: the SavedModel holds it once, however many kernels it has.
-@tf.function(
+_rebuild = tf.function(
+    _rebuild_array,
     autograph=False,
     input_signature=[
         tf.TensorSpec([None], tf.uint8),
@@ -213,12 +219,3 @@ def _packed(zeros: np.ndarray, width: int) -> np.ndarray:
         tf.TensorSpec([None], tf.int64),
     ],
 )
-def _rebuild(gaps: tf.Tensor, form: tf.Tensor, places: tf.Tensor, values: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
-    bits = tf.bitwise.bitwise_and(tf.expand_dims(gaps, 1), tf.constant([1, 2, 4, 8, 16, 32, 64, 128], tf.uint8))
-    rows = tf.reshape(tf.cast(bits, tf.bool), form)
-    valued = tf.logical_not(tf.reduce_all(rows, 1))
-    behind = tf.cumsum(tf.reduce_sum(tf.where(rows, places, 0), 1) + tf.cast(valued, tf.int64))
-    positions = tf.gather_nd(behind, tf.where(valued)) - 1
-    # `scatter_nd` would add to zeros, and lose numbers so small that additions flush them to zero.
-    flat = tf.reshape(tf.zeros(shape), [-1])
-    return tf.reshape(tf.tensor_scatter_nd_update(flat, tf.expand_dims(positions, 1), values), shape)

@@ -1,1 +1,1 @@
-"""Measurement: size, load time, latency and memory of model files, in turn, beside the dense files as rulers."""
+"""Size, load time, latency and memory of model files, measured in turn beside their dense baselines."""

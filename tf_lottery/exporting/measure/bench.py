@@ -1,4 +1,4 @@
-"""`bench`: size, load time, latency and memory of model files, held against dense float32 and dense int8 in one run."""
+"""`bench`: size, load time, latency and memory of model files, beside dense float32 and dense int8 ones."""
 
 import os
 import tempfile
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.exporting.checks.checksums import MANIFEST, check_file, gzip_size, read_manifest, size
-from tf_lottery.exporting.measure.bench_remarks import findings_by_network, short_names
-from tf_lottery.exporting.measure.measuring import ROUNDS, RUNS, Failure, Measurement, kind_of, measure
-from tf_lottery.exporting.measure.rulers import PRECISIONS, Network, border_of, identify, make_ruler, networks
+from tf_lottery.exporting.measure.bench_findings import findings_by_network, short_names
+from tf_lottery.exporting.measure.measurement import ROUNDS, RUNS, Measurement, MeasurementFailure, measure
+from tf_lottery.exporting.measure.model_files import BASELINE_PRECISIONS, identify, model_format
+from tf_lottery.exporting.measure.networks import NetworkFiles, interface_of, sort_by_network
 from tf_lottery.utils import machine
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "tf-lottery.bench/1"
 ACCEPTED = "Give .tflite or .keras files, or SavedModel folders."
-_H5 = " Save an HDF5 model anew: keras.models.load_model(...).save('model.keras')."
+_H5 = " Save an HDF5 model again: keras.models.load_model(...).save('model.keras')."
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Benchmark:
     """The outcome of one benchmark.
 
     Attributes:
-        files: one record per measured file, as in the contract; `network` numbers the networks that they store, and
-            `rulers` are those of its network.
+        files: one record per measured file; `network` numbers the networks that they store, `rulers` are the paths of
+            the dense baselines of its network by precision, and `ruler` is the precision of which it is the baseline.
         failed: one record `{path, reason, damaged, remedy}` per file that could not be measured.
-        rulers: path by precision, if all files are of one network; None where there is no such ruler.
+        baselines: path by precision, if all files are of one network; None where there is no such baseline.
         findings: sentences on what is better than what.
         notes: sentences on how it was measured.
         threads: of the runtimes.
@@ -40,25 +41,25 @@ class Benchmark:
 
     files: tuple[dict[str, Any], ...]
     failed: tuple[dict[str, Any], ...]
-    rulers: dict[str, str | None]
+    baselines: dict[str, str | None]
     findings: tuple[str, ...]
     notes: tuple[str, ...]
     threads: int
 
     def to_json(self) -> dict[str, Any]:
-        """The document of the contract."""
+        """Return the document `tf-lottery.bench/1`."""
         return {
             "schema": SCHEMA,
             "files": list(self.files),
             "failed": list(self.failed),
-            "rulers": self.rulers,
+            "rulers": self.baselines,
             "findings": list(self.findings),
             "notes": list(self.notes),
             "environment": environment(self.threads),
         }
 
     def raise_failures(self) -> None:
-        """Raise for the files that could not be measured.
+        """Raise if a file could not be measured.
 
         Raises:
             DamagedError: one of them is not whole.
@@ -73,7 +74,7 @@ class Benchmark:
         rest = " The other files were measured." if self.files else ""
         if worst["damaged"]:
             raise DamagedError(cause, f"{worst['remedy'] or 'Export it again, or copy it again.'}{rest}")
-        raise UnfitError(cause, f"{worst['remedy'] or 'Export it anew, and run it once with its own runtime.'}{rest}")
+        raise UnfitError(cause, f"{worst['remedy'] or 'Export it again, and run it once with its own runtime.'}{rest}")
 
 
 def bench(
@@ -90,7 +91,7 @@ def bench(
 
     Args:
         paths: `.tflite` and `.keras` files, SavedModel folders, or folders that hold such.
-        model: a plain model, of which rulers are made that are neither among the files nor beside them.
+        model: a plain model, of which baselines are made that are neither among the files nor beside them.
         threads: of the runtimes.
         runs: timed calls per file, over all rounds.
         rounds: how often each file is measured, each time in a new process.
@@ -109,33 +110,32 @@ def bench(
     if not files:
         raise UsageError("No file to measure was given.", ACCEPTED)
     with tempfile.TemporaryDirectory() as scratch:
-        damaged = {file: reason for file in files if (reason := _altered(file))}
+        damaged = {file: reason for file in files if (reason := _alteration(file))}
         whole = [file for file in files if file not in damaged]
-        found = networks(whole)
-        notes = _made_rulers(found, model, Path(scratch))
-        wanted = list(dict.fromkeys([*whole, *(ruler for network in found for ruler in network.rulers.values())]))
-        outcomes = measure(wanted, threads=threads, runs=runs, rounds=rounds)
-        measured = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, Measurement)}
-        labels = {file: _label(file, Path(scratch)) for file in measured}
-        found = [_measured(network, measured) for network in found]
-        found = [network for network in found if network.files]
+        networks = sort_by_network(whole)
+        notes = _add_baselines(networks, model, Path(scratch))
+        baselines = [baseline for network in networks for baseline in network.baselines.values()]
+        outcomes = measure(list(dict.fromkeys([*whole, *baselines])), threads=threads, runs=runs, rounds=rounds)
+        measurements = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, Measurement)}
+        labels = {file: _label(file, Path(scratch)) for file in measurements}
+        networks = [_keep_measured(network, measurements) for network in networks]
+        networks = [network for network in networks if network.files]
         records = [
-            _record(file, labels, measured, number, network)
-            for file in measured
-            for number, network in enumerate(found, 1)
+            _record(file, labels, measurements, number, network)
+            for file in measurements
+            for number, network in enumerate(networks, 1)
             if file in network.files
         ]
-    notes = [*_told_apart(found, labels), *([] if model else _missing(found)), *notes]
+    notes = [*_note_networks(networks, labels), *([] if model else _note_missing(networks)), *notes]
     failed = [{"path": str(file), "reason": reason, "damaged": True, "remedy": ""} for file, reason in damaged.items()]
     for file, outcome in outcomes.items():
-        if isinstance(outcome, Failure):
-            said = {"reason": outcome.reason, "damaged": outcome.damaged, "remedy": outcome.remedy}
-            failed.append({"path": str(file), **said})
-    common = found[0].rulers if len(found) == 1 else {}
+        if isinstance(outcome, MeasurementFailure):
+            failure = {"reason": outcome.reason, "damaged": outcome.damaged, "remedy": outcome.remedy}
+            failed.append({"path": str(file), **failure})
     return Benchmark(
         files=tuple(records),
         failed=tuple(failed),
-        rulers={precision: labels[common[precision]] if precision in common else None for precision in PRECISIONS},
+        baselines=_labeled_baselines(networks[0].baselines if len(networks) == 1 else {}, labels),
         findings=tuple(findings_by_network(records)),
         notes=tuple(notes),
         threads=threads,
@@ -143,7 +143,7 @@ def bench(
 
 
 def environment(threads: int) -> dict[str, Any]:
-    """What the figures depend on besides the files: versions, processor, cores, threads."""
+    """Return what the figures depend on besides the files: versions, processor, cores, threads."""
     packages = ("tf-lottery", "ai-edge-litert", "tensorflow", "keras")
     return {**machine.describe(packages), "threads": threads}
 
@@ -151,18 +151,18 @@ def environment(threads: int) -> dict[str, Any]:
 def _models(path: Path) -> list[Path]:
     if not path.exists():
         raise UsageError(f"There is no file {path}.", ACCEPTED)
-    if kind_of(path):
+    if model_format(path):
         return [path]
     if not path.is_dir():
         raise UnfitError(f"{path} is not a model.", f"{ACCEPTED}{_H5 if path.suffix in ('.h5', '.hdf5') else ''}")
-    found = sorted(child for child in path.iterdir() if kind_of(child))
-    if not found:
+    files = sorted(child for child in path.iterdir() if model_format(child))
+    if not files:
         raise UsageError(f"The folder {path} holds no model.", "Write some with `tfl.export(...)`.")
-    return found
+    return files
 
 
-def _altered(file: Path) -> str:
-    """What the manifest beside a file says against it; a file that no manifest lists is taken as it is."""
+def _alteration(file: Path) -> str:
+    """How a file differs from the manifest beside it; empty if it does not, or if no manifest lists it."""
     try:
         listed = read_manifest(file.parent)
         if any(name.split("/", 1)[0] == file.name for name in listed):
@@ -172,64 +172,76 @@ def _altered(file: Path) -> str:
     return ""
 
 
-def _made_rulers(found: Sequence[Network], model: "keras.Model | None", scratch: Path) -> list[str]:
-    """Make the rulers that are missing, adding them to the networks that have the model's border; returns notes."""
-    missing = [precision for precision in PRECISIONS if any(precision not in network.rulers for network in found)]
+def _add_baselines(networks: Sequence[NetworkFiles], model: "keras.Model | None", scratch: Path) -> list[str]:
+    """Make the baselines that are missing, and add them to the networks with the model's interface; returns notes."""
+    missing = [name for name in BASELINE_PRECISIONS if any(name not in network.baselines for network in networks)]
+    if model is None or not missing:
+        return []
+    from tf_lottery.exporting.measure.dense_baselines import make_baseline
+
     notes, made = [], []
-    for precision in missing if model is not None else []:
+    for precision in missing:
         try:
             with quiet():
-                file = make_ruler(model, scratch, precision)
+                file = make_baseline(model, scratch, precision)
         except (MemoryError, OSError):
             raise
         except Exception as error:  # the converter raises many kinds, each of which means: not this model
             notes.append(f"No dense {precision} file could be made of the model: {one_line(error)}")
             continue
-        border = border_of(file)
-        fitting = [each for each in found if precision not in each.rulers and each.border in (None, border)]
+        interface = interface_of(file)
+        fitting = [
+            network
+            for network in networks
+            if precision not in network.baselines and network.interface in (None, interface)
+        ]
         for network in fitting:
-            network.rulers[precision] = file
+            network.baselines[precision] = file
             network.files.append(file)
         if fitting:
             made.append(precision)
         else:
-            notes.append(f"`model` has other inputs or outputs than the files that lack a {precision} ruler.")
+            notes.append(f"`model` has other inputs or outputs than the files that lack a {precision} baseline.")
     if "int8" in made:
         notes.append(
-            "The dense int8 file was calibrated on random samples: a ruler of size and speed, not of accuracy."
+            "The dense int8 file was calibrated on random samples: a baseline of size and speed, not of accuracy."
         )
     return notes
 
 
-def _measured(network: Network, measured: Mapping[Path, Measurement]) -> Network:
-    """The network without the files that could not be measured; its rulers are among its files."""
-    rulers = {precision: file for precision, file in network.rulers.items() if file in measured}
-    files = [file for file in dict.fromkeys([*network.files, *rulers.values()]) if file in measured]
-    return Network(files, rulers, network.border)
+def _keep_measured(network: NetworkFiles, measurements: Mapping[Path, Measurement]) -> NetworkFiles:
+    """The network without the files that could not be measured; its baselines are among its files."""
+    baselines = {precision: file for precision, file in network.baselines.items() if file in measurements}
+    files = [file for file in dict.fromkeys([*network.files, *baselines.values()]) if file in measurements]
+    return NetworkFiles(files, baselines, network.interface)
 
 
-def _told_apart(found: Sequence[Network], labels: Mapping[Path, str]) -> list[str]:
-    if len(found) < 2:
+def _note_networks(networks: Sequence[NetworkFiles], labels: Mapping[Path, str]) -> list[str]:
+    if len(networks) < 2:
         return []
     names = short_names(list(labels.values()))
     lists = "; ".join(
         f"{number}: {', '.join(names[labels[file]] for file in network.files)}"
-        for number, network in enumerate(found, 1)
+        for number, network in enumerate(networks, 1)
     )
     return [
-        f"The files are of {len(found)} networks, each held against its own dense files: {lists}. They are told apart "
-        "by inputs, outputs and sizes of weights; a slimmed file is known by the export.json beside it."
+        f"The files are of {len(networks)} networks, each compared with its own dense files: {lists}. They are "
+        "distinguished by inputs, outputs and sizes of weights; a slimmed file is known by the export.json beside it."
     ]
 
 
-def _missing(found: Sequence[Network]) -> list[str]:
+def _note_missing(networks: Sequence[NetworkFiles]) -> list[str]:
     notes = []
-    for number, network in enumerate(found, 1):
-        kinds = " and ".join(precision for precision in PRECISIONS if precision not in network.rulers)
+    for number, network in enumerate(networks, 1):
+        kinds = " and ".join(precision for precision in BASELINE_PRECISIONS if precision not in network.baselines)
         if kinds:
-            of = f" of network {number}" if len(found) > 1 else ""
+            of = f" of network {number}" if len(networks) > 1 else ""
             notes.append(f"No dense {kinds} TFLite file{of} to compare with: give one, or the network as `model`.")
     return notes
+
+
+def _labeled_baselines(baselines: Mapping[str, Path], labels: Mapping[Path, str]) -> dict[str, str | None]:
+    return {name: labels[baselines[name]] if name in baselines else None for name in BASELINE_PRECISIONS}
 
 
 def _label(file: Path, scratch: Path) -> str:
@@ -240,31 +252,31 @@ def _label(file: Path, scratch: Path) -> str:
 def _record(
     file: Path,
     labels: Mapping[Path, str],
-    measured: Mapping[Path, Measurement],
+    measurements: Mapping[Path, Measurement],
     number: int,
-    network: Network,
+    network: NetworkFiles,
 ) -> dict[str, Any]:
-    identity, found, rulers = identify(file), measured[file], network.rulers
-    median = found.percentile(50)
-    dense = rulers.get("float32")
+    identity, measurement, baselines = identify(file), measurements[file], network.baselines
+    median = measurement.percentile(50)
+    dense = baselines.get("float32")
     return {
         "path": labels[file],
-        "format": kind_of(file),
+        "format": model_format(file),
         "precision": identity.precision,
         "encoding": identity.encoding,
         "bytes": size(file),
         "gzip_bytes": gzip_size(file),
-        "load_ms": found.load_ms,
+        "load_ms": measurement.load_ms,
         "latency_us_median": median,
-        "latency_us_p5": found.percentile(5),
-        "latency_us_p95": found.percentile(95),
-        "runs": len(found.latency_us),
-        "threads": found.threads,
-        "peak_memory_mb": found.peak_memory_mb,
-        "model_memory_mb": found.model_memory_mb,
+        "latency_us_p5": measurement.percentile(5),
+        "latency_us_p95": measurement.percentile(95),
+        "runs": len(measurement.latency_us),
+        "threads": measurement.threads,
+        "peak_memory_mb": measurement.peak_memory_mb,
+        "model_memory_mb": measurement.model_memory_mb,
         "network": number,
-        "ruler": next((precision for precision, ruler in rulers.items() if ruler == file), None),
-        "rulers": {precision: labels[rulers[precision]] if precision in rulers else None for precision in PRECISIONS},
+        "ruler": next((precision for precision, baseline in baselines.items() if baseline == file), None),
+        "rulers": _labeled_baselines(baselines, labels),
         "size_ratio": size(file) / size(dense) if dense else None,
-        "latency_ratio": median / measured[dense].percentile(50) if dense else None,
+        "latency_ratio": median / measurements[dense].percentile(50) if dense else None,
     }

@@ -1,9 +1,9 @@
-"""Load one model file, time it, and tell the memory of the process: the program that `measurement` starts.
+"""Load one model file, time it, and measure the memory of the process: the program that `measurement` starts.
 
 Usage: `python -m tf_lottery.exporting.measure.run_benchmark KIND FILE OUT.json THREADS RUNS SECONDS`;
 KIND is tflite, saved_model or keras, and an empty FILE measures the process without a model.
 
-A process of its own for each file, because memory can't be told apart within one, because LiteRT's and TensorFlow's
+A process of its own for each file, because memory can't be attributed within one, because LiteRT's and TensorFlow's
 runtimes can clash in one, and because a damaged file can crash it. Of a TFLite file LiteRT's interpreter with its
 default delegates is timed. LiteRT's own benchmark program times another interface of the same runtime, from Python as
 well, and rounds to 10 microseconds: more than a small network takes.
@@ -17,15 +17,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.random  # NumPy loads it when it is first used: that would count as the model's time and memory
+import numpy.typing as npt
 
 from tf_lottery.errors import DamagedError, LotteryError, UnfitError
 
 _WARM_UP_RUNS, _WARM_UP_SECONDS = 20, 0.3
-# What LiteRT, TensorFlow, zipfile and HDF5 say of a file that is not whole.
+# What LiteRT, TensorFlow, zipfile and HDF5 report for a file that is not whole.
 _DAMAGED = re.compile(
     r"flatbuffer|mmap of size 0|model identifier|could not open|not a zip|bad crc|truncat|corrupt|checksum|data ?loss|"
     r"error parsing|cannot parse|decodeerror|unable to (synchronously )?open|no such file|not ?found|subgraph",
@@ -35,13 +36,18 @@ _DAMAGED = re.compile(
 _WITHOUT_CODE = (
     "Export it from the program that defines its classes: a SavedModel or TFLite file needs no code to be loaded."
 )
-_FIXED = "Export it anew with fixed shapes, inputs of numbers, and one signature."
+_FIXED = "Export it again with fixed shapes, inputs of numbers, and one signature."
 
-Invoke = Callable[[], Any]
+Invoke: TypeAlias = Callable[[], Any]
 
 
-class Unfit(Exception):
-    """A whole model that can't be measured; the message says why, `remedy` what to do."""
+class NotMeasurable(Exception):
+    """A whole model that can't be measured.
+
+    Args:
+        cause: why, in one line.
+        remedy: what to do.
+    """
 
     def __init__(self, cause: str, remedy: str = _FIXED) -> None:
         super().__init__(cause)
@@ -49,7 +55,7 @@ class Unfit(Exception):
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model that waits for its inputs.
 
     Attributes:
@@ -58,11 +64,16 @@ class Loaded:
     """
 
     wanted: list[tuple[str, tuple[int, ...], Any]]
-    feed: Callable[[Mapping[str, np.ndarray]], Invoke]
+    feed: Callable[[Mapping[str, npt.NDArray[Any]]], Invoke]
 
 
-def load_tflite(file: str, threads: int) -> Loaded:
-    """The main subgraph of a TFLite file in the default LiteRT interpreter."""
+def load_tflite(file: str, threads: int) -> LoadedModel:
+    """Load the main subgraph of a TFLite file into the default LiteRT interpreter.
+
+    Args:
+        file: its path; empty to load the runtime alone.
+        threads: of the interpreter.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     if not file:
@@ -73,27 +84,34 @@ def load_tflite(file: str, threads: int) -> Loaded:
         _check_shape(detail["name"], [int(size) for size in detail["shape_signature"]])
     interpreter.allocate_tensors()
 
-    def feed(inputs: Mapping[str, np.ndarray]) -> Invoke:
+    def feed(inputs: Mapping[str, npt.NDArray[Any]]) -> Invoke:
         for detail in details:
             interpreter.set_tensor(detail["index"], inputs[detail["name"]])
-        return interpreter.invoke
+        return cast(Invoke, interpreter.invoke)
 
-    return Loaded([(detail["name"], tuple(detail["shape"]), detail["dtype"]) for detail in details], feed)
+    return LoadedModel([(detail["name"], tuple(detail["shape"]), detail["dtype"]) for detail in details], feed)
 
 
-def load_saved_model(folder: str, threads: int) -> Loaded:
-    """`serving_default` of a SavedModel, or its only signature, with the batch size 1."""
+def load_saved_model(folder: str, threads: int) -> LoadedModel:
+    """Load `serving_default` of a SavedModel, or its only signature, with the batch size 1.
+
+    Args:
+        folder: its path; empty to load the runtime alone.
+        threads: of TensorFlow.
+    """
     tf = _tensorflow(threads)
     if not folder:
         return _NOTHING
     loaded = tf.saved_model.load(folder)
     signatures = list(loaded.signatures)
     if "serving_default" not in signatures and len(signatures) != 1:
-        raise Unfit(f"it has the signatures {', '.join(signatures) or 'none'}: expected serving_default, or only one")
+        raise NotMeasurable(
+            f"it has the signatures {', '.join(signatures) or 'none'}: expected serving_default, or only one"
+        )
     serve = loaded.signatures["serving_default" if "serving_default" in signatures else signatures[0]]
     specs = serve.structured_input_signature[1]
 
-    def feed(inputs: Mapping[str, np.ndarray]) -> Invoke:
+    def feed(inputs: Mapping[str, npt.NDArray[Any]]) -> Invoke:
         tensors = {name: tf.constant(array) for name, array in inputs.items()}
 
         def invoke() -> None:
@@ -104,11 +122,18 @@ def load_saved_model(folder: str, threads: int) -> Loaded:
         invoke.model = loaded  # type: ignore[attr-defined]  # its variables live as long as the loaded object
         return invoke
 
-    return Loaded([(name, _of_one(name, spec.shape), spec.dtype.as_numpy_dtype) for name, spec in specs.items()], feed)
+    return LoadedModel(
+        [(name, _of_one(name, spec.shape), spec.dtype.as_numpy_dtype) for name, spec in specs.items()], feed
+    )
 
 
-def load_keras(file: str, threads: int) -> Loaded:
-    """A Keras file, called in inference mode inside one `tf.function`, with the batch size 1."""
+def load_keras(file: str, threads: int) -> LoadedModel:
+    """Load a Keras file, to be called in inference mode inside one `tf.function`, with the batch size 1.
+
+    Args:
+        file: its path; empty to load the runtime alone.
+        threads: of TensorFlow.
+    """
     tf = _tensorflow(threads)
     import keras
 
@@ -119,24 +144,24 @@ def load_keras(file: str, threads: int) -> Loaded:
     try:
         model = load_model(file, compile=False)
     except DamagedError:
-        model = _looked_into(file)
+        model = _explain(file)
     if not getattr(model, "inputs", None):
-        raise Unfit(
+        raise NotMeasurable(
             "it is a subclassed or unbuilt model, whose inputs are not known",
             "Make it a functional model: keras.Model(inputs, outputs).",
         )
     nested = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     call = tf.function(lambda tensors: keras.tree.flatten(model(tensors, training=False)), autograph=False)
 
-    def feed(inputs: Mapping[str, np.ndarray]) -> Invoke:
-        given = keras.tree.pack_sequence_as(nested, [tf.constant(array) for array in inputs.values()])
-        return lambda: [tensor.numpy() for tensor in call(given)]
+    def feed(inputs: Mapping[str, npt.NDArray[Any]]) -> Invoke:
+        tensors = keras.tree.pack_sequence_as(nested, [tf.constant(array) for array in inputs.values()])
+        return lambda: [tensor.numpy() for tensor in call(tensors)]
 
     shapes = [(tensor.name, _of_one(tensor.name, tensor.shape), str(tensor.dtype)) for tensor in model.inputs]
-    return Loaded(shapes, feed)
+    return LoadedModel(shapes, feed)
 
 
-LOADERS: dict[str, Callable[[str, int], Loaded]] = {
+LOADERS: dict[str, Callable[[str, int], LoadedModel]] = {
     "tflite": load_tflite,
     "saved_model": load_saved_model,
     "keras": load_keras,
@@ -154,9 +179,9 @@ def run(kind: str, file: str, *, threads: int, runs: int, seconds: float) -> dic
         seconds: after which no other call starts.
 
     Returns:
-        `load_ms`: from opening the file until its first answer, as some weights are only unpacked then, without the
-        drawing of inputs;
-        `latency_us`: a list of the times of single calls; `peak_memory_mb`: of this process, in 10^6 bytes.
+        `load_ms`: from opening the file until its first outputs, as some weights are only unpacked then, without the
+        drawing of inputs; `latency_us`: a list of the times of single calls; `peak_memory_mb`: of this process, in
+        10^6 bytes.
     """
     LOADERS[kind]("", threads)  # so that importing the runtime doesn't count as loading the file
     begin = time.perf_counter()
@@ -178,19 +203,23 @@ def run(kind: str, file: str, *, threads: int, runs: int, seconds: float) -> dic
         start = time.perf_counter_ns()
         invoke()
         times.append(time.perf_counter_ns() - start)
-    return {"load_ms": load_ms, "latency_us": [each / 1e3 for each in times], "peak_memory_mb": peak_memory_mb()}
+    return {
+        "load_ms": load_ms,
+        "latency_us": [nanoseconds / 1e3 for nanoseconds in times],
+        "peak_memory_mb": peak_memory_mb(),
+    }
 
 
 def peak_memory_mb() -> float:
-    """The largest resident memory that this process ever had, in 10^6 bytes.
+    """Return the largest resident memory that this process ever had, in 10^6 bytes.
 
     Linux hands the `ru_maxrss` of the process that started this one on to it; `VmHWM` is of this program alone.
     """
     status = Path("/proc/self/status")
     if status.exists():
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024 / 1e6
+        match = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+        if match:
+            return int(match[1]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
@@ -200,7 +229,7 @@ def main(arguments: list[str]) -> int:
     kind, file, out, threads, runs, seconds = arguments
     try:
         result = run(kind, file, threads=int(threads), runs=int(runs), seconds=float(seconds))
-    except Unfit as error:
+    except NotMeasurable as error:
         result = {"error": str(error), "damaged": False, "remedy": error.remedy}
     except LotteryError as error:
         result = {"error": error.cause, "damaged": isinstance(error, DamagedError), "remedy": error.remedy}
@@ -211,13 +240,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _inputs(wanted: list[tuple[str, tuple[int, ...], Any]]) -> dict[str, np.ndarray]:
+def _inputs(wanted: list[tuple[str, tuple[int, ...], Any]]) -> dict[str, npt.NDArray[Any]]:
     generator = np.random.default_rng(0)
     arrays = {}
     for name, shape, dtype in wanted:
         kind = np.dtype(dtype)
         if kind.kind not in "biuf":
-            raise Unfit(f"its input {name!r} takes {kind}: only numbers can be drawn at random")
+            raise NotMeasurable(f"its input {name!r} takes {kind}: only numbers can be drawn at random")
         if kind.kind in "iu" and kind.itemsize == 1:
             limits = np.iinfo(kind)
             arrays[name] = generator.integers(limits.min, limits.max, shape, kind, endpoint=True)
@@ -228,14 +257,14 @@ def _inputs(wanted: list[tuple[str, tuple[int, ...], Any]]) -> dict[str, np.ndar
     return arrays
 
 
-def _looked_into(file: str) -> Any:
-    """What is wrong with a file that Keras doesn't load: is it damaged, or does it need code that is not here?"""
+def _explain(file: str) -> Any:
+    """Raise for a file that Keras doesn't load: it is damaged, or it needs code that is not here."""
     from tf_lottery.models.building import build
 
     try:
         return build(file, input_shape=None, classes=None)
     except UnfitError as error:
-        raise Unfit(error.cause.rstrip("."), _WITHOUT_CODE) from error
+        raise NotMeasurable(error.cause.rstrip("."), _WITHOUT_CODE) from error
 
 
 def _of_one(name: str, shape: Any) -> tuple[int, ...]:
@@ -246,7 +275,7 @@ def _of_one(name: str, shape: Any) -> tuple[int, ...]:
 
 def _check_shape(name: str, sizes: list[int]) -> None:
     if any(size < 0 for size in sizes[1:]):
-        raise Unfit(f"its input {name!r} has the dynamic shape {sizes}: only the batch may be dynamic here")
+        raise NotMeasurable(f"its input {name!r} has the dynamic shape {sizes}: only the batch may be dynamic here")
 
 
 def _tensorflow(threads: int) -> Any:
@@ -258,7 +287,7 @@ def _tensorflow(threads: int) -> Any:
     return tf
 
 
-_NOTHING = Loaded([], lambda inputs: lambda: None)
+_NOTHING = LoadedModel([], lambda inputs: lambda: None)
 
 
 if __name__ == "__main__":

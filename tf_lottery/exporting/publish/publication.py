@@ -7,20 +7,21 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tf_lottery.exporting.checks import checksums as integrity
-from tf_lottery.exporting.checks.candidate import Candidate
+from tf_lottery.exporting.candidate_file import CandidateFile
+from tf_lottery.exporting.checks import checksums
 from tf_lottery.exporting.export_report import REPORT, ExportReport
-from tf_lottery.exporting.publish import card, staging
-from tf_lottery.exporting.publish.export_remarks import findings
-from tf_lottery.exporting.publish.request import Request, cards
+from tf_lottery.exporting.publish import staging
+from tf_lottery.exporting.publish.export_findings import describe_gains
+from tf_lottery.exporting.publish.export_request import ExportRequest, card_names
+from tf_lottery.exporting.publish.model_card import card_json, card_markdown, make_card
 
 logger = logging.getLogger(__name__)
 
 
 def publish(
-    candidates: list[Candidate],
+    candidates: list[CandidateFile],
     report: ExportReport,
-    request: Request,
+    request: ExportRequest,
     *,
     chosen: int,
     only_best: bool,
@@ -37,7 +38,7 @@ def publish(
         chosen: the place of the best candidate.
         only_best: whether it alone is published.
         stage: the staging folder.
-        origin: where the model is from, for its card.
+        origin: entries on where the model is from, for its card.
         force: whether files may be replaced that exist, or that appeared since the export began.
 
     Returns:
@@ -58,30 +59,30 @@ def publish(
             target = request.target(candidate.suffix)
             renamed = candidate.file.rename(candidate.file.with_name(target.name))
             records.append(dataclasses.replace(candidate, file=renamed).record(target))
-            listed |= integrity.entries(renamed)
+            listed |= checksums.entries(renamed)
             moves[renamed] = target
         written = tuple(record for record in records if record["path"] is not None)
-        earlier = integrity.read_manifest(request.folder)
+        earlier = checksums.read_manifest(request.folder)
         report = dataclasses.replace(
             report,
             files=written,
             best=records[chosen]["path"],
             candidates=tuple(records),
-            findings=tuple(findings(records, records[chosen])),
+            findings=tuple(describe_gains(records, records[chosen])),
             notes=(*report.notes, *_left_over(request, earlier, moves.values())),
         )
-        about = card.describe(report, records[chosen], origin=origin)
-        names = cards(Path(records[chosen]["path"]).name)
-        texts = dict(zip(names, (card.dumps(about), card.markdown(about)), strict=True))
+        card = make_card(report, records[chosen], origin=origin)
+        names = card_names(Path(records[chosen]["path"]).name)
+        texts = dict(zip(names, (card_json(card), card_markdown(card)), strict=True))
         for item, text in texts.items():
-            listed |= integrity.text_entry(item, text)
+            listed |= checksums.text_entry(item, text)
         new = [] if force else [*moves.values(), *(request.folder / item for item in texts)]
-        # The card of a file that is replaced speaks of the old one.
-        stale = [item for target in moves.values() for item in cards(target.name) if item in earlier]
+        # The card of a file that is replaced describes the old one.
+        stale = [item for target in moves.values() for item in card_names(target.name) if item in earlier]
         gone = [item for item in stale if item not in texts and os.path.lexists(request.folder / item)]
         texts[REPORT] = report.dumps()
         replaced = [*(target.name for target in moves.values()), *texts, *gone]
-        texts[integrity.MANIFEST] = integrity.merge_manifest(request.folder, listed, replaced=replaced)
+        texts[checksums.MANIFEST] = checksums.merge_manifest(request.folder, listed, replaced=replaced)
         for item, text in texts.items():
             (stage / item).write_text(text, encoding="utf-8")
             moves[stage / item] = request.folder / item
@@ -92,7 +93,7 @@ def publish(
     return report
 
 
-def _left_over(request: Request, earlier: Mapping[str, Any], targets: Collection[Path]) -> Iterator[str]:
+def _left_over(request: ExportRequest, earlier: Mapping[str, Any], targets: Collection[Path]) -> Iterator[str]:
     """A note on files of an earlier export that this one could have replaced, and did not make."""
     made = {target.name for target in targets}
     listed = {name.split("/", 1)[0] for name in earlier}

@@ -28,7 +28,7 @@ _JOURNAL = "journal.json"
 
 @contextlib.contextmanager
 def staging_folder(destination: Path) -> Iterator[Path]:
-    """A temporary folder in `destination`, which is made if need be; gone afterwards, whatever happens.
+    """Make a temporary folder in `destination`, which is made if need be; it is removed at the end, whatever happens.
 
     What a killed process left behind is undone and removed. If the export fails, so is a destination made for it.
 
@@ -111,7 +111,12 @@ def publish(
 
 
 def disk_trouble(where: Path, error: Exception) -> ResourceError:
-    """A `ResourceError` for a failed write below `where`."""
+    """Return a `ResourceError` for a failed write.
+
+    Args:
+        where: the folder of the export.
+        error: what the write raised.
+    """
     detail = getattr(error, "strerror", None) or one_line(error)
     return ResourceError(
         f"Could not write the export to {where}: {detail}.",
@@ -141,18 +146,18 @@ def _deferred_signals() -> Iterator[None]:
 
 
 def _step(source: Path | None, target: Path, where: Path) -> dict[str, Any]:
-    """A line of the journal: a place, relative to the destination, and how what is put there can be told."""
+    """A line of the journal: a place, relative to the destination, and how what is put there is recognized."""
     return {"target": os.path.relpath(target, where), "identity": None if source is None else _identity(source)}
 
 
 def _identity(path: Path) -> list[int] | None:
     """What a file or folder keeps when it is renamed; None if it does not exist."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     # Some file systems touch a folder that gets another parent.
-    return [found.st_ino, 0 if stat.S_ISDIR(found.st_mode) else found.st_mtime_ns]
+    return [status.st_ino, 0 if stat.S_ISDIR(status.st_mode) else status.st_mtime_ns]
 
 
 def _write_journal(journal: Path, steps: list[dict[str, Any]]) -> None:
@@ -195,15 +200,15 @@ def _place_new(source: Path, target: Path) -> None:
 def _roll_back(aside: Path, steps: list[dict[str, Any]]) -> None:
     """Undo what was done of the steps: what is new goes back into `aside`, and what was there before to its place.
 
-    What somebody else has put there since is left alone.
+    What another process has put there since is left alone.
     """
     for number, step in reversed(list(enumerate(steps))):
         target, old = aside.parent / step["target"], _old(aside, number)
-        found = _identity(target)
-        if found is not None and found == step["identity"]:
+        identity = _identity(target)
+        if identity is not None and identity == step["identity"]:
             os.rename(target, aside / f"undone-{number}")
-            found = None
-        if found is None and os.path.lexists(old):
+            identity = None
+        if identity is None and os.path.lexists(old):
             os.rename(old, target)
 
 

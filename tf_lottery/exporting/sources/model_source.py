@@ -84,12 +84,12 @@ def open_dense_network(source: str, out: str | Path = "runs") -> "keras.Model":
         source: as for `open_model_source`.
         out: the folder of the runs.
     """
-    from tf_lottery.exporting.plain import deployable
+    from tf_lottery.exporting.plain_model import make_deployable
 
     check_kind(source)
     run = not source.endswith(FILES)
     opened = open_model_source(source, out, round_number=0 if run else None, replicate=0 if run else None)
-    return deployable(opened.model)[0]
+    return make_deployable(opened.model)[0]
 
 
 def check_kind(source: str, accepted: Sequence[str] = FILES) -> None:

@@ -1,7 +1,7 @@
-"""Rewrite a converted TFLite file so that its pruned weights are stored sparse, in forms that LiteRT runs right.
+"""Rewrite a converted TFLite file so that its pruned weights are stored sparse, in encodings that LiteRT runs right.
 
 The converter's own sparse encoding is right for float32 only. What the default LiteRT interpreter does with a sparse
-weight was found by running it (docs/export.md has the table):
+weight was measured by running it (docs/export.md has the table):
 
 - A DENSIFY operator restores the dense weight once, when the file is loaded. Float32 weights may take it before any
   operator that has weights, float16 ones before the DEQUANTIZE of one.
@@ -47,7 +47,7 @@ def encode(content: bytes, *, precision: str, blocks: bool) -> tuple[bytes, int,
         The new file, how many weights are stored as rows of single values, and how many in blocks.
 
     Raises:
-        ArithmeticError: if a stored tensor does not decode to what it was; never seen, checked all the same.
+        ArithmeticError: a stored tensor does not decode to the weight that was encoded; never seen, but checked.
     """
     model = flatbuffers.read(content)
     graph = model.subgraphs[0]
@@ -99,7 +99,7 @@ def _is_weight(model: Any, operator: Any, place: int) -> bool:
     if flatbuffers.operator_name(model, operator) == "DEQUANTIZE":  # of a float16 weight
         # Other readers, such as GATHER, get garbage from a DENSIFY before it.
         graph, restored = model.subgraphs[0], int(operator.outputs[0])
-        users = [each for each in graph.operators if restored in each.inputs]
+        users = [reader for reader in graph.operators if restored in reader.inputs]
         return restored not in graph.outputs and all(_reads_weight(model, user, restored) for user in users)
     return _reads_weight(model, operator, place)
 
@@ -153,7 +153,7 @@ def _as_convolution(model: Any, operator: Any) -> None:
     operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.Conv2DOptions, options
     bias = [int(index) for index in operator.inputs[2:] if index >= 0] or [_zero_bias(model, operator)]
     operator.inputs, operator.outputs = [image, operator.inputs[1], *bias], [result]
-    place = next(index for index, each in enumerate(graph.operators) if each is operator)
+    place = next(index for index, other in enumerate(graph.operators) if other is operator)
     before, after = _reshape(model, source, image), _reshape(model, result, target)
     graph.operators = [*graph.operators[:place], before, operator, after, *graph.operators[place + 1 :]]
 
@@ -192,7 +192,7 @@ def _dequantize(model: Any, place: int, users: list[Any]) -> Any:
 
 
 def _between(model: Any, place: int, users: list[Any], kind: str, suffix: str, *, version: int = 1) -> Any:
-    """A new operator that reads the tensor at `place` in the stead of its users, which read the new one's output."""
+    """A new operator that reads the tensor at `place`; the users of that tensor now read the new operator's output."""
     output = _tensor_like(model, place, suffix)
     for user in users:
         user.inputs = [output if index == place else index for index in user.inputs]
@@ -246,7 +246,7 @@ def _opcode(model: Any, kind: str, version: int) -> int:
 
 def _version(model: Any, kind: str, *, at_least: int) -> int:
     number = getattr(schema.BuiltinOperator, kind)
-    known = [code.version for code in model.operatorCodes if code.builtinCode == number]
+    known: list[int] = [code.version for code in model.operatorCodes if code.builtinCode == number]
     return max([at_least, *known])
 
 

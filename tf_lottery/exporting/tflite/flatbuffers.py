@@ -21,27 +21,37 @@ _OPERATORS = {code: name for name, code in vars(schema.BuiltinOperator).items() 
 
 
 def read(content: bytes | Path) -> Any:
-    """The file as a `ModelT` tree: subgraphs with tensors and operators, buffers, operator codes."""
+    """Return a file, or its content, as a `ModelT` tree: subgraphs with tensors and operators, buffers, codes."""
     data = content.read_bytes() if isinstance(content, Path) else content
     return flatbuffer_utils.read_model_from_bytearray(bytearray(data))
 
 
 def write(model: Any) -> bytes:
-    """The bytes of a `.tflite` file of a `ModelT` tree."""
+    """Return the content of the `.tflite` file of a `ModelT` tree."""
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def operator_name(model: Any, operator: Any) -> str:
-    """The schema's name of an operator, e.g. "FULLY_CONNECTED"; "CUSTOM:<name>" for a custom one."""
+    """Return the schema's name of an operator, e.g. "FULLY_CONNECTED"; "CUSTOM:<name>" for a custom one.
+
+    Args:
+        model: a `ModelT` tree.
+        operator: one of its `OperatorT` objects.
+    """
     code = model.operatorCodes[operator.opcodeIndex]
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema.BuiltinOperator.CUSTOM:
         return f"CUSTOM:{(code.customCode or b'').decode()}"
-    return _OPERATORS.get(number, str(number))
+    return str(_OPERATORS.get(number, number))
 
 
 def tensor_array(model: Any, tensor: Any) -> np.ndarray | None:
-    """The constant stored for a dense tensor, in its shape; None for a computed or a sparse-encoded one."""
+    """Return the constant stored for a dense tensor, in its shape; None for a computed or a sparse-encoded one.
+
+    Args:
+        model: a `ModelT` tree.
+        tensor: one of its `TensorT` objects.
+    """
     data = model.buffers[tensor.buffer].data
     if data is None or len(data) == 0 or tensor.sparsity is not None or tensor.type not in _DTYPES:
         return None

@@ -1,17 +1,18 @@
-"""Run a TFLite file in a LiteRT process of its own, and turn every way in which that can fail into a reason."""
+"""Run and time TFLite files in LiteRT processes of their own, and give every way in which that can fail a reason."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
 from tf_lottery.utils.child_process import ChildFailed, program, run_program
 from tf_lottery.utils.files import dump_arrays, load_arrays
 
-_PROGRAM = program("tf_lottery.exporting.tflite.run_tflite")
-_RACE = program("tf_lottery.exporting.tflite.race_tflite")
+_RUN_FILE = program("tf_lottery.exporting.tflite.run_tflite")
+_TIME_FILES = program("tf_lottery.exporting.tflite.time_tflite")
 
 
 class LiteRTFailed(Exception):
@@ -20,14 +21,22 @@ class LiteRTFailed(Exception):
 
 @dataclass(frozen=True)
 class LiteRTRun:
-    """Outputs by name, `(samples, ...)`; the median latency of one sample in microseconds; sparse-encoded tensors."""
+    """What a run of a file yielded.
 
-    outputs: dict[str, np.ndarray]
+    Attributes:
+        outputs: arrays `(samples, ...)` by name.
+        latency_us_median: median microseconds of one sample.
+        sparse_tensors: the number of sparse-encoded tensors of the file.
+    """
+
+    outputs: dict[str, npt.NDArray[Any]]
     latency_us_median: float
     sparse_tensors: int
 
 
-def run_file(file: Path, samples: dict[str, np.ndarray], *, scratch: Path, timeout: float | None = None) -> LiteRTRun:
+def run_file(
+    file: Path, samples: dict[str, npt.NDArray[Any]], *, scratch: Path, timeout: float | None = None
+) -> LiteRTRun:
     """Run `file` on `samples` in a new process with the default LiteRT interpreter.
 
     Args:
@@ -44,19 +53,26 @@ def run_file(file: Path, samples: dict[str, np.ndarray], *, scratch: Path, timeo
     results_file.unlink(missing_ok=True)
     samples_file.write_bytes(dump_arrays(samples))
     limit = timeout if timeout is not None else 120 + len(next(iter(samples.values())))
-    _run(_PROGRAM, [file, samples_file, results_file], limit)
+    _run(_RUN_FILE, [file, samples_file, results_file], limit)
     results = load_arrays(results_file)
     outputs = {name.removeprefix("output/"): array for name, array in results.items() if name.startswith("output/")}
     return LiteRTRun(outputs, float(results["latency_us_median"]), int(results["sparse_tensors"]))
 
 
-def race_files(files: Sequence[Path], *, timeout: float = 600) -> list[float]:
-    """The median latency of each file in microseconds, measured in turn in one process.
+def time_files(files: Sequence[Path], *, timeout: float = 600) -> list[float]:
+    """Measure the median latency of files in turn, in one process.
+
+    Args:
+        files: TFLite files.
+        timeout: in seconds.
+
+    Returns:
+        Microseconds of one sample, in the order of the files.
 
     Raises:
         LiteRTFailed: if the process fails, crashes or does not end in time.
     """
-    return [float(value) for value in json.loads(_run(_RACE, files, timeout))]
+    return [float(value) for value in json.loads(_run(_TIME_FILES, files, timeout))]
 
 
 def _run(code: str, arguments: Sequence[Path], timeout: float) -> str:

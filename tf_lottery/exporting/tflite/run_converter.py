@@ -15,22 +15,27 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias, cast
 
-import numpy as np
+import numpy.typing as npt
 
 from tf_lottery.utils.child_process import wrong_usage
 from tf_lottery.utils.files import load_arrays
 
-Samples = Mapping[str, np.ndarray]
+NamedArrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""Arrays `(samples, ...)` by the name of the input."""
 
 
-def convert(source: str, *, precision: str, calibration: Samples) -> bytes:
-    """The SavedModel `source` as a dense TFLite file, by TensorFlow's converter, in this process.
+def convert(source: str, *, precision: str, calibration: NamedArrays) -> bytes:
+    """Convert a SavedModel to a dense TFLite file by TensorFlow's converter, in this process.
 
     Args:
         source: a name by which TensorFlow can open the SavedModel, which has the signature `serving_default`.
         precision: "float32", "float16", "dynamic" or "int8".
         calibration: for "int8": arrays `(samples, ...)` by input name.
+
+    Returns:
+        The content of the file.
 
     Raises:
         Exception: of many kinds, by the converter; each means that the model cannot be converted so.
@@ -46,12 +51,12 @@ def convert(source: str, *, precision: str, calibration: Samples) -> bytes:
         converter.representative_dataset = _rows(calibration)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     with warnings.catch_warnings():
-        # The converter calibrates with TensorFlow's own interpreter, which tells whoever uses it to use LiteRT's.
+        # The converter calibrates with TensorFlow's own interpreter, which warns that LiteRT's should be used.
         warnings.filterwarnings("ignore", "[^A-Z]*Warning: tf.lite.Interpreter is deprecated", UserWarning)
-        return converter.convert()
+        return cast(bytes, converter.convert())
 
 
-def _rows(calibration: Samples) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
+def _rows(calibration: NamedArrays) -> Callable[[], Iterator[dict[str, npt.NDArray[Any]]]]:
     """The calibration samples one by one, as the converter wants them."""
     count = len(next(iter(calibration.values()), ()))
     return lambda: ({name: array[at : at + 1] for name, array in calibration.items()} for at in range(count))

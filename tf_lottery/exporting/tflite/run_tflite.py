@@ -24,7 +24,7 @@ _MOST_SECONDS = 2.0
 
 
 def run(file: str, samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Feed the samples one by one.
+    """Run a file on samples, one by one, and time it.
 
     Args:
         file: a TFLite file with one signature whose batch dimension is 1.

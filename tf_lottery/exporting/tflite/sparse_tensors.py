@@ -2,7 +2,7 @@
 
 The format (`SparsityParameters` of the schema) follows Kjolstad et al. (2017, "The tensor algebra compiler"): all axes
 but the last are dense, the last one is compressed (CSR: for each row where its entries begin, and their positions). In
-blocks of n along the last axis, an entry is n neighbouring values. Positions take the narrowest type that holds them.
+blocks of n along the last axis, an entry is n adjacent values. Positions take the narrowest type that holds them.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ OVERHEAD = 400
 
 
 def encode(array: np.ndarray, *, block: int = 1) -> tuple[Any, np.ndarray]:
-    """The `SparsityParametersT` of an array and its stored values.
+    """Return the `SparsityParametersT` of an array and its stored values.
 
     Args:
         array: at least one axis, any dtype.
@@ -49,7 +49,12 @@ def encode(array: np.ndarray, *, block: int = 1) -> tuple[Any, np.ndarray]:
 
 
 def decode(parameters: Any, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The array that `encode` was given: the check of what was written.
+    """Return the array of a sparse tensor: the inverse of `encode`, by which every written weight is checked.
+
+    Args:
+        parameters: a `SparsityParametersT` as `encode` makes it.
+        values: the stored values.
+        shape: of the array.
 
     Example:
         >>> decode(*encode(np.array([[0, 3], [1, 0]])), (2, 2)).tolist()
@@ -66,16 +71,26 @@ def decode(parameters: Any, values: np.ndarray, shape: tuple[int, ...]) -> np.nd
 
 
 def encoded_bytes(array: np.ndarray, *, block: int = 1) -> int:
-    """About how many bytes of a file the encoded array takes: values, positions, row beginnings and tables."""
+    """Return about how many bytes of a file the encoded array takes: values, positions, row beginnings and tables.
+
+    Args:
+        array: at least one axis, any dtype.
+        block: as of `encode`.
+    """
     entries = _entries(array, block)
     count = int(np.count_nonzero(entries.any(-1)))
-    width = np.dtype(_vector(entries.shape[1] - 1)[1]).itemsize
-    row_width = np.dtype(_vector(count)[1]).itemsize
+    width = int(np.dtype(_vector(entries.shape[1] - 1)[1]).itemsize)
+    row_width = int(np.dtype(_vector(count)[1]).itemsize)
     return count * (block * array.itemsize + width) + (len(entries) + 1) * row_width + OVERHEAD
 
 
 def block_density(array: np.ndarray, block: int) -> float:
-    """The fraction of blocks along the last axis that hold a non-zero value; 1 where they do not divide it."""
+    """Return the fraction of blocks along the last axis that hold a non-zero value; 1 where they do not divide it.
+
+    Args:
+        array: at least one axis, any dtype.
+        block: length of a block.
+    """
     if not array.size or array.shape[-1] % block:
         return 1.0
     return float(_entries(array, block).any(-1).mean())

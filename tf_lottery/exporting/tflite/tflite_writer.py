@@ -11,19 +11,19 @@ What is offered has passed a chain of comparisons, in the default LiteRT interpr
 """
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+from ai_edge_litert import schema_py_generated as schema
 
-from tf_lottery.exporting.checks.agreement import TWIN_TOLERANCES, compare
-from tf_lottery.exporting.checks.candidate import Candidate, Refusal, encoding_name, file_suffix
-from tf_lottery.exporting.checks.trial import Trial
+from tf_lottery.exporting.candidate_file import ALL_FILES, CandidateFile, Refusal, WantedFiles, file_suffix
+from tf_lottery.exporting.checks.agreement import TWIN_TOLERANCES, compare_outputs
+from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
-from tf_lottery.exporting.tflite.run_converter import Samples
+from tf_lottery.exporting.tflite.run_converter import NamedArrays
 from tf_lottery.utils.child_process import program, run_program
 from tf_lottery.utils.files import dump_arrays
 from tf_lottery.utils.tensorflow_paths import openable
@@ -35,13 +35,16 @@ _CONVERTER = program("tf_lottery.exporting.tflite.run_converter")
 _FLOAT_PARTS = "Operators without an int8 form compute in float32."
 
 
-def convert(source: Path, *, precision: str = "float32", calibration: Samples | None = None) -> bytes:
-    """The SavedModel folder `source` as a dense TFLite file, with inputs and outputs as in the SavedModel.
+def convert(source: Path, *, precision: str = "float32", calibration: NamedArrays | None = None) -> bytes:
+    """Convert a SavedModel to a dense TFLite file, with inputs and outputs as in the SavedModel.
 
     Args:
-        source: a SavedModel with the signature `serving_default` and batch size 1.
+        source: the folder of a SavedModel with the signature `serving_default` and batch size 1.
         precision: "float32"; "float16" weights; "dynamic": int8 weights, float32 between the layers; "int8" throughout.
         calibration: for "int8": arrays `(samples, ...)` by input name.
+
+    Returns:
+        The content of the file.
 
     Raises:
         Exception: of many kinds, by the converter; each means that the model cannot be converted so.
@@ -57,9 +60,22 @@ def convert(source: Path, *, precision: str = "float32", calibration: Samples | 
 
 
 def convert_dense(
-    model: keras.Model, folder: Path, *, precision: str = "float32", calibration: Samples | None = None
+    model: keras.Model, folder: Path, *, precision: str = "float32", calibration: NamedArrays | None = None
 ) -> bytes:
-    """A plain Keras model as a dense TFLite file; `folder` is an existing one for the SavedModel between them."""
+    """Convert a plain Keras model to a dense TFLite file.
+
+    Args:
+        model: a plain model.
+        folder: an existing one, for the SavedModel between them, which is made once for all precisions.
+        precision: as of `convert`.
+        calibration: as of `convert`.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        Exception: of many kinds, by the converter; each means that the model cannot be converted so.
+    """
     source = folder / "tflite_source"
     if not source.exists():
         saved_model.save(model, source, batch=1)
@@ -67,73 +83,68 @@ def convert_dense(
 
 
 def write_tflite(
-    model: keras.Model,
-    folder: Path,
-    *,
-    trial: Trial,
-    slim: bool = False,
-    bases: Sequence[str] = ("dense", "sparse"),
-    precisions: Sequence[str] = PRECISIONS,
-) -> list[Candidate | Refusal]:
-    """Convert `model`, run each file in the default LiteRT interpreter in a process of its own, and compare.
+    model: keras.Model, folder: Path, reference: KerasReference, wanted: WantedFiles = ALL_FILES
+) -> list[CandidateFile | Refusal]:
+    """Convert a model, run each file in the default LiteRT interpreter, and compare; a `file_formats.Writer`.
 
     Args:
         model: a plain model.
         folder: an existing staging folder.
-        trial: samples, and what the original model answers.
-        slim: whether the model is a slimmed one, for the names.
-        bases: which encodings are offered, of "dense" and "sparse".
-        precisions: which precisions are offered. Float32 is always made, because the others are judged after it.
+        reference: what the files are compared with.
+        wanted: which files. Dense float32 is always made, because the others are judged after it.
 
     Returns:
         A candidate or refusal for each precision and encoding; of sparse weights there may be two layouts.
     """
-    attempts = _Attempts(model, folder, trial, slim)
-    found: list[Candidate | Refusal] = []
+    attempts = _Attempts(model, folder, reference, wanted)
+    results: list[CandidateFile | Refusal] = []
     exact = attempts.dense("float32")
-    for precision in precisions:
+    for precision in wanted.precisions:
         dense = exact if precision == "float32" else attempts.reduced(precision, exact)
-        if "dense" in bases:
-            found.append(dense)
-        if "sparse" in bases:
-            found += attempts.sparse(precision, dense)
-    return found
+        if "dense" in wanted.bases:
+            results.append(dense)
+        if "sparse" in wanted.bases:
+            results += attempts.sparse(precision, dense)
+    return results
 
 
 class _Attempts:
-    """The files of one model: the SavedModel that they are made from, the samples, names."""
+    """The attempts to make the files of one model: each is written, run and compared, and kept or refused."""
 
-    def __init__(self, model: keras.Model, folder: Path, trial: Trial, slim: bool) -> None:
-        self._model, self._folder, self._trial, self._slim = model, folder, trial, slim
+    def __init__(self, model: keras.Model, folder: Path, reference: KerasReference, wanted: WantedFiles) -> None:
+        self._model, self._folder, self._reference, self._wanted = model, folder, reference, wanted
 
-    def dense(self, precision: str) -> Candidate | Refusal:
-        if self._trial.signature.dynamic:
+    def dense(self, precision: str) -> CandidateFile | Refusal:
+        """Make the dense file of a precision."""
+        if self._reference.signature.dynamic:
             shapes = list(signature_of(self._model).shapes)
             reason = f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file"
             return self._refusal(precision, "dense", reason)
         try:
-            calibration = self._trial.calibration
+            calibration = self._reference.calibration
             content = convert_dense(self._model, self._folder, precision=precision, calibration=calibration)
         except (MemoryError, OSError):
             raise
         except Exception as error:  # the converter raises many kinds, each of which means: not this model
             return self._refusal(precision, "dense", one_line(error))
-        return self._tried(content, precision, "dense")
+        return self._try(content, precision, "dense")
 
-    def reduced(self, precision: str, exact: Candidate | Refusal) -> Candidate | Refusal:
+    def reduced(self, precision: str, exact: CandidateFile | Refusal) -> CandidateFile | Refusal:
+        """Make the dense file of a reduced precision, where the dense float32 file is right and larger."""
         if isinstance(exact, Refusal):
             return self._refusal(
                 precision, "dense", f"the float32 file failed: {exact.reason}", mismatch=exact.mismatch
             )
-        if precision == "int8" and self._trial.calibration is None:
+        if precision == "int8" and self._reference.calibration is None:
             return self._refusal(precision, "dense", NO_CALIBRATION)
-        found = self.dense(precision)
-        if isinstance(found, Candidate) and found.file.stat().st_size >= exact.file.stat().st_size:
+        dense = self.dense(precision)
+        if isinstance(dense, CandidateFile) and dense.file.stat().st_size >= exact.file.stat().st_size:
             reason = f"the {precision} file would be no smaller than the float32 one: no weight is large enough for it"
             return self._refusal(precision, "dense", reason)
-        return found
+        return dense
 
-    def sparse(self, precision: str, dense: Candidate | Refusal) -> list[Candidate | Refusal]:
+    def sparse(self, precision: str, dense: CandidateFile | Refusal) -> list[CandidateFile | Refusal]:
+        """Make the sparse files of a precision of its dense one, in the layouts that pay."""
         if isinstance(dense, Refusal):
             return [self._refusal(precision, "sparse", dense.reason, mismatch=dense.mismatch)]
         content = dense.file.read_bytes()
@@ -145,58 +156,67 @@ class _Attempts:
             contents[f"1x{encoding.BLOCKS[precision]}"] = blocks
         if row_count and (not contents or len(rows) < len(blocks)):
             contents["rows"] = rows
-        found: list[Candidate | Refusal] = []
-        for layout, made in contents.items():
-            if len(made) >= len(content):
+        results: list[CandidateFile | Refusal] = []
+        for layout, sparse in contents.items():
+            if len(sparse) >= len(content):
                 reason = f"the sparse file would be no smaller than the dense one ({len(content)} bytes)"
-                found.append(self._refusal(precision, "sparse", reason))
+                results.append(self._refusal(precision, "sparse", reason))
                 continue
-            tried = self._tried(
-                made, precision, "sparse", layout if len(contents) > 1 and layout != "rows" else "", layout
-            )
-            found.append(self._with_twin(tried, dense))
-        return found or [self._refusal(precision, "sparse", "no weight has so many zeros that storing it sparse pays")]
+            shown = layout if len(contents) > 1 and layout != "rows" else ""
+            results.append(self._compare_with_dense(self._try(sparse, precision, "sparse", shown, layout), dense))
+        return results or [
+            self._refusal(precision, "sparse", "no weight has so many zeros that storing it sparse pays")
+        ]
 
-    def _with_twin(self, sparse: Candidate | Refusal, dense: Candidate) -> Candidate | Refusal:
+    def _compare_with_dense(self, sparse: CandidateFile | Refusal, dense: CandidateFile) -> CandidateFile | Refusal:
         if isinstance(sparse, Refusal):
             return sparse
-        twin = compare(dense.outputs, sparse.outputs, tolerance=TWIN_TOLERANCES[sparse.precision])
+        twin = compare_outputs(dense.outputs, sparse.outputs, tolerance=TWIN_TOLERANCES[sparse.precision])
         if twin.max_rel_error <= TWIN_TOLERANCES[sparse.precision]:
             return sparse
         sparse.file.unlink()
-        reason = f"it answers otherwise than the dense {sparse.precision} file: {twin.failure}"
+        reason = f"it computes something else than the dense {sparse.precision} file: {twin.failure}"
         return self._refusal(sparse.precision, "sparse", reason, mismatch=True)
 
-    def _tried(
+    def _try(
         self, content: bytes, precision: str, base: str, name: str = "", layout: str = ""
-    ) -> Candidate | Refusal:
+    ) -> CandidateFile | Refusal:
         """Write the file, run it, compare it with Keras; a file that fails is deleted."""
-        made_as = encoding_name(base, slim=self._slim)
-        suffix = f"{file_suffix(precision, made_as, name)}.tflite"
+        encoding_name = self._wanted.encoding(base)
+        suffix = f"{file_suffix(precision, encoding_name, name)}.tflite"
         file = self._folder / f"model{suffix}"
         file.write_bytes(content)
         try:
-            ran = litert.run_file(file, self._trial.named_samples, scratch=self._folder)
+            ran = litert.run_file(file, self._reference.named_samples, scratch=self._folder)
         except litert.LiteRTFailed as error:
             file.unlink()
             return self._refusal(precision, base, str(error))
-        comparison = self._trial.judge(ran.outputs, precision=precision)
-        if comparison.failure:
+        agreement = self._reference.compare(ran.outputs, precision=precision)
+        if agreement.failure:
             file.unlink()
-            return self._refusal(precision, base, comparison.failure, mismatch=True)
+            return self._refusal(precision, base, agreement.failure, mismatch=True)
         note = _FLOAT_PARTS if precision == "int8" and not _quantized_throughout(content) else ""
-        return Candidate(
-            file, suffix, "tflite", precision, made_as, comparison, ran.latency_us_median, layout, note, ran.outputs
+        return CandidateFile(
+            file,
+            suffix,
+            "tflite",
+            precision,
+            encoding_name,
+            agreement,
+            latency_us_median=ran.latency_us_median,
+            layout=layout,
+            note=note,
+            outputs=ran.outputs,
         )
 
     def _refusal(self, precision: str, base: str, reason: str, *, mismatch: bool = False) -> Refusal:
-        return Refusal("tflite", precision, encoding_name(base, slim=self._slim), reason, mismatch)
+        return Refusal("tflite", precision, self._wanted.encoding(base), reason, mismatch)
 
 
 def _quantized_throughout(content: bytes) -> bool:
-    """Whether no operator but those at the border computes on floats."""
+    """Whether all operators compute on integers, those aside that convert the inputs and outputs."""
     model = flatbuffers.read(content)
-    float32 = flatbuffers.schema.TensorType.FLOAT32
+    float32 = schema.TensorType.FLOAT32
     return not any(
         graph.tensors[place].type == float32
         for graph in model.subgraphs

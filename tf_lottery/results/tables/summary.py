@@ -178,6 +178,6 @@ def _checked(rows: Sequence[Row]) -> Sequence[Row]:
             raise UnfitError(
                 f"A result row needs `round`, `variant` and `density`. Row {position} lacks {', '.join(lacking)}.",
                 "Pass the rows as the run wrote them, or check its directory: "
-                "`tf_lottery.exporting.checks.verify.verify_run(...)`.",
+                "`tf_lottery.experiment.run_verification.verify_run(...)`.",
             )
     return without_searches(rows)

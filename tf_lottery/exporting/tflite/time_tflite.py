@@ -1,6 +1,6 @@
-"""Time verified TFLite files against each other, in turn, in the default LiteRT interpreter.
+"""Time TFLite files in turn, in the default LiteRT interpreter, so that their latencies can be compared.
 
-Usage: `python -m tf_lottery.exporting.tflite.race_tflite FILE...`. It is a program of its own because LiteRT's
+Usage: `python -m tf_lottery.exporting.tflite.time_tflite FILE...`. It is a program of its own because LiteRT's
 interpreter and TensorFlow's can clash in one process. It imports NumPy and LiteRT only.
 
 Stdout receives the median latency of each file in microseconds, in order, as a JSON list.
@@ -20,31 +20,31 @@ _CALLS = 20  # of each file in one round
 _MOST_SECONDS = 20.0
 
 
-def race(files: list[str]) -> list[float]:
-    """The median latency of each file in microseconds, on zeros, from rounds in which each has its turn.
+def time_in_turn(files: list[str]) -> list[float]:
+    """Return the median latency of each file in microseconds, on zeros, from rounds in which each has its turn.
 
-    What disturbs the machine for a while then falls on all of them alike.
+    Disturbances of the machine that last a while then affect all of them alike.
     """
-    interpreters = [_ready(file) for file in files]
+    interpreters = [_warm_interpreter(file) for file in files]
     times: list[list[float]] = [[] for _ in files]
     deadline = time.perf_counter() + _MOST_SECONDS
     for number in range(_ROUNDS):
-        for interpreter, taken in zip(interpreters, times, strict=True):
+        for interpreter, own_times in zip(interpreters, times, strict=True):
             until = time.perf_counter() + _MOST_SECONDS / _ROUNDS / len(files)
-            interpreter.invoke()  # the caches are somebody else's
+            interpreter.invoke()  # the caches hold the data of the file before
             for _ in range(_CALLS):
                 start = time.perf_counter()
                 interpreter.invoke()
                 end = time.perf_counter()
-                taken.append(end - start)
+                own_times.append(end - start)
                 if end > until:
                     break
         if number >= 2 and time.perf_counter() > deadline:
             break
-    return [float(np.median(taken)) * 1e6 for taken in times]
+    return [float(np.median(own_times)) * 1e6 for own_times in times]
 
 
-def _ready(file: str) -> Any:
+def _warm_interpreter(file: str) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=file)
@@ -59,8 +59,8 @@ def _ready(file: str) -> Any:
 def main(arguments: list[str]) -> int:
     """Run the program; the exit code is 0, or 2 for wrong arguments. Errors end with a traceback on stderr."""
     if not arguments:
-        return wrong_usage("tf_lottery.exporting.tflite.race_tflite", "FILE...")
-    sys.stdout.write(json.dumps(race(arguments)))
+        return wrong_usage("tf_lottery.exporting.tflite.time_tflite", "FILE...")
+    sys.stdout.write(json.dumps(time_in_turn(arguments)))
     return 0
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
-from tf_lottery.exporting.checks.trial import Trial
-from tf_lottery.exporting.export_report import ExportReport
-from tf_lottery.exporting.publish.choice import loss
+from tf_lottery.exporting.checks.keras_reference import KerasReference
+from tf_lottery.exporting.export_report import ExportReport, FileRecord
+from tf_lottery.exporting.publish.best_file import accuracy_loss
 from tf_lottery.layers import discover
 from tf_lottery.results.tables.formats import percent
 from tf_lottery.utils import machine
@@ -17,15 +18,17 @@ from tf_lottery.utils.files import json_text
 SCHEMA = "tf-lottery.card/1"
 _PACKAGES = ("tf-lottery", "tensorflow", "keras", "ai-edge-litert", "numpy")
 
-Record = Mapping[str, Any]
 
-
-def of_model(model: keras.Model, trial: Trial) -> dict[str, Any]:
-    """What the Keras model is: accuracies on the trial's samples, parameters, density of each kernel and of all.
+def describe_model(model: keras.Model, reference: KerasReference) -> dict[str, Any]:
+    """Return the Keras model's accuracies on the samples, its parameters, and the density of each kernel and of all.
 
     The density of a kernel is the fraction of its values that are not zero, so this also serves models without masks.
+
+    Args:
+        model: a plain model.
+        reference: the samples and labels of the export.
     """
-    own, validation = trial.accuracies()
+    own, validation = reference.accuracies()
     kernels = {path: (np.shape(value), np.count_nonzero(value), np.size(value)) for path, value in _kernels(model)}
     total = sum(size for _, _, size in kernels.values())
     return {
@@ -40,24 +43,24 @@ def of_model(model: keras.Model, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _kernels(model: keras.Model) -> list[tuple[str, np.ndarray]]:
-    return [(path, found.variable.numpy()) for path, found in discover(model).found.items()]
+def _kernels(model: keras.Model) -> list[tuple[str, npt.NDArray[Any]]]:
+    return [(path, weight.variable.numpy()) for path, weight in discover(model).found.items()]
 
 
-def describe(report: ExportReport, best: Record, *, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """The card as a document of the schema `tf-lottery.card/1`.
+def make_card(report: ExportReport, best: FileRecord, *, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the card as a document of the schema `tf-lottery.card/1`.
 
     Args:
         report: the report with its candidates.
         best: the record of the best file.
-        origin: where the model is from.
+        origin: entries on where the model is from.
     """
     return {
         "schema": SCHEMA,
         "file": dict(best),
         "goal": report.goal,
         "max_drop": report.max_drop,
-        "loss": loss(best, report.keras["validation_accuracy"]),
+        "loss": accuracy_loss(best, report.keras["validation_accuracy"]),
         "source": dict(origin),
         "keras": report.keras,
         "slimmed": report.slimmed if str(best["encoding"]).startswith("slim") else None,
@@ -70,13 +73,13 @@ def describe(report: ExportReport, best: Record, *, origin: Mapping[str, Any]) -
     }
 
 
-def dumps(card: Mapping[str, Any]) -> str:
-    """The card as JSON text."""
+def card_json(card: Mapping[str, Any]) -> str:
+    """Return the card as JSON text."""
     return f"{json_text(card, indent=2)}\n"
 
 
-def markdown(card: Mapping[str, Any]) -> str:
-    """The card as Markdown, for people."""
+def card_markdown(card: Mapping[str, Any]) -> str:
+    """Return the card as Markdown, for people."""
     file, own = card["file"], card["keras"]
     title = str(file["path"]).rsplit("/", 1)[-1]
     facts = {
@@ -99,7 +102,8 @@ def markdown(card: Mapping[str, Any]) -> str:
     parts += ["## What was gained", *(f"- {finding}" for finding in card["findings"])]
     parts += ["## All verified files", table(_COLUMNS, [_row(record) for record in card["candidates"]])]
     kernels = [
-        (each["weight"], f"{each['kept']:,} of {each['total']:,}", _percent(each["density"])) for each in own["weights"]
+        (kernel["weight"], f"{kernel['kept']:,} of {kernel['total']:,}", _percent(kernel["density"]))
+        for kernel in own["weights"]
     ]
     parts += ["## Density per layer", table(("Weight", "Kept", "Density"), kernels)]
     if card["refused"]:
@@ -114,7 +118,7 @@ _KIND = {"given": "real", "random": "random"}
 _COLUMNS = ("Format", "Precision", "Encoding", "Bytes", "Gzipped", "Latency", "Accuracy", "Agreement")
 
 
-def _row(record: Record) -> tuple[str, ...]:
+def _row(record: FileRecord) -> tuple[str, ...]:
     layout = f" ({record['layout']})" if record["layout"] not in ("", "rows") else ""
     return (
         record["format"],
@@ -129,7 +133,12 @@ def _row(record: Record) -> tuple[str, ...]:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table.
+
+    Args:
+        headers: one heading per column.
+        rows: cells as text.
+    """
     lines = [headers, ["---"] * len(headers), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -151,7 +160,7 @@ def _flat(source: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _joined(parts: Sequence[str]) -> str:
-    """Paragraphs, with the points of a list on neighbouring lines."""
+    """Paragraphs, with the points of a list on adjacent lines."""
     text = parts[0]
     for before, part in zip(parts, parts[1:], strict=False):
         text += ("\n" if before.startswith("- ") and part.startswith("- ") else "\n\n") + part

@@ -1,77 +1,85 @@
-"""Comparison of outputs, on arrays small enough to check by hand."""
+"""Agreement of outputs, and accuracies, on arrays small enough to check by hand."""
 
 import numpy as np
 import pytest
 
 from tf_lottery.errors import NonFiniteError, UnfitError
-from tf_lottery.exporting.checks.agreement import accuracy, compare, error_over_spread
-from tf_lottery.exporting.checks.trial import Trial
+from tf_lottery.exporting.checks.agreement import accuracy, compare_outputs, error_over_spread
+from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.signature import Signature
 
 REFERENCE = {"y": np.array([[1.0, 4.0], [2.0, 0.0]])}
 
 
-def trial(reference, labels=None, *, validation=0, validation_labels=None):
-    signature = Signature(("x",), ((1,),), ("float32",), tuple(reference))
-    none = [None] * len(reference)
-    count = len(next(iter(reference.values())))
-    given = [np.zeros((count, 1))]
-    return Trial(signature, given, reference, labels or none, validation_labels or none, validation=validation)
+def make_reference(outputs, labels=None, *, validation_count=0, validation_labels=None):
+    """A reference of one input, with the outputs and labels of a test."""
+    signature = Signature(("x",), ((1,),), ("float32",), tuple(outputs))
+    none = [None] * len(outputs)
+    count = len(next(iter(outputs.values())))
+    return KerasReference(
+        *(signature, [np.zeros((count, 1))], outputs, labels or none, validation_labels or none),
+        validation_count=validation_count,
+    )
 
 
 def test_equal_outputs_hold():
-    found = compare(REFERENCE, {"y": REFERENCE["y"].copy()})
-    assert (found.max_abs_error, found.max_rel_error, found.rms_rel_error, found.agreement) == (0.0, 0.0, 0.0, 1.0)
-    assert found.failure == ""
+    agreement = compare_outputs(REFERENCE, {"y": REFERENCE["y"].copy()})
+    assert (agreement.max_abs_error, agreement.max_rel_error, agreement.rms_rel_error, agreement.class_agreement) == (
+        0.0,
+        0.0,
+        0.0,
+        1.0,
+    )
+    assert agreement.failure == ""
 
 
 def test_errors_are_measured_against_the_largest_output():
-    found = compare(REFERENCE, {"y": np.array([[1.0, 4.5], [2.25, 0.0]])})
-    assert (found.max_abs_error, found.max_rel_error) == (0.5, 0.125)
-    assert "differs by 0.5, 1.2e-01" in found.failure
+    agreement = compare_outputs(REFERENCE, {"y": np.array([[1.0, 4.5], [2.25, 0.0]])})
+    assert (agreement.max_abs_error, agreement.max_rel_error) == (0.5, 0.125)
+    assert "differs by 0.5, 1.2e-01" in agreement.failure
 
 
 def test_the_tolerance_is_inclusive_and_relative():
     outputs = {"y": np.array([[1.0, 4.0], [2.5, 0.0]])}
-    assert compare(REFERENCE, outputs, tolerance=0.125).failure == ""
-    assert compare(REFERENCE, outputs, tolerance=0.124).failure != ""
+    assert compare_outputs(REFERENCE, outputs, tolerance=0.125).failure == ""
+    assert compare_outputs(REFERENCE, outputs, tolerance=0.124).failure != ""
 
 
 def test_another_class_fails_but_a_near_tie_does_not():
     tie, swapped = {"y": np.array([[1.0, 1.0 + 1e-6]])}, {"y": np.array([[1.0 + 1e-6, 1.0]])}
-    found = compare(tie, swapped)
-    assert found.failure == ""
-    assert found.agreement == 0.0
+    agreement = compare_outputs(tie, swapped)
+    assert agreement.failure == ""
+    assert agreement.class_agreement == 0.0
     clear, other = {"y": np.array([[1.0, 1.5]])}, {"y": np.array([[1.6, 1.5]])}
-    assert "1 of 1 predicted classes differ" in compare(clear, other, tolerance=0.1).failure
+    assert "1 of 1 predicted classes differ" in compare_outputs(clear, other, tolerance=0.1).failure
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "dynamic", "int8"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_non_finite_output_fails(value, precision):
     outputs = {"y": np.array([[1.0, 4.0], [value, 0.0]])}
-    assert compare(REFERENCE, outputs, precision=precision).failure != ""
+    assert compare_outputs(REFERENCE, outputs, precision=precision).failure != ""
 
 
 def test_missing_and_misshapen_outputs_fail():
-    assert "received None" in compare(REFERENCE, {}).failure
-    assert "expected shape (2, 2), received (1, 2)" in compare(REFERENCE, {"y": np.ones((1, 2))}).failure
+    assert "received None" in compare_outputs(REFERENCE, {}).failure
+    assert "expected shape (2, 2), received (1, 2)" in compare_outputs(REFERENCE, {"y": np.ones((1, 2))}).failure
 
 
 def test_a_non_finite_reference_is_an_error():
     with pytest.raises(NonFiniteError, match="'y'"):
-        compare({"y": np.array([np.nan])}, {"y": np.array([1.0])})
+        compare_outputs({"y": np.array([np.nan])}, {"y": np.array([1.0])})
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_all_zero_outputs_agree_with_zeros_only(precision):
     zero = {"y": np.zeros((2, 1))}
-    assert compare(zero, zero, precision=precision).failure == ""
-    assert compare(zero, {"y": np.full((2, 1), 1e-30)}, precision=precision).failure != ""
+    assert compare_outputs(zero, zero, precision=precision).failure == ""
+    assert compare_outputs(zero, {"y": np.full((2, 1), 1e-30)}, precision=precision).failure != ""
 
 
 def test_a_single_unit_has_no_classes():
-    assert compare({"y": np.ones((3, 1))}, {"y": np.ones((3, 1))}).agreement is None
+    assert compare_outputs({"y": np.ones((3, 1))}, {"y": np.ones((3, 1))}).class_agreement is None
 
 
 def test_error_over_spread_by_hand():
@@ -85,7 +93,7 @@ def test_a_constant_is_no_answer_however_near_the_mean():
     # A regression to 1000 +- 0.2: the mean square over that of the values would be 2e-4.
     reference = {"y": 1000 + 0.2 * np.sin(np.arange(50.0))[:, None]}
     constant = {"y": np.full((50, 1), 1000.0)}
-    assert "of its spread" in compare(reference, constant, precision="int8").failure
+    assert "of its spread" in compare_outputs(reference, constant, precision="int8").failure
 
 
 def test_small_channels_do_not_hide_behind_large_ones():
@@ -94,68 +102,70 @@ def test_small_channels_do_not_hide_behind_large_ones():
     boxes, scores = rng.uniform(0, 640, (200, 4)), rng.uniform(0, 1, (200, 2))
     reference = {"y": np.concatenate([boxes, scores], 1)}
     lost = {"y": np.concatenate([boxes, np.zeros_like(scores)], 1)}
-    assert "loses channel 4 and 1 more" in compare(reference, lost, precision="int8").failure
+    assert "loses channel 4 and 1 more" in compare_outputs(reference, lost, precision="int8").failure
     near = {"y": reference["y"] * 1.001}
-    assert compare(reference, near, precision="int8").failure == ""
+    assert compare_outputs(reference, near, precision="int8").failure == ""
 
 
 def test_rare_classes_of_a_distribution_may_round_to_nothing():
     rows = np.tile([[0.899, 0.1, 0.001], [0.1, 0.8985, 0.0015]], (50, 1))
     rounded = np.round(rows * 256) / 256
-    assert compare({"y": rows}, {"y": rounded}, precision="int8").failure == ""
+    assert compare_outputs({"y": rows}, {"y": rounded}, precision="int8").failure == ""
 
 
 def test_reduced_precisions_are_judged_by_error_and_classes():
     # Channels 3, 5 and 4, 8: spreads 1 and 2, together sqrt(2.5); errors of 0.1: 0.0632.
     reference = {"y": np.array([[3.0, 4.0], [5.0, 8.0]])}
     outputs = {"y": reference["y"] + 0.1}
-    found = compare(reference, outputs, precision="dynamic")
-    assert found.rms_rel_error == pytest.approx(0.1 / np.sqrt(2.5))
-    assert found.failure == ""
-    assert "an error of 6.3e-02 of its spread" in compare(reference, outputs, precision="float16").failure
+    agreement = compare_outputs(reference, outputs, precision="dynamic")
+    assert agreement.rms_rel_error == pytest.approx(0.1 / np.sqrt(2.5))
+    assert agreement.failure == ""
+    assert "an error of 6.3e-02 of its spread" in compare_outputs(reference, outputs, precision="float16").failure
     classes = {"y": np.tile([[3.0, 3.01], [9.0, 1.0]], (20, 1))}
     other = {"y": classes["y"].copy()}
     other["y"][0:8:2] = [3.01, 3.0]
-    assert "90.0 % of the predicted classes agree" in compare(classes, other, precision="int8").failure
+    assert "90.0 % of the predicted classes agree" in compare_outputs(classes, other, precision="int8").failure
 
 
 def test_agreement_is_the_worst_and_accuracy_the_mean_over_outputs():
     reference = {"a": np.array([[0.0, 9.0], [9.0, 0.0]]), "b": np.array([[0.0, 9.0], [9.0, 0.0]])}
     outputs = {"a": reference["a"], "b": np.array([[0.0, 9.0], [0.0, 9.0]])}
-    assert compare(reference, outputs).agreement == 0.5
-    assert trial(reference, [np.array([1, 0]), np.array([0, 0])]).judge(reference).accuracy == 0.75  # (2/2 + 1/2) / 2
+    assert compare_outputs(reference, outputs).class_agreement == 0.5
+    assert (
+        make_reference(reference, [np.array([1, 0]), np.array([0, 0])]).compare(reference).accuracy == 0.75
+    )  # (2/2 + 1/2) / 2
 
 
 def test_what_chooses_is_of_the_validation_samples_alone():
     reference = {"y": np.array([[1.0, 2.0], [3.0, 0.0], [5.0, 1.0]])}  # classes 1, 0, 0
-    judge = trial(reference, [np.array([1])], validation=2, validation_labels=[np.array([1, 0])])
-    assert judge.accuracies() == (1.0, 0.5)
+    judging = make_reference(reference, [np.array([1])], validation_count=2, validation_labels=[np.array([1, 0])])
+    assert judging.accuracies() == (1.0, 0.5)
     close = np.tile([[0.0, 8.0], [4.0, 4.01]], (20, 1))
-    judge = trial({"y": close}, validation=20)
+    judging = make_reference({"y": close}, validation_count=20)
     wrong_on_test = close.copy()
     wrong_on_test[1] = [4.01, 4.0]
-    found = judge.judge({"y": wrong_on_test}, precision="int8")
-    assert (found.agreement, found.validation_loss) == (39 / 40, 0.0)
+    agreement = judging.compare({"y": wrong_on_test}, precision="int8")
+    assert (agreement.class_agreement, agreement.validation_loss) == (39 / 40, 0.0)
     wrong_on_validation = close.copy()
     wrong_on_validation[21] = [4.01, 4.0]
-    found = judge.judge({"y": wrong_on_validation}, precision="int8")
-    assert (found.agreement, found.validation_loss) == (39 / 40, pytest.approx(1 / 20))
+    agreement = judging.compare({"y": wrong_on_validation}, precision="int8")
+    assert (agreement.class_agreement, agreement.validation_loss) == (39 / 40, pytest.approx(1 / 20))
 
 
 def test_without_classes_the_error_chooses():
     reference = {"y": np.array([[1.0], [3.0]] * 200)}
-    found = trial(reference).judge({"y": reference["y"] + 0.05}, precision="int8")
-    assert (found.agreement, found.accuracy) == (None, None)
-    assert found.validation_loss == pytest.approx(0.05)
+    agreement = make_reference(reference).compare({"y": reference["y"] + 0.05}, precision="int8")
+    assert (agreement.class_agreement, agreement.accuracy) == (None, None)
+    assert agreement.validation_loss == pytest.approx(0.05)
 
 
 def test_remarks():
-    few = trial({"y": np.array([[1.0], [3.0]])}, [np.array([0.5, 0.7])])
+    few = make_reference({"y": np.array([[1.0], [3.0]])}, [np.array([0.5, 0.7])])
     assert few.remarks() == [
         "Compared on 2 samples only: 256 or more are better.",
-        "The labels of y are no classes: no accuracy is told.",
+        "The labels of y are no classes: no accuracy is reported.",
     ]
-    assert trial({"y": np.zeros((256, 2))}, [np.zeros(256, int)]).remarks() == []
+    assert make_reference({"y": np.zeros((256, 2))}, [np.zeros(256, int)]).remarks() == []
 
 
 def test_labels_as_indices_columns_or_one_hot():

@@ -1,4 +1,4 @@
-"""From the user's model to the one that is exported: stripped, whole, without optimizer, computing in float32."""
+"""The plain model that is exported for a user's: stripped, without optimizer, computing in float32."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from tf_lottery.layers import is_wrapped, strip
 from tf_lottery.utils.text import one_line
 
 
-def deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
-    """The plain model to export; the given one is not changed.
+def make_deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
+    """Return the plain model to export for a user's model, which is not changed.
 
     The result has no `Masked` layers (zeros stand where weights are pruned), no optimizer, loss or metrics (a custom
     loss would be needed to load the file), and the float32 policy in every layer: a mixed-precision model would store

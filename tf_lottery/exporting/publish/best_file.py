@@ -1,22 +1,27 @@
-"""Which of the verified files is the one to ship."""
+"""Choose the best of the verified files: the one to ship."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from numbers import Real
-from typing import Any
 
 from tf_lottery.errors import UsageError
+from tf_lottery.exporting.export_report import FileRecord
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.utils.text import suggestion
 
 GOALS = ("balanced", "size", "latency")
 # A phone runs TFLite; without such a file, the next in this order is offered.
-FORMATS = ("tflite", "saved_model", "keras")
-
-Record = Mapping[str, Any]
+PREFERRED_FORMATS = ("tflite", "saved_model", "keras")
 
 
 def check_goal(goal: str, max_drop: float) -> None:
-    """Raises:
-    UsageError: the goal is unknown, or the accuracy budget is no fraction.
+    """Check the goal and the accuracy budget of a choice.
+
+    Args:
+        goal: one of `GOALS`.
+        max_drop: a fraction.
+
+    Raises:
+        UsageError: the goal is unknown, or the accuracy budget is no fraction.
     """
     if goal not in GOALS:
         raise UsageError(f"Unknown goal {goal!r} for the best file.", suggestion(str(goal), GOALS))
@@ -24,10 +29,14 @@ def check_goal(goal: str, max_drop: float) -> None:
         raise UsageError(f"`max_drop` must be a fraction in [0, 1]. Received: {max_drop!r}.", "Pass e.g. 0.005.")
 
 
-def choose(
-    records: Sequence[Record], *, goal: str = "balanced", max_drop: float = 0.005, own_accuracy: float | None = None
+def choose_best(
+    records: Sequence[FileRecord],
+    *,
+    goal: str = "balanced",
+    max_drop: float = DEFAULT_MAX_DROP,
+    own_accuracy: float | None = None,
 ) -> int:
-    """The index of the best record within the accuracy budget.
+    """Return the index of the best record within the accuracy budget.
 
     The budget: a file may lose at most `max_drop` of the Keras model's accuracy on the validation samples; without
     validation labels, may predict other classes than Keras for at most that fraction of them; without classes, may have
@@ -45,12 +54,12 @@ def choose(
     Example:
         >>> small = {"format": "tflite", "bytes": 10, "latency_us_median": 9.0, "validation_loss": 0.01}
         >>> exact = {"format": "tflite", "bytes": 90, "latency_us_median": 9.0, "validation_loss": 0.0}
-        >>> choose([exact, small], max_drop=0.02), choose([exact, small], max_drop=0.005)
+        >>> choose_best([exact, small], max_drop=0.02), choose_best([exact, small], max_drop=0.005)
         (1, 0)
     """
-    wanted = next(kind for kind in FORMATS if any(record["format"] == kind for record in records))
+    wanted = next(kind for kind in PREFERRED_FORMATS if any(record["format"] == kind for record in records))
     places = [place for place, record in enumerate(records) if record["format"] == wanted]
-    losses = {place: loss(records[place], own_accuracy) for place in places}
+    losses = {place: accuracy_loss(records[place], own_accuracy) for place in places}
     # Not quite the fraction itself: 0.98 - 0.975 is a little more than 0.005.
     within = [place for place in places if losses[place] <= max_drop + 1e-9]
     if not within:
@@ -58,14 +67,19 @@ def choose(
     return min(within, key=lambda place: _cost(records[place], goal))
 
 
-def loss(record: Record, own_accuracy: float | None) -> float:
-    """What a file loses: of validation accuracy, or without one what `Comparison.validation_loss` tells."""
+def accuracy_loss(record: FileRecord, own_accuracy: float | None) -> float:
+    """Return what a file loses of validation accuracy; without one its `OutputAgreement.validation_loss`.
+
+    Args:
+        record: an entry of a report's `files`.
+        own_accuracy: the Keras model's accuracy on the validation samples; None if it is not known.
+    """
     accuracy = record.get("validation_accuracy")
     if accuracy is not None and own_accuracy is not None:
-        return own_accuracy - accuracy
+        return float(own_accuracy - accuracy)
     return float(record["validation_loss"])
 
 
-def _cost(record: Record, goal: str) -> tuple[float, ...]:
+def _cost(record: FileRecord, goal: str) -> tuple[float, ...]:
     size, latency = float(record["bytes"]), float(record.get("latency_us_median") or 1.0)
     return {"size": (size, latency), "latency": (latency, size), "balanced": (size * latency, size)}[goal]

@@ -6,28 +6,32 @@ from pathlib import Path
 
 import keras
 
-from tf_lottery.exporting.checks.candidate import Candidate, Refusal, encoding_name, file_suffix
-from tf_lottery.exporting.checks.trial import Trial
+from tf_lottery.exporting.candidate_file import ALL_FILES, CandidateFile, Refusal, WantedFiles, file_suffix
+from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.signature import keras_outputs
 from tf_lottery.utils.text import one_line
 
-SUFFIX = ".keras"
+_SUFFIX = ".keras"
 
 
-def write_keras(model: keras.Model, folder: Path, *, trial: Trial, slim: bool = False) -> list[Candidate | Refusal]:
-    """Save `model` in `folder`, load it with `keras.models.load_model`, and compare.
+def write_keras(
+    model: keras.Model, folder: Path, reference: KerasReference, wanted: WantedFiles = ALL_FILES
+) -> list[CandidateFile | Refusal]:
+    """Save a model as a `.keras` file, load it with `keras.models.load_model`, and compare; a `file_formats.Writer`.
 
     Args:
         model: a plain, uncompiled model.
         folder: an existing staging folder.
-        trial: what it is compared on.
-        slim: whether it is the slimmed model.
+        reference: what the file is compared with.
+        wanted: without "dense" nothing is written.
 
     Returns:
         One candidate, or one refusal.
     """
-    encoding = encoding_name("dense", slim=slim)
-    file = folder / f"model{SUFFIX}"
+    if "dense" not in wanted.bases:
+        return []
+    encoding = wanted.encoding("dense")
+    file = folder / f"model{_SUFFIX}"
     try:
         model.save(file)
     except (MemoryError, OSError):
@@ -44,11 +48,11 @@ def write_keras(model: keras.Model, folder: Path, *, trial: Trial, slim: bool = 
     except Exception as error:  # or `from_config`
         reason = f"the file does not load without your own classes: {one_line(error)}"
         return [Refusal("keras", "float32", encoding, reason)]
-    comparison = trial.judge(keras_outputs(loaded, trial.samples, trial.signature))
-    if comparison.failure:
-        return [Refusal("keras", "float32", encoding, comparison.failure, mismatch=True)]
-    suffix = file_suffix("" if encoding == "dense" else encoding) + SUFFIX
-    return [Candidate(file, suffix, "keras", "float32", encoding, comparison)]
+    agreement = reference.compare(keras_outputs(loaded, reference.samples, reference.signature))
+    if agreement.failure:
+        return [Refusal("keras", "float32", encoding, agreement.failure, mismatch=True)]
+    suffix = file_suffix("" if encoding == "dense" else encoding) + _SUFFIX
+    return [CandidateFile(file, suffix, "keras", "float32", encoding, agreement)]
 
 
 def _paragraph(error: Exception) -> str:
@@ -57,15 +61,16 @@ def _paragraph(error: Exception) -> str:
 
 
 def _needs_this_library(file: Path) -> str:
+    """The classes of this library that a `.keras` file names, separated by commas."""
     with zipfile.ZipFile(file) as archive:
         config = json.loads(archive.read("config.json"))
-    found: set[str] = set()
+    class_names: set[str] = set()
 
     def visit(node: object) -> None:
         if isinstance(node, dict):
             for key in ("module", "registered_name"):
                 if str(node.get(key) or "").startswith("tf_lottery"):
-                    found.add(str(node.get("class_name")))
+                    class_names.add(str(node.get("class_name")))
             for value in node.values():
                 visit(value)
         elif isinstance(node, list):
@@ -73,4 +78,4 @@ def _needs_this_library(file: Path) -> str:
                 visit(value)
 
     visit(config)
-    return ", ".join(sorted(found))
+    return ", ".join(sorted(class_names))

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from keras import layers
 
-from tf_lottery.exporting.checks.candidate import Candidate, Refusal
+from tf_lottery.exporting.candidate_file import CandidateFile, Refusal, WantedFiles
 from tf_lottery.exporting.checks.checksums import size
-from tf_lottery.exporting.checks.trial import Trial
+from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.formats import saved_model
-from tf_lottery.exporting.formats.sparse_saved_model import decode, encode, worthwhile_codes, write_sparse_saved_model
+from tf_lottery.exporting.formats.saved_model_writer import write_saved_model
+from tf_lottery.exporting.formats.sparse_saved_model import decode, encode, worthwhile_codes
 from tf_lottery.exporting.signature import keras_outputs, signature_of
 
 REBUILDING = {"TensorScatterUpdate", "Cumsum", "Where", "GatherNd", "BitwiseAnd"}
@@ -156,15 +157,20 @@ def inputs_of(model, count):
     ]
 
 
-def trial_of(model, count=9):
+def reference_of(model, count=9):
     signature, samples = signature_of(model), inputs_of(model, count)
     none = [None] * len(signature.outputs)
-    return Trial(signature, samples, keras_outputs(model, samples, signature), none, none)
+    return KerasReference(signature, samples, keras_outputs(model, samples, signature), none, none)
+
+
+def write_sparse(model, folder, reference, *, slim=False):
+    (result,) = write_saved_model(model, folder, reference, WantedFiles(slim, ("sparse",)))
+    return result
 
 
 def write(model, folder, **options):
-    (result,) = write_sparse_saved_model(model, folder, trial_of(model), **options)
-    assert isinstance(result, Candidate), result
+    result = write_sparse(model, folder, reference_of(model), **options)
+    assert isinstance(result, CandidateFile), result
     return result
 
 
@@ -279,8 +285,8 @@ def test_what_a_layer_keeps_between_calls_is_kept(tmp_path):
     # The comparison is one call of the loaded file, so the reference is the model's first one.
     reference = {"output": np.full((1, 2000), 3, np.float32)}
     saved_model.save(model, tmp_path / "dense", batch=None)
-    (result,) = write_sparse_saved_model(model, tmp_path, Trial(signature, [x], reference, [None], [None]))
-    assert isinstance(result, Candidate), result
+    result = write_sparse(model, tmp_path, KerasReference(signature, [x], reference, [None], [None]))
+    assert isinstance(result, CandidateFile), result
     for folder in (tmp_path / "dense", result.file):
         serve = served(folder)
         assert [float(serve(input=tf.constant(x))["output"][0, 0]) for _ in range(3)] == [3, 5, 7]
@@ -290,7 +296,7 @@ def test_what_a_layer_keeps_between_calls_is_kept(tmp_path):
 def test_a_state_that_tensorflow_cannot_save_is_a_reason(tmp_path):
     inputs = keras.Input(batch_shape=(2, 3, 40))
     model = pruned(keras.Model(inputs, layers.LSTM(40, stateful=True)(inputs)))
-    (result,) = write_sparse_saved_model(model, tmp_path, trial_of(model, count=2))
+    result = write_sparse(model, tmp_path, reference_of(model, count=2))
     assert isinstance(result, Refusal)
     assert "untracked" in result.reason
 
@@ -300,7 +306,7 @@ def test_negative_zeros_are_zeros(tmp_path):
     model.set_weights([np.where(weight == 0, -0.0, weight) for weight in model.get_weights()])
     assert np.signbit(model.get_weights()[0][model.get_weights()[0] == 0]).all()
     candidate = write(model, tmp_path)
-    assert candidate.comparison.max_abs_error == 0
+    assert candidate.agreement.max_abs_error == 0
     assert size(candidate.file) < 0.1 * 4 * model.count_params()
 
 
@@ -313,7 +319,7 @@ def test_negative_zeros_are_zeros(tmp_path):
 )
 def test_what_would_not_become_smaller_is_refused(model, reason, tmp_path):
     built = model()
-    (result,) = write_sparse_saved_model(built, tmp_path, trial_of(built), slim=True)
+    result = write_sparse(built, tmp_path, reference_of(built), slim=True)
     assert isinstance(result, Refusal)
     assert (result.format, result.encoding, result.mismatch) == ("saved_model", "slim-sparse", False)
     assert reason in result.reason
@@ -324,7 +330,7 @@ def test_a_folder_that_is_no_smaller_after_all_is_refused(tmp_path, monkeypatch)
 
     monkeypatch.setattr(sparse_saved_model, "_GRAPH_BYTES", -(10**6))
     built = keras.Sequential([keras.Input((64,)), layers.Dense(64)])
-    (result,) = write_sparse_saved_model(built, tmp_path, trial_of(built))
+    result = write_sparse(built, tmp_path, reference_of(built))
     assert isinstance(result, Refusal)
     assert "no smaller" in result.reason
 
@@ -336,9 +342,9 @@ def test_the_slimmed_model_has_names_of_its_own(tmp_path):
 
 def test_wrong_answers_are_a_mismatch(tmp_path):
     model = lenet()
-    trial = trial_of(model)
+    reference = reference_of(model)
     model.set_weights([weight * 1.01 for weight in model.get_weights()])
-    (result,) = write_sparse_saved_model(model, tmp_path, trial)
+    result = write_sparse(model, tmp_path, reference)
     assert isinstance(result, Refusal)
     assert result.mismatch
     assert "differs by" in result.reason

@@ -3,8 +3,8 @@
 import pytest
 
 from tf_lottery.errors import UsageError
-from tf_lottery.exporting.publish.choice import check_goal, choose, loss
-from tf_lottery.exporting.publish.export_remarks import findings
+from tf_lottery.exporting.publish.best_file import accuracy_loss, check_goal, choose_best
+from tf_lottery.exporting.publish.export_findings import describe_gains
 
 
 def record(bytes, latency, *, format="tflite", validation=None, agreement=1.0, **more):
@@ -14,37 +14,37 @@ def record(bytes, latency, *, format="tflite", validation=None, agreement=1.0, *
 
 def test_each_goal_takes_its_own():
     records = [record(100, 1.0), record(10, 8.0), record(30, 2.0)]
-    assert [choose(records, goal=goal) for goal in ("size", "latency", "balanced")] == [1, 0, 2]  # 100, 80, 60
+    assert [choose_best(records, goal=goal) for goal in ("size", "latency", "balanced")] == [1, 0, 2]  # 100, 80, 60
 
 
 def test_tflite_before_saved_model_before_keras():
     keras, saved = record(1, None, format="keras"), record(5, None, format="saved_model")
-    assert choose([keras, saved, record(9, 3.0), record(7, 3.0)]) == 3
-    assert choose([keras, saved]) == 1
-    assert choose([keras]) == 0
+    assert choose_best([keras, saved, record(9, 3.0), record(7, 3.0)]) == 3
+    assert choose_best([keras, saved]) == 1
+    assert choose_best([keras]) == 0
 
 
 def test_the_budget_is_of_validation_accuracy_and_its_border_is_inside():
     records = [record(100, 9.0, validation=0.98), record(10, 1.0, validation=0.975)]
-    assert choose(records, max_drop=0.005, own_accuracy=0.98) == 1
-    assert choose(records, max_drop=0.0049, own_accuracy=0.98) == 0
+    assert choose_best(records, max_drop=0.005, own_accuracy=0.98) == 1
+    assert choose_best(records, max_drop=0.0049, own_accuracy=0.98) == 0
 
 
 def test_without_labels_the_agreement_counts():
     records = [record(100, 9.0, agreement=1.0), record(10, 1.0, agreement=0.99)]
-    assert choose(records, max_drop=0.005) == 0
-    assert choose(records, max_drop=0.01) == 1
-    assert loss(record(1, 1.0, validation=0.9), 0.92) == pytest.approx(0.02)
+    assert choose_best(records, max_drop=0.005) == 0
+    assert choose_best(records, max_drop=0.01) == 1
+    assert accuracy_loss(record(1, 1.0, validation=0.9), 0.92) == pytest.approx(0.02)
 
 
 def test_with_nothing_in_the_budget_the_most_accurate_is_taken():
     records = [record(10, 1.0, validation=0.7), record(100, 9.0, validation=0.8)]
-    assert choose(records, max_drop=0.01, own_accuracy=0.9) == 1
+    assert choose_best(records, max_drop=0.01, own_accuracy=0.9) == 1
 
 
 def test_test_accuracy_chooses_nothing():
     records = [record(10, 1.0, validation=0.9) | {"accuracy": 0.1}, record(100, 9.0, validation=0.8) | {"accuracy": 1}]
-    assert choose(records, max_drop=0.005, own_accuracy=0.9) == 0
+    assert choose_best(records, max_drop=0.005, own_accuracy=0.9) == 0
 
 
 @pytest.mark.parametrize("drop", [-0.1, 1.5, float("nan"), "x", None, True])
@@ -63,13 +63,13 @@ def known(precision, encoding, bytes, gzip_bytes, latency):
 def test_findings_say_when_something_simpler_wins():
     dense, int8 = known("float32", "dense", 1000, 200, 20.0), known("int8", "dense", 250, 150, 2.0)
     sparse = known("float32", "sparse", 300, 240, 10.0)
-    text = " ".join(findings([dense, int8, sparse], sparse))
+    text = " ".join(describe_gains([dense, int8, sparse], sparse))
     assert "0.30 of the bytes of the dense float32 file and 0.50 of its latency." in text
     assert "Plain gzip makes the dense float32 file 200 bytes, no more than this one compressed (240)" in text
     assert "The dense int8 file is smaller and faster than this one." in text
     smaller = known("int8", "sparse", 100, 90, 1.0)
-    text = " ".join(findings([dense, int8, smaller], smaller))
+    text = " ".join(describe_gains([dense, int8, smaller], smaller))
     assert "gzip" not in text
     assert "is smaller" not in text
     assert "0.40 of the bytes of the dense int8 file and 0.50 of its latency." in text
-    assert findings([dense], dense) == []
+    assert describe_gains([dense], dense) == []

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from tf_lottery.exporting.measure.model_files import model_format
 from tf_lottery.utils.child_process import ChildFailed, program, run_program
 from tf_lottery.utils.text import one_line
 
@@ -30,7 +31,7 @@ class Measurement:
     """What was measured of one file.
 
     Attributes:
-        load_ms: milliseconds from opening the file until its first answer; the median over the rounds.
+        load_ms: milliseconds from opening the file until its first outputs; the median over the rounds.
         latency_us: microseconds of single calls with one sample, of all rounds.
         peak_memory_mb: the most resident memory of its process, in 10^6 bytes; the median over the rounds.
         model_memory_mb: the same without that of a process that loads the runtime and no model.
@@ -44,15 +45,18 @@ class Measurement:
     threads: int
 
     def percentile(self, percent: float) -> float:
-        """A percentile of the latency, in microseconds."""
+        """Return a percentile of the latency, in microseconds."""
         return float(np.percentile(self.latency_us, percent))
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why a file could not be measured, in one line; `damaged`: the file is not whole, so far as one can tell.
+class MeasurementFailure:
+    """Why a file could not be measured.
 
-    `remedy` says what to do, where that is known.
+    Attributes:
+        reason: in one line.
+        damaged: whether the file is not whole, as far as one can see.
+        remedy: what to do, where that is known.
     """
 
     reason: str
@@ -60,16 +64,9 @@ class Failure:
     remedy: str = ""
 
 
-def kind_of(path: Path) -> str | None:
-    """What a path holds: "tflite", "saved_model", "keras", or None."""
-    if path.is_dir():
-        return "saved_model" if (path / "saved_model.pb").is_file() else None
-    return {".tflite": "tflite", ".keras": "keras"}.get(path.suffix)
-
-
 def measure(
     files: Sequence[Path], *, threads: int = 1, runs: int = RUNS, rounds: int = ROUNDS
-) -> dict[Path, Measurement | Failure]:
+) -> dict[Path, Measurement | MeasurementFailure]:
     """Measure files in turn, on one random sample of a fixed seed.
 
     Args:
@@ -84,25 +81,26 @@ def measure(
     Example:
         `measure([Path("a.tflite"), Path("b.tflite")])[Path("a.tflite")].percentile(50)`
     """
-    each = -(-runs // rounds)
-    empty = {kind: _measure_once(kind, None, threads, 0) for kind in {str(kind_of(file)) for file in files}}
-    failures: dict[Path, Failure] = {}
-    found: dict[Path, list[dict[str, Any]]] = {file: [] for file in files}
+    runs_per_round = -(-runs // rounds)
+    formats = {file: str(model_format(file)) for file in files}
+    empty = {name: _measure_once(name, None, threads, 0) for name in set(formats.values())}
+    failures: dict[Path, MeasurementFailure] = {}
+    results_by_file: dict[Path, list[dict[str, Any]]] = {file: [] for file in files}
     for _ in range(rounds):
         for file in files:
             if file not in failures:
-                result = _measure_once(str(kind_of(file)), file, threads, each)
-                if isinstance(result, Failure):
+                result = _measure_once(formats[file], file, threads, runs_per_round)
+                if isinstance(result, MeasurementFailure):
                     failures[file] = result
                 else:
-                    found[file].append(result)
+                    results_by_file[file].append(result)
     return {
-        file: failures[file] if file in failures else _pooled(results, empty[str(kind_of(file))], threads)
-        for file, results in found.items()
+        file: failures[file] if file in failures else _pool(results, empty[formats[file]], threads)
+        for file, results in results_by_file.items()
     }
 
 
-def _measure_once(kind: str, file: Path | None, threads: int, runs: int) -> dict[str, Any] | Failure:
+def _measure_once(kind: str, file: Path | None, threads: int, runs: int) -> dict[str, Any] | MeasurementFailure:
     """What `run_benchmark` measured of one file in a process of its own; of no file: of a process without a model."""
     with tempfile.TemporaryDirectory() as scratch:
         results_file = Path(scratch) / "out.json"
@@ -112,25 +110,27 @@ def _measure_once(kind: str, file: Path | None, threads: int, runs: int) -> dict
             link = str(Path(scratch) / f"model{file.suffix}")
             os.symlink(file.absolute(), link)
             if file.is_file() and not file.stat().st_size:
-                return Failure("it is empty", damaged=True)
-        arguments = [kind, link, results_file, *(str(number) for number in (threads, runs, _SECONDS))]
+                return MeasurementFailure("it is empty", damaged=True)
+        arguments: list[str | Path] = [kind, link, results_file, *(str(number) for number in (threads, runs, _SECONDS))]
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "KERAS_BACKEND": "tensorflow"}
         try:
             run_program(_PROGRAM, arguments, name="its process", timeout=_TIMEOUT, environment=environment)
         except ChildFailed as error:
             # Memory that the system takes back ends a process by SIGKILL: that is no fault of the file.
-            return Failure(str(error), damaged=error.crashed_with not in ("", "SIGKILL"))
+            return MeasurementFailure(str(error), damaged=error.crashed_with not in ("", "SIGKILL"))
         if not results_file.exists():
-            return Failure("its process wrote no result", damaged=False)
+            return MeasurementFailure("its process wrote no result", damaged=False)
         result = json.loads(results_file.read_text(encoding="utf-8"))
     if "error" in result:
         text = result["error"] if file is None else result["error"].replace(link, file.name)
-        return Failure(one_line(text), result["damaged"], result["remedy"])
+        return MeasurementFailure(one_line(text), result["damaged"], result["remedy"])
     return cast(dict[str, Any], result)
 
 
-def _pooled(results: list[dict[str, Any]], empty: dict[str, Any] | Failure, threads: int) -> Measurement | Failure:
-    if isinstance(empty, Failure):
+def _pool(
+    results: list[dict[str, Any]], empty: dict[str, Any] | MeasurementFailure, threads: int
+) -> Measurement | MeasurementFailure:
+    if isinstance(empty, MeasurementFailure):
         return empty
     peak = float(np.median([result["peak_memory_mb"] for result in results]))
     return Measurement(

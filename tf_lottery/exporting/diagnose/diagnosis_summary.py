@@ -6,19 +6,19 @@ import numpy as np
 
 from tf_lottery.exporting.diagnose.operations import Operation
 from tf_lottery.exporting.diagnose.processor import Processor
-from tf_lottery.exporting.diagnose.runtime_rules import ENCODED, in_percent, zeros_in_blocks
-from tf_lottery.exporting.diagnose.verdicts import BLOCKS, DENSIFIED, SPARSE, SPARSE_ON_ARM, Verdict
+from tf_lottery.exporting.diagnose.runtime_rules import ENCODED, in_percent, zero_block_share
+from tf_lottery.exporting.diagnose.verdicts import BLOCKS, DENSIFIED, SPARSE, SPARSE_ON_ARM, OperationVerdict
 from tf_lottery.exporting.slim import SlimReport
 
 # Advice is given for what takes at least this share of the multiplications.
 _RELEVANT = 0.2
 
 
-def multiplications(operation: Operation) -> int:
-    """How many multiplications with weights the operation takes for one sample, zeros included.
+def count_multiplications(operation: Operation) -> int:
+    """Return how many multiplications with weights an operation takes for one sample, zeros included.
 
     Example:
-        >>> multiplications(Operation(0, "CONV_2D", output_shape=(1, 4, 4, 8), weights=np.zeros((8, 3, 3, 2))))
+        >>> count_multiplications(Operation(0, "CONV_2D", output_shape=(1, 4, 4, 8), weights=np.zeros((8, 3, 3, 2))))
         2304
     """
     if operation.weights is None or operation.kind not in ENCODED | {"CONV_3D"}:
@@ -28,8 +28,8 @@ def multiplications(operation: Operation) -> int:
     return places * operation.weights.size
 
 
-def slimming(report: SlimReport) -> str:
-    """What removing dead units and channels would leave."""
+def describe_slimming(report: SlimReport) -> str:
+    """Return a sentence on what removing dead units and channels would leave."""
     if report.parameters_after >= report.parameters_before:
         return "Slimming: nothing to remove, no unit or channel is dead."
     units = sum(layer.units_before for layer in report.layers)
@@ -40,55 +40,58 @@ def slimming(report: SlimReport) -> str:
     )
 
 
-def sentences(
+def summarize(
     operations: Sequence[Operation],
-    verdicts: Sequence[Verdict],
-    machine: Processor,
+    verdicts: Sequence[OperationVerdict],
+    processor: Processor,
     *,
     sizes: Mapping[str, int],
-    taken: set[int] | None,
-    trouble: str = "",
-    slimmed: str = "",
+    delegated: set[int] | None,
+    load_failure: str = "",
+    slimming: str = "",
 ) -> list[str]:
-    """The summary.
+    """Return the sentences of a diagnosis.
 
     Args:
-        operations, verdicts: in equal order.
-        machine: where the model is to run.
+        operations: those of the model.
+        verdicts: on the operations, in equal order.
+        processor: where the model is to run.
         sizes: bytes of the files that an export would offer: "dense", "rows" (single zeros left out), "1x4" (blocks);
             or "as it is" for a file.
-        taken: positions of operations in the main graph that the default delegate takes; None: not known.
-        trouble: why the interpreter did not load the file.
-        slimmed: the sentence on what slimming would remove, of a Keras model.
+        delegated: positions of operations in the main graph that the default delegate takes; None: not known.
+        load_failure: why the interpreter did not load the file.
+        slimming: the sentence on what slimming would remove, of a Keras model.
     """
     pairs = list(zip(operations, verdicts, strict=True))
     lines = [_zeros(operations), _bytes(sizes)]
-    lines.append(_arithmetic(pairs, machine, sizes))
-    main = [each for each in operations if not each.subgraph]
-    if trouble:
-        lines.append(f"The default LiteRT interpreter does not load the file: {trouble}")
-    elif taken is not None:
-        count = sum(each.position in taken for each in main)
+    lines.append(_arithmetic(pairs, processor, sizes))
+    main = [operation for operation in operations if not operation.subgraph]
+    if load_failure:
+        lines.append(f"The default LiteRT interpreter does not load the file: {load_failure}")
+    elif delegated is not None:
+        count = sum(operation.position in delegated for operation in main)
         own = any(verdict.kind == SPARSE for _, verdict in pairs)
         aside = "; sparse kernels of dense layers are LiteRT's own, outside of it" if own else ""
         lines.append(f"Delegate: the default one takes {count} of {len(main)} operations here{aside}.")
-    if slimmed:
-        lines.append(slimmed)
-    return [*lines, *_recommendations(pairs, machine, sizes)]
+    if slimming:
+        lines.append(slimming)
+    return [*lines, *_recommendations(pairs, processor, sizes)]
 
 
 def _zeros(operations: Sequence[Operation]) -> str:
     # Steps of an unrolled loop, and calls of a layer that is used twice, share what is stored once.
-    buffers = {each.index if each.buffer is None else ("stored", each.buffer): each for each in reversed(operations)}
-    weights = [(each, each.weights) for each in buffers.values() if each.weights is not None]
+    by_buffer = {node.index if node.buffer is None else ("stored", node.buffer): node for node in reversed(operations)}
+    weights = [(node, node.weights) for node in by_buffer.values() if node.weights is not None]
     total = sum(array.size for _, array in weights)
     if not total:
         return "Zeros: no operation has weights."
-    none = sum(int((array == 0).sum()) for _, array in weights)
-    blocks = {size: sum((zeros_in_blocks(each, size) or 0) * array.size for each, array in weights) for size in (4, 16)}
+    zeros = sum(int((array == 0).sum()) for _, array in weights)
+    blocks = {
+        size: sum((zero_block_share(node, size) or 0) * array.size for node, array in weights) for size in (4, 16)
+    }
     return (
-        f"Zeros: {in_percent(none / total)} of {total:,} weights; {in_percent(blocks[4] / total)} in whole 1x4 blocks, "
-        f"{in_percent(blocks[16] / total)} in 1x16."
+        f"Zeros: {in_percent(zeros / total)} of {total:,} weights; {in_percent(blocks[4] / total)} in whole 1x4 "
+        f"blocks, {in_percent(blocks[16] / total)} in 1x16."
     )
 
 
@@ -112,33 +115,38 @@ def _of(size: int, dense: int) -> str:
     return f"{size:,} bytes ({in_percent(size / dense)})"
 
 
-def _arithmetic(pairs: Sequence[tuple[Operation, Verdict]], machine: Processor, sizes: Mapping[str, int]) -> str:
-    total = sum(multiplications(each) for each, _ in pairs)
+def _arithmetic(
+    pairs: Sequence[tuple[Operation, OperationVerdict]], processor: Processor, sizes: Mapping[str, int]
+) -> str:
+    total = sum(count_multiplications(operation) for operation, _ in pairs)
     if not total:
         return "Speed: no operation multiplies with weights."
-    always = sum(multiplications(each) for each, verdict in pairs if verdict.kind == SPARSE)
-    on_arm = always + sum(multiplications(each) for each, verdict in pairs if verdict.kind == SPARSE_ON_ARM)
-    here = on_arm if machine.sparse_convolutions else always
-    blocks = " in the file with 1x4 blocks" if "1x4" in sizes else ""
-    line = (
-        f"Speed: {in_percent(here / total)} of the multiplications are on sparse kernels here ({machine.name}){blocks}"
+    always = sum(count_multiplications(operation) for operation, verdict in pairs if verdict.kind == SPARSE)
+    on_arm = always + sum(
+        count_multiplications(operation) for operation, verdict in pairs if verdict.kind == SPARSE_ON_ARM
     )
-    return f"{line}, {in_percent(on_arm / total)} on ARM." if not machine.name.startswith("ARM") else f"{line}."
+    here = on_arm if processor.sparse_convolutions else always
+    blocks = " in the file with 1x4 blocks" if "1x4" in sizes else ""
+    share = in_percent(here / total)
+    line = f"Speed: {share} of the multiplications are on sparse kernels here ({processor.name}){blocks}"
+    return f"{line}, {in_percent(on_arm / total)} on ARM." if not processor.name.startswith("ARM") else f"{line}."
 
 
 def _recommendations(
-    pairs: Sequence[tuple[Operation, Verdict]], machine: Processor, sizes: Mapping[str, int]
+    pairs: Sequence[tuple[Operation, OperationVerdict]], processor: Processor, sizes: Mapping[str, int]
 ) -> list[str]:
     file = _fast_file(sizes)
     kinds = {verdict.kind for _, verdict in pairs}
     lines = []
-    total = sum(multiplications(each) for each, _ in pairs) or 1
-    densified = [each for each, verdict in pairs if verdict.kind == DENSIFIED]
-    convolutions = sum(multiplications(each) for each in densified if each.kind != "FULLY_CONNECTED")
+    total = sum(count_multiplications(operation) for operation, _ in pairs) or 1
+    densified = [operation for operation, verdict in pairs if verdict.kind == DENSIFIED]
+    convolutions = sum(
+        count_multiplications(operation) for operation in densified if operation.kind != "FULLY_CONNECTED"
+    )
     dense_layers = sum(
-        multiplications(each)
-        for each, verdict in pairs
-        if each.kind == "FULLY_CONNECTED" and any("granularity" in finding.advice for finding in verdict.findings)
+        count_multiplications(operation)
+        for operation, verdict in pairs
+        if operation.kind == "FULLY_CONNECTED" and any("granularity" in finding.advice for finding in verdict.findings)
     )
     if dense_layers > _RELEVANT * total:
         lines.append(
@@ -151,18 +159,18 @@ def _recommendations(
         )
     if SPARSE_ON_ARM in kinds:
         lines.append(f"Recommended: {file} for ARM, measured on the phone (docs/mobile.md).")
-        if not machine.sparse_convolutions:
-            lines.append(f"This machine: {machine.name}: sparse convolutions are switched off, they pay on ARM.")
+        if not processor.sparse_convolutions:
+            lines.append(f"This machine: {processor.name}: sparse convolutions are switched off, they pay on ARM.")
     if SPARSE in kinds and dense_layers + convolutions <= _RELEVANT * total:
         lines.append(
             f"Recommended: {file}; compare it with dense int8 (`tf_lottery.exporting.measure.bench.bench(...)`)."
         )
     if BLOCKS in kinds:
-        blocking = [(each.kind, verdict) for each, verdict in pairs if verdict.kind == BLOCKS]
+        blocking = [(operation.kind, verdict) for operation, verdict in pairs if verdict.kind == BLOCKS]
         names = sorted({kind for kind, _ in blocking})
-        advised = sorted({kind for kind, verdict in blocking if any(each.advice for each in verdict.findings)})
+        advised = sorted({kind for kind, verdict in blocking if any(finding.advice for finding in verdict.findings)})
         where = " there" if advised == names else f" at {', '.join(advised)}"
-        change = f"; what to change is said{where}" if advised else ""
+        change = f"; what to change is listed{where}" if advised else ""
         lines.append(f"Delegates: {', '.join(names)} split{'s' * (len(names) == 1)} the graph{change}.")
     return lines
 
@@ -176,5 +184,5 @@ def _fast_file(sizes: Mapping[str, int]) -> str:
 
 
 def _end(sizes: Mapping[str, int]) -> str:
-    # As an export names them: where blocks are the only sparse layout, the name does not tell it.
+    # As an export names them: where blocks are the only sparse layout, the name does not show it.
     return "sparse_1x4" if {"1x4", "rows"} <= sizes.keys() else "sparse"

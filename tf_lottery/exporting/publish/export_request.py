@@ -1,4 +1,4 @@
-"""What an export is asked for: formats, precisions, encodings, where to, under which names."""
+"""What an export is asked for, checked: formats, precisions, encodings, folder and file names."""
 
 import os
 from collections.abc import Sequence
@@ -6,28 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tf_lottery.errors import UsageError
-from tf_lottery.exporting.checks import checksums as integrity
-from tf_lottery.exporting.checks.candidate import encoding_name, file_suffix
+from tf_lottery.exporting.candidate_file import WantedFiles, encoding_name, file_suffix
+from tf_lottery.exporting.checks.checksums import read_manifest
 from tf_lottery.exporting.export_report import REPORT, is_report
+from tf_lottery.exporting.file_formats import BASES, ENCODINGS, FORMATS
 from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.tflite.tflite_writer import PRECISIONS
 from tf_lottery.utils.text import suggestion
 
-FORMATS = ("keras", "saved_model", "tflite")
-ENCODINGS = ("dense", "sparse", "slim", "slim-sparse")
-# How a format's files are called, after the export's name, its precision and its encoding.
-_ENDINGS = {"keras": ".keras", "saved_model": "_saved_model", "tflite": ".tflite"}
-_LAYOUTS = ("", "1x4", "1x16")
-_BASES = ("dense", "sparse")
-
 
 @dataclass(frozen=True)
-class Request:
-    """A checked request.
+class ExportRequest:
+    """What an export is asked for, checked.
 
     Attributes:
-        formats, precisions, encodings: what is wanted.
-        explicit: whether the formats were asked for by name, so that each must succeed.
+        formats: some of `file_formats.FORMATS`.
+        precisions: those of TFLite files.
+        encodings: some of `file_formats.ENCODINGS`.
+        explicit: whether the formats were given by name, so that each must succeed.
         folder: where the files go.
         file_name: the name of the only file, None for names made from `name`.
         name: the beginning of file names.
@@ -42,64 +38,85 @@ class Request:
     name: str
 
     def bases(self, *, slim: bool) -> list[str]:
-        """Which of "dense" and "sparse" are wanted, of the whole or of the slimmed model."""
-        return [base for base in _BASES if encoding_name(base, slim=slim) in self.encodings]
+        """Return which of "dense" and "sparse" are wanted, of the whole or of the slimmed model."""
+        return [base for base in BASES if encoding_name(base, slim=slim) in self.encodings]
+
+    def wanted(self, format_name: str, *, slim: bool) -> WantedFiles:
+        """Return which files of a format are wanted, of those that it has.
+
+        Args:
+            format_name: one of `formats`.
+            slim: of the slimmed or of the whole model.
+        """
+        file_format = FORMATS[format_name]
+        bases = tuple(base for base in self.bases(slim=slim) if base in file_format.bases)
+        if len(file_format.precisions) == 1:
+            return WantedFiles(slim, bases, file_format.precisions)
+        return WantedFiles(slim, bases, tuple(name for name in self.precisions if name in file_format.precisions))
 
     def target(self, suffix: str) -> Path:
-        """Where a candidate goes."""
+        """Return where a candidate with that suffix goes."""
         return self.folder / (self.file_name or f"{self.name}{suffix}")
 
     def possible_files(self) -> list[str]:
-        """Every name that a file of a candidate may get."""
+        """Return every name that a file of a candidate may get."""
         if self.file_name is not None:
             return [self.file_name]
         names = []
-        for item in self.formats:
-            precisions, layouts = (self.precisions, _LAYOUTS) if item == "tflite" else (("",), ("",))
+        for format_name in self.formats:
+            file_format = FORMATS[format_name]
+            precisions = self.precisions if file_format.named_by_precision else ("",)
             for encoding in self.encodings:
-                shown = "" if item != "tflite" and encoding == "dense" else encoding
+                shown = encoding if file_format.named_by_precision or encoding != "dense" else ""
                 names += [
-                    f"{self.name}{file_suffix(precision, shown, layout)}{_ENDINGS[item]}"
+                    f"{self.name}{file_suffix(precision, shown, layout)}{file_format.ending}"
                     for precision in precisions
-                    for layout in layouts
+                    for layout in file_format.layouts
                 ]
         return names
 
     def possible_names(self) -> list[str]:
-        """Every name that a file of the export may get, those of the cards too."""
+        """Return every name that a file of the export may get, those of the cards too."""
         files = self.possible_files()
-        return [*files, *(card for name in files for card in cards(name))]
+        return [*files, *(card for name in files for card in card_names(name))]
 
 
-def cards(name: str) -> tuple[str, str]:
-    """The names of the model card of the file `name`, as JSON and as Markdown.
+def card_names(name: str) -> tuple[str, str]:
+    """Return the names of the model card of the file `name`, as JSON and as Markdown.
 
     Example:
-        >>> cards("app.tflite")
+        >>> card_names("app.tflite")
         ('app.tflite.card.json', 'app.tflite.card.md')
     """
     return f"{name}.card.json", f"{name}.card.md"
 
 
-def make_request(
+def check_request(
     path: Path,
     *,
     format: str | Sequence[str],
     precision: str | Sequence[str],
     encoding: str | Sequence[str],
     name: str,
-) -> Request:
-    """Check the names and the place.
+) -> ExportRequest:
+    """Check what `export` was asked for.
+
+    Args:
+        path: a folder, or a file name for one format.
+        format: as of `export`.
+        precision: as of `export`.
+        encoding: as of `export`.
+        name: the beginning of file names.
 
     Raises:
         UsageError: something is unknown, empty, or does not fit the rest.
     """
-    formats = _chosen("format", format, FORMATS)
+    formats = _select("format", format, tuple(FORMATS))
     folder, file_name = _destination(path, formats, name)
-    return Request(
+    return ExportRequest(
         tuple(formats),
-        tuple(_chosen("precision", precision, PRECISIONS)),
-        tuple(_chosen("encoding", encoding, ENCODINGS)),
+        tuple(_select("precision", precision, PRECISIONS)),
+        tuple(_select("encoding", encoding, ENCODINGS)),
         format != "all",
         folder,
         file_name,
@@ -107,13 +124,17 @@ def make_request(
     )
 
 
-def check_place(request: Request, *, force: bool) -> None:
-    """Check, before the work, that nothing of somebody else's is in the way.
+def check_destination(request: ExportRequest, *, force: bool) -> None:
+    """Check, before the work, that no file of another origin would be replaced.
 
     What an export that was killed moved aside is put back first.
 
+    Args:
+        request: names and folder.
+        force: whether files may be replaced that exist.
+
     Raises:
-        ResourceError: that fails.
+        ResourceError: putting back fails.
         UsageError: a file exists, or an `export.json` that is no report of an export.
         DamagedError: the manifest in the folder is damaged.
     """
@@ -124,7 +145,7 @@ def check_place(request: Request, *, force: bool) -> None:
         raise UsageError(f"{taken[0]} exists already.", "Choose another place, or replace it with `force=True`.")
     if not request.folder.is_dir():
         return
-    integrity.read_manifest(request.folder)
+    read_manifest(request.folder)
     earlier = request.folder / REPORT
     if earlier.exists() and not force and not is_report(earlier.read_bytes()):
         raise UsageError(
@@ -132,17 +153,17 @@ def check_place(request: Request, *, force: bool) -> None:
         )
 
 
-def _chosen(what: str, given: str | Sequence[str], known: Sequence[str]) -> list[str]:
-    """The names that an option stands for, in their order."""
-    if given == "all":
+def _select(argument: str, value: str | Sequence[str], known: Sequence[str]) -> list[str]:
+    """The names that the value of an argument stands for, in the order of the known ones."""
+    if value == "all":
         return list(known)
-    names = [given] if isinstance(given, str) else list(given)
-    for item in names:
-        if item not in known:
-            raise UsageError(f"Unknown export {what} {item!r}.", suggestion(str(item), [*known, "all"]))
+    names = [value] if isinstance(value, str) else list(value)
+    for name in names:
+        if name not in known:
+            raise UsageError(f"Unknown export {argument} {name!r}.", suggestion(str(name), [*known, "all"]))
     if not names:
-        raise UsageError(f"`{what}` is empty.", f"Valid: {', '.join([*known, 'all'])}.")
-    return [item for item in known if item in names]
+        raise UsageError(f"`{argument}` is empty.", f"Valid: {', '.join([*known, 'all'])}.")
+    return [name for name in known if name in names]
 
 
 def _destination(path: Path, formats: list[str], name: str) -> tuple[Path, str | None]:

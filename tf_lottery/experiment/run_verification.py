@@ -1,0 +1,31 @@
+"""Check a whole run directory: every file, mask, weight and result, and whether it is finished. No TensorFlow."""
+
+from tf_lottery.experiment import plan
+from tf_lottery.experiment.controls import CONTROLS
+from tf_lottery.experiment.directory import SEARCH, RunReader
+from tf_lottery.experiment.directory.run_checks import Verification, verify_store
+
+
+def verify_run(store: RunReader) -> Verification:
+    """Check a run directory; that it is unfinished is no problem, but remarked on.
+
+    Raises:
+        UsageError: it is not a run directory.
+        DamagedError: its configuration can't be read, so nothing else can be checked.
+    """
+    document = store.document()
+    config = store.config()
+    model_hash = document.get("model_hash")
+    jobs = plan.jobs(config)
+    own_masks = {name for name, control in CONTROLS.items() if control.own_masks} | {SEARCH}
+    nested = config.pruning == "iterative" and not config.tickets_from
+    verification = verify_store(store, jobs, own_masks=own_masks, nested=nested)
+    expected = config.hash(**({"model_hash": model_hash} if model_hash else {}))
+    problem = f"{store.path / 'config.json'} has been changed: its hash is {expected}, not {document.get('hash')}."
+    verification.require("the configuration has its hash", document.get("hash") == expected, problem)
+    if store.in_use():
+        verification.remarks.append("The run is in use: what changed while it was checked may be reported wrongly.")
+    missing = sum(not store.is_complete(job) for job in jobs)
+    if missing:
+        verification.remarks.append(f"The run is not finished: {missing} of {len(jobs)} trainings are missing.")
+    return verification

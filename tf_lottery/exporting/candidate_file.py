@@ -1,0 +1,136 @@
+"""One file of an export between its writing and its publication: a candidate, or the reason of its refusal."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from tf_lottery.exporting.checks.agreement import OutputAgreement
+from tf_lottery.exporting.checks.checksums import digest, gzip_size, size
+
+
+@dataclass(frozen=True)
+class CandidateFile:
+    """A written file or folder in the staging folder, with what its verification measured.
+
+    Attributes:
+        file: where it lies now.
+        suffix: what is appended to the export's name, e.g. `_float32_sparse.tflite`.
+        format: "tflite", "saved_model" or "keras".
+        precision: "float32", "float16", "dynamic" or "int8".
+        encoding: "dense", "sparse", "slim" or "slim-sparse".
+        agreement: with the Keras model's outputs.
+        latency_us_median: microseconds for one sample, or None where it was not measured.
+        layout: how pruned weights are stored: "rows", "1x4" or "1x16"; empty for dense ones.
+        note: a sentence on how the file was made, where that needs one.
+        outputs: arrays `(samples, ...)` by output name, which the sparse file of the same precision is compared with.
+    """
+
+    file: Path
+    suffix: str
+    format: str
+    precision: str
+    encoding: str
+    agreement: OutputAgreement
+    latency_us_median: float | None = None
+    layout: str = ""
+    note: str = ""
+    outputs: dict[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def record(self, path: Path) -> dict[str, Any]:
+        """Return the entry of the report's `files`, for a candidate that is published as `path`."""
+        return {
+            "path": str(path),
+            "format": self.format,
+            "precision": self.precision,
+            "encoding": self.encoding,
+            "layout": self.layout,
+            "bytes": size(self.file),
+            "gzip_bytes": gzip_size(self.file),
+            "sha256": digest(self.file),
+            "max_abs_error": self.agreement.max_abs_error,
+            "max_rel_error": self.agreement.max_rel_error,
+            "rms_rel_error": self.agreement.rms_rel_error,
+            "agreement": self.agreement.class_agreement,
+            "accuracy": self.agreement.accuracy,
+            "validation_accuracy": self.agreement.validation_accuracy,
+            "validation_loss": self.agreement.validation_loss,
+            "latency_us_median": self.latency_us_median,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A candidate that is not offered.
+
+    Attributes:
+        format: as of a `CandidateFile`.
+        precision: as of a `CandidateFile`.
+        encoding: as of a `CandidateFile`.
+        reason: why, in one line.
+        mismatch: whether a file was written that computes something else than the Keras model.
+    """
+
+    format: str
+    precision: str
+    encoding: str
+    reason: str
+    mismatch: bool = False
+
+    def record(self) -> dict[str, Any]:
+        """Return the entry of the report's `refused`."""
+        return {
+            "format": self.format,
+            "precision": self.precision,
+            "encoding": self.encoding,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class WantedFiles:
+    """Which files a writer is to make of one model.
+
+    Attributes:
+        slim: whether the model is the slimmed one, for the names of encodings.
+        bases: "dense", "sparse" or both.
+        precisions: some of "float32", "float16", "dynamic" and "int8".
+    """
+
+    slim: bool = False
+    bases: tuple[str, ...] = ("dense", "sparse")
+    precisions: tuple[str, ...] = ("float32", "float16", "dynamic", "int8")
+
+    def encoding(self, base: str) -> str:
+        """Return the report's name of the encoding of a base, "dense" or "sparse"."""
+        return encoding_name(base, slim=self.slim)
+
+
+ALL_FILES = WantedFiles()
+"""Every file of a model that is not slimmed."""
+
+
+def encoding_name(base: str, *, slim: bool) -> str:
+    """Return the report's name of an encoding.
+
+    Args:
+        base: "dense" or "sparse".
+        slim: whether the model is the slimmed one.
+
+    Example:
+        >>> encoding_name("sparse", slim=True)
+        'slim-sparse'
+    """
+    return {"dense": "slim", "sparse": "slim-sparse"}[base] if slim else base
+
+
+def file_suffix(*parts: str) -> str:
+    """Return what is appended to an export's name, made of parts such as a precision; empty ones are skipped.
+
+    Example:
+        >>> file_suffix("float32", "slim-sparse", "")
+        '_float32_slim_sparse'
+    """
+    return "".join(f"_{part.replace('-', '_')}" for part in parts if part)

@@ -1,0 +1,177 @@
+"""What every file of one export is compared with: real inputs, the Keras model's outputs, labels."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.exporting.checks.agreement import OutputAgreement, Outputs, accuracy, compare_outputs
+from tf_lottery.exporting.checks.samples import flat_labels, flat_samples, random_samples
+from tf_lottery.exporting.signature import Signature, keras_outputs, signature_of
+from tf_lottery.utils.silence import quiet
+from tf_lottery.utils.text import one_line
+
+# How many samples a comparison should have.
+ENOUGH = 256
+
+
+@dataclass(frozen=True)
+class KerasReference:
+    """Inputs, reference outputs and labels of one export.
+
+    Attributes:
+        signature: names, shapes and dtypes of the model's inputs and outputs.
+        samples: one array `(samples, ...)` per input, in the signature's order: those that are reported, then those of
+            the validation part.
+        outputs: the Keras model's outputs for them, by output name.
+        labels: per output the labels of the reported samples, or None.
+        validation_labels: per output the labels of the validation samples, or None.
+        validation_count: how many samples at the end are of the validation part.
+        calibration: other real samples, by input name, on which int8 ranges are measured; None if there are none.
+        real: whether the samples are real, not random.
+    """
+
+    signature: Signature
+    samples: list[npt.NDArray[Any]]
+    outputs: Outputs
+    labels: list[npt.NDArray[Any] | None]
+    validation_labels: list[npt.NDArray[Any] | None]
+    validation_count: int = 0
+    calibration: dict[str, npt.NDArray[Any]] | None = None
+    real: bool = True
+
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return len(self.samples[0])
+
+    @property
+    def named_samples(self) -> dict[str, npt.NDArray[Any]]:
+        """The samples by input name."""
+        return dict(zip(self.signature.inputs, self.samples, strict=True))
+
+    def compare(self, outputs: Outputs, *, precision: str = "float32") -> OutputAgreement:
+        """Compare a file's outputs with the Keras model's on all samples, with accuracies where there are labels.
+
+        What the choice among files depends on is of the validation samples alone, where there are some.
+
+        Args:
+            outputs: arrays `(samples, ...)` by output name.
+            precision: of the file: "float32", "float16", "dynamic" or "int8".
+        """
+        agreement = compare_outputs(self.outputs, outputs, precision=precision)
+        if agreement.failure:
+            return agreement
+        reported, validation = slice(0, self._reported_count), slice(self._reported_count, None)
+        choosing = agreement
+        if self.validation_count:
+            choosing = compare_outputs(_take(self.outputs, validation), _take(outputs, validation), precision=precision)
+        return replace(
+            agreement,
+            accuracy=self._accuracy(outputs, reported, self.labels),
+            validation_accuracy=self._accuracy(outputs, validation, self.validation_labels),
+            validation_loss=1 - choosing.class_agreement
+            if choosing.class_agreement is not None
+            else choosing.rms_rel_error,
+        )
+
+    def accuracies(self) -> tuple[float | None, float | None]:
+        """Return the Keras model's own accuracy on the reported and on the validation samples."""
+        own = self.compare(self.outputs)
+        return own.accuracy, own.validation_accuracy
+
+    def remarks(self) -> list[str]:
+        """Return what a comparison with this reference can't show, one sentence each."""
+        sentences = []
+        if self.count < ENOUGH:
+            sentences.append(f"Compared on {self.count} samples only: {ENOUGH} or more are better.")
+        named = zip(self.signature.outputs, self.labels, strict=True)
+        with_labels = [name for name, labels in named if labels is not None]
+        if with_labels and self.accuracies()[0] is None:
+            sentences.append(f"The labels of {', '.join(with_labels)} are no classes: no accuracy is reported.")
+        return sentences
+
+    @property
+    def _reported_count(self) -> int:
+        return self.count - self.validation_count
+
+    def _accuracy(self, outputs: Outputs, part: slice, labels: list[npt.NDArray[Any] | None]) -> float | None:
+        """The mean over the outputs that have labels and classes."""
+        accuracies = [
+            accuracy(np.asarray(outputs[name], np.float64)[part], output_labels)
+            for name, output_labels in zip(self.signature.outputs, labels, strict=True)
+            if output_labels is not None
+        ]
+        known = [value for value in accuracies if value is not None]
+        return float(np.mean(known)) if known else None
+
+
+def make_reference(
+    model: keras.Model,
+    samples: Any,
+    labels: Any = None,
+    *,
+    validation: tuple[Any, Any] | None = None,
+    calibration: Any = None,
+) -> KerasReference:
+    """Check the arrays that `export` was given, and compute the Keras model's outputs for them.
+
+    Args:
+        model: a plain model.
+        samples: real inputs, `(samples, ...)`; a list or a dict by name for several; None for random ones.
+        labels: per output class indices or one-hot rows of the samples, or None.
+        validation: a pair of inputs and labels (or None) of the validation part.
+        calibration: real inputs on which int8 ranges are measured.
+
+    Raises:
+        UsageError: the structure of the arrays is not the model's.
+        UnfitError: a shape or dtype does not fit, or the model does not run on the samples.
+        NonFiniteError: samples have NaN or infinite values.
+    """
+    signature = signature_of(model)
+    arrays = random_samples(model, signature) if samples is None else flat_samples(model, signature, samples)
+    flat = flat_labels(model, signature, labels, len(arrays[0]))
+    validation_labels: list[npt.NDArray[Any] | None] = [None] * len(signature.outputs)
+    validation_count = 0
+    if validation is not None:
+        if not isinstance(validation, tuple) or len(validation) != 2:
+            raise UsageError(
+                f"`validation` must be a pair of inputs and labels. Received: {type(validation).__name__}.",
+                "Pass validation=(x, y), or (x, None) without labels.",
+            )
+        inputs, outcomes = validation
+        validation_arrays = flat_samples(model, signature, inputs)
+        validation_count = len(validation_arrays[0])
+        validation_labels = flat_labels(model, signature, outcomes, validation_count)
+        arrays = [np.concatenate(pair) for pair in zip(arrays, validation_arrays, strict=True)]
+    ranges = None
+    if calibration is not None:
+        ranges = dict(zip(signature.inputs, flat_samples(model, signature, calibration), strict=True))
+    return KerasReference(
+        signature,
+        arrays,
+        _outputs(model, arrays, signature),
+        flat,
+        validation_labels,
+        validation_count=validation_count,
+        calibration=ranges,
+        real=samples is not None,
+    )
+
+
+def _outputs(model: keras.Model, arrays: list[npt.NDArray[Any]], signature: Signature) -> Outputs:
+    try:
+        with quiet():
+            return keras_outputs(model, arrays, signature)
+    except Exception as error:  # of the user's own layers, which may raise anything
+        raise UnfitError(
+            f"The Keras model itself does not run on the samples: {one_line(error)}.",
+            "Give samples as the model was trained on: `samples=...`.",
+        ) from error
+
+
+def _take(outputs: Outputs, part: slice) -> Outputs:
+    return {name: array[part] for name, array in outputs.items()}

@@ -1,0 +1,102 @@
+"""What a file of a model is: its format, and how it stores its weights, by its export's report or by its tensors."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+from tf_lottery.exporting.checks.checksums import digest
+from tf_lottery.exporting.export_report import REPORT, FileRecord
+from tf_lottery.exporting.tflite import flatbuffers
+
+BASELINE_PRECISIONS = ("float32", "int8")
+"""The precisions of the dense TFLite files that others are compared with."""
+
+_WEIGHTS = {
+    schema.TensorType.FLOAT32: "float32",
+    schema.TensorType.FLOAT16: "float16",
+    schema.TensorType.INT8: "int8",
+}
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """How a file stores its weights; None where that isn't known.
+
+    Attributes:
+        precision: "float32", "float16", "dynamic" or "int8".
+        encoding: "dense", "sparse", "slim" or "slim-sparse". A slim file that no report lists passes for dense.
+    """
+
+    precision: str | None = None
+    encoding: str | None = None
+
+    @property
+    def baseline(self) -> str | None:
+        """The precision of which the file can be the dense baseline, of `BASELINE_PRECISIONS`; None if of none."""
+        return self.precision if self.encoding == "dense" and self.precision in BASELINE_PRECISIONS else None
+
+
+def model_format(path: Path) -> str | None:
+    """Return what a path holds: "tflite", "saved_model", "keras", or None."""
+    if path.is_dir():
+        return "saved_model" if (path / "saved_model.pb").is_file() else None
+    return {".tflite": "tflite", ".keras": "keras"}.get(path.suffix)
+
+
+def identify(path: Path) -> FileIdentity:
+    """Return how a file stores its weights, by the report of its export where that lists these very bytes.
+
+    Else by its tensors. Never fails: of a file that can't be read nothing is known.
+    """
+    if record := export_record(path):
+        return FileIdentity(record.get("precision"), record.get("encoding"))
+    if model_format(path) != "tflite":
+        return FileIdentity()
+    try:
+        return _identify_by_tensors(flatbuffers.read(path))
+    except Exception:  # what the reader raises for bytes that are no flatbuffer is anything
+        return FileIdentity()
+
+
+def export_record(path: Path) -> FileRecord | None:
+    """Return the entry for these very bytes in the report of an export beside a file; None where there is none."""
+    listed = [record for record in export_records(path.parent) if Path(str(record.get("path"))).name == path.name]
+    return next((record for record in listed if record.get("sha256") == digest(path)), None)
+
+
+def export_records(folder: Path) -> list[FileRecord]:
+    """Return the files that the report of an export to a folder lists; none if it is missing or broken."""
+    try:
+        listed = json.loads((folder / REPORT).read_text(encoding="utf-8"))["files"]
+        return [record for record in listed if isinstance(record, Mapping)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def stored_weights(model: Any) -> Iterator[tuple[Any, int, int]]:
+    """Yield each stored weight of a `ModelT` tree that is no bias: the tensor, how many values and bytes it has."""
+    for subgraph in model.subgraphs:
+        for tensor in subgraph.tensors:
+            data = model.buffers[tensor.buffer].data
+            shape = [] if tensor.shape is None else [int(size) for size in tensor.shape]
+            if data is not None and len(data) and tensor.type in _WEIGHTS and len(shape) > 1:
+                yield tensor, math.prod(shape), len(data)
+
+
+def _identify_by_tensors(model: Any) -> FileIdentity:
+    bytes_by_precision: dict[str, int] = {}
+    for tensor, _, count in stored_weights(model):
+        name = _WEIGHTS[tensor.type]
+        bytes_by_precision[name] = bytes_by_precision.get(name, 0) + count
+    tensors = [(tensor, model.buffers[tensor.buffer].data) for graph in model.subgraphs for tensor in graph.tensors]
+    precision = max(bytes_by_precision, key=lambda name: bytes_by_precision[name], default="float32")
+    computed = [tensor.type for tensor, data in tensors if data is None or not len(data)]
+    if precision == "int8" and schema.TensorType.INT8 not in computed:
+        precision = "dynamic"
+    sparse = any(tensor.sparsity is not None for tensor, data in tensors if data is not None and len(data))
+    return FileIdentity(precision, "sparse" if sparse else "dense")

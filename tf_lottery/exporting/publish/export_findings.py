@@ -1,0 +1,74 @@
+"""Sentences on what the best file of an export gains, and on what is smaller or faster than it. No TensorFlow."""
+
+from collections.abc import Sequence
+
+from tf_lottery.exporting.export_report import FileRecord
+
+
+def describe_gains(records: Sequence[FileRecord], best: FileRecord) -> list[str]:
+    """Return sentences that compare a file with the dense float32 and int8 files of its model, and with plain gzip.
+
+    Args:
+        records: verified candidates, the dense ones among them.
+        best: the file that is compared.
+    """
+    if best["format"] != "tflite":
+        dense = _dense(records, best["format"], "float32")
+        return [] if dense is None or dense is best else [_against(best, dense, f"the dense {best['format']}")]
+    sentences = []
+    dense, int8 = _dense(records, "tflite", "float32"), _dense(records, "tflite", "int8")
+    if dense is not None and not _same(best, dense):
+        sentences.append(_against(best, dense, "the dense float32 file"))
+        if dense["gzip_bytes"] <= best["gzip_bytes"]:
+            sentences.append(
+                f"Plain gzip makes the dense float32 file {dense['gzip_bytes']:,} bytes, no more than this one "
+                f"compressed ({best['gzip_bytes']:,}): as a download, this file gains nothing."
+            )
+        elif dense["gzip_bytes"] <= best["bytes"]:
+            sentences.append(
+                f"Plain gzip makes the dense float32 file {dense['gzip_bytes']:,} bytes, less than this one "
+                f"uncompressed; compressed, this one is {best['gzip_bytes']:,}."
+            )
+    if int8 is not None and not _same(best, int8):
+        sentences.append(_against(best, int8, "the dense int8 file"))
+        wins = [word for word, key in (("smaller", "bytes"), ("faster", "latency_us_median")) if _less(int8, best, key)]
+        if wins:
+            sentences.append(f"The dense int8 file is {' and '.join(wins)} than this one.")
+    return sentences
+
+
+def _against(record: FileRecord, baseline: FileRecord, name: str) -> str:
+    text = f"{ratio(record['bytes'], baseline['bytes'])} of the bytes of {name}"
+    if record["latency_us_median"] and baseline["latency_us_median"]:
+        text += f" and {ratio(record['latency_us_median'], baseline['latency_us_median'])} of its latency"
+    return f"{text}."
+
+
+def ratio(part: float, whole: float) -> str:
+    """Return a ratio as text, with three digits after the point below 0.1 and two above.
+
+    Args:
+        part: the numerator.
+        whole: the denominator.
+    """
+    value = part / whole
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def _dense(records: Sequence[FileRecord], format: str, precision: str) -> FileRecord | None:
+    return next(
+        (
+            record
+            for record in records
+            if (record["format"], record["precision"], record["encoding"]) == (format, precision, "dense")
+        ),
+        None,
+    )
+
+
+def _same(one: FileRecord, other: FileRecord) -> bool:
+    return bool(one["sha256"] == other["sha256"])
+
+
+def _less(one: FileRecord, other: FileRecord, key: str) -> bool:
+    return bool(one[key] and other[key] and one[key] < other[key])
