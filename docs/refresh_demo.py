@@ -8,6 +8,8 @@ import argparse
 import shutil
 from pathlib import Path
 
+from tf_lottery_cli.wording import in_flags
+
 from tf_lottery.experiment.presets import PRESETS
 from tf_lottery.results.report.verdict import verdict
 from tf_lottery.results.result import open_run
@@ -32,8 +34,10 @@ def markdown(table: Table) -> str:
 
 def presets_markdown() -> str:
     """The body of the table of presets."""
-    presets = PRESETS.values()
-    return "".join(f"| `{one.name}` | {one.source} | {one.cost} | {one.expect} |\n" for one in presets)
+    return "".join(
+        f"| `{preset.name}` | {preset.source} | {in_flags(preset.cost)} | {preset.expect} |\n"
+        for preset in PRESETS.values()
+    )
 
 
 def refreshed(readme: str, content: str) -> str:

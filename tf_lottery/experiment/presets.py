@@ -98,7 +98,7 @@ PRESETS = {
             name="digits-mlp",
             source="scikit-learn's handwritten digits, embedded; hyperparameters of this project",
             cost="about one minute on two CPU cores",
-            expect="tickets of 10 % density match the dense network; reinitialised ones fall behind",
+            expect="tickets of 10 % density match the dense network; reinitialized ones fall behind",
             values={
                 "dataset": "digits",
                 "model": "mlp",
@@ -115,7 +115,7 @@ PRESETS = {
             name="mnist-lenet-300-100",
             source=f"{PAPER}, figure 2: LeNet",
             cost="about 15 minutes a replicate on two CPU cores (3 with `steps=10000`)",
-            expect="tickets of 21 % to 3.6 % density reach the dense 98.1 %, and sooner; reinitialised ones lose",
+            expect="tickets of 21 % to 3.6 % density reach the dense 98.1 %, and sooner; reinitialized ones lose",
             values={
                 "dataset": "mnist",
                 "model": "fc1",
@@ -215,7 +215,7 @@ PRESETS = {
             name="cifar10-subset-resnet20",
             source="cifar10-resnet20 of this list, cut down to 10,000 training images and 10,000 steps of 32",
             cost="about 2 hours a replicate on two CPU cores",
-            expect="the dense network reaches 80 %; tickets should hold it further down than reinitialised ones",
+            expect="the dense network reaches 80 %; tickets should hold it further down than reinitialized ones",
             values=RESIDUAL
             | {
                 "dataset": "cifar10_subset",
