@@ -22,7 +22,7 @@ PLACEHOLDER = "placeholder"
 
 
 @pytest.mark.parametrize(
-    "error, builtin",
+    ("error", "builtin"),
     [
         (errors.LotteryError, Exception),
         (errors.CheckFailed, Exception),
@@ -36,11 +36,13 @@ PLACEHOLDER = "placeholder"
 )
 def test_every_error(error, builtin):
     raised = error("The file 'x' is cut short.", "Copy it again.")
-    assert isinstance(raised, errors.LotteryError) and isinstance(raised, builtin)
+    assert isinstance(raised, errors.LotteryError)
+    assert isinstance(raised, builtin)
     assert (raised.cause, raised.remedy) == ("The file 'x' is cut short.", "Copy it again.")
     assert str(raised) == "The file 'x' is cut short. Copy it again."
     assert str(error("A cause.")) == "A cause."
-    assert raised.argument is None and not hasattr(raised, "exit_code")
+    assert raised.argument is None
+    assert not hasattr(raised, "exit_code")
     raised = error("`rate` must be below 1. Received: 2.", "Pass `rate=0.2`.", argument="output_rate")
     twin = pickle.loads(pickle.dumps(raised))
     for name in ("cause", "remedy", "argument"):

@@ -15,7 +15,7 @@ QUICK = ["--rounds", "2", "--steps", "100", "--replicates", "1"]
 
 @pytest.fixture(scope="session")
 def environment(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of started processes: a data folder that may be written to, one thread, no colours."""
+    """The environment of started processes: a data folder that may be written to, one thread, no colors."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "mnist").symlink_to(data_dir / "mnist")
     variables = {key: value for key, value in os.environ.items() if key not in ("TF_CPP_MIN_LOG_LEVEL", "FORCE_COLOR")}

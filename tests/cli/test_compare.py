@@ -20,7 +20,7 @@ def twin(copied):
 
 
 def replace_pinned(run, name, content):
-    """Give a run another file of its own, with trainings that tell its hash: what another run would have."""
+    """Give a run another file of its own, with trainings that hold its hash: what another run would have."""
     write_bytes(run / name, content)
     digest = manifest.digest(run / name)
     for path in run.glob("replicate_*/round_*/**/metrics.json"):
@@ -84,7 +84,7 @@ def test_other_data_do_not_fit_unless_allowed(copied, twin, invoke, tmp_path):
     assert "the data differ" in allowed.stdout
 
 
-def test_damage_is_told_and_an_unfinished_run_is_compared_with_a_remark(copied, twin, invoke, tmp_path):
+def test_damage_is_refused_and_an_unfinished_run_remarked_on(copied, twin, invoke, tmp_path):
     (twin / "replicate_0/round_02/variants/random_reinit/manifest.json").unlink()
     result = invoke("compare", copied, twin, "--to", tmp_path / "page")
     assert result.exit_code == 0
@@ -94,7 +94,7 @@ def test_damage_is_told_and_an_unfinished_run_is_compared_with_a_remark(copied, 
 
 
 def test_runs_of_equal_names_elsewhere_have_a_page_of_their_own(copied, twin, invoke, tmp_path):
-    """The default folder was once told by the names alone: another comparison was overwritten."""
+    """The default folder once depended on the names alone: another comparison was overwritten."""
     shutil.copytree(tmp_path / "runs", tmp_path / "elsewhere")
     first = json.loads(invoke("compare", copied, twin, "--json").stdout)["files"]["comparison.html"]
     there = (tmp_path / "elsewhere" / run.name for run in (copied, twin))

@@ -1,11 +1,11 @@
-"""`tf-lottery export` of foreign models: the scale of data, precisions, what is told, where the data go."""
+"""`tf-lottery export` of foreign models: the scale of data, precisions, what is reported, where the data go."""
 
 import json
 
 import keras
 import numpy as np
 import pytest
-from keras import layers as L
+from keras import layers
 from tf_lottery_cli import failures
 
 from tf_lottery import data
@@ -20,8 +20,8 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for dtype in ("float32", "uint8"):
         image = keras.Input((8, 8, 1), dtype=dtype)
-        output = L.Dense(10)
-        model = keras.Model(image, output(L.Flatten()(L.Rescaling(1 / 8, offset=-1.0)(image))))
+        output = layers.Dense(10)
+        model = keras.Model(image, output(layers.Flatten()(layers.Rescaling(1 / 8, offset=-1.0)(image))))
         output.set_weights([solved[:-1], solved[-1]])
         model.save(folder / f"{dtype}.keras")
     return folder
@@ -42,16 +42,20 @@ def test_a_model_that_scales_its_own_input(models, here, invoke):
     scaling, chance = result.stderr.splitlines()
     assert scaling.startswith("warning: the model begins with Rescaling")
     assert chance.startswith("warning: The Keras model itself is near chance")
-    assert "--normalization none" in scaling and "--normalization none" in chance
+    assert "--normalization none" in scaling
+    assert "--normalization none" in chance
 
     result = invoke(*arguments, "--to", "right", "--normalization", "none")
     assert result.exit_code == 0, result.stderr
     assert "warning" not in result.stderr
     report = json.loads((here / "right/export.json").read_text())
     accuracy, validated = report["keras"]["accuracy"], report["keras"]["validation_accuracy"]
-    assert accuracy > 0.85 and report["files"][0]["accuracy"] == accuracy
-    told = f"Accuracy of the Keras model itself: {100 * accuracy:.2f} % ({100 * validated:.2f} % of the validation"
-    assert told in result.stdout
+    assert accuracy > 0.85
+    assert report["files"][0]["accuracy"] == accuracy
+    accuracies = (
+        f"Accuracy of the Keras model itself: {100 * accuracy:.2f} % ({100 * validated:.2f} % of the validation"
+    )
+    assert accuracies in result.stdout
     assert f"its own accuracy is {100 * accuracy:.2f} %." in result.stderr
     card = json.loads(next((here / "right").glob("*card.json")).read_text())
     assert card["source"]["data"] == {"dataset": "digits", "normalization": "none"}
@@ -59,7 +63,8 @@ def test_a_model_that_scales_its_own_input(models, here, invoke):
     result = invoke("export", models / "uint8.keras", *arguments[2:], "--to", "whole", "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["keras"]["accuracy"] == accuracy
-    assert "raw values" in result.stderr and "warning" not in result.stderr
+    assert "raw values" in result.stderr
+    assert "warning" not in result.stderr
     result = invoke("export", models / "uint8.keras", *arguments[2:], "--to", "bad", "--normalization", "unit")
     assert (result.exit_code, result.stdout, (here / "bad").exists()) == (2, "", False)
     assert "--normalization none" in result.stderr
@@ -76,7 +81,8 @@ def test_a_precision_asked_for_is_had_or_an_error(models, here, invoke):
         assert (result.exit_code, result.stdout, list(here.iterdir())) == (2, "", [])
         assert "Add tflite" in result.stderr
     result = invoke("export", model, "--precision", "int8", "--formats", "tflit")
-    assert result.exit_code == 2 and "Did you mean 'tflite'" in result.stderr
+    assert result.exit_code == 2
+    assert "Did you mean 'tflite'" in result.stderr
 
     for name, options in {"best": (), "every": ("--formats", "all")}.items():
         result = invoke(
@@ -91,22 +97,23 @@ def test_a_precision_asked_for_is_had_or_an_error(models, here, invoke):
         assert document["best"].endswith(".tflite")
 
 
-def test_few_samples_are_told(models, here, invoke):
+def test_few_samples_are_remarked_on(models, here, invoke):
     arguments = ("export", models / "float32.keras", "--dataset", "digits", "--normalization", "none")
     arguments += ("--formats", "keras", "--encoding", "dense")
     few = invoke(*arguments, "--to", "few", "--samples", "100")
     assert "Compared on 200 samples only" in few.stderr  # 100 of the test and 100 of the validation part
     enough = invoke(*arguments, "--to", "enough", "--samples", "128")
-    assert enough.exit_code == 0 and "samples only" not in enough.stderr
+    assert enough.exit_code == 0
+    assert "samples only" not in enough.stderr
 
 
 def test_the_library_gets_each_part_under_its_own_name(models, here, invoke, monkeypatch):
     import tf_lottery.exporting
 
-    given = {}
+    arguments = {}
 
     def capture(model, path, **options):
-        given.update(options)
+        arguments.update(options)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tf_lottery.exporting, "export", capture)
@@ -114,11 +121,11 @@ def test_the_library_gets_each_part_under_its_own_name(models, here, invoke, mon
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "Nothing half-written is left: the same command starts over."
     whole = data.load("digits", normalization="none")
-    np.testing.assert_array_equal(given["samples"], whole.test.x[:30])
-    np.testing.assert_array_equal(given["labels"], whole.test.y[:30])
-    np.testing.assert_array_equal(given["validation"][0], whole.validation.x[:30])
-    np.testing.assert_array_equal(given["validation"][1], whole.validation.y[:30])
-    np.testing.assert_array_equal(given["calibration"], whole.train.x[:500])
+    np.testing.assert_array_equal(arguments["samples"], whole.test.x[:30])
+    np.testing.assert_array_equal(arguments["labels"], whole.test.y[:30])
+    np.testing.assert_array_equal(arguments["validation"][0], whole.validation.x[:30])
+    np.testing.assert_array_equal(arguments["validation"][1], whole.validation.y[:30])
+    np.testing.assert_array_equal(arguments["calibration"], whole.train.x[:500])
 
 
 @pytest.mark.parametrize("error", [failures.Interrupted(), failures.Terminated()])

@@ -42,7 +42,7 @@ def test_each_error_has_its_code_and_two_lines(error, code):
     assert "\n" not in "".join(failure.lines)
 
 
-def test_every_class_of_error_has_a_code_of_the_contract():
+def test_every_class_of_error_has_its_code():
     def below(kind):
         return [kind, *(deeper for child in kind.__subclasses__() for deeper in below(child))]
 
@@ -64,8 +64,8 @@ def test_an_unexpected_error_is_called_a_bug(capsys):
         raise ZeroDivisionError("three by zero")
 
     assert failures.guarded(fail, debug=False) == 1
-    told = capsys.readouterr().err
-    assert told == (
+    stderr = capsys.readouterr().err
+    assert stderr == (
         "error: ZeroDivisionError: three by zero\nThis is a bug: run it with --debug, and report what it shows.\n"
     )
     assert failures.guarded(fail, debug=True) == 1
@@ -90,7 +90,7 @@ def test_sigterm_ends_with_143_and_the_handler_is_put_back(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "words"),
     [
         (["run", "nosuch"], 2, "digits-mlp"),
         (["run", "digit-mlp"], 2, "Did you mean 'digits-mlp'"),
@@ -117,11 +117,11 @@ def test_sigterm_ends_with_143_and_the_handler_is_put_back(capsys):
         (["completion", "powershell"], 2, "bash"),
     ],
 )
-def test_bad_input_has_its_code_and_leaves_nothing(arguments, code, told, invoke, tmp_path, monkeypatch):
+def test_bad_input_has_its_code_and_leaves_nothing(arguments, code, words, invoke, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = invoke(*arguments)
     assert result.exit_code == code
-    assert told in result.stderr
+    assert words in result.stderr
     assert 1 <= result.stderr.count("\n") <= 2
     assert result.stdout == ""
     assert list(tmp_path.iterdir()) == []

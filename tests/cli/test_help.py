@@ -15,9 +15,9 @@ HEAVY = ("tensorflow", "keras", "matplotlib", "sklearn", "tensorflow_datasets")
 
 def commands() -> dict[str, click.Command]:
     context = click.Context(application.app)
-    found = {name: application.app.get_command(context, name) for name in application.COMMANDS}
-    group = found.pop("data")
-    return found | {f"data {name}": command for name, command in group.commands.items()}
+    by_name = {name: application.app.get_command(context, name) for name in application.COMMANDS}
+    group = by_name.pop("data")
+    return by_name | {f"data {name}": command for name, command in group.commands.items()}
 
 
 def examples() -> list[str]:
@@ -107,7 +107,7 @@ def test_light_commands_load_nothing_heavy(arguments, workplace):
     assert done.stdout.endswith("LOADED []\n")
 
 
-def test_help_is_quick_because_it_loads_click_and_no_other_package(tmp_path):
+def test_help_loads_click_and_no_other_package(tmp_path):
     code = (
         "import sys\n"
         "before = set(sys.modules)\n"
@@ -135,7 +135,7 @@ def test_version(invoke):
     assert invoke("--version").output == f"tf-lottery {tf_lottery.__version__}\n"
 
 
-def test_unknown_command_and_option_are_told_with_the_nearest(invoke):
+def test_unknown_command_and_option_get_the_nearest(invoke):
     result = invoke("verfy")
     assert result.exit_code == 2
     assert "verify" in result.stderr

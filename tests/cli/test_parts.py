@@ -33,8 +33,8 @@ def test_only_chatter_is_noise(line, noise):
 
 
 def complete(arguments, incomplete):
-    found = ShellComplete(app, {}, "tf-lottery", "_TF_LOTTERY_COMPLETE").get_completions(arguments, incomplete)
-    return [item.value for item in found]
+    items = ShellComplete(app, {}, "tf-lottery", "_TF_LOTTERY_COMPLETE").get_completions(arguments, incomplete)
+    return [item.value for item in items]
 
 
 def test_completion_knows_commands_presets_runs_and_data(copied):

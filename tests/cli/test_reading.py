@@ -25,7 +25,7 @@ def test_status_of_a_finished_run(copied, invoke):
     assert re.search(r"Trainings +5 of 5", text)
 
 
-def test_status_of_an_unfinished_run_tells_what_is_left(copied, invoke):
+def test_status_of_an_unfinished_run_shows_what_is_left(copied, invoke):
     (copied / "replicate_0/round_02/manifest.json").unlink()
     state = json.loads(invoke("status", "--json").stdout)
     assert (state["complete"], state["state"], state["jobs_done"], state["rounds_done"]) == (False, "unfinished", 4, 1)
@@ -76,7 +76,7 @@ def test_report_writes_its_files_and_prints_the_page(copied, invoke, tmp_path):
     assert invoke("verify", "digits-mlp").exit_code == 0
 
 
-def test_verify_tells_what_it_checked(copied, invoke):
+def test_verify_shows_what_it_checked(copied, invoke):
     document = json.loads(invoke("verify", copied, "--json").stdout)
     assert document["ok"] is True
     assert document["problems"] == document["remarks"] == []
@@ -128,7 +128,7 @@ def test_verify_finds_pruned_weights_that_are_not_zero(copied, invoke):
     assert "replicate 0, round 1, ticket has pruned weights that are not 0.0" in result.stderr
 
 
-def test_verify_finds_masks_that_grow_and_controls_with_their_own(copied, invoke):
+def test_verify_finds_masks_that_do_not_belong(copied, invoke):
     directory = copied / "replicate_0/round_02"
     masks = load_arrays(directory / "masks.npz")
     key = next(iter(masks))
@@ -154,7 +154,7 @@ def test_verify_finds_changed_results_and_configuration(copied, invoke):
     assert "hash" in result.stderr
 
 
-def test_verify_remarks_on_what_a_kill_leaves_without_calling_it_damage(copied, invoke):
+def test_verify_remarks_on_what_a_kill_leaves(copied, invoke):
     table = (copied / "results.csv").read_text().splitlines(keepends=True)
     (copied / "results.csv").write_text("".join(table[:-1]))
     (copied / "replicate_0/round_02/.weights.npz.123.tmp").write_bytes(b"half")

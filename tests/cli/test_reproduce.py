@@ -57,7 +57,8 @@ def worse(monkeypatch):
 
 def test_the_list(invoke):
     result = invoke("reproduce", "--list")
-    assert result.exit_code == 0 and all(name in result.stdout for name in CLAIMS)
+    assert result.exit_code == 0
+    assert all(name in result.stdout for name in CLAIMS)
     document = json.loads(invoke("reproduce", "--list", "--json").stdout)
     assert [claim["name"] for claim in document["claims"]] == list(CLAIMS)
     assert len(document["claims"]) >= 12
@@ -65,19 +66,24 @@ def test_the_list(invoke):
 
 def test_what_is_refused(invoke, tmp_path):
     result = invoke("reproduce", "erly-stop")
-    assert result.exit_code == 2 and "Did you mean 'early-stop'?" in result.stderr and result.stdout == ""
+    assert result.exit_code == 2
+    assert "Did you mean 'early-stop'?" in result.stderr
+    assert result.stdout == ""
     assert invoke("reproduce").exit_code == 2
     result = invoke("reproduce", "early-stop", "--quick", "--replicates", "2")
-    assert result.exit_code == 2 and "at least 3 replicates" in result.stderr
+    assert result.exit_code == 2
+    assert "at least 3 replicates" in result.stderr
     result = invoke("reproduce", "early-stop", "--data-dir", tmp_path, "--out", tmp_path)
-    assert result.exit_code == 3 and "mnist" in result.stderr
+    assert result.exit_code == 3
+    assert "mnist" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_tells_the_cost_and_writes_nothing(invoke, tmp_path, data_dir):
+def test_a_dry_run_shows_the_cost_and_writes_nothing(invoke, tmp_path, data_dir):
     arguments = ("reproduce", "all", "--quick", "--dry-run", "--out", tmp_path / "runs", "--data-dir", data_dir)
     result = invoke(*arguments)
-    assert result.exit_code == 0 and "trainings in 15 runs, 0 of them done already" in result.stdout
+    assert result.exit_code == 0
+    assert "trainings in 15 runs, 0 of them done already" in result.stdout
     document = json.loads(invoke(*arguments, "--json").stdout)
     assert document["trainings"] == document["waiting"] == sum(run["trainings"] for run in document["runs"])
     assert 0 < document["seconds"] < 90 * 60
@@ -91,16 +97,20 @@ def test_a_claim_that_fails(invoke, worse, tmp_path):
     document = json.loads(result.stdout)
     (claim,) = document["claims"]
     assert document["schema"] == "tf-lottery.reproduce/1"
-    assert claim["passed"] is False and claim["published"] == "figure" and len(claim["interval"]) == 2
+    assert claim["passed"] is False
+    assert claim["published"] == "figure"
+    assert len(claim["interval"]) == 2
     assert "6 trainings in 1 runs, 0 of them done already; the other 6 take about" in result.stderr
     assert "error: 1 of 1 claims failed: worse." in result.stderr
     result = invoke(*arguments)
-    assert result.exit_code == 1 and "6 of them done already: nothing is to be trained." in result.stderr
-    assert "wanted above +50.00 points: failed" in result.stdout and "Written to" in result.stdout
+    assert result.exit_code == 1
+    assert "6 of them done already: nothing is to be trained." in result.stderr
+    assert "wanted above +50.00 points: failed" in result.stdout
+    assert "Written to" in result.stdout
 
 
 @pytest.mark.usefixtures("answers_ctrl_c")
-def test_side_by_side_stopped_by_ctrl_c_and_gone_on_with(environment, tmp_path, start_process, wait_until, patience):
+def test_side_by_side_stopped_by_ctrl_c_and_resumed(environment, tmp_path, start_process, wait_until, patience):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     command = [sys.executable, program, "reproduce", "half", "--jobs", "2", "--json"]
@@ -111,10 +121,13 @@ def test_side_by_side_stopped_by_ctrl_c_and_gone_on_with(environment, tmp_path, 
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=patience)
     assert process.returncode == 130, errors
-    assert output == "" and "Traceback" not in errors and not (tmp_path / "runs/claims").exists()
+    assert output == ""
+    assert "Traceback" not in errors
+    assert not (tmp_path / "runs/claims").exists()
 
     process = start_process(command, cwd=tmp_path, env=environment)
     output, errors = process.communicate(timeout=patience)
     assert process.returncode == 0, errors
-    assert "of them done already; the other" in errors and "half: passed" in errors
+    assert "of them done already; the other" in errors
+    assert "half: passed" in errors
     assert json.loads(output)["claims"][0]["passed"] is True

@@ -33,14 +33,14 @@ def test_json_is_one_document_of_the_contract(workplace):
     ].keys()
 
 
-def test_off_a_terminal_there_is_a_line_for_each_training_and_no_noise(workplace):
+def test_off_a_terminal_each_training_has_a_line(workplace):
     lines = (workplace / "run.stderr").read_text().splitlines()
     assert "5 trainings" in lines[0]
     assert [line.split()[0] for line in lines[1:]] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
     assert "\x1b" not in "".join(lines)
 
 
-def test_a_finished_run_is_not_done_again_and_its_configuration_runs_to_the_same_hash(workplace, shell, tmp_path):
+def test_a_finished_run_is_not_done_again(workplace, shell, tmp_path):
     (run,) = (workplace / "runs").iterdir()
     before = {path: path.stat().st_mtime_ns for path in run.rglob("manifest.json")}
     for name in ("keras", "tensorflow"):  # it is quick because it loads neither: these stand before the real ones
@@ -79,7 +79,7 @@ def test_stdout_is_kept_clean_of_what_the_users_model_prints(shell, tmp_path):
     assert json.loads(again.stdout)["run_dir"] == document["run_dir"]
 
 
-def test_a_loss_that_is_not_finite_ends_with_3_and_leaves_no_directory(shell, tmp_path):
+def test_a_loss_that_is_not_finite_ends_with_3(shell, tmp_path):
     done = shell("run", *QUICK, "--optimizer", "sgd", "--learning-rate", "1e30", cwd=tmp_path)
     assert done.returncode == 3
     assert "loss must be finite" in done.stderr.splitlines()[-2]
@@ -116,9 +116,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_standard_streams_are_no_error_and_nothing_is_written_into_the_files_of_the_run(
-    closed, environment, tmp_path, patience
-):
+def test_closed_standard_streams_are_no_error(closed, environment, tmp_path, patience):
     # The next file opened took the place of the closed stream: a table crashed, and native code printed into that file.
     command = f"{sys.executable} -m tf_lottery_cli run --rounds 0 --steps 20 --replicates 1 --jobs 1 {closed}"
     done = subprocess.run(["bash", "-c", command], env=environment, cwd=tmp_path, timeout=patience)
@@ -130,7 +128,7 @@ def test_closed_standard_streams_are_no_error_and_nothing_is_written_into_the_fi
 
 
 @pytest.mark.usefixtures("answers_ctrl_c")
-def test_a_run_that_is_killed_in_use_and_interrupted_goes_on_to_the_same_results(
+def test_a_run_killed_and_interrupted_comes_to_the_same_results(
     shell, environment, tmp_path, invoke, start_process, wait_until, patience
 ):
     """SIGKILL in the middle of a training, Ctrl-C with worker processes, SIGTERM; then the end equals one go."""

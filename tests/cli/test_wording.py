@@ -41,7 +41,7 @@ def test_arguments_are_flags_and_calls_are_commands(text, command, expected):
     assert in_flags(text, command) == expected
 
 
-def test_every_function_that_has_a_command_exists_and_so_does_the_command():
+def test_functions_with_commands_and_their_commands_exist():
     for name, line in wording.COMMANDS_BY_FUNCTION.items():
         module, _, function = name.replace("tfl.", "tf_lottery.").rpartition(".")
         assert callable(getattr(import_module(module), function)), name
@@ -103,7 +103,7 @@ def damaged_config(tmp_path):
         ),
     ],
 )
-def test_an_error_names_arguments_in_python_and_flags_in_the_command_line(
+def test_an_error_names_arguments_in_python_and_flags_here(
     fail, arguments, python, flags, tmp_path, monkeypatch, invoke
 ):
     monkeypatch.chdir(tmp_path)
@@ -113,7 +113,8 @@ def test_an_error_names_arguments_in_python_and_flags_in_the_command_line(
         fail(path)
     assert python in str(caught.value)
     stderr = invoke(*arguments).stderr
-    assert flags in stderr and python not in stderr
+    assert flags in stderr
+    assert python not in stderr
 
 
 def test_what_is_printed_names_the_flags_of_the_command_at_work(capsys):
