@@ -17,7 +17,7 @@ from .progress import show_progress
 from .shared_options import out_option
 
 if TYPE_CHECKING:
-    from tf_lottery.studies.study_outcome import Outcome
+    from tf_lottery.studies.study_outcome import StudyOutcome
     from tf_lottery.studies.study_run import StudyRun
 
 LIST_SCHEMA = "tf-lottery.studies/1"
@@ -86,10 +86,10 @@ def command(
     from tf_lottery.studies import study_registry
 
     options = {name: value for name, value in study_options.items() if value is not None}
-    chosen = study_registry.check(study, second=run2 is not None, options=options)
+    chosen = study_registry.check_arguments(study, second=run2 is not None, options=options)
     if run is None:
         raise UsageError(f"The study {study!r} needs a run.", "Name one; `tf-lottery ls` lists them.")
-    from tf_lottery.studies.extending import cost, describe_cost
+    from tf_lottery.studies.extending import describe_cost, extension_cost
     from tf_lottery.studies.study_run import EXAMPLES as DEFAULT_EXAMPLES
     from tf_lottery.studies.study_run import StudyRun
 
@@ -103,7 +103,7 @@ def command(
     about: dict[str, Any] = {"study": study, "run_dir": str(first.path), "options": options}
     lacking = describe_cost(first, chosen.variants)
     if dry_run and as_json:
-        needed = cost(first, chosen.variants)
+        needed = extension_cost(first, chosen.variants)
         print_json({"schema": DRY_RUN_SCHEMA, **about, "trainings": len(needed.jobs), "seconds": needed.seconds})
         return
     if dry_run:
@@ -114,15 +114,17 @@ def command(
         with clean_output():
             _train(first, chosen.variants, quiet=quiet)
         first = StudyRun(first.path, **selection)
-    from tf_lottery.studies.study_outcome import document, write
+    from tf_lottery.studies.study_outcome import outcome_document, write_outcome
 
     with clean_output():
         outcome = study_registry.analyze(study, first, *others, **options)
         about |= {"rounds": list(first.rounds), "replicates": list(first.replicates), "examples": first.examples}
         about |= {"other_run_dir": str(others[0].path)} if others else {}
-        files = write(outcome, to or first.path / "analysis" / study, about=about)
+        files = write_outcome(outcome, to or first.path / "analysis" / study, about=about)
     if as_json:
-        print_json(document(outcome, about=about) | {"files": {name: str(path) for name, path in files.items()}})
+        print_json(
+            outcome_document(outcome, about=about) | {"files": {name: str(path) for name, path in files.items()}}
+        )
         return
     _print_outcome(outcome)
     click.echo(f"Written to {files['outcome.json'].parent}")
@@ -143,13 +145,13 @@ def _list(*, as_json: bool) -> None:
 
 
 def _train(run: "StudyRun", variants: tuple[str, ...], *, quiet: bool) -> None:
-    from tf_lottery.studies.extending import extend
+    from tf_lottery.studies.extending import extend_run
 
     with show_progress(quiet=quiet) as events:
-        extend(run, variants, events=events)
+        extend_run(run, variants, events=events)
 
 
-def _print_outcome(outcome: "Outcome") -> None:
+def _print_outcome(outcome: "StudyOutcome") -> None:
     """Print the main table, of a long one the beginning, and the sentences."""
     from tf_lottery.studies.study_table import render_study_table
 

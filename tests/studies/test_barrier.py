@@ -11,22 +11,22 @@ from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.studies import StudyRun, analyze, barrier
-from tf_lottery.studies.evaluation import Evaluator, sample
+from tf_lottery.studies.calculations.evaluator import Evaluator, take_examples
 
 
 def test_a_network_with_itself_has_barrier_zero_exactly(toy):
     found = barrier(toy, Job(0, 1), Job(0, 1), points=7)
     for measure in ("test_error", "test_loss", "train_error", "train_loss"):
-        assert len(found.path[measure]) == 7
+        assert len(found.values[measure]) == 7
         assert found.height(measure) == 0.0
-        assert len(set(found.path[measure])) == 1
+        assert len(set(found.values[measure])) == 1
 
 
 def test_the_barrier_is_that_of_the_path_and_the_same_backwards(toy):
     there, back = (barrier(toy, *jobs, points=5) for jobs in ((Job(0, 0), Job(1, 0)), (Job(1, 0), Job(0, 0))))
-    errors = there.path["test_error"]
+    errors = there.values["test_error"]
     assert there.height() == max(errors) - (errors[0] + errors[-1]) / 2
-    assert there.path["test_loss"] == pytest.approx(back.path["test_loss"][::-1], rel=1e-5)
+    assert there.values["test_loss"] == pytest.approx(back.values["test_loss"][::-1], rel=1e-5)
     assert there.height("test_loss") > 0  # two networks that never saw each other
 
 
@@ -49,12 +49,15 @@ def test_swapped_hidden_units_make_a_barrier_of_known_height():
     problem = Problem(make_model, keras.optimizers.SGD, keras.losses.MeanSquaredError(), None, data, data, data)
     evaluator = Evaluator(problem, examples=10, seed=0, xla="off")
     one = {"a/kernel": np.array([[1.0, -1.0]], "float32"), "b/kernel": np.ones((2, 1), "float32")}
-    from tf_lottery.studies.line import between, height
+    from tf_lottery.studies.calculations.linear_path import barrier_height, interpolate_weights
 
     other = one | {"a/kernel": -one["a/kernel"]}
-    losses = [evaluator.evaluate(between(one, other, at), parts=("test",))["test_loss"] for at in (0.0, 0.25, 0.5, 1.0)]
+    losses = [
+        evaluator.evaluate(interpolate_weights(one, other, at), parts=("test",))["test_loss"]
+        for at in (0.0, 0.25, 0.5, 1.0)
+    ]
     assert losses == pytest.approx([0.0, 0.25 * 2.5, 2.5, 0.0])  # mean of 1 and 4 in the middle
-    assert height(losses) == pytest.approx(2.5)
+    assert barrier_height(losses) == pytest.approx(2.5)
     assert evaluator.evaluate(one)["test_error"] is None  # a regression has no accuracy
 
 
@@ -74,7 +77,7 @@ def test_instability_compares_the_ticket_with_its_second_order(toy):
     assert [(row["round"], row["replicate"]) for row in rows] == [(r, i) for r in (0, 1, 2) for i in (0, 1)]
     expected = barrier(toy, Job(1, 2), Job(1, 2, "other_order"), points=3)
     assert rows[-1]["test_error_barrier"] == expected.height()
-    assert rows[-1]["test_error_first"] == expected.path["test_error"][0]
+    assert rows[-1]["test_error_first"] == expected.values["test_error"][0]
     assert len(outcome.tables["path"]) == 6 * 3
     assert outcome.tables["barriers"][2]["test_error_barrier"] == pytest.approx(
         np.mean([row["test_error_barrier"] for row in rows[4:]])
@@ -106,15 +109,15 @@ def test_rounds_barrier_joins_each_round_with_the_one_before(toy):
 
 def test_the_training_subset_is_fixed_and_without_repetition():
     data = Arrays(np.arange(50.0)[:, None], np.arange(50))
-    found = sample(data, 10, seed=3)
+    found = take_examples(data, 10, seed=3)
     assert found.size == 10 and len(set(found.y.tolist())) == 10
-    assert np.array_equal(found.y, sample(data, 10, seed=3).y)
-    assert not np.array_equal(found.y, sample(data, 10, seed=4).y)
-    assert sample(data, 100) is data
+    assert np.array_equal(found.y, take_examples(data, 10, seed=3).y)
+    assert not np.array_equal(found.y, take_examples(data, 10, seed=4).y)
+    assert take_examples(data, 100) is data
 
 
 def test_a_stream_gives_its_first_examples():
     import tensorflow as tf
 
     stream = tf.data.Dataset.from_tensor_slices((np.arange(8.0)[:, None], np.arange(8))).batch(3).repeat()
-    assert sample(stream, 7).y.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert take_examples(stream, 7).y.tolist() == [0, 1, 2, 3, 4, 5, 6]

@@ -7,10 +7,17 @@ import pytest
 from tf_lottery.data import Arrays
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.studies import StudyRun, analyze
-from tf_lottery.studies.adversary import Adversary
-from tf_lottery.studies.corruptions import CORRUPTIONS, blur, contrast, fitting, gaussian_noise, occlusion
-from tf_lottery.studies.evaluation import input_range
-from tf_lottery.studies.weight_noise import LEVELS, disturbed
+from tf_lottery.studies.calculations.adversary import Adversary
+from tf_lottery.studies.calculations.evaluator import input_range
+from tf_lottery.studies.calculations.input_corruptions import (
+    CORRUPTIONS,
+    add_gaussian_noise,
+    blur,
+    corruptions_for_shape,
+    occlude,
+    reduce_contrast,
+)
+from tf_lottery.studies.weight_noise import LEVELS, add_weight_noise
 
 IMAGES = np.random.default_rng(0).uniform(size=(6, 8, 8, 1)).astype("float32")
 
@@ -22,14 +29,14 @@ def test_noise_is_of_the_survivors_deviation_and_pruned_weights_stay_zero():
         "w": np.where(mask, generator.normal(0, 3, mask.shape), 0.0).astype("float32"),
         "b": np.ones(4, "float32"),
     }
-    noisy = disturbed(weights, {"w": mask}, deviations=0.5, seed=1)
+    noisy = add_weight_noise(weights, {"w": mask}, deviations=0.5, seed=1)
     assert np.all(noisy["w"][~mask] == 0.0) and noisy["b"] is weights["b"]
     added = (noisy["w"] - weights["w"])[mask]
     assert added.std() == pytest.approx(0.5 * weights["w"][mask].std(), rel=0.02)
-    again = disturbed(weights, {"w": mask}, deviations=1.0, seed=1)
+    again = add_weight_noise(weights, {"w": mask}, deviations=1.0, seed=1)
     np.testing.assert_allclose((again["w"] - weights["w"])[mask], 2 * added, rtol=1e-3, atol=1e-5)  # the same draws
-    assert not np.array_equal(disturbed(weights, {"w": mask}, deviations=0.5, seed=2)["w"], noisy["w"])
-    emptied = disturbed({"w": np.zeros(3)}, {"w": np.zeros(3, bool)}, deviations=1.0, seed=0)
+    assert not np.array_equal(add_weight_noise(weights, {"w": mask}, deviations=0.5, seed=2)["w"], noisy["w"])
+    emptied = add_weight_noise({"w": np.zeros(3)}, {"w": np.zeros(3, bool)}, deviations=1.0, seed=0)
     assert emptied["w"].tolist() == [0, 0, 0]
 
 
@@ -37,9 +44,9 @@ def test_corruptions_by_hand():
     half = np.full((1, 4, 4, 1), 0.5, "float32")
     half[0, 0, 0, 0] = 1.0
     mean = half.mean()
-    np.testing.assert_allclose(contrast(half, 0.5, 0), half + 0.5 * (mean - half))
-    assert np.allclose(contrast(half, 1.0, 0), mean)
-    hidden = occlusion(np.ones((50, 5, 4, 2), "float32"), 0.5, 0)
+    np.testing.assert_allclose(reduce_contrast(half, 0.5, 0), half + 0.5 * (mean - half))
+    assert np.allclose(reduce_contrast(half, 1.0, 0), mean)
+    hidden = occlude(np.ones((50, 5, 4, 2), "float32"), 0.5, 0)
     assert np.all((hidden == 0).sum(axis=(1, 2, 3)) == 2 * 2 * 2)  # a square of 2 by 2, both channels
     assert len({image.tobytes() for image in hidden}) == 12  # each of 4 * 3 places comes up
     assert np.all(blur(np.full((2, 5, 5, 3), 0.25, "float32"), 1.0, 0) == pytest.approx(0.25))
@@ -47,7 +54,7 @@ def test_corruptions_by_hand():
     point[0, 4, 4, 0] = 1.0
     spread = blur(point, 1.0, 0)[0, :, :, 0]
     assert spread[4, 5] / spread[4, 4] == pytest.approx(np.exp(-0.5), rel=1e-4)
-    noise = gaussian_noise(np.full((50, 20, 20, 1), 0.5, "float32"), 0.1, 0)
+    noise = add_gaussian_noise(np.full((50, 20, 20, 1), 0.5, "float32"), 0.1, 0)
     assert noise.std() == pytest.approx(0.1, rel=0.02) and noise.min() >= 0 and noise.max() <= 1
 
 
@@ -63,8 +70,8 @@ def test_a_corruption_changes_more_at_each_level_keeps_the_range_and_repeats(nam
 
 
 def test_flat_inputs_take_no_blur_and_no_occlusion():
-    assert set(fitting((16,))) == {"gaussian noise", "contrast"}
-    assert set(fitting((8, 8, 3))) == set(CORRUPTIONS)
+    assert set(corruptions_for_shape((16,))) == {"gaussian noise", "contrast"}
+    assert set(corruptions_for_shape((8, 8, 3))) == set(CORRUPTIONS)
 
 
 def test_the_range_of_inputs_is_per_channel():

@@ -13,9 +13,9 @@ from tf_lottery_cli.wording import in_flags
 from tf_lottery.errors import DamagedError, NamedCall, UnfitError, UsageError, split_message
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.run import locate, run
-from tf_lottery.studies import STUDIES, Outcome, StudyRun, analyze
-from tf_lottery.studies.extending import cost, extend, train_missing
-from tf_lottery.studies.study_outcome import over_replicates, side_by_side, write
+from tf_lottery.studies import STUDIES, StudyOutcome, StudyRun, analyze
+from tf_lottery.studies.extending import extend_run, extension_cost, train_missing
+from tf_lottery.studies.study_outcome import average_replicates, rounds_side_by_side, write_outcome
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_the_command_line_names_the_directory_as_run_will_find_it(unfinished):
 
 
 def test_the_cost_of_missing_controls_is_their_number_times_the_mean_time(unfinished):
-    found = cost(StudyRun(unfinished, replicates=[0]), ("other_order",))
+    found = extension_cost(StudyRun(unfinished, replicates=[0]), ("other_order",))
     assert {job.variant for job in found.jobs} == {"ticket", "random_reinit", "other_order"}
     assert len(found.jobs) == 8  # 6 of the other order, and the missing round of replicate 1
     times = [row["seconds"] for row in RunDirectory(unfinished).rows()]
@@ -104,11 +104,11 @@ def test_extending_a_run_trains_the_controls(monkeypatch, unfinished, problem):
         return run(config, store, **options, make_problem=lambda: problem)
 
     monkeypatch.setattr(experiment, "run", with_problem)
-    extend(StudyRun(unfinished, replicates=[0]), ("other_order",))
+    extend_run(StudyRun(unfinished, replicates=[0]), ("other_order",))
     whole = StudyRun(unfinished)
     assert not whole.missing("other_order")
     assert whole.config.variants == ("ticket", "random_reinit", "other_order")
-    assert cost(whole, ("other_order",)).jobs == ()
+    assert extension_cost(whole, ("other_order",)).jobs == ()
 
 
 def test_the_call_that_a_remedy_names_trains_what_is_missing(monkeypatch, unfinished, problem):
@@ -130,7 +130,7 @@ def test_a_run_of_find_ticket_needs_its_problem(toy, tmp_path, problem):
     with pytest.raises(UsageError, match="made by `find_ticket`"):
         _ = StudyRun(path).problem
     with pytest.raises(UsageError, match="can't be extended"):
-        extend(StudyRun(path), ("other_order",))
+        extend_run(StudyRun(path), ("other_order",))
     assert analyze("survivors", StudyRun(path)).tables["survivors"]
 
 
@@ -167,7 +167,7 @@ def test_over_replicates_by_hand():
         {"replicate": 1, "round": 1, "error": 0.4, "loss": float("nan")},
         {"replicate": 0, "round": 2, "error": 0.5, "loss": 1.0},
     ]
-    assert over_replicates(rows, by=["round"], of=["error", "loss"]) == [
+    assert average_replicates(rows, by=["round"], of=["error", "loss"]) == [
         {
             **{"round": 1, "replicates": 2, "error": pytest.approx(0.3), "error_low": 0.2, "error_high": 0.4},
             **{"loss": None, "loss_low": None, "loss_high": None},
@@ -178,7 +178,7 @@ def test_over_replicates_by_hand():
 
 def test_side_by_side_by_hand():
     rows = [{"round": r, "noise": n, "score": s} for r, n, s in ((0, 0, 1.0), (0, 0, 0.5), (3, 0, 0.25), (0, 1, 0.1))]
-    assert side_by_side(rows, by=["noise"], names={0: "dense", 3: "ticket"}, of="score") == [
+    assert rounds_side_by_side(rows, by=["noise"], names={0: "dense", 3: "ticket"}, of="score") == [
         {"noise": 0, "dense": 0.75, "ticket": 0.25},
         {"noise": 1, "dense": 0.1, "ticket": None},
     ]
@@ -186,7 +186,7 @@ def test_side_by_side_by_hand():
 
 def test_an_outcome_is_written_as_tables_figures_and_words(toy, tmp_path):
     outcome = analyze("stability", toy)
-    paths = write(outcome, tmp_path / "out", about={"study": "stability"})
+    paths = write_outcome(outcome, tmp_path / "out", about={"study": "stability"})
     assert set(paths) == {
         *(f"{name}.{kind}" for name in outcome.tables for kind in ("csv", "parquet")),
         *(f"{name}.{kind}" for name in outcome.figures for kind in ("png", "svg")),
@@ -201,12 +201,12 @@ def test_an_outcome_is_written_as_tables_figures_and_words(toy, tmp_path):
     document = json.loads(paths["outcome.json"].read_text())
     assert document["sentences"] == outcome.sentences and document["study"] == "stability"
     before = {name: path.read_bytes() for name, path in paths.items()}
-    again = write(analyze("stability", StudyRun(toy.path)), tmp_path / "out", about={"study": "stability"})
+    again = write_outcome(analyze("stability", StudyRun(toy.path)), tmp_path / "out", about={"study": "stability"})
     assert {name: path.read_bytes() for name, path in again.items()} == before
 
 
 def test_an_outcome_of_a_callers_own_can_be_written(tmp_path):
-    paths = write(Outcome({"mine": [{"a": 1}]}), tmp_path, about={})
+    paths = write_outcome(StudyOutcome({"mine": [{"a": 1}]}), tmp_path, about={})
     assert paths["mine.csv"].read_text() == "a\n1\n"
 
 

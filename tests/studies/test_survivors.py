@@ -13,8 +13,13 @@ from tf_lottery.experiment.run import run
 from tf_lottery.layers import architecture
 from tf_lottery.models.building import build
 from tf_lottery.studies import StudyRun, analyze
-from tf_lottery.studies.live_units import ends, is_chain, live_units, live_weights
-from tf_lottery.studies.survivors import statistics
+from tf_lottery.studies.calculations.live_units import (
+    count_connected_units,
+    count_live_weights,
+    find_live_units,
+    is_chain,
+)
+from tf_lottery.studies.survivors import survivor_statistics
 
 BOOLS = st.booleans()
 
@@ -24,9 +29,9 @@ def test_a_unit_behind_a_dead_one_is_dead():
     first = np.array([[1, 0, 0], [0, 0, 1]], bool)
     second = np.array([[1, 0], [0, 0], [0, 1]], bool)
     third = np.array([[1], [0]], bool)
-    live = live_units([first, second, third])
+    live = find_live_units([first, second, third])
     assert [level.tolist() for level in live] == [[True, False], [True, False, False], [True, False], [True]]
-    assert live_weights([first, second, third], live) == [1, 1, 1]
+    assert count_live_weights([first, second, third], live) == [1, 1, 1]
 
 
 def test_flattened_channels_are_followed_channels_last():
@@ -35,9 +40,9 @@ def test_flattened_channels_are_followed_channels_last():
     dense = np.zeros((6, 2), bool)  # three positions of two channels: features 1, 3, 5 are of channel 1
     dense[2, 0] = True  # reads channel 0, which is dead
     dense[3, 1] = True
-    live = live_units([convolution, dense])
+    live = find_live_units([convolution, dense])
     assert [level.tolist() for level in live] == [[True], [False, True], [False, True]]
-    assert live_weights([convolution, dense], live) == [1, 1]
+    assert count_live_weights([convolution, dense], live) == [1, 1]
 
 
 @given(
@@ -46,13 +51,13 @@ def test_flattened_channels_are_followed_channels_last():
     arrays.arrays(bool, (2, 3), elements=BOOLS),
 )
 def test_live_is_on_a_path_from_input_to_output(a, b, c):
-    live = live_units([a, b, c])
+    live = find_live_units([a, b, c])
     paths = [(i, j, k, m) for i in range(3) for j in range(4) for k in range(2) for m in range(3)]
     paths = [(i, j, k, m) for i, j, k, m in paths if a[i, j] and b[j, k] and c[k, m]]
     for level, units in enumerate(live):
         assert set(np.flatnonzero(units)) == {path[level] for path in paths}
     edges = [{path[position : position + 2] for path in paths} for position in range(3)]
-    assert live_weights([a, b, c], live) == [
+    assert count_live_weights([a, b, c], live) == [
         # A weight between two live units is on a path: the one leads to it, the other on from it.
         len(found)
         for found in edges
@@ -61,14 +66,14 @@ def test_live_is_on_a_path_from_input_to_output(a, b, c):
 
 def test_kernels_that_do_not_follow_are_refused():
     with pytest.raises(ValueError, match="3 inputs can't come from 2 units"):
-        live_units([np.ones((1, 2), bool), np.ones((3, 1), bool)])
+        find_live_units([np.ones((1, 2), bool), np.ones((3, 1), bool)])
 
 
 def test_ends_of_a_convolution_and_of_a_vector():
     mask = np.zeros((3, 3, 2, 4), bool)
     mask[0, 2, 1, 3] = mask[2, 2, 1, 0] = True
-    assert ends(mask) == {"inputs_read": 1, "inputs": 2, "outputs_fed": 2, "outputs": 4}
-    assert set(ends(np.ones(3, bool)).values()) == {None}
+    assert count_connected_units(mask) == {"inputs_read": 1, "inputs": 2, "outputs_fed": 2, "outputs": 4}
+    assert set(count_connected_units(np.ones(3, bool)).values()) == {None}
 
 
 @pytest.mark.parametrize(("name", "chain"), [("fc1", True), ("conv2", True), ("resnet8", False)])
@@ -93,12 +98,12 @@ def test_a_functional_chain_is_one_until_it_branches():
 def test_statistics_by_hand():
     trained = np.array([1.0, -3.0, 0.0, 4.0])
     rewound = np.array([2.0, 1.0, 1.0, 1.0])
-    found = statistics(trained, rewound, np.array([True, True, False, True]))
+    found = survivor_statistics(trained, rewound, np.array([True, True, False, True]))
     assert (found["kept"], found["total"], found["layer_density"]) == (3, 4, 0.75)
     assert found["mean_size"] == pytest.approx(8 / 3) and found["deviation"] == pytest.approx(np.std([1, -3, 4]))
     assert found["positive"] == pytest.approx(2 / 3) and found["signs_kept"] == pytest.approx(2 / 3)
     assert found["rewind_mean_size"] == pytest.approx(4 / 3)
-    nothing = statistics(trained, rewound, np.zeros(4, bool))
+    nothing = survivor_statistics(trained, rewound, np.zeros(4, bool))
     assert nothing["kept"] == 0 and nothing["mean_size"] is None and nothing["signs_kept"] is None
 
 

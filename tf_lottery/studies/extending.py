@@ -1,4 +1,4 @@
-"""New trainings that a study needs: what they cost, said first, and then done by extending the run."""
+"""Trainings that a study needs and a run lacks: what they cost, and how the run is extended by them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,31 +15,35 @@ from tf_lottery.utils.text import duration
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What is to be trained.
+class ExtensionCost:
+    """The cost of extending a run.
 
     Attributes:
-        jobs: the trainings that the study lacks.
-        seconds_each: mean time of the run's trainings so far; None where none was timed.
+        jobs: the trainings that the run lacks.
+        seconds_per_job: the mean time of the run's trainings so far; None where none was timed.
     """
 
     jobs: tuple[Job, ...]
-    seconds_each: float | None
+    seconds_per_job: float | None
 
     @property
     def seconds(self) -> float | None:
-        """What they will take, one after the other."""
-        return None if self.seconds_each is None else self.seconds_each * len(self.jobs)
+        """The expected time of the trainings, one after the other; None where it is unknown."""
+        return None if self.seconds_per_job is None else self.seconds_per_job * len(self.jobs)
 
 
-def cost(run: StudyRun, variants: tuple[str, ...]) -> Cost:
-    """What training the missing variants of a run costs.
+def extension_cost(run: StudyRun, variants: tuple[str, ...]) -> ExtensionCost:
+    """Return what training the missing variants of a run costs.
 
-    A run is extended as a whole: by all of its rounds and replicates, also those that are not studied.
+    A run is extended as a whole: in all of its rounds and replicates, not only in those that are studied.
+
+    Args:
+        run: the run.
+        variants: the names of the controls that the study needs.
     """
-    waiting = tuple(job for job in plan.jobs(_extended(run.config, variants)) if not run.has(job))
+    missing = tuple(job for job in plan.jobs(_extended(run.config, variants)) if not run.has(job))
     times = [row["seconds"] for row in run.store.rows() if row["variant"] != SEARCH and row.get("seconds")]
-    return Cost(waiting, sum(times) / len(times) if times else None)
+    return ExtensionCost(missing, sum(times) / len(times) if times else None)
 
 
 def describe_cost(run: StudyRun, variants: tuple[str, ...]) -> str:
@@ -47,44 +51,45 @@ def describe_cost(run: StudyRun, variants: tuple[str, ...]) -> str:
 
     Args:
         run: the run, with the rounds and replicates that are studied.
-        variants: names of controls.
+        variants: the names of the controls that the study needs.
     """
     if not run.missing(*variants):
         return ""
-    needed = cost(run, variants)
+    needed = extension_cost(run, variants)
     time = "" if needed.seconds is None else f", about {duration(needed.seconds)} one after the other"
     return f"The study needs {len(needed.jobs)} more trainings of {', '.join(variants)}{time}."
 
 
 def _extended(config: Config, variants: Sequence[str]) -> Config:
+    """The configuration with these variants beside its own."""
     return config.updated(variants=tuple(dict.fromkeys([*config.variants, *variants])))
 
 
-def extend(run: StudyRun, variants: tuple[str, ...], *, events: Events | None = None) -> None:
+def extend_run(run: StudyRun, variants: tuple[str, ...], *, events: Events | None = None) -> None:
     """Train the missing variants of a run, in its own directory.
 
     Args:
         run: the run, with the data folder that the studies read.
-        variants: names of controls.
-        events: what to call as the trainings go.
+        variants: the names of the controls to train.
+        events: the functions to call as trainings start, evaluate and end.
 
     Raises:
-        UsageError: a run of `find_ticket`, which only its own program can extend.
+        UsageError: a run of `find_ticket`, which only the program that made it can extend.
         RunInUseError: another process holds the run directory.
     """
     _train(run.config, run.store, variants, events)
 
 
 def train_missing(run_dir: str | Path, variants: Sequence[str] = ()) -> None:
-    """Train what is missing of a run, in its own directory, extended by variants.
+    """Train the missing trainings of a run, and further variants, in its own directory.
 
     Args:
         run_dir: the run directory.
-        variants: names of controls to train beside those of the run.
+        variants: the names of controls to train beside those of the run.
 
     Raises:
-        UsageError: it is not a run directory, a variant is unknown, or a run of `find_ticket`, which only its own
-            program can extend.
+        UsageError: it is not a run directory, a variant is unknown, or it is a run of `find_ticket`, which only the
+            program that made it can extend.
         RunInUseError: another process holds the run directory.
     """
     store = RunDirectory(run_dir)

@@ -1,4 +1,4 @@
-"""Overlap of masks between replicates, rounds and runs, against what chance would give."""
+"""The study `overlap`: overlap of masks between replicates, rounds and runs, against that of random masks."""
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations, pairwise
@@ -11,25 +11,31 @@ from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.directory import Job
 from tf_lottery.pruning.masks import Masks, validate
 from tf_lottery.results.tables.formats import percent
-from tf_lottery.studies import study_figures as figures
-from tf_lottery.studies.study_outcome import Outcome, Rows, mean, over_replicates
+from tf_lottery.studies.study_figures import plot_by_density, plot_panels, values_by_x
+from tf_lottery.studies.study_outcome import Rows, StudyOutcome, average_replicates, mean_of_column
 from tf_lottery.studies.study_run import StudyRun
 
+# The `layer` of rows over all arrays of a model.
 WHOLE = "(all)"
 DEVIATIONS = 12
 
 
-def chance(total: int, first: int, second: int) -> float:
-    """The expected Jaccard overlap of two independent random masks of one array, of these counts.
+def expected_overlap(total: int, first: int, second: int) -> float:
+    """Return the expected Jaccard overlap of two independent random masks of one array.
 
     Both masks keep exactly `first` and `second` of `total` weights, each choice equally likely. Then the number I that
     both keep is hypergeometric, and the overlap is I / (first + second - I); its mean is the sum over I.
+
+    Args:
+        total: the number of weights of the array.
+        first: the number that the first mask keeps.
+        second: the number that the second mask keeps.
 
     Returns:
         The mean overlap; 1.0 where neither keeps any weight.
 
     Example:
-        >>> chance(2, 1, 1)  # the same one, or the other one
+        >>> expected_overlap(2, 1, 1)  # the masks keep the same weight, or not
         0.5
     """
     from scipy.stats import hypergeom
@@ -45,22 +51,29 @@ def chance(total: int, first: int, second: int) -> float:
     return float(np.sum(hypergeom.pmf(both, total, first, second) * both / (first + second - both)))
 
 
-def compare(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Jaccard overlap of two masks, |kept by both| / |kept by either|, by array and over all, and that of chance.
+def compare_masks(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """Return the Jaccard overlap of two masks, |kept by both| / |kept by either|, and the one expected by chance.
 
     Over all arrays, chance is that of masks drawn independently in each array with its counts: the expected number that
     both keep over the expected number that either keeps, whose error is of the order of one over the number of weights.
+
+    Args:
+        first: boolean masks by weight path.
+        second: boolean masks of the same paths and shapes.
+
+    Returns:
+        By path, and as "(all)" over all arrays: `overlap`, `chance`, and the counts `kept_first` and `kept_second`.
 
     Raises:
         UnfitError: the masks are of different models.
 
     Example:
         >>> a, b = {"w": np.array([True, True, False])}, {"w": np.array([True, False, True])}
-        >>> round(compare(a, b)["w"]["overlap"], 3), round(compare(a, b)["w"]["chance"], 3)
+        >>> round(compare_masks(a, b)["w"]["overlap"], 3), round(compare_masks(a, b)["w"]["chance"], 3)
         (0.333, 0.556)
     """
     second = validate(second, {key: mask.shape for key, mask in first.items()}, what="masks to compare with")
-    found: dict[str, dict[str, float]] = {}
+    overlaps: dict[str, dict[str, float]] = {}
     sums = np.zeros(3)
     for key, mask in first.items():
         a, b = int(np.count_nonzero(mask)), int(np.count_nonzero(second[key]))
@@ -68,22 +81,27 @@ def compare(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -
         expected = a * b / mask.size if mask.size else 0.0
         sums += both, a + b, expected
         overlap = both / (a + b - both) if a + b else 1.0
-        found[key] = {"overlap": overlap, "chance": chance(mask.size, a, b), "kept_first": a, "kept_second": b}
+        expected_one = expected_overlap(mask.size, a, b)
+        overlaps[key] = {"overlap": overlap, "chance": expected_one, "kept_first": a, "kept_second": b}
     both_all, kept, expected_all = sums
-    found[WHOLE] = {
+    overlaps[WHOLE] = {
         "overlap": both_all / (kept - both_all) if kept else 1.0,
         "chance": expected_all / (kept - expected_all) if kept else 1.0,
-        "kept_first": sum(row["kept_first"] for row in found.values()),
-        "kept_second": sum(row["kept_second"] for row in found.values()),
+        "kept_first": sum(row["kept_first"] for row in overlaps.values()),
+        "kept_second": sum(row["kept_second"] for row in overlaps.values()),
     }
-    return found
+    return overlaps
 
 
-def study(run: StudyRun, *, other: StudyRun | None = None) -> Outcome:
-    """Overlap of ticket masks: between the replicates of a round, between rounds, and with those of another run.
+def study(run: StudyRun, *, other: StudyRun | None = None) -> StudyOutcome:
+    """Return the overlap of ticket masks: between replicates of a round, between rounds, and with another run.
 
     With another run (another data set, criterion or seed, of the same model), replicates of equal number and rounds of
     equal number are compared.
+
+    Args:
+        run: the run to study.
+        other: a second run to compare with.
 
     Raises:
         UnfitError: the other run's model has other weights, or no round or replicate in common.
@@ -106,13 +124,13 @@ def study(run: StudyRun, *, other: StudyRun | None = None) -> Outcome:
     whole = [row for row in rows if row["layer"] == WHOLE and row["round"] > 0]
     by = ("between", "round", "density")
     of = ("overlap", "chance")
-    return Outcome(
+    return StudyOutcome(
         tables={
-            "overlap": over_replicates([row for row in rows if row["layer"] == WHOLE], by=by, of=of, unit="pair"),
-            "overlap_by_layer": over_replicates(rows, by=(*by, "layer"), of=of, unit="pair"),
+            "overlap": average_replicates([row for row in rows if row["layer"] == WHOLE], by=by, of=of, unit="pair"),
+            "overlap_by_layer": average_replicates(rows, by=(*by, "layer"), of=of, unit="pair"),
             "overlap_by_pair": rows,
         },
-        figures={"overlap": _overall(whole), "overlap_by_layer": _by_layer(rows)},
+        figures={"overlap": _plot_overlap(whole), "overlap_by_layer": _plot_layers(rows)},
         sentences=list(_sentences(whole)),
     )
 
@@ -120,7 +138,7 @@ def study(run: StudyRun, *, other: StudyRun | None = None) -> Outcome:
 def _rows(between: str, run: StudyRun, number: int, pair: tuple[int, int], first: Masks, second: Masks) -> Rows:
     about: dict[str, Any] = {"between": between, "round": number, "density": run.density(number)}
     about |= {"pair": f"{pair[0]}-{pair[1]}", "replicate": pair[0], "other_replicate": pair[1]}
-    return [{**about, "layer": layer, **found} for layer, found in compare(first, second).items()]
+    return [{**about, "layer": layer, **overlaps} for layer, overlaps in compare_masks(first, second).items()]
 
 
 def _between_runs(run: StudyRun, other: StudyRun, masks: Mapping[tuple[int, int], Masks]) -> Rows:
@@ -136,25 +154,23 @@ def _between_runs(run: StudyRun, other: StudyRun, masks: Mapping[tuple[int, int]
     return rows
 
 
-def _overall(whole: Rows) -> Figure:
+def _plot_overlap(whole: Rows) -> Figure:
     lines = {}
     for kind in dict.fromkeys(row["between"] for row in whole):
-        chosen = [row for row in whole if row["between"] == kind]
-        lines[f"between {kind}"] = figures.gather(chosen, x="density", y="overlap")
-        lines[f"between {kind}: chance"] = figures.gather(chosen, x="density", y="chance")
-    return figures.by_density(lines, title="Overlap of masks, by density", ylabel="Jaccard overlap", percent=True)
+        lines[f"between {kind}"] = values_by_x(whole, x="density", y="overlap", between=kind)
+        lines[f"between {kind}: chance"] = values_by_x(whole, x="density", y="chance", between=kind)
+    return plot_by_density(lines, title="Overlap of masks, by density", ylabel="Jaccard overlap", percent=True)
 
 
-def _by_layer(rows: Rows) -> Figure:
+def _plot_layers(rows: Rows) -> Figure:
     kinds = list(dict.fromkeys(row["between"] for row in rows))
     kind = "runs" if "runs" in kinds else kinds[0]
     chosen = [row for row in rows if row["between"] == kind and row["layer"] != WHOLE and row["round"] > 0]
     layers = list(dict.fromkeys(row["layer"] for row in chosen))
-    return figures.panels(
+    return plot_panels(
         {
             f"{layer}, between {kind}": {
-                name: figures.gather([row for row in chosen if row["layer"] == layer], x="density", y=name)
-                for name in ("overlap", "chance")
+                name: values_by_x(chosen, x="density", y=name, layer=layer) for name in ("overlap", "chance")
             }
             for layer in layers[:12]
         },
@@ -172,10 +188,11 @@ def _sentences(whole: Rows) -> Iterable[str]:
         return
     last = max(row["round"] for row in whole)
     for kind in dict.fromkeys(row["between"] for row in whole):
-        found, expected = (mean(whole, column, between=kind, round=last) for column in ("overlap", "chance"))
-        if found is not None and expected is not None:
+        means = (mean_of_column(whole, column, between=kind, round=last) for column in ("overlap", "chance"))
+        overlap, expected = means
+        if overlap is not None and expected is not None:
             yield (
-                f"Between {kind}, round {last}: the masks share {percent(found)} of the weights that either keeps; "
+                f"Between {kind}, round {last}: the masks share {percent(overlap)} of the weights that either keeps; "
                 f"independent random masks of these counts would share {percent(expected)}."
             )
     if any(row["between"] == "rounds" for row in whole):

@@ -1,4 +1,4 @@
-"""Stability to pruning: how far the trained ticket is from the full network, where its weights survive."""
+"""The study `stability`: distance and angle of the trained ticket from the full network, over surviving weights."""
 
 from collections.abc import Mapping
 
@@ -7,25 +7,28 @@ import numpy as np
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.directory import TICKET, Job
 from tf_lottery.pruning import masks as mask_tools
-from tf_lottery.studies import study_figures as figures
-from tf_lottery.studies.study_outcome import Outcome, Rows, mean, over_replicates
+from tf_lottery.studies.study_figures import plot_by_density, values_by_x
+from tf_lottery.studies.study_outcome import Rows, StudyOutcome, average_replicates, mean_of_column
 from tf_lottery.studies.study_run import StudyRun
 
+# The `layer` of rows over all arrays of a model.
 WHOLE = "(all)"
+# The controls that are compared with the ticket, where they are trained.
 COMPARED = ("random_reinit", "random_masks", "shuffled_masks")
 
 
 def distance_and_angle(
     full: Mapping[str, np.ndarray], pruned: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, float | None]]:
-    """Distance and angle between two networks over the weights that survive in one of them.
+    """Return distance and angle between two networks over the weights that survive in one of them.
 
     With m the masks: ||m*full - m*pruned||_2 and arccos of the cosine between m*full and m*pruned (Frankle et al. 2019,
     arXiv 1903.01611, "stability to pruning").
 
     Args:
-        full, pruned: weights by path; at least those of `masks`.
-        masks: the masks of the pruned network.
+        full: arrays of the full network by variable path, those of `masks` at least.
+        pruned: arrays of the pruned network, of the same paths and shapes.
+        masks: boolean masks of the pruned network by weight path.
 
     Returns:
         By path, and as "(all)" over all of them: `distance`; `relative_distance` (over the norm of m*full); `angle` in
@@ -41,11 +44,12 @@ def distance_and_angle(
         a, b = (np.asarray(weights[key][mask], np.float64) for weights in (full, pruned))
         sums[key] = np.array([(a - b) @ (a - b), a @ a, b @ b, a @ b])
     whole = np.sum(list(sums.values()), axis=0)
-    return {name: _measures(*found) for name, found in (sums | {WHOLE: whole}).items()}
+    return {name: _distance_and_angle(*products) for name, products in (sums | {WHOLE: whole}).items()}
 
 
-def _measures(apart: float, first: float, second: float, dot: float) -> dict[str, float | None]:
-    distance = float(np.sqrt(apart))
+def _distance_and_angle(squared_distance: float, first: float, second: float, dot: float) -> dict[str, float | None]:
+    """The measures from ||a - b||^2, ||a||^2, ||b||^2 and the inner product of a and b."""
+    distance = float(np.sqrt(squared_distance))
     size = np.sqrt(first) * np.sqrt(second)
     return {
         "distance": distance,
@@ -54,8 +58,8 @@ def _measures(apart: float, first: float, second: float, dot: float) -> dict[str
     }
 
 
-def study(run: StudyRun) -> Outcome:
-    """Distance and angle of each round's ticket, and of the controls that are trained, from the full network.
+def study(run: StudyRun) -> StudyOutcome:
+    """Return distance and angle of each round's ticket, and of the controls that are trained, from the full network.
 
     The full network is the trained one of round 0 of the same replicate. A ticket that stays near it is stable to
     pruning; Frankle et al. (2019, arXiv 1903.01611) find that such tickets are those that match its accuracy.
@@ -67,7 +71,7 @@ def study(run: StudyRun) -> Outcome:
         )
     controls = run.controls(among=COMPARED)
     rows: Rows = []
-    densities = {number: run.density(number) for number in run.rounds}
+    densities = run.densities()
     for index in run.replicates:
         full = run.weights(Job(index, 0))
         for number in run.rounds[1:]:
@@ -80,21 +84,19 @@ def study(run: StudyRun) -> Outcome:
                     rows.append({**about, "layer": layer, "weights_kept": kept, **measures})
     whole = [row for row in rows if row["layer"] == WHOLE]
     by = ("round", "variant", "density")
-    summary = over_replicates(whole, by=by, of=("distance", "relative_distance", "angle"))
-    return Outcome(
+    summary = average_replicates(whole, by=by, of=("distance", "relative_distance", "angle"))
+    return StudyOutcome(
         tables={
             "stability": summary,
-            "stability_by_layer": over_replicates(
+            "stability_by_layer": average_replicates(
                 rows, by=(*by, "layer"), of=("distance", "relative_distance", "angle", "weights_kept")
             ),
             "stability_by_replicate": rows,
         },
         figures={
-            name: figures.by_density(
+            name: plot_by_density(
                 {
-                    variant.replace("_", " "): figures.gather(
-                        [row for row in whole if row["variant"] == variant], x="density", y=name
-                    )
+                    variant.replace("_", " "): values_by_x(whole, x="density", y=name, variant=variant)
                     for variant in (TICKET, *controls)
                 },
                 title=title,
@@ -112,9 +114,11 @@ def study(run: StudyRun) -> Outcome:
 
 def _sentences(whole: Rows, controls: list[str]) -> list[str]:
     last = max(row["round"] for row in whole)
-    angles = {name: mean(whole, "angle", round=last, variant=name) for name in (TICKET, *controls)}
-    told = [f"{name.replace('_', ' ')} {angle:.1f}" for name, angle in angles.items() if angle is not None]
-    sentences = [f"Angle to the full network over surviving weights in round {last}, in degrees: {', '.join(told)}."]
+    angles = {name: mean_of_column(whole, "angle", round=last, variant=name) for name in (TICKET, *controls)}
+    in_degrees = [f"{name.replace('_', ' ')} {angle:.1f}" for name, angle in angles.items() if angle is not None]
+    sentences = [
+        f"Angle to the full network over surviving weights in round {last}, in degrees: {', '.join(in_degrees)}."
+    ]
     ticket = angles[TICKET]
     for name in controls:
         control = angles[name]

@@ -1,6 +1,7 @@
-"""The figures that studies share: a line per name over density, or over any other number."""
+"""Figures that studies share: lines with bands over density, or over any other number."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 from matplotlib.figure import Figure
 
@@ -8,13 +9,15 @@ from tf_lottery.results.figures.bands import MOST_INSIDE, Line, draw_lines
 from tf_lottery.results.figures.density_lines import draw_over_density, finish_axes
 from tf_lottery.results.figures.style import look, set_density_axis, styled
 from tf_lottery.results.statistics.values import spread
+from tf_lottery.results.tables.formats import density_percent
 
 LEGEND_INCHES = 2.0
-Points = Mapping[float, Sequence[float | None]]
+# The values of the replicates by position on the x axis; None for a missing one.
+ValuesByX: TypeAlias = Mapping[float, Sequence[float | None]]
 
 
-def by_density(
-    lines: Mapping[str, Points],
+def plot_by_density(
+    lines: Mapping[str, ValuesByX],
     *,
     title: str,
     ylabel: str,
@@ -22,13 +25,14 @@ def by_density(
     level: tuple[str, float] | None = None,
     from_zero: bool = False,
 ) -> Figure:
-    """A line per name over density, dense on the left: the mean over replicates, with their range as a band.
+    """Plot a line per name over density, dense on the left: the mean over replicates, with their range as a band.
 
     Args:
         lines: for each name, the values of the replicates by density; missing ones are None.
-        title, ylabel: words; a unit belongs to `ylabel`.
+        title: the title of the figure.
+        ylabel: the label of the y axis, with its unit.
         percent: whether values are fractions, shown in percent.
-        level: a horizontal line, e.g. ("stable", 0.02).
+        level: the label and the value of a horizontal line, e.g. ("stable", 0.02).
         from_zero: whether the y axis begins at 0.
     """
     return draw_over_density(
@@ -42,8 +46,8 @@ def by_density(
     )
 
 
-def panels(
-    panels: Mapping[str, Mapping[str, Points]],
+def plot_panels(
+    panels: Mapping[str, Mapping[str, ValuesByX]],
     *,
     xlabel: str,
     ylabel: str,
@@ -52,15 +56,16 @@ def panels(
     columns: int = 2,
     one_scale: bool = True,
 ) -> Figure:
-    """A panel per name, with a line per name in it; all panels share their y axis.
+    """Plot a panel per title with a line per name in it; all panels share their y axis.
 
     Args:
-        panels: for each panel, for each line, the values of the replicates by position on the x axis.
-        xlabel, ylabel: words.
+        panels: for each title, for each name, the values of the replicates by position on the x axis.
+        xlabel: the label of the x axis.
+        ylabel: the label of the y axis, with its unit.
         percent: whether values are fractions, shown in percent.
         density: whether the x axis is of densities.
-        columns: panels side by side, at most.
-        one_scale: whether they share their x axis, too.
+        columns: the most panels side by side.
+        one_scale: whether the panels share their x axis, too.
     """
     with styled():
         across = min(columns, max(len(panels), 1))
@@ -95,7 +100,7 @@ def panels(
         return figure
 
 
-def _lines(lines: Mapping[str, Points], *, order: Sequence[str] = ()) -> list[Line]:
+def _lines(lines: Mapping[str, ValuesByX], *, order: Sequence[str] = ()) -> list[Line]:
     """Lines of means with their ranges; the look of a name is its place in `order`."""
     names = list(order) or list(lines)
     return [
@@ -108,11 +113,15 @@ def _lines(lines: Mapping[str, Points], *, order: Sequence[str] = ()) -> list[Li
     ]
 
 
-def few(rounds: Sequence[int], most: int = 6) -> list[int]:
-    """At most so many of the rounds, evenly spread, the first and the last among them.
+def choose_rounds(rounds: Sequence[int], most: int = 6) -> list[int]:
+    """Return evenly spread rounds, the first and the last among them, for a legible figure.
+
+    Args:
+        rounds: the rounds to choose from, in order.
+        most: the most rounds to return, at least 2.
 
     Example:
-        >>> few([0, 1, 2, 3, 4], most=3)
+        >>> choose_rounds([0, 1, 2, 3, 4], most=3)
         [0, 2, 4]
     """
     if len(rounds) <= most:
@@ -120,10 +129,32 @@ def few(rounds: Sequence[int], most: int = 6) -> list[int]:
     return [rounds[round(position * (len(rounds) - 1) / (most - 1))] for position in range(most)]
 
 
-def gather(rows: Sequence[Mapping], *, x: str, y: str) -> dict[float, list[float | None]]:
-    """The values of column `y` by column `x`."""
-    points: dict[float, list[float | None]] = {}
+def round_labels(densities: Mapping[int, float]) -> dict[int, str]:
+    """Return the labels of the rounds that a figure shows, e.g. `round 3 (51.3 %)`, by round.
+
+    Args:
+        densities: the density of each round, a fraction, in order of rounds.
+    """
+    shown = choose_rounds(list(densities))
+    return {number: f"round {number} ({density_percent(densities[number])} %)" for number in shown}
+
+
+def values_by_x(rows: Sequence[Mapping[str, Any]], *, x: str, y: str, **where: Any) -> dict[float, list[float | None]]:
+    """Return the values of one column by those of another one, for a line of a figure.
+
+    Args:
+        rows: table rows; rows without a value of `x` are left out.
+        x: the column of the position on the x axis.
+        y: the column of the values.
+        **where: values of other columns that a row must have.
+
+    Example:
+        >>> rows = [{"round": 0, "density": 1.0, "error": 0.25}, {"round": 1, "density": 0.5, "error": 0.5}]
+        >>> values_by_x(rows, x="density", y="error", round=1)
+        {0.5: [0.5]}
+    """
+    values: dict[float, list[float | None]] = {}
     for row in rows:
-        if row.get(x) is not None:
-            points.setdefault(float(row[x]), []).append(row.get(y))
-    return points
+        if row.get(x) is not None and all(row.get(column) == value for column, value in where.items()):
+            values.setdefault(float(row[x]), []).append(row.get(y))
+    return values

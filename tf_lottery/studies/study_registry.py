@@ -1,26 +1,26 @@
-"""The studies by name, and how one is carried out. No TensorFlow."""
+"""The studies by name, and `analyze`, which carries one out. No TensorFlow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from tf_lottery.errors import UsageError
-from tf_lottery.studies.study_outcome import Outcome
+from tf_lottery.studies.study_outcome import StudyOutcome
 from tf_lottery.studies.study_run import StudyRun
 from tf_lottery.utils.text import suggestion
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study: a function (StudyRun, ...) -> Outcome, and what it takes.
+    """A study: a function from a `StudyRun` to a `StudyOutcome`, and the arguments that it takes.
 
     Attributes:
         summary: one line for listings.
-        function: where it is, "module:function" below this package; loaded when it is used.
-        variants: controls that it needs; where they are not trained, the run is extended by them.
-        second: whether it takes a second run, as the argument `other`: "no", "perhaps" or "yes".
-        options: names of its keyword options, e.g. "points".
+        function: the place of the function, "module:function" below this package; loaded when it is used.
+        variants: the controls that the study needs; the command line trains those that a run lacks.
+        second: whether the study takes a second run, as the argument `other`: "no", "perhaps" or "yes".
+        options: the names of its keyword options, e.g. "points".
     """
 
     summary: str
@@ -29,10 +29,10 @@ class Study:
     second: str = "no"
     options: tuple[str, ...] = ()
 
-    def load(self) -> Callable[..., Outcome]:
-        """The function itself."""
+    def load(self) -> Callable[..., StudyOutcome]:
+        """Import and return the function."""
         module, name = self.function.split(":")
-        return getattr(import_module(f"{__package__}.{module}"), name)
+        return cast("Callable[..., StudyOutcome]", getattr(import_module(f"{__package__}.{module}"), name))
 
 
 STUDIES = {
@@ -59,24 +59,29 @@ STUDIES = {
 }
 
 
-def get(name: str) -> Study:
-    """The study of a name.
+def find_study(name: str) -> Study:
+    """Return the study of a name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no study has this name.
     """
     if name not in STUDIES:
         raise UsageError(f"Unknown study {name!r}.", suggestion(name, STUDIES))
     return STUDIES[name]
 
 
-def check(name: str, *, second: bool, options: dict[str, Any]) -> Study:
-    """The study of a name, if it takes what is given.
+def check_arguments(name: str, *, second: bool, options: dict[str, Any]) -> Study:
+    """Return the study of a name, after a check of the arguments for it.
+
+    Args:
+        name: one of `STUDIES`.
+        second: whether a second run is given.
+        options: the options of the study, by name.
 
     Raises:
-        UsageError: there is no such study, it takes no (or needs a) second run, or an option is not one of its own.
+        UsageError: there is no such study, it takes no (or needs a) second run, or it has no option of a name.
     """
-    study = get(name)
+    study = find_study(name)
     if second and study.second == "no":
         raise UsageError(f"The study {name!r} is of one run. Received a second one.", "Leave it out.")
     if not second and study.second == "yes":
@@ -88,23 +93,23 @@ def check(name: str, *, second: bool, options: dict[str, Any]) -> Study:
     return study
 
 
-def analyze(name: str, run: StudyRun, other: StudyRun | None = None, **options: Any) -> Outcome:
-    """Carry out a study of a run. Nothing is trained: what it needs must be there (`extending.extend` trains it).
+def analyze(name: str, run: StudyRun, other: StudyRun | None = None, **options: Any) -> StudyOutcome:
+    """Carry out a study of a run, from its committed trainings; `extending.extend_run` trains what a study lacks.
 
     Args:
         name: one of `STUDIES`.
-        run: the run.
+        run: the run to study.
         other: a second run, for studies that take one.
-        **options: the study's own options.
+        **options: options of the study, e.g. `points=11`.
 
     Raises:
-        UsageError: as `check` does.
+        UsageError: there is no such study, it takes no (or needs a) second run, or it has no option of a name.
         UnfitError: a training that the study needs is missing, or the run is not fit for it.
 
     Example:
         `analyze("stability", StudyRun("runs/digits-mlp-2fec9716f7")).sentences`
     """
-    study = check(name, second=other is not None, options=options)
+    study = check_arguments(name, second=other is not None, options=options)
     run.require(*study.variants)
     if other is not None:
         options["other"] = other

@@ -1,4 +1,4 @@
-"""`StudyRun`: a run directory as studies see it: which trainings are there, their masks and weights, model and data."""
+"""`StudyRun`: a run directory for studies: its committed trainings, their masks and weights, its model and data."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -15,29 +15,33 @@ from tf_lottery.pruning import masks as mask_tools
 
 if TYPE_CHECKING:
     from tf_lottery.experiment.problem import Problem
-    from tf_lottery.studies.evaluation import Evaluator
+    from tf_lottery.studies.calculations.evaluator import Evaluator
 
 EXAMPLES = 5000
 log = logging.getLogger(__name__)
 
 
 class StudyRun:
-    """A run directory, read only.
+    """A run directory to study, read only; the tickets of its rounds and replicates are committed.
 
     Args:
         path: the run directory.
         rounds: the rounds to study, by default all whose ticket is planned.
         replicates: the replicates to study, by default all.
-        examples: how many training examples an evaluation looks at, a fixed subset; test data is used whole.
-        data_dir: where its data set is now, if it has moved.
-        problem: model, data and loss, for a run of `find_ticket`, whose configuration does not tell them.
+        examples: the most training examples of an evaluation, a fixed subset; test data is used whole.
+        data_dir: the folder of the data set, if it has moved since the run.
+        problem: model, data and loss, for a run of `find_ticket`, whose configuration does not hold them.
 
     Attributes:
+        store: the run directory.
+        path: its path.
         config: the configuration of the run.
-        rounds, replicates: what is studied; each of these tickets is committed.
+        rounds: the rounds that are studied, in order.
+        replicates: the replicates that are studied, in order.
+        examples: the most training examples of an evaluation.
 
     Raises:
-        UsageError: not a run directory, or a round or replicate that it does not have.
+        UsageError: `path` is not a run directory, or it has no such round or replicate.
         UnfitError: a ticket of these rounds and replicates is not trained yet.
         DamagedError: the configuration is damaged.
     """
@@ -52,6 +56,7 @@ class StudyRun:
         data_dir: str | None = None,
         problem: "Problem | None" = None,
     ) -> None:
+        """Read the configuration, and check that the tickets to study are committed."""
         self.store = RunDirectory(path)
         self.config = self.store.config()
         if data_dir is not None:
@@ -62,31 +67,32 @@ class StudyRun:
         self.examples = examples
         self._problem = problem
         tickets = [job for job in plan.jobs(self.config) if job.variant == TICKET]
-        self.rounds = self._chosen("round", rounds, {job.round for job in tickets})
-        self.replicates = self._chosen("replicate", replicates, {job.replicate for job in tickets})
+        self.rounds = self._choose("round", rounds, {job.round for job in tickets})
+        self.replicates = self._choose("replicate", replicates, {job.replicate for job in tickets})
         self.require(TICKET)
 
-    def _chosen(self, what: str, wanted: Sequence[int] | None, there: set[int]) -> tuple[int, ...]:
+    def _choose(self, what: str, wanted: Sequence[int] | None, planned: set[int]) -> tuple[int, ...]:
         if wanted is None:
-            return tuple(sorted(there))
-        missing = sorted(set(wanted) - there)
+            return tuple(sorted(planned))
+        missing = sorted(set(wanted) - planned)
         if missing or not wanted:
             raise UsageError(
                 f"{self.path} has no ticket of {what} {', '.join(map(str, missing)) or '(none was named)'}.",
-                f"Its {what}s: {', '.join(map(str, sorted(there)))}.",
+                f"Its {what}s: {', '.join(map(str, sorted(planned)))}.",
             )
         return tuple(sorted(set(wanted)))
 
-    # What is there.
+    # Trainings.
 
     def has(self, job: Job) -> bool:
-        """Whether a training is committed."""
+        """Return whether a training is committed."""
         return self.store.is_complete(job)
 
     def jobs(self, variant: str = TICKET) -> list[Job]:
-        """The planned trainings of a variant in the rounds and replicates that are studied, committed or not.
+        """Return the planned trainings of a variant in the rounds and replicates that are studied, committed or not.
 
-        A variant is planned in round 0 only where it has one.
+        Args:
+            variant: "ticket" or the name of a control; most controls have no training in round 0.
         """
         known = variant in self.config.variants
         config = self.config if known else self.config.updated(variants=(*self.config.variants, variant))
@@ -95,25 +101,25 @@ class StudyRun:
         return [job for job in wanted if job in planned]
 
     def missing(self, *variants: str) -> list[Job]:
-        """The trainings of these variants that are not committed."""
+        """Return the trainings of these variants that are not committed."""
         return [job for variant in variants for job in self.jobs(variant) if not self.has(job)]
 
     def require(self, *variants: str) -> None:
-        """Raise unless all trainings of these variants, in the rounds and replicates studied, are committed.
+        """Check that all trainings of these variants in the rounds and replicates studied are committed.
 
         Raises:
-            UnfitError: some are not; the remedy is the command that trains them.
+            UnfitError: some are not; the remedy is the call that trains them.
         """
         missing = self.missing(*variants)
         if missing:
-            told = "; ".join(map(str, missing[:3])) + ("; ..." if len(missing) > 3 else "")
+            listed = "; ".join(map(str, missing[:3])) + ("; ..." if len(missing) > 3 else "")
             raise UnfitError(
-                f"{len(missing)} of the trainings that this study needs are not there: {told}.",
+                f"{len(missing)} of the trainings that this study needs are not there: {listed}.",
                 f"{self._how_to_train(variants)}; or choose among those that are there by `rounds` and `replicates`.",
             )
 
     def _how_to_train(self, variants: Sequence[str]) -> str:
-        """How the trainings of these variants are made, in this very directory."""
+        """The remedy: the call that trains these variants in this directory."""
         if "user" in (self.config.model, self.config.dataset):
             return (
                 f"Train them: call `find_ticket` again with run_dir={str(self.path)!r} and the variants that it lacks"
@@ -124,13 +130,17 @@ class StudyRun:
         return f"Train them: `tf_lottery.studies.extending.train_missing({str(self.path.absolute())!r}{extra})`"
 
     def controls(self, *, among: Iterable[str] | None = None) -> list[str]:
-        """The variants beside the ticket that are committed wherever they are planned in what is studied."""
+        """Return the controls whose trainings are all committed in the rounds and replicates studied.
+
+        Args:
+            among: the names to choose from; None: all controls of the run.
+        """
         names = {job.variant for job in self.store.complete_jobs()} - {TICKET, SEARCH}
         wanted = names if among is None else [name for name in among if name in names]
         return [name for name in sorted(wanted) if self.jobs(name) and not self.missing(name)]
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of the trainings studied, in order of round, replicate and variant; no searches."""
+        """Return the result rows of the trainings studied, in order of round, replicate and variant; no searches."""
         rows = [
             row
             for row in self.store.rows()
@@ -141,19 +151,19 @@ class StudyRun:
     # Masks and weights.
 
     def masks(self, job: Job) -> dict[str, np.ndarray]:
-        """The masks of a committed training; files are checked against their hashes.
+        """Return the masks of a committed training by weight path; its files are checked against their hashes.
 
         Raises:
-            DamagedError: a file of it is altered.
+            DamagedError: a file of the training is altered.
         """
         return self.store.masks(job)
 
     def weights(self, job: Job) -> dict[str, np.ndarray]:
-        """The trained variables of the model by path, exactly 0.0 where pruned; checked as `masks` are."""
+        """Return the trained variables of a training by path, exactly 0.0 where pruned; checked as `masks` are."""
         return self.store.weights(job)
 
     def rewind_weights(self, replicate: int) -> dict[str, np.ndarray]:
-        """The variables of the model at the rewind step, by path, not masked.
+        """Return the variables of the model at the rewind step of a replicate, by path, not masked.
 
         Raises:
             DamagedError: the rewind state is missing or altered.
@@ -161,9 +171,13 @@ class StudyRun:
         return self.store.rewind_weights(replicate)
 
     def density(self, number: int) -> float:
-        """The mean density of the tickets of a round; controls are drawn at it, too."""
+        """Return the mean density of the tickets of a round, a fraction; figures show controls at it too."""
         densities = [mask_tools.density(self.masks(Job(replicate, number))) for replicate in self.replicates]
         return float(np.mean(densities))
+
+    def densities(self) -> dict[int, float]:
+        """Return the mean density of the tickets of each round that is studied, by round."""
+        return {number: self.density(number) for number in self.rounds}
 
     # Model and data.
 
@@ -196,10 +210,10 @@ class StudyRun:
         return problem
 
     def _configure(self) -> None:
-        """Set threads and device of the run: for the bits of what is computed, and for trainings in this process after.
+        """Set threads and device of the run, for equal bits here and for later trainings in this process.
 
         Raises:
-            ResourceError: the run wants a GPU, and there is none.
+            ResourceError: the run needs a GPU, and the machine has none.
         """
         from tf_lottery.training.device import configure
 
@@ -208,11 +222,11 @@ class StudyRun:
         except ResourceError as error:
             if self.config.device == "gpu":
                 raise
-            log.warning("TensorFlow is at work with other settings than those of %s: %s", self.path, error.cause)
+            log.warning("TensorFlow runs with other settings than those of %s: %s", self.path, error.cause)
 
     @cached_property
     def evaluator(self) -> "Evaluator":
-        """Evaluates weights of this run's model on its data; compiled once; loads TensorFlow."""
-        from tf_lottery.studies.evaluation import Evaluator
+        """The evaluator of weights of this run's model on its data, compiled once; loads TensorFlow."""
+        from tf_lottery.studies.calculations.evaluator import Evaluator
 
         return Evaluator(self.problem, examples=self.examples, seed=self.config.seed, xla=self.config.xla)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tf_lottery as tfl
-from tf_lottery.studies.live_units import live_units
+from tf_lottery.studies.calculations.live_units import find_live_units
 
 
 @pytest.mark.parametrize("first", range(0, 100, 20))
@@ -49,6 +49,6 @@ def test_a_chain_keeps_exactly_the_units_on_paths_of_weights(seed, difference):
         kernels.append(rng.random(kernel.shape) < (0.05 if layer is not dense[-1] else 0.2))
         layer.set_weights([rng.normal(size=kernel.shape) * kernels[-1], bias])
     slimmed, report = tfl.slim(model)
-    live = [int(level.sum()) for level in live_units(kernels)]
+    live = [int(level.sum()) for level in find_live_units(kernels)]
     assert [layer.units_after for layer in report.layers[:-1]] == [max(1, n) for n in live[1:-1]]
     assert difference(model, slimmed) <= 1e-6

@@ -1,4 +1,4 @@
-"""Evaluating many sets of weights of one model: compiled once, float32, on test data and a fixed part of the rest."""
+"""`Evaluator`: loss and accuracy of many sets of weights of one model, compiled once, in float32."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.workers.result_row import accuracy
 from tf_lottery.layers import set_weights, wrap
-from tf_lottery.studies import batch_norm
+from tf_lottery.studies.calculations.batch_norm_statistics import batch_norm_layers, reestimate_statistics
 from tf_lottery.training.batches import Batch, on_device
 from tf_lottery.utils import seeds
 
@@ -21,70 +21,82 @@ TRAIN, TEST = "train", "test"
 
 
 class Evaluator:
-    """A model and its data, to evaluate any weights on.
+    """Evaluates weights of one model on test data and on a fixed subset of the training data.
 
-    The model's masks are all ones: the weights bring their zeros along, so those between two networks of different
-    masks can be evaluated, too.
+    The model's masks are all ones: pruned weights are zeros in the weights themselves, so weights between two networks
+    of different masks can be evaluated too.
 
     Args:
         problem: model, data, loss and metrics.
-        examples: how many training examples are looked at: a fixed subset, drawn by `seed`.
-        seed: of that subset.
+        examples: the most training examples to evaluate on: a fixed subset, drawn at random.
+        seed: the seed of that subset.
         xla: "auto", "on" or "off".
 
     Attributes:
         model: the wrapped model.
-        normalised: whether it has batch normalisation.
+        has_batch_norm: whether the model has batch-norm layers.
         parts: the data by part: "train" (the subset) and "test"; without test data there is no such part.
     """
 
     def __init__(self, problem: Problem, *, examples: int, seed: int, xla: str = "auto") -> None:
+        """Build and compile the model, and move the data to the device."""
         self.problem = problem
         self.model = wrap(problem.make_model(0), include=problem.include, exclude=problem.exclude)
-        self.parts: dict[str, Arrays] = {TRAIN: sample(problem.train, examples, seed=seed)}
+        self.parts: dict[str, Arrays] = {TRAIN: take_examples(problem.train, examples, seed=seed)}
         if problem.test is not None:
-            self.parts[TEST] = sample(problem.test, None)
+            self.parts[TEST] = take_examples(problem.test, None)
         self._batches = {part: on_device(arrays) for part, arrays in self.parts.items()}
         self._engine = problem.engine(self.model, xla=xla)
         first = next(iter(self.parts.values()))
         self._engine.prepare(on_device(first.take(np.arange(min(first.size, 2)))))
-        self.normalised = bool(batch_norm.layers(self.model))
+        self.has_batch_norm = bool(batch_norm_layers(self.model))
 
     def evaluate(
         self, weights: Mapping[str, np.ndarray], *, parts: tuple[str, ...] = (TRAIN, TEST), reestimate: bool = False
     ) -> dict[str, float | None]:
-        """Loss, error (1 - accuracy) and accuracy of weights on each part.
+        """Return loss, error (1 - accuracy) and accuracy of weights on each part.
 
         Args:
             weights: all variables of the model by path.
-            parts: the parts to evaluate; those that are not there are left out.
-            reestimate: take the batch-norm statistics anew from the training subset, instead of those in `weights`.
+            parts: the parts to evaluate on; parts without data are left out.
+            reestimate: whether to estimate the batch-norm statistics from the training subset, instead of taking
+                those in `weights`.
 
         Returns:
-            `<part>_loss`, `<part>_error`, `<part>_accuracy` for each part; None for what a problem has not.
+            `<part>_loss`, `<part>_error` and `<part>_accuracy` for each part; errors and accuracies are fractions, and
+            None where the problem has no accuracy.
         """
         set_weights(self.model, weights)
-        if reestimate and self.normalised:
-            batch_norm.reestimate(self.model, self.parts[TRAIN].x)
-        found: dict[str, float | None] = {}
+        if reestimate and self.has_batch_norm:
+            reestimate_statistics(self.model, self.parts[TRAIN].x)
+        results: dict[str, float | None] = {}
         for part in parts:
             if part in self._batches:
-                found |= self._measured(part, self._batches[part])
-        return found
+                results |= self._evaluate_batch(part, self._batches[part])
+        return results
 
     def evaluate_on(self, weights: Mapping[str, np.ndarray], arrays: Arrays, *, part: str) -> dict[str, float | None]:
-        """Loss, error and accuracy of weights on other data, e.g. disturbed inputs; named as by `evaluate`."""
+        """Return loss, error and accuracy of weights on other data, e.g. corrupted inputs.
+
+        Args:
+            weights: all variables of the model by path.
+            arrays: the examples.
+            part: the part after which the results are named, as by `evaluate`.
+        """
         set_weights(self.model, weights)
-        return self._measured(part, on_device(arrays))
+        return self._evaluate_batch(part, on_device(arrays))
 
-    def _measured(self, part: str, batch: Batch) -> dict[str, float | None]:
+    def _evaluate_batch(self, part: str, batch: Batch) -> dict[str, float | None]:
         results = self._engine.evaluate(batch)
-        right = accuracy(results)
-        error = None if right is None else 1.0 - right
-        return {f"{part}_loss": results["loss"], f"{part}_error": error, f"{part}_accuracy": right}
+        correct = accuracy(results)
+        error = None if correct is None else 1.0 - correct
+        return {f"{part}_loss": results["loss"], f"{part}_error": error, f"{part}_accuracy": correct}
 
-    def test(self, *, most: int | None = None) -> Arrays:
-        """The test examples, or the first `most` of them.
+    def test_examples(self, *, most: int | None = None) -> Arrays:
+        """Return the test examples.
+
+        Args:
+            most: the most examples to return, the first ones; None: all.
 
         Raises:
             UnfitError: the run has no test data.
@@ -95,18 +107,21 @@ class Evaluator:
         return arrays if most is None or arrays.size <= most else arrays.take(np.arange(most))
 
     def input_range(self) -> tuple[np.ndarray, np.ndarray]:
-        """The range of the training inputs, per channel; of a stream, that of the subset."""
+        """Return the range of each channel of the training inputs; of a stream, the range in the subset."""
         train = self.problem.train
         return input_range((train if isinstance(train, Arrays) else self.parts[TRAIN]).x)
 
 
-def sample(data: Any, count: int | None, *, seed: int = 0) -> Arrays:
-    """At most `count` examples (None: all) of data in memory or of a stream, always the same ones.
+def take_examples(data: Arrays | tf.data.Dataset, count: int | None, *, seed: int = 0) -> Arrays:
+    """Return a fixed subset of data: of data in memory drawn at random, of a stream the first examples.
 
-    Of data in memory they are drawn at random by `seed`; of a stream they are the first ones.
+    Args:
+        data: data in memory, or a batched `tf.data.Dataset`.
+        count: the most examples to take; None: all.
+        seed: the seed of the draw.
 
     Example:
-        >>> sample(Arrays(np.arange(8.0)[:, None], np.arange(8)), 3).size
+        >>> take_examples(Arrays(np.arange(8.0)[:, None], np.arange(8)), 3).size
         3
     """
     if isinstance(data, tf.data.Dataset):
@@ -125,10 +140,10 @@ def sample(data: Any, count: int | None, *, seed: int = 0) -> Arrays:
 
 
 def input_range(x: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the greatest value of each channel (last axis) of inputs: the range that real inputs come from.
+    """Return the least and the greatest value of each channel (last axis) of inputs.
 
     Args:
-        x: one array of shape (examples, ..., channels); of a single axis beyond the examples, features share one range.
+        x: one array of shape (examples, ..., channels); features of shape (examples, features) share one range.
 
     Raises:
         UnfitError: several inputs, or inputs that are no real numbers.
@@ -147,6 +162,11 @@ def input_range(x: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(x.min(axis=axes)), np.asarray(x.max(axis=axes))
 
 
-def with_inputs(arrays: Arrays, x: np.ndarray) -> Arrays:
-    """The same examples with other inputs."""
+def replace_inputs(arrays: Arrays, x: np.ndarray) -> Arrays:
+    """Return the same examples with other inputs.
+
+    Args:
+        arrays: the examples.
+        x: the inputs, of the shape of those of `arrays`; cast to their dtype.
+    """
     return Arrays(map_leaves(lambda old: x.astype(old.dtype), arrays.x), arrays.y, arrays.sample_weight)

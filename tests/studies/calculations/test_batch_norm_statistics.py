@@ -1,11 +1,11 @@
-"""Batch-norm statistics taken anew, against a direct computation in NumPy."""
+"""Batch-norm statistics estimated from data, against a direct computation in NumPy."""
 
 import keras
 import numpy as np
 import pytest
 
 from tf_lottery.layers import get_weights, named_variables, wrap
-from tf_lottery.studies.batch_norm import layers, reestimate
+from tf_lottery.studies.calculations.batch_norm_statistics import batch_norm_layers, reestimate_statistics
 
 EPSILON = 1e-3
 
@@ -32,7 +32,7 @@ def x():
 
 def test_one_batch_is_the_direct_computation_layer_after_layer(model, x):
     weights = get_weights(model)
-    reestimate(model, x)
+    reestimate_statistics(model, x)
     found = get_weights(model)
     before = x @ weights["dense/kernel"]
     mean, variance = before.mean(0), before.var(0)
@@ -44,7 +44,7 @@ def test_one_batch_is_the_direct_computation_layer_after_layer(model, x):
 
 
 def test_several_batches_give_the_first_layer_the_statistics_of_all_examples(model, x):
-    reestimate(model, x, batch=20)
+    reestimate_statistics(model, x, batch_size=20)
     found, before = get_weights(model), x @ get_weights(model)["dense/kernel"]
     np.testing.assert_allclose(found["batch_normalization/moving_mean"], before.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found["batch_normalization/moving_variance"], before.var(0), rtol=1e-4)
@@ -55,10 +55,10 @@ def values(model):
 
 
 def test_nothing_else_is_changed(model, x):
-    settings = [(layer.momentum, layer.epsilon) for layer in layers(model)]
+    settings = [(layer.momentum, layer.epsilon) for layer in batch_norm_layers(model)]
     before = values(model)
-    reestimate(model, x)
-    assert settings == [(layer.momentum, layer.epsilon) for layer in layers(model)]
+    reestimate_statistics(model, x)
+    assert settings == [(layer.momentum, layer.epsilon) for layer in batch_norm_layers(model)]
     changed = {
         path for path, v in named_variables(model).items() if not np.array_equal(np.array(v.value), before[path])
     }
@@ -67,25 +67,25 @@ def test_nothing_else_is_changed(model, x):
 
 
 def test_the_result_does_not_depend_on_the_statistics_before(model, x):
-    reestimate(model, x)
+    reestimate_statistics(model, x)
     first = get_weights(model)
-    for layer in layers(model):
+    for layer in batch_norm_layers(model):
         layer.moving_mean.assign(layer.moving_mean + 5.0)
         layer.moving_variance.assign(layer.moving_variance * 7.0)
-    reestimate(model, x)
+    reestimate_statistics(model, x)
     assert all(np.array_equal(value, first[path]) for path, value in get_weights(model).items() if "moving" in path)
 
 
 def test_frozen_layers_and_models_without_stay_as_they_are(model, x):
-    for layer in layers(model):
+    for layer in batch_norm_layers(model):
         layer.trainable = False
     try:
         before = get_weights(model)
-        reestimate(model, x * 2)
+        reestimate_statistics(model, x * 2)
         assert all(np.array_equal(value, before[path]) for path, value in get_weights(model).items())
     finally:
-        for layer in layers(model):
+        for layer in batch_norm_layers(model):
             layer.trainable = True
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    reestimate(plain, x)
-    assert layers(plain) == []
+    reestimate_statistics(plain, x)
+    assert batch_norm_layers(plain) == []

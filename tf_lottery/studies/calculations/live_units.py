@@ -1,7 +1,8 @@
-"""Units that a sparse network still uses: those on a path of surviving weights from input to output. NumPy only."""
+"""Live units of a sparse network: those on a path of surviving weights from input to output. NumPy only."""
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ FOLLOWED = frozenset(
 
 
 def is_chain(architecture: str) -> bool:
-    """Whether a model is one chain of layers whose units can be followed from kernel to kernel.
+    """Return whether a model is one chain of layers whose units can be followed from kernel to kernel.
 
     Args:
         architecture: the model as JSON, as in `model.json` of a run directory.
@@ -35,12 +36,12 @@ def is_chain(architecture: str) -> bool:
     if document["class_name"] == "Sequential":
         return True
     sources = [_sources(layer.get("inbound_nodes", [])) for layer in layers if layer["class_name"] != "InputLayer"]
-    flat = [source for found in sources for source in found]
-    return all(len(found) == 1 for found in sources) and len(set(flat)) == len(flat)
+    flat = [name for names in sources for name in names]
+    return all(len(names) == 1 for names in sources) and len(set(flat)) == len(flat)
 
 
 def _sources(node: Any) -> list[str]:
-    """The layers that a serialized call takes its tensors from."""
+    """The names of the layers that a serialized call takes its tensors from."""
     if isinstance(node, Mapping):
         if node.get("class_name") == "__keras_tensor__":
             return [str(node["config"]["keras_history"][0])]
@@ -50,41 +51,44 @@ def _sources(node: Any) -> list[str]:
     return []
 
 
-def connections(mask: np.ndarray) -> np.ndarray:
-    """Which input unit is joined to which output unit by at least one surviving weight: bool, (inputs, outputs).
+def unit_connections(mask: np.ndarray) -> np.ndarray:
+    """Return which input unit is joined to which output unit by at least one surviving weight.
 
     Args:
-        mask: of a kernel of shape (..., inputs, outputs): a dense one, or a convolution with its positions first.
+        mask: the mask of a kernel, shape (..., inputs, outputs): of a dense layer, or of a convolution.
+
+    Returns:
+        A boolean array of shape (inputs, outputs).
     """
     return np.asarray(mask.reshape(-1, *mask.shape[-2:]).any(axis=0))
 
 
-def live_units(kernels: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """For each level of a chain of kernels, which units lie on a path of surviving weights from input to output.
+def find_live_units(kernels: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return which units of each level of a chain of kernels lie on a path of surviving weights from input to output.
 
-    A unit is live where a live unit feeds it and it feeds a live unit: counting surviving weights of its own is not
-    enough, since the unit behind them may be dead. A level has the features of the input, the units or channels between
-    two kernels, or the outputs. A convolution that is flattened before a dense kernel feeds features f with
-    f mod channels == its channel; the channel is live where any of them is.
+    A unit is live where a live unit feeds it and it feeds a live unit: counting its own surviving weights is not
+    enough, since the unit behind them may be dead. A level is the features of the input, the units or channels between
+    two kernels, or the outputs. A channel that is flattened before a dense kernel feeds the features f with
+    f mod channels == its index; the channel is live where any of them is.
 
     Args:
-        kernels: masks of shape (..., inputs, outputs), from input to output.
+        kernels: boolean masks of shape (..., inputs, outputs), from input to output.
 
     Returns:
         One boolean array per level, one more than there are kernels; each as long as the outputs of the kernel before
         it (the first one: as the inputs of the first kernel).
 
     Raises:
-        ValueError: the sizes of two kernels do not follow on each other.
+        ValueError: the inputs of a kernel are no multiple of the outputs of the kernel before it.
 
     Example:
         >>> first = np.array([[True, True], [False, False]])  # input 1 is not read
         >>> second = np.array([[True], [False]])  # hidden unit 1 feeds nothing
-        >>> [level.tolist() for level in live_units([first, second])]
+        >>> [level.tolist() for level in find_live_units([first, second])]
         [[True, False], [True, False], [True]]
     """
-    joined = [connections(mask) for mask in kernels]
-    for before, after in zip(joined, joined[1:], strict=False):
+    joined = [unit_connections(mask) for mask in kernels]
+    for before, after in pairwise(joined):
         if after.shape[0] % before.shape[1]:
             raise ValueError(f"{after.shape[0]} inputs can't come from {before.shape[1]} units.")
     forward = [np.ones(joined[0].shape[0], bool)]
@@ -104,27 +108,34 @@ def _expanded(units: np.ndarray, features: int) -> np.ndarray:
     return np.tile(units, features // len(units))
 
 
-def live_weights(kernels: Sequence[np.ndarray], live: Sequence[np.ndarray]) -> list[int]:
-    """How many surviving weights of each kernel join two live units; the others change no output but by constants."""
+def count_live_weights(kernels: Sequence[np.ndarray], live: Sequence[np.ndarray]) -> list[int]:
+    """Return how many surviving weights of each kernel join two live units; the others add at most constants.
+
+    Args:
+        kernels: boolean masks of shape (..., inputs, outputs), from input to output.
+        live: the live units of each level, from `find_live_units`.
+    """
     counts = []
-    for mask, before, after in zip(kernels, live, live[1:], strict=False):
+    for mask, (before, after) in zip(kernels, pairwise(live), strict=True):
         used = mask[..., _expanded(before, mask.shape[-2]), :][..., after]
         counts.append(int(np.count_nonzero(used)))
     return counts
 
 
-def ends(mask: np.ndarray) -> dict[str, int | None]:
-    """Inputs that a kernel of any layer kind still reads and outputs that it still feeds; None for a vector.
+def count_connected_units(mask: np.ndarray) -> dict[str, int | None]:
+    """Return how many inputs a kernel still reads and how many outputs it still feeds; None for a vector.
 
-    The last axis counts outputs and the one before it inputs, as in Keras's kernels.
+    Args:
+        mask: the mask of a kernel of any layer kind; its last axis is the outputs and the one before it the inputs,
+            as in Keras's kernels.
 
     Example:
-        >>> ends(np.array([[True, True, False], [False, False, False]]))
+        >>> count_connected_units(np.array([[True, True, False], [False, False, False]]))
         {'inputs_read': 1, 'inputs': 2, 'outputs_fed': 2, 'outputs': 3}
     """
     if mask.ndim < 2:
         return dict.fromkeys(("inputs_read", "inputs", "outputs_fed", "outputs"))
-    joined = connections(mask)
+    joined = unit_connections(mask)
     return {
         "inputs_read": int(joined.any(axis=1).sum()),
         "inputs": joined.shape[0],

@@ -1,0 +1,1 @@
+"""Calculations on networks, weights, masks and inputs that studies use; none of them reads a run directory."""
