@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from tf_lottery.errors import CheckFailed
-from tf_lottery.studies.claims.claim_outcome import VERDICTS, Outcome
+from tf_lottery.studies.claims.claim_outcome import VERDICTS, ClaimOutcome
 from tf_lottery.studies.claims.claim_registry import ALL, CLAIMS
-from tf_lottery.studies.claims.claim_words import cost_words, measure_words, render_outcomes
-from tf_lottery.studies.claims.reproducing import Plan, carry_out, prepare
+from tf_lottery.studies.claims.claim_words import describe_claims_cost, describe_measure, render_outcomes
+from tf_lottery.studies.claims.reproducing import ClaimPlan, carry_out, plan_claims
 from tf_lottery.utils.text import duration
 
 from .command import Command
@@ -70,16 +70,16 @@ def command(
         _list(as_json=as_json)
         return
     with clean_output():
-        plan = prepare(claims, quick=quick, out=out, replicates=replicates, data_dir=data_dir, jobs=jobs)
+        plan = plan_claims(claims, quick=quick, out=out, replicates=replicates, data_dir=data_dir, jobs=jobs)
         if not dry_run and not quiet:
-            remark(cost_words(plan.cost()))
+            remark(describe_claims_cost(plan.cost()))
     if dry_run:
         _print_dry_run(plan, as_json=as_json)
         return
     with clean_output():
         report = carry_out(
             plan,
-            shown=lambda: show_progress(quiet=quiet),
+            show_progress=lambda: show_progress(quiet=quiet),
             on_outcome=lambda outcome: None if quiet else _remark_on(outcome),
         )
     document = report.to_json()
@@ -106,13 +106,13 @@ def _list(*, as_json: bool) -> None:
     print_table(("Claim", "What it says", "Published", "Source"), rows)
 
 
-def _remark_on(outcome: Outcome) -> None:
+def _remark_on(outcome: ClaimOutcome) -> None:
     remark(f"{outcome.claim.name}: {VERDICTS[outcome.finding.passed]}")
 
 
-def _print_dry_run(plan: Plan, *, as_json: bool) -> None:
+def _print_dry_run(plan: ClaimPlan, *, as_json: bool) -> None:
     cost = plan.cost()
-    runs = [need.to_json() for need in plan.needs]
+    runs = [run.to_json() for run in plan.required]
     if as_json:
         print_json({"schema": DRY_RUN_SCHEMA, "quick": plan.quick, **cost, "runs": runs})
         return
@@ -128,7 +128,7 @@ def _print_dry_run(plan: Plan, *, as_json: bool) -> None:
     ]
     print_table(("Run", "Claims", "Trainings", "To do", "Time"), rows, right=(False, False, True, True, True))
     click.echo()
-    click.echo(cost_words(cost))
+    click.echo(describe_claims_cost(cost))
 
 
 def _print_claims(claims: Sequence[Mapping[str, Any]]) -> None:
@@ -137,7 +137,7 @@ def _print_claims(claims: Sequence[Mapping[str, Any]]) -> None:
     for claim in claims:
         click.echo(f"\n{claim['title']} ({claim['source']}): {VERDICTS[claim['passed']]}")
         for measure in claim["measures"]:
-            print_line(f"  {measure_words(measure)}")
+            print_line(f"  {describe_measure(measure)}")
         if claim["reason"]:
             print_line(f"  {claim['reason']}")
     click.echo()

@@ -13,18 +13,18 @@ from typing import Any
 from tf_lottery.experiment.config import Config
 from tf_lottery.results.tables.formats import plural
 from tf_lottery.studies.claims.claim import Claim
-from tf_lottery.studies.claims.claim_outcome import VERDICTS, markdown, ours, read_all
+from tf_lottery.studies.claims.claim_outcome import VERDICTS, describe_measured, markdown_table, read_outcomes
 from tf_lottery.studies.claims.claim_registry import CLAIMS
-from tf_lottery.studies.claims.claim_runs import needs
+from tf_lottery.studies.claims.claim_runs import required_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = Path("images") / "claims"
-COLOURS = 200  # of a figure in the docs: enough to tell the lines apart, and half the size
-# Why a claim came out as it did, where there is more to say than the figures: by name, found by hand.
+COLORS = 200  # of a figure in the docs: enough to keep the lines distinct, at half the size
+# Explanations of results, where there is more to say than the figures, by the name of the claim; written by hand.
 NOTES: dict[str, str] = {
     "random-reinit-worse": "Below a quarter of the weights everything passes. At 41 % these replicates show no "
     "difference at the end of training, and ten of them (`--replicates 10`) do not either: +0.08 points (-0.08 to "
-    "+0.24). If there is one, it is about a tenth of a point. The reinitialised network learns slower there already.",
+    "+0.24). If there is one, it is about a tenth of a point. The reinitialized network learns slower there already.",
     "fc1-35-rounds": "Three replicates left both densities open (+0.29 points, -0.89 to +1.18, and +0.36 points, "
     "-0.55 to +1.04), so the run was extended to five, as many as of the other fully connected networks, once.",
     "large-learning-rate": "A pilot run (two replicates, another seed) came before this protocol: Adam at 0.1 reaches "
@@ -58,8 +58,8 @@ A claim is a function that judges, of a few lines, and an entry of `CLAIMS` in
 `tf_lottery/studies/claims/claim_registry.py`: name, title, source, published figure, the runs that it needs for the
 quick and the full size (`tf_lottery/studies/claims/recipes.py` has those of the claims above; equal configurations are
 one run), and the function. A side of a comparison is a run's key, a variant, and a round (an integer) or a density (a
-fraction). `Evidence` also has `level` (the mean of a column), `barriers` (the error barrier of a ticket under two data
-orders) and `contrast` (for values of your own). Measures are `at_least`, `more_than`, `at_most`, and `reported` for
+fraction). `Evidence` also has `mean` (the mean of a column), `error_barriers` (of a ticket under two data orders) and
+`estimate` (for values of your own). Measures are `at_least`, `more_than`, `at_most`, and `reported` for
 what decides nothing; `conclude` puts them together, from the mildest to the most demanding. Fix the bound before you
 look. A claim that is added at run time, as here, holds for this process:
 
@@ -86,50 +86,57 @@ print(report.outcomes[0].finding.passed)  # True
 
 
 def page(documents: list[dict[str, Any]], *, quick: bool) -> str:
-    """The whole page."""
-    runs = [run for each in documents for run in each["runs"].values()]
-    names = [each["name"] for each in documents]
+    """Return the whole page.
+
+    Args:
+        documents: the documents of the outcomes, one per claim.
+        quick: whether the runs are of the quick size.
+    """
+    runs = [run for document in documents for run in document["runs"].values()]
+    names = [document["name"] for document in documents]
     called = " ".join(["tf-lottery reproduce", *(["all"] if names == list(CLAIMS) else names)])
     called = f"`{called}{' --quick' if quick else ''}`"
-    dates = sorted({each["date"] for each in documents})
+    dates = sorted({document["date"] for document in documents})
     date = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     seeds = sorted({run["config"]["seed"] for run in runs})
     made = f"{called} on {date}; {versions(runs)}; seed {', '.join(map(str, seeds))}."
     parts = [INTRODUCTION.format(command=f"The table and the figures are those of {called}, {date}.")]
-    parts += [f"## Results\n\n{made}\n\n{markdown(documents)}"]
-    parts += [chapter(each) for each in documents]
+    parts += [f"## Results\n\n{made}\n\n{markdown_table(documents)}"]
+    parts += [chapter(document) for document in documents]
     return "\n".join([*parts, ADDING])
 
 
 def versions(runs: list[dict[str, Any]]) -> str:
-    """What the runs were made with: all versions, where runs differ.
+    """Return the package versions of the runs; several of a package where runs differ.
 
     Example:
         >>> versions([{"versions": {"keras": "3.9", "numpy": "2.1"}}, {"versions": {"keras": "3.10", "numpy": "2.1"}}])
         'keras 3.9 and 3.10, numpy 2.1'
     """
-    found: dict[str, dict[str, None]] = {}
+    by_package: dict[str, dict[str, None]] = {}
     for run in runs:
         for name, version in run["versions"].items():
-            found.setdefault(name, {})[version or "unknown"] = None
-    return ", ".join(f"{name} {' and '.join(each)}" for name, each in found.items())
+            by_package.setdefault(name, {})[version or "unknown"] = None
+    return ", ".join(f"{name} {' and '.join(numbers)}" for name, numbers in by_package.items())
 
 
 def chapter(document: Mapping[str, Any]) -> str:
-    """The chapter of a claim."""
+    """Return the chapter of a claim."""
     claim = CLAIMS[document["name"]]
     lines = [f"## {claim.name}", "", f"{claim.title}.", ""]
     lines += [f"- Source: {claim.source}.", f"- Published: {claim.published}."]
     for quick in (True, False):
         lines.append(f"- {'Quick' if quick else 'Full'} size: {cost(claim, quick=quick)}")
         lines += [f"  - {key}: {protocol(config)}" for key, config in claim.configs(quick=quick).items()]
-    told = ", ".join(f"{key} {count}" for key, count in document["replicates"].items()) or "none"
-    lines.append(f"- Judged on {document['date']}; replicates: {told}.")
+    replicates = ", ".join(f"{key} {count}" for key, count in document["replicates"].items()) or "none"
+    lines.append(f"- Judged on {document['date']}; replicates: {replicates}.")
     lines += ["", f"**{VERDICTS[document['passed']].capitalize()}.** {document['reason']}".rstrip(), ""]
     lines += [NOTES[claim.name], ""] if claim.name in NOTES else []
     lines += ["| Measure | Ours (95 % interval) | Replicates | Wanted | |", "|---|--:|--:|---|---|"]
     for measure in document["measures"]:
-        value = ours({**measure, "measured": measure["value"], "interval": [measure["low"], measure["high"]]})
+        value = describe_measured(
+            {**measure, "measured": measure["value"], "interval": [measure["low"], measure["high"]]}
+        )
         verdict = VERDICTS[measure["passed"]] if measure["judged"] else "not judged"
         lines.append(f"| {measure['text']} | {value} | {measure['count']} | {measure['wanted'] or '-'} | {verdict} |")
     lines += ["", f"![{claim.title}]({(IMAGES / claim.name).as_posix()}.png)", ""]
@@ -137,16 +144,21 @@ def chapter(document: Mapping[str, Any]) -> str:
 
 
 def cost(claim: Claim, *, quick: bool) -> str:
-    """How many trainings, and how long they take on two cores; other claims may share them."""
-    found = needs([claim], quick=quick, out=ROOT / "no such folder", jobs=2)
-    times = [need.seconds() for need in found]
-    count = sum(len(need.jobs()) for need in found)
-    seconds = None if None in times else sum(each or 0.0 for each in times)
+    """Return how many trainings a claim needs and how long they take on two cores; other claims may share them.
+
+    Args:
+        claim: the claim.
+        quick: whether the runs are of the quick size.
+    """
+    runs = required_runs([claim], quick=quick, out=ROOT / "no such folder", jobs=2)
+    times = [run.seconds() for run in runs]
+    count = sum(len(run.jobs()) for run in runs)
+    seconds = None if None in times else sum(time or 0.0 for time in times)
     return f"{count} trainings, {'of unknown length' if seconds is None else about(seconds)} on two cores."
 
 
 def about(seconds: float) -> str:
-    """A time in round words.
+    """Return a time in round words.
 
     Example:
         >>> about(95), about(6000), about(180000)
@@ -159,9 +171,9 @@ def about(seconds: float) -> str:
 
 
 def protocol(config: Config) -> str:
-    """A run in words."""
+    """Return a configuration in words."""
     if config.densities:
-        pruned = f"densities {', '.join(f'{100 * each:g} %' for each in config.densities[1:])}"
+        pruned = f"densities {', '.join(f'{100 * density:g} %' for density in config.densities[1:])}"
     else:
         output = config.rate / 2 if config.output_rate is None else config.output_rate
         pruned = f"{plural(config.rounds, 'round')} of rate {config.rate:.4g} (output layer {output:.4g})"
@@ -175,13 +187,13 @@ def protocol(config: Config) -> str:
 
 
 def small(png: bytes) -> bytes:
-    """A figure with few colours."""
+    """Return a figure with few colors."""
     from PIL import Image
 
     buffer = io.BytesIO()
     image = Image.open(io.BytesIO(png)).convert("RGB")
     image = image.resize((round(image.width * 0.72), round(image.height * 0.72)), Image.Resampling.LANCZOS)
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
+    image.quantize(COLORS, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 
@@ -192,20 +204,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--full", action="store_true", help="the outcomes of the full size")
     parser.add_argument("--partial", action="store_true", help="also where claims of the list have no outcome yet")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder to write to")
-    given = parser.parse_args(arguments)
-    documents = read_all(given.out, list(CLAIMS), quick=not given.full)
+    options = parser.parse_args(arguments)
+    documents = read_outcomes(options.out, list(CLAIMS), quick=not options.full)
     if not documents:
-        parser.error(f"no outcomes below {given.out}: run `tf-lottery reproduce` first")
-    lacking = [name for name in CLAIMS if name not in {each["name"] for each in documents}]
-    if lacking and not given.partial:
-        parser.error(f"no outcome of {', '.join(lacking)} below {given.out}: run them, or pass --partial")
-    if undated := [each["name"] for each in documents if "date" not in each]:
+        parser.error(f"no outcomes below {options.out}: run `tf-lottery reproduce` first")
+    lacking = [name for name in CLAIMS if name not in {document["name"] for document in documents}]
+    if lacking and not options.partial:
+        parser.error(f"no outcome of {', '.join(lacking)} below {options.out}: run them, or pass --partial")
+    if undated := [document["name"] for document in documents if "date" not in document]:
         parser.error(f"no date in the outcome of {', '.join(undated)}: the same `tf-lottery reproduce` judges it again")
-    (given.docs / IMAGES).mkdir(parents=True, exist_ok=True)
-    for each in documents:
-        figure = given.out / ("claims" if given.full else "claims-quick") / each["name"] / "figure.png"
-        (given.docs / IMAGES / f"{each['name']}.png").write_bytes(small(figure.read_bytes()))
-    (given.docs / "claims.md").write_text(page(documents, quick=not given.full))
+    (options.docs / IMAGES).mkdir(parents=True, exist_ok=True)
+    for document in documents:
+        figure = options.out / ("claims" if options.full else "claims-quick") / document["name"] / "figure.png"
+        (options.docs / IMAGES / f"{document['name']}.png").write_bytes(small(figure.read_bytes()))
+    (options.docs / "claims.md").write_text(page(documents, quick=not options.full))
 
 
 if __name__ == "__main__":

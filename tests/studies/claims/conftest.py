@@ -32,8 +32,8 @@ def reinit_better(evidence):
 
 
 def stable(evidence):
-    heights = evidence.barriers("late", 1)
-    return conclude([at_least(evidence.contrast("error barrier", heights, "percent"), -1.0)], rows=evidence.rows)
+    heights = evidence.error_barriers("late", 1)
+    return conclude([at_least(evidence.estimate("error barrier", heights, "percent"), -1.0)], rows=evidence.rows)
 
 
 def claim(name, judge, sizes, **more):

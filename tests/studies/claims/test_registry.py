@@ -8,8 +8,8 @@ from tf_lottery.experiment import plan, round_masks
 from tf_lottery.experiment.config import Config
 from tf_lottery.studies.claims import claim_runs as runs
 from tf_lottery.studies.claims import recipes
-from tf_lottery.studies.claims.claim_figure import lines
-from tf_lottery.studies.claims.claim_registry import CLAIMS, chosen
+from tf_lottery.studies.claims.claim_figure import lines_by_variant
+from tf_lottery.studies.claims.claim_registry import CLAIMS, select_claims
 from tf_lottery.studies.claims.evidence import ClaimRun, Evidence
 
 FC1 = {"hidden_1/kernel": (784, 300), "hidden_2/kernel": (300, 100), "output/kernel": (100, 10)}
@@ -34,7 +34,7 @@ def stop(variant, index):
 
 def world(claim, *, quick, accuracy=published, early_stop=stop, spread=0.0002, dense=0.99):
     """The evidence of a claim, its rows made from functions of (claim, run, variant, round)."""
-    found = {}
+    claim_runs = {}
     for key, config in claim.configs(quick=quick).items():
         kept = round_masks.kept_per_round(config, ROLES, FC1)
         rows = []
@@ -52,15 +52,15 @@ def world(claim, *, quick, accuracy=published, early_stop=stop, spread=0.0002, d
                     "early_stop_step": early_stop(job.variant, job.round) + 1000 * noise,
                 }
             )
-        found[key] = ClaimRun(config, f"runs/{key}", tuple(rows))
-    return Evidence(found, quick=quick)
+        claim_runs[key] = ClaimRun(config, f"runs/{key}", tuple(rows))
+    return Evidence(claim_runs, quick=quick)
 
 
 @pytest.fixture(autouse=True)
 def barriers(monkeypatch):
     """Barriers need trained networks; those of a real run are tested in test_reproducing.py."""
     heights = {"init": {0: 0.10, 1: 0.11, 2: 0.12}, "late": {0: 0.010, 1: 0.011, 2: 0.012}}
-    monkeypatch.setattr(Evidence, "barriers", lambda self, key, at: heights[key])
+    monkeypatch.setattr(Evidence, "error_barriers", lambda self, key, at: heights[key])
     return heights
 
 
@@ -69,7 +69,7 @@ def barriers(monkeypatch):
 def test_where_the_published_effect_is_there_the_claim_passes(claim, quick):
     finding = claim.judge(world(claim, quick=quick))
     assert finding.passed is True, finding.reason
-    assert finding.headline() is not None and finding.reason == ""
+    assert finding.deciding_measure() is not None and finding.reason == ""
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
@@ -159,25 +159,25 @@ def test_controls_without_masks_stand_at_the_density_of_their_ticket():
     evidence = Evidence({"run": ClaimRun(config, "runs/run", tuple(rows))})
     found = evidence.difference(("run", "dense_longer", 1), ("run", "ticket", 1))
     assert found.interval.mean == pytest.approx(0.01) and evidence.density(("run", "dense_longer", 1)) == 0.5
-    drawn = {line.label: [x for x, _ in line.points] for line in lines(evidence.table(), "test_accuracy")}
+    drawn = {line.label: [x for x, _ in line.points] for line in lines_by_variant(evidence.table(), "test_accuracy")}
     assert drawn == {"ticket": [1.0, 0.5], "dense longer": [0.5]}
 
 
 def test_claims_share_runs(tmp_path):
-    needs = runs.needs(list(CLAIMS.values()), quick=True, out=tmp_path)
-    by_claim = {name: [need for need in needs if name in need.claims] for name in CLAIMS}
+    required = runs.required_runs(list(CLAIMS.values()), quick=True, out=tmp_path)
+    by_claim = {name: [run for run in required if name in run.claims] for name in CLAIMS}
     (lenet,) = by_claim["tickets-match-dense"]
     assert lenet.claims == ("tickets-match-dense", "early-stop", "random-reinit-worse", "one-shot-weaker")
     assert lenet.config.variants == ("ticket", "random_reinit") and len(lenet.jobs()) == 5 * (1 + 15 * 2)
     assert by_claim["shuffled-masks-lose"] == by_claim["noise-half-deviation"] == by_claim["signs-matter"]
     assert len(by_claim["late-rewinding"]) == len(by_claim["warm-up"]) == 2
-    assert len({need.store.path for need in needs}) == len(needs) == 15
+    assert len({run.store.path for run in required}) == len(required) == 15
 
 
 def test_a_claim_sees_what_it_asked_for_and_nothing_else():
     claim = CLAIMS["tickets-match-dense"]
     (config,) = claim.configs(quick=True).values()
-    from tf_lottery.studies.claims.evidence import visible
+    from tf_lottery.studies.claims.evidence import requested_rows
 
     rows = [
         {"replicate": replicate, "round": index, "variant": variant}
@@ -185,15 +185,15 @@ def test_a_claim_sees_what_it_asked_for_and_nothing_else():
         for index in (15, 16)
         for variant in ("ticket", "random_reinit")
     ]
-    assert visible(config, rows) == (rows[0],)
+    assert requested_rows(config, rows) == (rows[0],)
 
 
 def test_names():
-    assert [claim.name for claim in chosen(["all"])] == list(CLAIMS)
+    assert [claim.name for claim in select_claims(["all"])] == list(CLAIMS)
     with pytest.raises(UsageError, match="Unknown claim 'erly-stop'.*Did you mean 'early-stop'"):
-        chosen(["early-stop", "erly-stop"])
+        select_claims(["early-stop", "erly-stop"])
     with pytest.raises(UsageError, match="No claim was named"):
-        chosen([])
+        select_claims([])
 
 
 def test_too_few_replicates_for_an_interval():

@@ -15,8 +15,8 @@ import pytest
 from tf_lottery.errors import RunInUseError, UnfitError
 from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.run import Events
-from tf_lottery.studies.claims import CLAIMS, prepare, reproduce
-from tf_lottery.studies.claims.claim_outcome import markdown
+from tf_lottery.studies.claims import CLAIMS, plan_claims, reproduce
+from tf_lottery.studies.claims.claim_outcome import markdown_table
 from tf_lottery.studies.claims.reproducing import carry_out
 
 pytestmark = pytest.mark.usefixtures("small_claims")
@@ -81,7 +81,7 @@ def test_what_is_done_is_not_done_again(report, folder):
     again = reproduce(["reinit-better"], quick=True, out=folder, jobs=1, events=events)
     assert done == []
     assert again.outcomes[0].finding == report.outcomes[1].finding
-    plan = prepare(["quarter-learns", "reinit-better"], quick=True, out=folder, jobs=1)
+    plan = plan_claims(["quarter-learns", "reinit-better"], quick=True, out=folder, jobs=1)
     assert plan.cost() == {"runs": 1, "trainings": 15, "waiting": 0, "seconds": 0.0, "without_data": []}
 
 
@@ -107,25 +107,25 @@ def test_files(report, folder):
     ]
     assert pyarrow.parquet.read_table(folder / "claims-quick/claims.parquet").num_rows == 2
     text = (folder / "claims-quick/claims.md").read_text()
-    assert text == markdown(
+    assert text == markdown_table(
         [json.loads((place.parent / n / "outcome.json").read_text()) for n in ("quarter-learns", "reinit-better")]
     )
     assert text.splitlines()[3].endswith("| failed |")
 
 
-def test_a_stopped_call_goes_on(report, tmp_path):
-    plan = prepare(["quarter-learns"], quick=True, out=tmp_path, jobs=1)
+def test_a_stopped_call_continues(report, tmp_path):
+    plan = plan_claims(["quarter-learns"], quick=True, out=tmp_path, jobs=1)
 
     def stop(job, row):
         if job.round == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        carry_out(plan, shown=lambda: nullcontext(Events(on_done=stop)))
+        carry_out(plan, show_progress=lambda: nullcontext(Events(on_done=stop)))
     assert not (tmp_path / "claims-quick").exists()
     assert plan.cost()["waiting"] == 5  # 3 of round 0 and one of round 1 are committed
     done, events = heard()
-    again = carry_out(plan, shown=lambda: nullcontext(events))
+    again = carry_out(plan, show_progress=lambda: nullcontext(events))
     assert len(done) == 5
     assert again.outcomes[0].finding == report.outcomes[0].finding
 
@@ -146,13 +146,13 @@ def test_the_barrier_of_a_ticket_under_two_data_orders(folder):
 
 def test_a_missing_data_set_leaves_a_claim_open_and_a_training_that_diverges_too(folder, tmp_path):
     with pytest.raises(UnfitError, match="mnist") as caught:
-        prepare(["elsewhere"], quick=True, out=folder, data_dir=str(tmp_path))
+        plan_claims(["elsewhere"], quick=True, out=folder, data_dir=str(tmp_path))
     # The remedy was once a part of the cause.
     assert caught.value.remedy.startswith("Call `tf_lottery.data.prepare('mnist'") and "Call" not in caught.value.cause
-    plan = prepare(["all"], quick=True, out=folder, data_dir=str(tmp_path), jobs=1)
+    plan = plan_claims(["all"], quick=True, out=folder, data_dir=str(tmp_path), jobs=1)
     assert plan.cost()["without_data"] == ["elsewhere"]
-    told = []
-    report = carry_out(plan, on_outcome=lambda outcome: told.append(outcome.claim.name))
+    judged = []
+    report = carry_out(plan, on_outcome=lambda outcome: judged.append(outcome.claim.name))
     verdicts = {outcome.claim.name: outcome.finding for outcome in report.outcomes}
     assert {name: finding.passed for name, finding in verdicts.items()} == {
         **{"quarter-learns": True, "reinit-better": False, "stable": True, "elsewhere": None, "diverges": None}
@@ -161,13 +161,13 @@ def test_a_missing_data_set_leaves_a_claim_open_and_a_training_that_diverges_too
     assert "replicate 0, round 0" in verdicts["diverges"].reason
     entry = report.to_json()["claims"][3]
     assert entry["measured"] is entry["interval"] is entry["passed"] is None and entry["seconds"] == 0.0
-    assert sorted(told) == sorted(verdicts)
+    assert sorted(judged) == sorted(verdicts)
     assert (folder / "claims-quick/elsewhere/figure.png").exists()
     with pytest.raises(UnfitError, match="replicate 0, round 0"):
         reproduce(["diverges"], quick=True, out=folder, jobs=1)
 
 
-def test_a_run_that_is_in_use_is_told(report, folder):
+def test_a_run_that_is_in_use_is_refused(report, folder):
     run = report.outcomes[0].runs["digits"]["run_dir"]
     with RunDirectory(run).lock(), pytest.raises(RunInUseError):
         reproduce(["quarter-learns"], quick=True, out=folder, jobs=1)

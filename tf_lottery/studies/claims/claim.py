@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
-from tf_lottery.studies.claims.measures import Finding
+from tf_lottery.studies.claims.measures import ClaimFinding
 
 if TYPE_CHECKING:
     from tf_lottery.studies.claims.evidence import Evidence
@@ -20,15 +20,15 @@ class Claim:
     ever chosen by them.
 
     Attributes:
-        name: how it is called on the command line.
-        title: what it says.
+        name: the name on the command line.
+        title: the statement, one line.
         source: the paper, and the figure or section.
-        published: the published figure, in words and numbers.
-        sizes: the runs that it needs, by a short key, for the quick or the full size. Claims whose configurations are
-            equal share a run.
-        judge: what the runs show.
-        columns: what is drawn against density: columns of the results, or of the finding's own rows.
-        convolutional: whether its networks are: then only the quick size is for a CPU.
+        published: the published result, in words and numbers.
+        sizes: returns the configurations of the runs by a short key, given whether they are of the quick size. Claims
+            whose configurations are equal share a run.
+        judge: returns the finding from the evidence of the runs.
+        columns: the columns to plot against density: of the results, or of the finding's own rows.
+        convolutional: whether its networks are convolutional; then only the quick size is for a CPU.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Claim:
     source: str
     published: str
     sizes: Callable[[bool], dict[str, Config]]
-    judge: "Callable[[Evidence], Finding]"
+    judge: "Callable[[Evidence], ClaimFinding]"
     columns: tuple[str, ...] = ("test_accuracy",)
     convolutional: bool = False
 
     def configs(self, *, quick: bool, replicates: int | None = None) -> dict[str, Config]:
-        """The configurations of its runs, by key.
+        """Return the configurations of the runs, by key.
 
         Args:
-            quick: the size for a CPU, or the published one.
-            replicates: instead of the claim's own number.
+            quick: whether the runs are of the size for a CPU, instead of the published one.
+            replicates: the number of replicates, instead of the claim's own.
 
         Raises:
             UsageError: too few replicates for an interval.

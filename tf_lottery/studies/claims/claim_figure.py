@@ -1,4 +1,4 @@
-"""The figure of a claim: what is compared, against density, and beside it each measure with its interval and bound."""
+"""The figure of a claim: results against density, and beside them each measure with its interval and bound."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,24 +18,25 @@ from tf_lottery.results.figures.style import (
 from tf_lottery.results.statistics.intervals import band
 from tf_lottery.results.statistics.values import number, ticket_densities
 from tf_lottery.results.tables.formats import Kind
-from tf_lottery.studies.claims.evidence import words
+from tf_lottery.studies.claims.evidence import column_label
 from tf_lottery.studies.claims.measures import Measure
 
-COLOURS = {True: "#009E73", False: "#D55E00", None: "#7a6000"}
+COLORS = {True: "#009E73", False: "#D55E00", None: "#7a6000"}
 MARKS = {True: "o", False: "X", None: "D"}
 UNITS = {"points": "percentage points", "percent": "%", "steps": "steps"}
 
 
-def figure(
+def plot_claim(
     rows: Sequence[dict[str, Any]], columns: Sequence[str], measures: Sequence[Measure], *, title: str, verdict: str
 ) -> Figure:
-    """The figure of a claim.
+    """Plot results against density, and the measures of a claim.
 
     Args:
         rows: result rows with the key of their run as `run`.
-        columns: the columns to draw against density, a panel each.
-        measures: what was measured.
-        title, verdict: words.
+        columns: the columns to plot against density, a panel each.
+        measures: the measures of the claim.
+        title: the name of the claim.
+        verdict: its verdict, in words.
     """
     units = list(dict.fromkeys(measure.unit for measure in measures))
     with styled():
@@ -50,16 +51,20 @@ def figure(
             ratios = [sum(measure.unit == unit for measure in measures) + 1.2 for unit in units]
             grid = parts[1].subplots(len(units), 1, squeeze=False, height_ratios=ratios)
             for axes, unit in zip(grid[:, 0], units, strict=True):
-                _measures(axes, [measure for measure in measures if measure.unit == unit])
+                _draw_measures(axes, [measure for measure in measures if measure.unit == unit])
         return drawn
 
 
-def lines(rows: Sequence[dict[str, Any]], column: str) -> list[Line]:
-    """A line per run and variant: mean and interval over replicates at the density of each round's ticket.
+def lines_by_variant(rows: Sequence[dict[str, Any]], column: str) -> list[Line]:
+    """Return a line per run and variant: mean and interval over replicates at the density of each round's ticket.
 
-    That is where controls stand, also those without masks.
+    Controls stand at that density too, even those without masks.
+
+    Args:
+        rows: result rows with the key of their run as `run`.
+        column: the column to plot.
     """
-    found: list[Line] = []
+    lines: list[Line] = []
     keys = list(dict.fromkeys(row["run"] for row in rows))
     densities = {key: ticket_densities(row for row in rows if row["run"] == key) for key in keys}
     for name in dict.fromkeys((row["run"], row["variant"]) for row in rows):
@@ -73,37 +78,37 @@ def lines(rows: Sequence[dict[str, Any]], column: str) -> list[Line]:
         if points:
             variant = str(name[1]).replace("_", " ")
             text = (name[0] if variant == "ticket" else f"{name[0]}, {variant}") if len(keys) > 1 else variant
-            found.append(Line(text, look(len(found)), points))
-    return found
+            lines.append(Line(text, look(len(lines)), points))
+    return lines
 
 
 def _against_density(axes: Axes, rows: Sequence[dict[str, Any]], column: str) -> None:
-    found = lines(rows, column)
-    axes.set_title(words(column).capitalize(), loc="left")
-    if not found:
-        say_nothing_recorded(axes, words(column))
+    lines = lines_by_variant(rows, column)
+    axes.set_title(column_label(column).capitalize(), loc="left")
+    if not lines:
+        say_nothing_recorded(axes, column_label(column))
         return
-    draw_lines(axes, found)
-    set_density_axis(axes, [x for line in found for x, _ in line.points])
+    draw_lines(axes, lines)
+    set_density_axis(axes, [x for line in lines for x, _ in line.points])
     kind: Kind = "count" if column.endswith("_step") else "percent"
-    finish_axes(axes, found, label=words(column).capitalize(), kind=kind, legend=False)
-    add_legend(axes, found, inside=True, fontsize=8.5)
+    finish_axes(axes, lines, label=column_label(column).capitalize(), kind=kind, legend=False)
+    add_legend(axes, lines, inside=True, fontsize=8.5)
 
 
-def _measures(axes: Axes, measures: Sequence[Measure]) -> None:
-    """A row per measure: its mean and interval, its bounds, and by colour and mark its verdict."""
+def _draw_measures(axes: Axes, measures: Sequence[Measure]) -> None:
+    """Draw a row per measure: its mean and interval, its bounds, and by color and mark its verdict."""
     scale = 1.0 if measures[0].unit == "steps" else 100.0
     for place, measure in enumerate(measures):
-        colour, mark = (COLOURS[measure.passed], MARKS[measure.passed]) if measure.judged else (GREY, "|")
-        axes.hlines(place, scale * measure.low, scale * measure.high, color=colour, linewidth=2.2)
-        axes.plot([scale * measure.value], [place], marker=mark, color=colour, markersize=7, linestyle="none")
+        color, mark = (COLORS[measure.passed], MARKS[measure.passed]) if measure.judged else (GREY, "|")
+        axes.hlines(place, scale * measure.low, scale * measure.high, color=color, linewidth=2.2)
+        axes.plot([scale * measure.value], [place], marker=mark, color=color, markersize=7, linestyle="none")
         for bound in measure.bounds:
             axes.vlines(
                 scale * bound, place - 0.38, place + 0.38, color="#000000", linewidth=1.2, linestyle=(0, (2, 1))
             )
     if measures[0].unit != "percent":
         axes.axvline(0.0, color=GREY, linewidth=0.8)
-    axes.set_yticks(range(len(measures)), [wrapped(measure.text) for measure in measures], fontsize=8.5)
+    axes.set_yticks(range(len(measures)), [_wrap(measure.text) for measure in measures], fontsize=8.5)
     axes.set_ylim(len(measures) - 0.45, -0.55)
     axes.margins(x=0.08)
     axes.grid(visible=False, axis="y")
@@ -111,6 +116,6 @@ def _measures(axes: Axes, measures: Sequence[Measure]) -> None:
     axes.tick_params(axis="x", labelsize=9)
 
 
-def wrapped(text: str) -> str:
-    """What is measured on one line, of whom on the next."""
+def _wrap(text: str) -> str:
+    """The text of a measure with its column on one line, and its networks on the next."""
     return text.replace(", ", "\n", 1)

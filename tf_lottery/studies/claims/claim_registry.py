@@ -37,9 +37,9 @@ CLAIMS = {
         ),
         Claim(
             name="random-reinit-worse",
-            title="Below half of the weights, a reinitialised ticket ends lower and learns slower",
+            title="Below half of the weights, a reinitialized ticket ends lower and learns slower",
             source=f"{PAPER}, section 2 and figure 4",
-            published="at 21 % the ticket is half a point better and stops 2.51 times sooner than when reinitialised",
+            published="at 21 % the ticket is half a point better and stops 2.51 times sooner than when reinitialized",
             sizes=lambda quick: {"lenet": recipes.lenet(quick, variants=REINIT)},
             judge=lenet.random_reinit_worse,
             columns=STEPS,
@@ -66,9 +66,9 @@ CLAIMS = {
         ),
         Claim(
             name="signs-matter",
-            title="Of reinitialised tickets, those that keep the initial signs do better",
+            title="Of reinitialized tickets, those that keep the initial signs do better",
             source="Zhou et al. 2019, arXiv 1905.01067, section 4",
-            published="reinitialised with the initial signs, tickets train about as well as before; otherwise not",
+            published="reinitialized with the initial signs, tickets train about as well as before; otherwise not",
             sizes=lambda quick: {"ladder": recipes.lenet_ladder(quick, variants=(*REINIT, "same_sign_reinit"))},
             judge=lenet.signs_matter,
         ),
@@ -102,9 +102,9 @@ CLAIMS = {
         ),
         Claim(
             name="large-learning-rate",
-            title="At learning rate 0.1 the advantage over reinitialisation is gone",
+            title="At learning rate 0.1 the advantage over reinitialization is gone",
             source=REPORT,
-            published="at a learning rate of 0.1, tickets and reinitialised tickets are alike",
+            published="at a learning rate of 0.1, tickets and reinitialized tickets are alike",
             sizes=lambda quick: {"fc1": recipes.fc1_large_rate(quick)},
             judge=lenet.large_learning_rate,
             columns=("early_stop_test_accuracy", "test_accuracy"),
@@ -114,7 +114,7 @@ CLAIMS = {
             title="Rewinding to a later step helps a residual net where rewinding to the start does not",
             source=LATE,
             published="rewound to step 500, ResNet-20 tickets match dense and are stable (barrier below 2 %); rewound "
-            "to the start they are no better than reinitialised ones",
+            "to the start they are no better than reinitialized ones",
             sizes=lambda quick: {
                 "init": recipes.resnet(quick, variants=(*REINIT, "other_order")),
                 "late": recipes.resnet(
@@ -143,7 +143,7 @@ CLAIMS = {
             name="before-training-loses",
             title="Pruning before training, by SNIP, GraSP, SynFlow or at random, loses to the ticket",
             source=f"{BEFORE}, figure 3",
-            published="no method that prunes at initialisation reaches magnitude pruning after training",
+            published="no method that prunes at initialization reaches magnitude pruning after training",
             sizes=lambda quick: {
                 "magnitude": recipes.lenet_ladder(quick, scope="global"),
                 **{
@@ -159,14 +159,14 @@ CLAIMS = {
 }
 
 
-def chosen(names: Iterable[str]) -> list[Claim]:
-    """The claims of these names, in the order of the list; "all" stands for all of them.
+def select_claims(names: Iterable[str]) -> list[Claim]:
+    """Return the claims of these names, in the order of the list; "all" stands for all of them.
 
     Raises:
-        UsageError: there is no claim of a name, or none was named.
+        UsageError: there is no claim of a name, or `names` is empty.
 
     Example:
-        >>> [claim.name for claim in chosen(["warm-up", "early-stop"])]
+        >>> [claim.name for claim in select_claims(["warm-up", "early-stop"])]
         ['early-stop', 'warm-up']
     """
     wanted = set(names)

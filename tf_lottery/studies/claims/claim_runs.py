@@ -1,4 +1,4 @@
-"""The runs that some claims need, each once: what is done, and what the rest costs. No TensorFlow."""
+"""The runs that claims need, shared between claims: what is trained, and what the rest costs. No TensorFlow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +17,8 @@ from tf_lottery.models.catalog import CATALOG
 from tf_lottery.results.statistics.values import spread
 from tf_lottery.studies.claims.claim import Claim
 
-# Seconds of a step and of an evaluation, measured on one core of a server of 2026, for the batches of the recipes; for
-# a plan before anything is trained. Where a run has trainings, their own time is taken.
+# Seconds of a step and of an evaluation by model, measured on one core of a server of 2026 for the batches of the
+# recipes: for a plan before anything is trained. Where a run has trainings, their own time is taken.
 SECONDS = {
     "mlp": (0.0003, 0.01),
     "fc1": (0.00072, 0.04),
@@ -29,14 +29,14 @@ SECONDS = {
 
 
 @dataclass(frozen=True)
-class Need:
+class RequiredRun:
     """A run that one claim or several need.
 
     Attributes:
-        config: with all rounds, replicates and variants that any of them asks for.
+        config: its configuration, with all rounds, replicates and variants that the claims ask for.
         store: its run directory.
-        claims: their names.
-        problem: why it can't be made here, e.g. its data set is missing; None where it can.
+        claims: the names of the claims.
+        problem: the reason why the run can't be made, e.g. a missing data set; None where it can.
     """
 
     config: Config
@@ -45,20 +45,20 @@ class Need:
     problem: UnfitError | None = None
 
     def jobs(self) -> list[Job]:
-        """All trainings, done or not."""
+        """Return all trainings, committed or not."""
         return plan.jobs(self.config)
 
-    def waiting(self) -> list[Job]:
-        """The trainings that are not done."""
+    def missing_jobs(self) -> list[Job]:
+        """Return the trainings that are not committed."""
         return [job for job in self.jobs() if not self.store.is_complete(job)]
 
     def seconds(self) -> float | None:
-        """What the trainings that are not done will take, side by side; None where nothing tells."""
-        waiting = self.waiting()
-        if not waiting:
+        """Return the expected wall time of the missing trainings, side by side; None where it is unknown."""
+        missing = self.missing_jobs()
+        if not missing:
             return 0.0
-        each = self._seconds_each()
-        return None if each is None else len(waiting) * each / executor.workers(self.config, len(waiting))
+        per_job = self._seconds_per_job()
+        return None if per_job is None else len(missing) * per_job / executor.workers(self.config, len(missing))
 
     def to_json(self) -> dict[str, Any]:
         """Return the run and what it costs, as JSON values."""
@@ -66,14 +66,14 @@ class Need:
             "run_dir": str(self.store.path),
             "claims": list(self.claims),
             "trainings": len(self.jobs()),
-            "waiting": len(self.waiting()),
+            "waiting": len(self.missing_jobs()),
             "seconds": self.seconds(),
             "problem": str(self.problem or ""),
             "config": self.config.to_json(),
         }
 
-    def _seconds_each(self) -> float | None:
-        """A training's time: the mean of those that are done, or by the table."""
+    def _seconds_per_job(self) -> float | None:
+        """The time of a training: the mean of the committed ones, or from `SECONDS`."""
         done = [row.get("seconds") for row in self.store.rows()] if self.store.complete_jobs() else []
         if measured := spread(done):
             return measured.mean
@@ -83,7 +83,7 @@ class Need:
         return self.config.steps * step + (self.config.steps // self.config.eval_every) * evaluation
 
 
-def needs(
+def required_runs(
     claims: Sequence[Claim],
     *,
     quick: bool,
@@ -91,38 +91,45 @@ def needs(
     replicates: int | None = None,
     data_dir: str | None = None,
     jobs: int = 0,
-) -> list[Need]:
-    """The runs of some claims, each once, in the order of the claims.
+) -> list[RequiredRun]:
+    """Return the runs that claims need, in the order of the claims; equal configurations share a run.
 
     Args:
         claims: the claims.
-        quick: the size for a CPU, or the published one.
+        quick: whether the runs are of the size for a CPU, instead of the published one.
         out: the folder of the runs.
-        replicates: instead of the claims' own numbers.
-        data_dir, jobs: where the data is; processes at once, 0: as many as the cores hold.
+        replicates: the number of replicates, instead of the claims' own.
+        data_dir: the folder of the data sets.
+        jobs: the most trainings side by side; 0: as many as the cores hold.
 
     Raises:
         UsageError: too few replicates for an interval.
     """
-    found: dict[str, Need] = {}
+    runs: dict[str, RequiredRun] = {}
     for claim in claims:
         for config in claim.configs(quick=quick, replicates=replicates).values():
             config = config.updated(data_dir=data_dir, jobs=jobs)
             key = config.hash()
-            if key in found:
-                before = found[key]
+            if key in runs:
+                before = runs[key]
                 names = tuple(dict.fromkeys([*before.claims, claim.name]))
-                found[key] = replace(before, config=united(before.config, config), claims=names)
+                runs[key] = replace(before, config=merge_configs(before.config, config), claims=names)
             else:
-                found[key] = Need(config, experiment.locate(config, out), (claim.name,), missing_data(config))
-    return list(found.values())
+                problem = missing_data_error(config)
+                runs[key] = RequiredRun(config, experiment.locate(config, out), (claim.name,), problem)
+    return list(runs.values())
 
 
-def united(first: Config, second: Config) -> Config:
-    """Two configurations of one hash as one: all rounds, replicates and variants of both.
+def merge_configs(first: Config, second: Config) -> Config:
+    """Return the configuration with all rounds, replicates and variants of two configurations of one hash.
+
+    Args:
+        first: a configuration.
+        second: another one with the same hash.
 
     Example:
-        >>> both = united(Config(rounds=2, replicates=5), Config(rounds=3, variants=("ticket", "shuffled_masks")))
+        >>> second = Config(rounds=3, variants=("ticket", "shuffled_masks"))
+        >>> both = merge_configs(Config(rounds=2, replicates=5), second)
         >>> both.rounds, both.replicates, both.variants
         (3, 5, ('ticket', 'random_reinit', 'shuffled_masks'))
     """
@@ -133,8 +140,8 @@ def united(first: Config, second: Config) -> Config:
     )
 
 
-def missing_data(config: Config) -> UnfitError | None:
-    """Why the data set of a run is not there; None where it is."""
+def missing_data_error(config: Config) -> UnfitError | None:
+    """Return the error for a missing data set of a run; None where the data set is there."""
     find = (locations.find_prepared, locations.find_raw)
     if config.dataset == "digits" or any(look(config.dataset, config.data_dir) for look in find):
         return None
@@ -143,25 +150,34 @@ def missing_data(config: Config) -> UnfitError | None:
     return missing(config.dataset, config.data_dir)
 
 
-def train(need: Need, *, events: Events | None = None) -> None:
-    """Do what is missing of a run. What is committed stays, whatever happens; the same call again goes on.
+def train_required_run(run: RequiredRun, *, events: Events | None = None) -> None:
+    """Train the missing trainings of a run; after an interruption, the same call continues it.
+
+    Args:
+        run: the run.
+        events: the functions to call as trainings start, evaluate and end.
 
     Raises:
-        UnfitError: its data is not there, or a training diverged.
+        UnfitError: its data set is missing, or a training diverged.
         RunInUseError: another process holds its directory.
     """
-    if need.problem:
-        raise need.problem
+    if run.problem:
+        raise run.problem
     options: dict[str, Any] = {}
-    if need.config.model not in CATALOG:
+    if run.config.model not in CATALOG:
         from tf_lottery.experiment.problem import model_hash
 
-        options["model_hash"] = model_hash(need.config)
-    experiment.run(need.config, need.store, events=events, **options)
+        options["model_hash"] = model_hash(run.config)
+    experiment.run(run.config, run.store, events=events, **options)
 
 
-def seconds(configs: Sequence[Config], stores: Sequence[RunDirectory]) -> float:
-    """The time of all the trainings of some runs that a claim asks for."""
+def training_seconds(configs: Sequence[Config], stores: Sequence[RunDirectory]) -> float:
+    """Return the time of all committed trainings that a claim asks for, in seconds.
+
+    Args:
+        configs: the configurations that the claim asks for.
+        stores: their run directories, in the same order.
+    """
     total = 0.0
     for config, store in zip(configs, stores, strict=True):
         jobs = plan.jobs(config)

@@ -1,15 +1,15 @@
-"""Claims in words: what they cost, and what their measures came to."""
+"""Claims in words: their cost, their measures, and their outcomes as a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_lottery.results.tables.summary import Table
-from tf_lottery.studies.claims.claim_outcome import VERDICTS, ours
+from tf_lottery.studies.claims.claim_outcome import VERDICTS, describe_measured
 from tf_lottery.utils.text import duration
 
 
-def cost_words(cost: Mapping[str, Any]) -> str:
-    """Return what some claims cost in a sentence, from what `Plan.cost` returns."""
+def describe_claims_cost(cost: Mapping[str, Any]) -> str:
+    """Return in a sentence what claims cost, from `ClaimPlan.cost`."""
     done = cost["trainings"] - cost["waiting"]
     text = f"{cost['trainings']} trainings in {cost['runs']} runs, {done} of them done already"
     if cost["without_data"]:
@@ -20,9 +20,9 @@ def cost_words(cost: Mapping[str, Any]) -> str:
     return f"{text}; the other {cost['waiting']} take {length}."
 
 
-def measure_words(measure: Mapping[str, Any]) -> str:
+def describe_measure(measure: Mapping[str, Any]) -> str:
     """Return a measure of a claim in a line: its value with its interval, the bound, and the verdict."""
-    value = ours({**measure, "measured": measure["value"], "interval": [measure["low"], measure["high"]]})
+    value = describe_measured({**measure, "measured": measure["value"], "interval": [measure["low"], measure["high"]]})
     if not measure["judged"]:
         return f"{measure['text']}: {value}, not judged"
     return f"{measure['text']}: {value}, wanted {measure['wanted']}: {VERDICTS[measure['passed']]}"
@@ -31,7 +31,13 @@ def measure_words(measure: Mapping[str, Any]) -> str:
 def render_outcomes(documents: Sequence[Mapping[str, Any]]) -> Table:
     """Return the outcomes of claims, as JSON values, as a table: one row per claim."""
     rows = (
-        (claim["name"], claim["published"], claim["measure"] or "-", ours(claim), VERDICTS[claim["passed"]])
+        (
+            claim["name"],
+            claim["published"],
+            claim["measure"] or "-",
+            describe_measured(claim),
+            VERDICTS[claim["passed"]],
+        )
         for claim in documents
     )
     headers = ("Claim", "Published", "Measured", "Ours (95 % interval)", "Verdict")

@@ -1,39 +1,40 @@
-"""`Evidence`: what a claim's runs show: rows by run, variant and round; paired differences; barriers."""
+"""`Evidence`: the results of a claim's runs: rows by run, variant and round; paired differences; error barriers."""
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import TICKET, Job
 from tf_lottery.results.statistics.values import Row, number, select, spread, ticket_densities
 from tf_lottery.results.tables.formats import density_percent
-from tf_lottery.studies.claims.measures import Contrast, Unit
+from tf_lottery.studies.claims.measures import IntervalEstimate, Unit
 from tf_lottery.utils.text import suggestion
 
 if TYPE_CHECKING:
     from tf_lottery.studies.study_run import StudyRun
 
-# A run's key, a variant, and a round (an integer) or the ticket's density of one (a fraction); round 0 is dense.
-Side = tuple[str, str, int | float]
-# Of runs that prune by different rates, by how much (relative) the densities of a pair may differ.
+# One side of a comparison: the key of a run, a variant, and a round (an integer) or the density of its ticket (a
+# fraction); round 0 is dense.
+Side: TypeAlias = tuple[str, str, int | float]
+# Densities of two runs that prune by different rates count as equal up to this relative difference.
 EQUAL = 0.01
-# How near a round's density must be to one that is asked for.
+# A round has a density if its own differs by at most this, relatively.
 NEAR = 0.1
-OTHER = "other_order"
+OTHER_ORDER = "other_order"
 
 
 @dataclass(frozen=True)
 class ClaimRun:
-    """A run as one claim sees it: the rounds, replicates and variants that it asks for, whatever else was trained.
+    """The part of a run that one claim asks for: its rounds, replicates and variants, whatever else was trained.
 
     Attributes:
-        config: what the claim asks for.
+        config: the configuration that the claim asks for.
         path: the run directory.
-        rows: the rows of it.
+        rows: its result rows, from `requested_rows`.
     """
 
     config: Config
@@ -41,8 +42,13 @@ class ClaimRun:
     rows: tuple[Row, ...]
 
 
-def visible(config: Config, rows: Iterable[Row]) -> tuple[Row, ...]:
-    """The rows that a claim asks for: its verdict must not depend on what others let train."""
+def requested_rows(config: Config, rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Return the rows that a claim asks for: its verdict must not depend on trainings for other claims.
+
+    Args:
+        config: the configuration that the claim asks for.
+        rows: all result rows of the run.
+    """
     return tuple(
         row
         for row in rows
@@ -54,12 +60,12 @@ def visible(config: Config, rows: Iterable[Row]) -> tuple[Row, ...]:
 
 @dataclass
 class Evidence:
-    """The runs of a claim, and how to compare what is in them.
+    """The runs of a claim, with means and differences of their results.
 
     Attributes:
-        runs: by the claim's keys.
-        quick: whether they are of the quick size.
-        rows: rows that were derived (barriers), for the tables and the plot.
+        runs: the runs, by the claim's keys.
+        quick: whether the runs are of the quick size.
+        rows: derived rows (error barriers), for the tables and the plot.
     """
 
     runs: Mapping[str, ClaimRun]
@@ -68,11 +74,11 @@ class Evidence:
     _studies: dict[str, "StudyRun"] = field(default_factory=dict, repr=False)
 
     def select(self, side: Side) -> list[Row]:
-        """The rows of a side, one per replicate.
+        """Return the rows of a side, one per replicate.
 
         Raises:
-            UsageError: the claim names a run that it did not ask for.
-            UnfitError: there is no such row.
+            UsageError: the claim has no run of this key.
+            UnfitError: the run has no such row.
         """
         key, variant, _ = side
         rows = select(self._run(key).rows, variant, self.round(side))
@@ -81,10 +87,10 @@ class Evidence:
         return rows
 
     def round(self, side: Side) -> int:
-        """The round of a side: as given, or the one whose ticket's density is nearest to the one given.
+        """Return the round of a side; of a density, the round whose ticket's density is nearest.
 
         Raises:
-            UnfitError: none is within a tenth of it.
+            UnfitError: no density is within a tenth of it.
         """
         key, _, at = side
         if isinstance(at, int):
@@ -96,12 +102,17 @@ class Evidence:
         return nearest
 
     def density(self, side: Side) -> float:
-        """Mean density of the ticket of a side's round: controls without masks stand beside it, too."""
+        """Return the mean density of the ticket of a side's round; controls without masks count as of this density."""
         over = spread(row.get("density") for row in self.select((side[0], TICKET, self.round(side))))
         return over.mean if over else math.nan
 
     def label(self, side: Side, *, run: bool = False) -> str:
-        """A side in words, e.g. `ticket of 21.1 %`; `dense` for the ticket of round 0."""
+        """Return a side in words, e.g. `ticket of 21.1 %`; `dense` for the ticket of round 0.
+
+        Args:
+            side: the side.
+            run: whether the words begin with the key of its run.
+        """
         key, variant, at = side
         name = variant.replace("_", " ")
         if at == 0 and variant == TICKET:
@@ -110,8 +121,13 @@ class Evidence:
             name = f"{name} of {density_percent(densities.get(self.round(side), math.nan))} %"
         return f"{key} {name}" if run else name
 
-    def difference(self, a: Side, b: Side, column: str = "test_accuracy") -> Contrast:
-        """The mean of a - b, paired by replicate, which share initial weights and data order, also across runs.
+    def difference(self, a: Side, b: Side, column: str = "test_accuracy") -> IntervalEstimate:
+        """Return the mean of a - b, paired by replicate; replicates share initial weights and data order across runs.
+
+        Args:
+            a: the first side.
+            b: the side to subtract.
+            column: the column of the results.
 
         Raises:
             UnfitError: the tickets of the two rounds have different densities, which is no fair comparison.
@@ -127,30 +143,46 @@ class Evidence:
                 f"{densities[1]:.4f}.",
                 "Ask for rounds that fit each other.",
             )
-        found = paired_difference((), self.select(a), self.select(b), column)
+        interval = paired_difference((), self.select(a), self.select(b), column)
         names = (self.label(side, run=a[0] != b[0]) for side in (a, b))
-        return Contrast(f"{words(column)}, {' - '.join(names)}", found, unit(column, difference=True))
+        text = f"{column_label(column)}, {' - '.join(names)}"
+        return IntervalEstimate(text, interval, column_unit(column, difference=True))
 
-    def level(self, side: Side, column: str = "test_accuracy") -> Contrast:
-        """The mean of a column over replicates."""
+    def mean(self, side: Side, column: str = "test_accuracy") -> IntervalEstimate:
+        """Return the mean of a column over replicates.
+
+        Args:
+            side: the side.
+            column: the column of the results.
+        """
         rows = self.select(side)
-        return self.contrast(
-            f"{words(column)}, {self.label(side)}",
+        return self.estimate(
+            f"{column_label(column)}, {self.label(side)}",
             {int(row["replicate"]): value for row in rows if (value := number(row.get(column))) is not None},
-            unit(column, difference=False),
+            column_unit(column, difference=False),
         )
 
-    def contrast(self, text: str, values: Mapping[int, float], unit: Unit) -> Contrast:
-        """The mean of values by replicate, with its interval."""
+    def estimate(self, text: str, values: Mapping[int, float], unit: Unit) -> IntervalEstimate:
+        """Return the mean of values over replicates, with its interval.
+
+        Args:
+            text: what the values are, in words.
+            values: the values by replicate.
+            unit: their unit.
+        """
         from tf_lottery.results.statistics.intervals import interval
 
-        return Contrast(text, interval(values.values()), unit)
+        return IntervalEstimate(text, interval(values.values()), unit)
 
-    def barriers(self, key: str, at: int | float) -> dict[int, float]:
-        """The error barrier on test data between a ticket and itself under another data order, by replicate.
+    def error_barriers(self, key: str, at: int | float) -> dict[int, float]:
+        """Return the error barrier on test data between a ticket and itself under another data order, by replicate.
 
-        The statistics of batch normalisation are taken anew at each point (Frankle et al. 2019, arXiv 1912.05671). The
-        values join `rows`, as `test_error_barrier`.
+        Batch-norm statistics are estimated at each point (Frankle et al. 2019, arXiv 1912.05671). The values are added
+        to `rows`, as `test_error_barrier`.
+
+        Args:
+            key: the key of the run.
+            at: a round, or the density of its ticket.
         """
         from tf_lottery.studies.barriers import barrier
 
@@ -163,24 +195,24 @@ class Evidence:
             self._studies[key] = StudyRun(
                 run.path, rounds=[0, index], replicates=replicates, examples=examples, data_dir=run.config.data_dir
             )
-        found = {}
+        heights = {}
         for row in self.select((key, TICKET, index)):
             replicate = int(row["replicate"])
-            pair = Job(replicate, index), Job(replicate, index, OTHER)
+            pair = Job(replicate, index), Job(replicate, index, OTHER_ORDER)
             height = barrier(self._studies[key], *pair, points=points).height()
             if height is None:
                 raise UnfitError(f"{run.path} has no test accuracy, so no error barrier.", "Give it test data.")
-            found[replicate] = height
+            heights[replicate] = height
             self.rows.append(
                 {
                     **{"run": key, "replicate": replicate, "round": index, "variant": TICKET},
                     **{"density": row["density"], "test_error_barrier": height},
                 }
             )
-        return found
+        return heights
 
     def table(self) -> list[dict[str, Any]]:
-        """All rows that the claim looks at, with the key of their run, and then the derived ones."""
+        """Return all rows that the claim asks for, with the key of their run, and then the derived ones."""
         rows = [{"run": key, **row} for key, run in self.runs.items() for row in run.rows]
         return [*rows, *self.rows]
 
@@ -190,18 +222,23 @@ class Evidence:
         return self.runs[key]
 
 
-def words(column: str) -> str:
-    """`early_stop_step` as `early-stop step`.
+def column_label(column: str) -> str:
+    """Return the name of a column in words.
 
     Example:
-        >>> words("early_stop_step"), words("test_accuracy")
+        >>> column_label("early_stop_step"), column_label("test_accuracy")
         ('early-stop step', 'test accuracy')
     """
     return column.replace("early_stop_", "early-stop ").replace("val_", "validation_").replace("_", " ")
 
 
-def unit(column: str, *, difference: bool) -> Unit:
-    """The unit of a column, or of a difference of its values."""
+def column_unit(column: str, *, difference: bool) -> Unit:
+    """Return the unit of a column.
+
+    Args:
+        column: the column of the results.
+        difference: whether the unit is that of a difference of two values.
+    """
     if column.endswith("_step"):
         return "steps"
     return "points" if difference else "percent"

@@ -1,8 +1,8 @@
-"""What a claim measures, and its verdict: passed, failed or inconclusive, by an interval and a fixed bound."""
+"""Measures of a claim and its verdict: passed, failed or inconclusive, by an interval and a fixed bound."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tf_lottery.errors import UsageError
 from tf_lottery.results.tables import formats
@@ -10,18 +10,20 @@ from tf_lottery.results.tables import formats
 if TYPE_CHECKING:  # intervals load scipy, and the list of claims is shown without it
     from tf_lottery.results.statistics.intervals import Interval
 
-Unit = Literal["points", "percent", "steps"]
-Verdict = bool | None
+# "points" (a difference of fractions), "percent" (a fraction) or "steps" (a difference of steps).
+Unit: TypeAlias = Literal["points", "percent", "steps"]
+# Whether a claim or a measure passed; None is inconclusive.
+ClaimVerdict: TypeAlias = bool | None
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """A value with its interval, not yet judged.
+class IntervalEstimate:
+    """A mean over replicates with its interval, not yet judged.
 
     Attributes:
-        text: what it is, e.g. "test accuracy, ticket of 21.1 % - dense".
-        interval: mean over replicates, and its confidence interval.
-        unit: "points" (a difference of fractions), "percent" (a fraction) or "steps" (a difference of steps).
+        text: what was measured, e.g. "test accuracy, ticket of 21.1 % - dense".
+        interval: the mean, its confidence interval and the number of replicates.
+        unit: the unit of the mean.
     """
 
     text: str
@@ -31,15 +33,19 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Measure:
-    """A value with its interval, and what was wanted of it.
+    """A mean with its interval, and the bound that it must reach.
 
     Attributes:
-        text, unit: as of `Contrast`.
-        value, low, high, count: mean, interval, and the number of replicates.
-        wanted: the bound in words; "" where nothing was.
-        bounds: the bounds, in the unit's own scale (fractions, steps), for plots.
+        text: what was measured, in words.
+        unit: the unit of the mean.
+        value: the mean over replicates: a fraction, or a number of steps.
+        low: the lower end of its interval.
+        high: the upper end of its interval.
+        count: the number of replicates.
+        wanted: the bound in words; "" where there is none.
+        bounds: the bounds in the scale of `value`, for plots.
         passed: True, False, or None where the interval holds the bound.
-        judged: whether the claim depends on it; otherwise it is reported only.
+        judged: whether the claim depends on this measure; otherwise it is only reported.
     """
 
     text: str
@@ -50,48 +56,53 @@ class Measure:
     count: int
     wanted: str = ""
     bounds: tuple[float, ...] = ()
-    passed: Verdict = None
+    passed: ClaimVerdict = None
     judged: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as JSON values."""
+        """Return all fields as JSON values."""
         return asdict(self) | {"bounds": list(self.bounds)}
 
-    def figures(self) -> str:
-        """The value and its interval in words, e.g. `+0.21 points (+0.05 to +0.40)`."""
-        low, high = (written(part, self.unit).split(" ")[0] for part in (self.low, self.high))
-        return f"{written(self.value, self.unit)} ({low} to {high})"
+    def value_in_words(self) -> str:
+        """Return the value and its interval in words, e.g. `+0.21 points (+0.05 to +0.40)`."""
+        low, high = (format_value(part, self.unit).split(" ")[0] for part in (self.low, self.high))
+        return f"{format_value(self.value, self.unit)} ({low} to {high})"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What came out of a claim.
+class ClaimFinding:
+    """The measures and the verdict of a claim.
 
     Attributes:
-        measures: what was measured, from the mildest to the most demanding.
-        passed: whether the claim holds; None where these data do not tell.
-        reason: why it did not pass, in words; "" where it did.
+        measures: the measures, from the mildest to the most demanding.
+        passed: whether the claim holds; None where these data leave it open.
+        reason: the reason why it did not pass, in words; "" where it did.
+        rows: derived rows, for the tables and the plot.
     """
 
     measures: tuple[Measure, ...] = ()
-    passed: Verdict = None
+    passed: ClaimVerdict = None
     reason: str = ""
     rows: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
-    def headline(self) -> Measure | None:
-        """The measure that decides: the last of those with the worst verdict; None where nothing was judged."""
+    def deciding_measure(self) -> Measure | None:
+        """Return the last of the measures with the worst verdict; None where no measure was judged."""
         judged = [measure for measure in self.measures if measure.judged]
         for verdict in (False, None, True):
-            if found := [measure for measure in judged if measure.passed is verdict]:
-                return found[-1]
+            if measures := [measure for measure in judged if measure.passed is verdict]:
+                return measures[-1]
         return None
 
 
-def written(value: float, unit: Unit) -> str:
-    """A value in its unit.
+def format_value(value: float, unit: Unit) -> str:
+    """Return a value in its unit, in words.
+
+    Args:
+        value: a fraction, or a number of steps.
+        unit: its unit.
 
     Example:
-        >>> written(-0.005, "points"), written(0.9812, "percent"), written(1250.0, "steps")
+        >>> format_value(-0.005, "points"), format_value(0.9812, "percent"), format_value(1250.0, "steps")
         ('-0.50 points', '98.12 %', '+1,250 steps')
     """
     if unit == "percent":
@@ -99,60 +110,74 @@ def written(value: float, unit: Unit) -> str:
     return formats.signed(value, kind="percent" if unit == "points" else "count")
 
 
-def at_least(contrast: Contrast, bound: float) -> Measure:
-    """Passed where the whole interval is at or above the bound, failed where all of it is below.
+def at_least(estimate: IntervalEstimate, bound: float) -> Measure:
+    """Judge an estimate: passed if its whole interval is at or above the bound, failed if all of it is below.
+
+    Args:
+        estimate: the mean with its interval.
+        bound: the bound, a fraction or a number of steps.
 
     Example:
         >>> from tf_lottery.results.statistics.intervals import Interval
-        >>> at_least(Contrast("gain", Interval(0.01, 0.0, 0.02, 5, 0.95), "points"), 0.0).passed
+        >>> at_least(IntervalEstimate("gain", Interval(0.01, 0.0, 0.02, 5, 0.95), "points"), 0.0).passed
         True
     """
-    over = contrast.interval
+    over = estimate.interval
     passed = True if over.low >= bound else False if over.high < bound else None
-    return _judged(contrast, f"at least {written(bound, contrast.unit)}", (bound,), passed)
+    return _judged(estimate, f"at least {format_value(bound, estimate.unit)}", (bound,), passed)
 
 
-def more_than(contrast: Contrast, bound: float = 0.0) -> Measure:
-    """Passed where the whole interval is above the bound, failed where none of it is."""
-    over = contrast.interval
+def more_than(estimate: IntervalEstimate, bound: float = 0.0) -> Measure:
+    """Judge an estimate: passed if its whole interval is above the bound, failed if none of it is.
+
+    Args:
+        estimate: the mean with its interval.
+        bound: the bound, a fraction or a number of steps.
+    """
+    over = estimate.interval
     passed = True if over.low > bound else False if over.high <= bound else None
-    wanted = "above zero" if bound == 0 else f"above {written(bound, contrast.unit)}"
-    return _judged(contrast, wanted, (bound,), passed)
+    wanted = "above zero" if bound == 0 else f"above {format_value(bound, estimate.unit)}"
+    return _judged(estimate, wanted, (bound,), passed)
 
 
-def at_most(contrast: Contrast, bound: float) -> Measure:
-    """Passed where the whole interval is at or below the bound, failed where all of it is above."""
-    over = contrast.interval
+def at_most(estimate: IntervalEstimate, bound: float) -> Measure:
+    """Judge an estimate: passed if its whole interval is at or below the bound, failed if all of it is above.
+
+    Args:
+        estimate: the mean with its interval.
+        bound: the bound, a fraction or a number of steps.
+    """
+    over = estimate.interval
     passed = True if over.high <= bound else False if over.low > bound else None
-    return _judged(contrast, f"at most {written(bound, contrast.unit)}", (bound,), passed)
+    return _judged(estimate, f"at most {format_value(bound, estimate.unit)}", (bound,), passed)
 
 
-def reported(contrast: Contrast) -> Measure:
-    """A value that is told and decides nothing."""
-    return Measure(contrast.text, contrast.unit, *_numbers(contrast), judged=False)
+def reported(estimate: IntervalEstimate) -> Measure:
+    """Return an estimate as a measure that is shown and decides nothing."""
+    return Measure(estimate.text, estimate.unit, *_numbers(estimate), judged=False)
 
 
-def together(verdicts: Iterable[Verdict]) -> Verdict:
-    """False if any is, else None if any is, else True.
+def combine_verdicts(verdicts: Iterable[ClaimVerdict]) -> ClaimVerdict:
+    """Return False if any verdict is False, else None if any is None, else True.
 
     Example:
-        >>> together([True, None]), together([None, False]), together([True, True])
+        >>> combine_verdicts([True, None]), combine_verdicts([None, False]), combine_verdicts([True, True])
         (None, False, True)
     """
-    found = list(verdicts)
-    return False if False in found else None if None in found else True
+    every = list(verdicts)
+    return False if False in every else None if None in every else True
 
 
 def conclude(
     measures: Sequence[Measure], *, regime: Measure | None = None, rows: Sequence[dict[str, Any]] = ()
-) -> Finding:
-    """The finding of measures: passed if all of them are, failed if one is, otherwise inconclusive.
+) -> ClaimFinding:
+    """Return the finding of measures: passed if all of them are, failed if one is, otherwise inconclusive.
 
     Args:
-        measures: what was measured; at least one of them judged.
-        regime: what must hold for these data to be of the kind that the claim is about. Where it does not pass, the
-            claim is inconclusive, whatever the measures say, and the reason tells why.
-        rows: more rows of what is compared, for the tables and the plot.
+        measures: the measures; at least one of them is judged.
+        regime: a measure of whether the networks are of the kind that the claim is about. If it does not pass, the
+            claim is inconclusive, whatever the other measures are.
+        rows: derived rows, for the tables and the plot.
 
     Raises:
         UsageError: no measure is judged: such a claim could not fail.
@@ -163,25 +188,25 @@ def conclude(
     shown = tuple(measures) if regime is None else (regime, *measures)
     if regime is not None and regime.passed is not True:
         reason = (
-            f"Outside of the regime of the published claim: {regime.text} is {regime.figures()}, wanted "
-            f"{regime.wanted}. The figures are told for what they are."
+            f"Outside of the regime of the published claim: {regime.text} is {regime.value_in_words()}, wanted "
+            f"{regime.wanted}. The figures are reported, but not judged."
         )
-        return Finding(shown, None, reason, tuple(rows))
+        return ClaimFinding(shown, None, reason, tuple(rows))
     short = [measure for measure in judged if measure.passed is not True]
     parts = [
-        f"{measure.text} is {measure.figures()}, wanted {measure.wanted}"
+        f"{measure.text} is {measure.value_in_words()}, wanted {measure.wanted}"
         f"{'' if measure.passed is False else ', which the interval leaves open'}"
         for measure in sorted(short, key=lambda measure: measure.passed is None)
     ]
     reason = "; ".join(parts)
     reason = f"{reason[:1].upper()}{reason[1:]}." if reason else ""
-    return Finding(shown, together(measure.passed for measure in judged), reason, tuple(rows))
+    return ClaimFinding(shown, combine_verdicts(measure.passed for measure in judged), reason, tuple(rows))
 
 
-def _judged(contrast: Contrast, wanted: str, bounds: tuple[float, ...], passed: Verdict) -> Measure:
-    return Measure(contrast.text, contrast.unit, *_numbers(contrast), wanted=wanted, bounds=bounds, passed=passed)
+def _judged(estimate: IntervalEstimate, wanted: str, bounds: tuple[float, ...], passed: ClaimVerdict) -> Measure:
+    return Measure(estimate.text, estimate.unit, *_numbers(estimate), wanted=wanted, bounds=bounds, passed=passed)
 
 
-def _numbers(contrast: Contrast) -> tuple[float, float, float, int]:
-    over = contrast.interval
+def _numbers(estimate: IntervalEstimate) -> tuple[float, float, float, int]:
+    over = estimate.interval
     return over.mean, over.low, over.high, over.count

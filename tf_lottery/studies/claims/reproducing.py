@@ -1,4 +1,4 @@
-"""Claims from their names to their verdicts: the cost first, then the runs that are missing, then the outcomes."""
+"""Reproduce claims: plan their runs and the cost, train what is missing, and judge each claim."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,72 +10,71 @@ from typing import Any
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.events import Events
-from tf_lottery.studies.claims import claim_outcome as outcomes
-from tf_lottery.studies.claims import claim_runs as needed
 from tf_lottery.studies.claims.claim import Claim
-from tf_lottery.studies.claims.claim_outcome import Outcome
-from tf_lottery.studies.claims.claim_registry import ALL, CLAIMS, chosen
-from tf_lottery.studies.claims.claim_runs import Need
-from tf_lottery.studies.claims.evidence import ClaimRun, Evidence, visible
-from tf_lottery.studies.claims.measures import Finding
+from tf_lottery.studies.claims.claim_outcome import ClaimOutcome, describe_run, write_claim_outcome, write_summary
+from tf_lottery.studies.claims.claim_registry import ALL, CLAIMS, select_claims
+from tf_lottery.studies.claims.claim_runs import RequiredRun, required_runs, train_required_run, training_seconds
+from tf_lottery.studies.claims.evidence import ClaimRun, Evidence, requested_rows
+from tf_lottery.studies.claims.measures import ClaimFinding
 
 SCHEMA = "tf-lottery.reproduce/1"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What some claims need.
+class ClaimPlan:
+    """The runs that claims need, from `plan_claims`.
 
     Attributes:
         claims: the claims, in the order of the list.
-        needs: their runs, each once.
-        configs: for each claim, by its own keys, what it asks of its runs.
-        quick, out: the size, and the folder of the runs.
+        required: their runs; equal configurations share a run.
+        configs: for each claim, the configurations that it asks for, by its own keys.
+        quick: whether the runs are of the size for a CPU, instead of the published one.
+        out: the folder of the runs.
         strict: whether a run that can't be made is an error; otherwise its claims are inconclusive.
     """
 
     claims: tuple[Claim, ...]
-    needs: tuple[Need, ...]
+    required: tuple[RequiredRun, ...]
     configs: Mapping[str, Mapping[str, Config]]
     quick: bool
     out: Path
     strict: bool
 
     def cost(self) -> dict[str, Any]:
-        """Trainings in all and to do, the seconds that these take (None where nothing tells), and what lacks data."""
-        able = [need for need in self.needs if not need.problem]
-        times = [need.seconds() for need in able]
+        """Return the counts of runs and trainings, the expected seconds (None: unknown), and claims without data."""
+        able = [run for run in self.required if not run.problem]
+        times = [run.seconds() for run in able]
         return {
             "runs": len(able),
-            "trainings": sum(len(need.jobs()) for need in able),
-            "waiting": sum(len(need.waiting()) for need in able),
-            "seconds": None if None in times else round(sum(each or 0.0 for each in times), 1),
+            "trainings": sum(len(run.jobs()) for run in able),
+            "waiting": sum(len(run.missing_jobs()) for run in able),
+            "seconds": None if None in times else round(sum(seconds or 0.0 for seconds in times), 1),
             "without_data": [
-                name for name in CLAIMS if any(need.problem and name in need.claims for need in self.needs)
+                name for name in CLAIMS if any(run.problem and name in run.claims for run in self.required)
             ],
         }
 
-    def need(self, config: Config) -> Need:
-        """The run of a configuration."""
-        return next(need for need in self.needs if need.config.hash() == config.hash())
+    def required_run(self, config: Config) -> RequiredRun:
+        """Return the run of a configuration."""
+        return next(run for run in self.required if run.config.hash() == config.hash())
 
 
 @dataclass(frozen=True)
-class Report:
-    """What came out.
+class Reproduction:
+    """The outcomes of claims, from `reproduce`.
 
     Attributes:
-        outcomes: one per claim.
-        seconds: wall time of the call.
-        table: the Markdown file of the overall table.
+        outcomes: the outcomes, one per claim.
+        seconds: the wall time of the call.
+        table: the path of the overall table, in Markdown.
     """
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ClaimOutcome, ...]
     seconds: float
     table: Path
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
+        """Return the outcomes as JSON values."""
         return {
             "schema": SCHEMA,
             "claims": [outcome.to_json() for outcome in self.outcomes],
@@ -84,7 +83,7 @@ class Report:
         }
 
 
-def prepare(
+def plan_claims(
     names: Sequence[str],
     *,
     quick: bool = False,
@@ -92,31 +91,32 @@ def prepare(
     replicates: int | None = None,
     data_dir: str | None = None,
     jobs: int = 0,
-) -> Plan:
-    """What some claims need, and what of it is done. Nothing is written or trained.
+) -> ClaimPlan:
+    """Return the runs that claims need. Nothing is written or trained.
 
     Args:
-        names: names of claims, or "all". With "all", a claim whose data set is missing is inconclusive; a claim that
-            was named can't be judged without.
-        quick: the size for a CPU, or the published one.
+        names: the names of claims, or "all". With "all", a claim whose data set is missing is inconclusive; for a claim
+            that is named it is an error.
+        quick: whether the runs are of the size for a CPU, instead of the published one.
         out: the folder of the runs.
-        replicates: instead of the claims' own numbers.
-        data_dir, jobs: as for a run.
+        replicates: the number of replicates, instead of the claims' own.
+        data_dir: the folder of the data sets.
+        jobs: the most trainings side by side; 0: as many as the cores hold.
 
     Raises:
         UsageError: an unknown name, or too few replicates for an interval.
-        UnfitError: the data set of a claim that was named is missing.
+        UnfitError: the data set of a claim that is named is missing.
 
     Example:
-        >>> prepare(["early-stop"], quick=True).cost()["runs"]
+        >>> plan_claims(["early-stop"], quick=True).cost()["runs"]
         1
     """
-    claims = chosen(names)
+    claims = select_claims(names)
     strict = ALL not in names
-    found = needed.needs(claims, quick=quick, out=out, replicates=replicates, data_dir=data_dir, jobs=jobs)
-    for need in found:
-        if need.problem and strict:
-            raise need.problem
+    required = required_runs(claims, quick=quick, out=out, replicates=replicates, data_dir=data_dir, jobs=jobs)
+    for run in required:
+        if run.problem and strict:
+            raise run.problem
     configs = {
         claim.name: {
             key: config.updated(data_dir=data_dir, jobs=jobs)
@@ -124,62 +124,69 @@ def prepare(
         }
         for claim in claims
     }
-    return Plan(tuple(claims), tuple(found), configs, quick, Path(out), strict)
+    return ClaimPlan(tuple(claims), tuple(required), configs, quick, Path(out), strict)
 
 
 def carry_out(
-    plan: Plan,
+    plan: ClaimPlan,
     *,
-    shown: Callable[[], AbstractContextManager[Events]] = lambda: nullcontext(Events()),
-    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
-) -> Report:
+    show_progress: Callable[[], AbstractContextManager[Events]] = lambda: nullcontext(Events()),
+    on_outcome: Callable[[ClaimOutcome], None] = lambda outcome: None,
+) -> Reproduction:
     """Train what is missing, and judge each claim as soon as its runs are there.
 
-    A signal leaves nothing half-written: the same call again goes on.
+    A signal leaves nothing half-written: the same call again continues.
 
     Args:
-        plan: from `prepare`.
-        shown: makes, for each run, a context that yields what to call as it goes.
+        plan: the runs, from `plan_claims`.
+        show_progress: returns, for a run, a context manager of the functions to call as its trainings go.
         on_outcome: called with each outcome, once its files are written.
 
     Raises:
-        LotteryError: whatever stops a run: it is in use or damaged, or, if `plan.strict`, its training diverged.
+        LotteryError: a run is in use or damaged, or, if `plan.strict`, a training diverged.
     """
     begin = time.perf_counter()
     problems: dict[str, str] = {}
-    found: dict[str, Outcome] = {}
-    for need in plan.needs:
-        problem = need.problem
+    outcomes: dict[str, ClaimOutcome] = {}
+    for run in plan.required:
+        problem = run.problem
         if not problem:
             try:
-                with shown() as events:
-                    needed.train(need, events=events)
+                with show_progress() as events:
+                    train_required_run(run, events=events)
             except UnfitError as error:
                 if plan.strict:
                     raise
                 problem = error
-        problems[need.config.hash()] = str(problem or "")
+        problems[run.config.hash()] = str(problem or "")
         for claim in plan.claims:
             hashes = {config.hash() for config in plan.configs[claim.name].values()}
-            if claim.name not in found and hashes <= problems.keys():
+            if claim.name not in outcomes and hashes <= problems.keys():
                 reason = next((problems[key] for key in problems if key in hashes and problems[key]), "")
-                found[claim.name] = judged(plan, claim, reason)
-                outcomes.write(found[claim.name], plan.out)
-                on_outcome(found[claim.name])
-    table = outcomes.write_table(plan.out, list(CLAIMS), quick=plan.quick)
-    ordered = tuple(found[claim.name] for claim in plan.claims)
-    return Report(ordered, round(time.perf_counter() - begin, 1), table)
+                outcomes[claim.name] = judge_claim(plan, claim, reason)
+                write_claim_outcome(outcomes[claim.name], plan.out)
+                on_outcome(outcomes[claim.name])
+    table = write_summary(plan.out, list(CLAIMS), quick=plan.quick)
+    ordered = tuple(outcomes[claim.name] for claim in plan.claims)
+    return Reproduction(ordered, round(time.perf_counter() - begin, 1), table)
 
 
-def judged(plan: Plan, claim: Claim, problem: str) -> Outcome:
-    """The outcome of a claim whose runs are done; inconclusive where it can't be judged, or a run could not be made."""
+def judge_claim(plan: ClaimPlan, claim: Claim, problem: str) -> ClaimOutcome:
+    """Return the outcome of a claim; inconclusive where it can't be judged, or a run could not be made.
+
+    Args:
+        plan: the plan that the claim belongs to.
+        claim: the claim, whose runs are trained.
+        problem: the reason why a run could not be made; "" where all were.
+    """
     configs = plan.configs[claim.name]
-    stores = {key: plan.need(config).store for key, config in configs.items()}
+    stores = {key: plan.required_run(config).store for key, config in configs.items()}
     if problem:
-        return Outcome(claim, plan.quick, Finding(reason=f"A run could not be made: {problem}"), {}, [], 0.0)
+        finding = ClaimFinding(reason=f"A run could not be made: {problem}")
+        return ClaimOutcome(claim, plan.quick, finding, {}, [], 0.0)
     evidence = Evidence(
         {
-            key: ClaimRun(config, stores[key].path, visible(config, stores[key].rows()))
+            key: ClaimRun(config, stores[key].path, requested_rows(config, stores[key].rows()))
             for key, config in configs.items()
         },
         quick=plan.quick,
@@ -187,13 +194,10 @@ def judged(plan: Plan, claim: Claim, problem: str) -> Outcome:
     try:
         finding = claim.judge(evidence)
     except (UnfitError, UsageError) as error:
-        finding = Finding(reason=f"It could not be judged: {error}")
-    about = {
-        key: outcomes.describe_run(config, stores[key].path, stores[key].environment())
-        for key, config in configs.items()
-    }
-    time_spent = needed.seconds(list(configs.values()), list(stores.values()))
-    return Outcome(claim, plan.quick, finding, about, evidence.table(), time_spent)
+        finding = ClaimFinding(reason=f"It could not be judged: {error}")
+    about = {key: describe_run(config, stores[key].path, stores[key].environment()) for key, config in configs.items()}
+    time_spent = training_seconds(list(configs.values()), list(stores.values()))
+    return ClaimOutcome(claim, plan.quick, finding, about, evidence.table(), time_spent)
 
 
 def reproduce(
@@ -205,16 +209,23 @@ def reproduce(
     data_dir: str | None = None,
     jobs: int = 0,
     events: Events | None = None,
-) -> Report:
+) -> Reproduction:
     """Check claims of the literature: train what their runs lack, and judge them by intervals over replicates.
 
-    The arguments are those of `prepare` and `carry_out`.
+    Args:
+        names: the names of claims, or "all"; as for `plan_claims`.
+        quick: whether the runs are of the size for a CPU, instead of the published one.
+        out: the folder of the runs.
+        replicates: the number of replicates, instead of the claims' own.
+        data_dir: the folder of the data sets.
+        jobs: the most trainings side by side; 0: as many as the cores hold.
+        events: the functions to call as trainings start, evaluate and end.
 
     Raises:
-        LotteryError: as those two do.
+        LotteryError: the arguments are wrong, or a run can't be made, is in use or damaged.
 
     Example:
         `reproduce(["early-stop"], quick=True).outcomes[0].finding.passed`
     """
-    plan = prepare(names, quick=quick, out=out, replicates=replicates, data_dir=data_dir, jobs=jobs)
-    return carry_out(plan, shown=lambda: nullcontext(events or Events()))
+    plan = plan_claims(names, quick=quick, out=out, replicates=replicates, data_dir=data_dir, jobs=jobs)
+    return carry_out(plan, show_progress=lambda: nullcontext(events or Events()))
