@@ -17,7 +17,7 @@ from tf_lottery.results.figures.learning_curves import spread_rounds
 from tf_lottery.results.figures.style import spaced_densities, variant_look
 from tf_lottery.results.statistics.intervals import interval
 from tf_lottery.results.statistics.learning_speed import started_trained
-from tf_lottery.studies.study_figures import panels
+from tf_lottery.studies.study_figures import plot_panels
 
 
 def make_rows(rounds=3, replicates=2, rate=0.2, **fixed):
@@ -341,7 +341,7 @@ def test_which_networks_have_a_speed():
 
 def test_the_legend_of_many_panels_names_each_line_once():
     points = {1.0: [0.9, 0.8], 0.5: [0.7, 0.6]}
-    figure = draw(panels({part: dict.fromkeys("abcdefgh", points) for part in "pqr"}, xlabel="", ylabel="Error"))
+    figure = draw(plot_panels({part: dict.fromkeys("abcdefgh", points) for part in "pqr"}, xlabel="", ylabel="Error"))
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == list("abcdefgh")
     assert legend.get_title().get_text() == "mean and range"
