@@ -34,14 +34,13 @@ def make_problem():
 
     def make_model(replicate):
         keras.utils.set_random_seed(replicate)
-        L = keras.layers
         layers = [
-            L.Flatten(),
-            L.Dense(10, use_bias=False),
-            L.BatchNormalization(),
-            L.ReLU(),
-            L.Dropout(0.2),
-            L.Dense(3),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, use_bias=False),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.Dropout(0.2),
+            keras.layers.Dense(3),
         ]
         return keras.Sequential([keras.Input((4, 4, 1)), *layers])
 

@@ -41,8 +41,10 @@ def test_without_batch_norm_statistics_anew_a_network_scores_as_in_its_row(toy):
 def test_swapped_hidden_units_make_a_barrier_of_known_height():
     # y = relu(a x) b with units (1, -1) is |x|; with the units swapped it is |x| again, and half way it is 0.
     def make_model(replicate):
-        L = keras.layers
-        layers = [L.Dense(2, "relu", use_bias=False, name="a"), L.Dense(1, use_bias=False, name="b")]
+        layers = [
+            keras.layers.Dense(2, "relu", use_bias=False, name="a"),
+            keras.layers.Dense(1, use_bias=False, name="b"),
+        ]
         return keras.Sequential([keras.Input((1,)), *layers])
 
     data = Arrays(np.array([[1.0], [-2.0]], "float32"), np.array([[1.0], [2.0]], "float32"))
@@ -110,7 +112,8 @@ def test_rounds_barrier_joins_each_round_with_the_one_before(toy):
 def test_the_training_subset_is_fixed_and_without_repetition():
     data = Arrays(np.arange(50.0)[:, None], np.arange(50))
     found = take_examples(data, 10, seed=3)
-    assert found.size == 10 and len(set(found.y.tolist())) == 10
+    assert found.size == 10
+    assert len(set(found.y.tolist())) == 10
     assert np.array_equal(found.y, take_examples(data, 10, seed=3).y)
     assert not np.array_equal(found.y, take_examples(data, 10, seed=4).y)
     assert take_examples(data, 100) is data

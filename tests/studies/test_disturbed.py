@@ -30,7 +30,8 @@ def test_noise_is_of_the_survivors_deviation_and_pruned_weights_stay_zero():
         "b": np.ones(4, "float32"),
     }
     noisy = add_weight_noise(weights, {"w": mask}, deviations=0.5, seed=1)
-    assert np.all(noisy["w"][~mask] == 0.0) and noisy["b"] is weights["b"]
+    assert np.all(noisy["w"][~mask] == 0.0)
+    assert noisy["b"] is weights["b"]
     added = (noisy["w"] - weights["w"])[mask]
     assert added.std() == pytest.approx(0.5 * weights["w"][mask].std(), rel=0.02)
     again = add_weight_noise(weights, {"w": mask}, deviations=1.0, seed=1)
@@ -55,7 +56,9 @@ def test_corruptions_by_hand():
     spread = blur(point, 1.0, 0)[0, :, :, 0]
     assert spread[4, 5] / spread[4, 4] == pytest.approx(np.exp(-0.5), rel=1e-4)
     noise = add_gaussian_noise(np.full((50, 20, 20, 1), 0.5, "float32"), 0.1, 0)
-    assert noise.std() == pytest.approx(0.1, rel=0.02) and noise.min() >= 0 and noise.max() <= 1
+    assert noise.std() == pytest.approx(0.1, rel=0.02)
+    assert noise.min() >= 0
+    assert noise.max() <= 1
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -63,9 +66,12 @@ def test_a_corruption_changes_more_at_each_level_keeps_the_range_and_repeats(nam
     each = CORRUPTIONS[name]
     found = [each.function(IMAGES, level, 3) for level in each.levels]
     changes = [float(np.abs(x - IMAGES).mean()) for x in found]
-    assert changes == sorted(changes) and changes[0] > 0
+    assert changes == sorted(changes)
+    assert changes[0] > 0
     for level, x in zip(each.levels, found, strict=True):
-        assert x.shape == IMAGES.shape and x.min() >= 0 and x.max() <= 1
+        assert x.shape == IMAGES.shape
+        assert x.min() >= 0
+        assert x.max() <= 1
         assert np.array_equal(x, each.function(IMAGES, level, 3))
 
 
@@ -77,7 +83,8 @@ def test_flat_inputs_take_no_blur_and_no_occlusion():
 def test_the_range_of_inputs_is_per_channel():
     x = np.array([[[[0.0, -1.0]]], [[[2.0, 5.0]]]], "float32")
     low, high = input_range(x)
-    assert low.tolist() == [0, -1] and high.tolist() == [2, 5]
+    assert low.tolist() == [0, -1]
+    assert high.tolist() == [2, 5]
     assert [float(bound) for bound in input_range(np.array([[1.0, 4.0]]))] == [1.0, 4.0]
     with pytest.raises(UnfitError, match="one array of real numbers"):
         input_range(np.array([[1, 2]]))
@@ -114,12 +121,14 @@ def test_attacks_stay_within_epsilon_and_within_the_range(linear):
     adversary = Adversary(linear, low, high)
     for x in (adversary.fgsm(arrays, 0.2), adversary.pgd(arrays, 0.2, seed=1)):
         assert np.abs(x - arrays.x).max() <= 0.2 * 4 + 1e-6
-        assert x.min() >= -1 and x.max() <= 3
+        assert x.min() >= -1
+        assert x.max() <= 3
         assert np.abs(x - arrays.x).max() > 0.7
     # The last input does not matter to the loss, so it stays where the random start put it.
     assert np.all(adversary.fgsm(arrays, 0.2)[:, 3] == arrays.x[:, 3])
     starts = [adversary.pgd(arrays, 0.2, seed=seed)[:, 3] for seed in (1, 1, 2)]
-    assert np.array_equal(starts[0], starts[1]) and not np.array_equal(starts[0], starts[2])
+    assert np.array_equal(starts[0], starts[1])
+    assert not np.array_equal(starts[0], starts[2])
     with pytest.raises(UsageError, match="at least 1"):
         adversary.pgd(arrays, 0.2, steps=0)
     outside = Arrays(np.full((1, 4), 9.0, "float32"), np.array([0]))
@@ -132,7 +141,8 @@ def test_weight_noise_of_a_run(toy):
     assert len(rows) == 2 * 2 * (1 + 2 * (len(LEVELS) - 1))
     table = outcome.tables["test_accuracy"]
     assert [row["noise"] for row in table] == list(LEVELS)
-    assert all(name.startswith("round ") for name in list(table[0])[1:]) and len(table[0]) == 3
+    assert all(name.startswith("round ") for name in list(table[0])[1:])
+    assert len(table[0]) == 3
     initial = outcome.tables["initial_weights"]
     assert [(row["round"], row["noise"]) for row in initial] == [(2, 0.0), (2, 1.0)]
     expected = [row["test_accuracy"] for row in toy.rows() if row["round"] == 2 and row["variant"] == "noise_1"]
@@ -147,7 +157,8 @@ def test_corruption_and_attacks_of_a_run(toy):
     for name, none in (("corruption", "level"), ("attacks", "epsilon")):
         outcome = analyze(name, small)
         unchanged = [row for row in outcome.tables[f"{name}_by_replicate"] if row[none] == 0.0]
-        assert unchanged and all(row["test_accuracy"] == pytest.approx(clean[row["round"]]) for row in unchanged)
+        assert unchanged
+        assert all(row["test_accuracy"] == pytest.approx(clean[row["round"]]) for row in unchanged)
     rows = outcome.tables["attacks_by_replicate"]
     for number in (0, 1):
         losses = {

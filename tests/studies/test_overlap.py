@@ -41,7 +41,8 @@ def test_compare_by_hand():
     found = compare_masks(first, second)
     assert found["a"]["overlap"] == pytest.approx(1 / 3)
     assert found["a"]["chance"] == pytest.approx((1 * 1 + 4 / 3 + 0) / 6)  # of 6 masks: 1 equal, 4 share one, 1 none
-    assert found["b"]["overlap"] == 1.0 and found["b"]["chance"] == 0.5
+    assert found["b"]["overlap"] == 1.0
+    assert found["b"]["chance"] == 0.5
     assert found["(all)"]["overlap"] == 0.5  # 2 of 4
     assert found["(all)"]["chance"] == pytest.approx(1.5 / (6 - 1.5))  # 1 + 0.5 expected in common
 
@@ -68,7 +69,8 @@ def test_the_study_of_replicates_and_rounds(toy):
 def test_a_run_overlaps_itself_wholly(toy):
     outcome = analyze("overlap", toy, StudyRun(toy.path))
     rows = [row for row in outcome.tables["overlap_by_pair"] if row["between"] == "runs"]
-    assert len(rows) == 6 * 3 and all(row["overlap"] == 1.0 for row in rows)
+    assert len(rows) == 6 * 3
+    assert all(row["overlap"] == 1.0 for row in rows)
     assert outcome.tables["overlap"][-1]["chance"] < 0.5
 
 

@@ -20,7 +20,8 @@ def test_distance_and_angle_by_hand():
     found = distance_and_angle(full, pruned, TRUE)
     assert found["a"] == {"distance": pytest.approx(2**0.5), "relative_distance": pytest.approx(2**0.5), "angle": 90.0}
     assert found["b"] == {"distance": 2.0, "relative_distance": None, "angle": None}  # the full one has no direction
-    assert found["(all)"]["distance"] == pytest.approx(6**0.5) and found["(all)"]["angle"] == 90.0
+    assert found["(all)"]["distance"] == pytest.approx(6**0.5)
+    assert found["(all)"]["angle"] == 90.0
 
 
 def test_only_survivors_count():
@@ -50,7 +51,8 @@ def test_the_study_compares_ticket_and_control_with_round_0(toy):
         for row in rows
         if (row["replicate"], row["round"], row["variant"], row["layer"]) == (1, 2, "random_reinit", "dense/kernel")
     ]
-    assert row["distance"] == pytest.approx(expected, rel=1e-6) and row["weights_kept"] == 40
+    assert row["distance"] == pytest.approx(expected, rel=1e-6)
+    assert row["weights_kept"] == 40
     assert "random reinit" in outcome.sentences[0]
     assert set(outcome.figures) == {"angle", "distance"}
 

@@ -33,7 +33,8 @@ def unfinished(run_path, tmp_path):
 
 
 def test_a_run_tells_what_it_has(toy):
-    assert toy.rounds == (0, 1, 2) and toy.replicates == (0, 1)
+    assert toy.rounds == (0, 1, 2)
+    assert toy.replicates == (0, 1)
     assert toy.controls() == ["noise_1", "other_order", "random_reinit"]
     assert toy.controls(among=["shuffled_masks", "random_reinit"]) == ["random_reinit"]
     assert toy.jobs("random_reinit")[0] == Job(0, 1, "random_reinit")  # none in round 0
@@ -57,9 +58,10 @@ def test_what_is_not_there_is_refused(toy, tmp_path):
 
 
 def test_an_unfinished_run_is_refused_but_what_is_there_can_be_studied(unfinished):
-    with pytest.raises(UnfitError, match="1 of the trainings .* replicate 1, round 2, ticket") as caught:
+    with pytest.raises(UnfitError, match=r"1 of the trainings .* replicate 1, round 2, ticket") as caught:
         StudyRun(unfinished)
-    assert "train_missing(" in caught.value.remedy and "`rounds`" in caught.value.remedy
+    assert "train_missing(" in caught.value.remedy
+    assert "`rounds`" in caught.value.remedy
     assert analyze("stability", StudyRun(unfinished, rounds=[0, 1])).tables["stability"]
     assert StudyRun(unfinished, replicates=[0]).rounds == (0, 1, 2)
 
@@ -118,7 +120,8 @@ def test_the_call_that_a_remedy_names_trains_what_is_missing(monkeypatch, unfini
     with pytest.raises(UnfitError) as caught:
         StudyRun(unfinished)
     _, call, *_ = split_message(caught.value.remedy)
-    assert isinstance(call, NamedCall) and call.function == f"{train_missing.__module__}.{train_missing.__name__}"
+    assert isinstance(call, NamedCall)
+    assert call.function == f"{train_missing.__module__}.{train_missing.__name__}"
     train_missing(*call.positional, **call.keywords)
     assert not StudyRun(unfinished).missing("ticket")
 
@@ -141,7 +144,7 @@ def test_a_damaged_file_is_said(run_path, tmp_path):
     content = bytearray(target.read_bytes())
     content[len(content) // 2] ^= 1
     target.write_bytes(content)
-    with pytest.raises(DamagedError, match="weights.npz"):
+    with pytest.raises(DamagedError, match=r"weights\.npz"):
         analyze("stability", StudyRun(path))
 
 
@@ -158,7 +161,9 @@ def test_an_unknown_study_option_or_second_run_is_refused(toy):
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_can_be_loaded_and_says_what_it_does(name):
     study = STUDIES[name]
-    assert callable(study.load()) and study.load().__doc__ and study.summary[0].islower()
+    assert callable(study.load())
+    assert study.load().__doc__
+    assert study.summary[0].islower()
 
 
 def test_over_replicates_by_hand():
@@ -197,9 +202,11 @@ def test_an_outcome_is_written_as_tables_figures_and_words(toy, tmp_path):
     assert len(rows) == len(outcome.tables["stability"]) == 4
     assert float(rows[0]["angle"]) == outcome.tables["stability"][0]["angle"]
     assert pyarrow.parquet.read_table(paths["stability.parquet"]).to_pylist() == outcome.tables["stability"]
-    assert paths["angle.png"].read_bytes()[:4] == b"\x89PNG" and b"<svg" in paths["angle.svg"].read_bytes()
+    assert paths["angle.png"].read_bytes()[:4] == b"\x89PNG"
+    assert b"<svg" in paths["angle.svg"].read_bytes()
     document = json.loads(paths["outcome.json"].read_text())
-    assert document["sentences"] == outcome.sentences and document["study"] == "stability"
+    assert document["sentences"] == outcome.sentences
+    assert document["study"] == "stability"
     before = {name: path.read_bytes() for name, path in paths.items()}
     again = write_outcome(analyze("stability", StudyRun(toy.path)), tmp_path / "out", about={"study": "stability"})
     assert {name: path.read_bytes() for name, path in again.items()} == before

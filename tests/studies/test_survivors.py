@@ -100,11 +100,15 @@ def test_statistics_by_hand():
     rewound = np.array([2.0, 1.0, 1.0, 1.0])
     found = survivor_statistics(trained, rewound, np.array([True, True, False, True]))
     assert (found["kept"], found["total"], found["layer_density"]) == (3, 4, 0.75)
-    assert found["mean_size"] == pytest.approx(8 / 3) and found["deviation"] == pytest.approx(np.std([1, -3, 4]))
-    assert found["positive"] == pytest.approx(2 / 3) and found["signs_kept"] == pytest.approx(2 / 3)
+    assert found["mean_size"] == pytest.approx(8 / 3)
+    assert found["deviation"] == pytest.approx(np.std([1, -3, 4]))
+    assert found["positive"] == pytest.approx(2 / 3)
+    assert found["signs_kept"] == pytest.approx(2 / 3)
     assert found["rewind_mean_size"] == pytest.approx(4 / 3)
     nothing = survivor_statistics(trained, rewound, np.zeros(4, bool))
-    assert nothing["kept"] == 0 and nothing["mean_size"] is None and nothing["signs_kept"] is None
+    assert nothing["kept"] == 0
+    assert nothing["mean_size"] is None
+    assert nothing["signs_kept"] is None
 
 
 def test_the_study_of_a_run(toy):

@@ -58,7 +58,8 @@ def test_transferred_native_and_redrawn_stand_side_by_side(runs):
         (expected,) = [r["test_accuracy"] for r in runs[name].rows() if (r["round"], r["variant"]) == (2, variant)]
         (found,) = [row["test_accuracy"] for row in rows if (row["round"], row["kind"]) == (2, kind)]
         assert found == expected
-    assert "source" in outcome.sentences[0] and "transfer" in outcome.figures
+    assert "source" in outcome.sentences[0]
+    assert "transfer" in outcome.figures
     assert all("too few replicates for an interval: 1" in sentence for sentence in outcome.sentences[-2:])
 
 
@@ -95,7 +96,7 @@ def test_runs_that_can_not_be_compared_are_refused(runs):
 
 def test_rounds_of_other_densities_are_refused(runs):
     """Round 2 of one run was once set against round 2 of the other, of a fourth of its weights."""
-    with pytest.raises(UnfitError, match="Round 1 keeps 5[0-9.]+ % of the weights .* only equal densities") as caught:
+    with pytest.raises(UnfitError, match=r"Round 1 keeps 5[0-9.]+ % of the weights .* only equal densities") as caught:
         analyze("transfer", runs["target"], runs["steep"])
     assert "`rounds`" in caught.value.remedy
     dense = [StudyRun(runs[name].path, rounds=[0]) for name in ("target", "steep")]
@@ -107,7 +108,7 @@ def test_other_data_of_the_same_name_are_refused_where_both_are_known(runs, monk
     prints = {"target": "a" * 64, "native": "b" * 64}
     for name, fingerprint in prints.items():
         monkeypatch.setattr(runs[name].store, "environment", lambda value=fingerprint: {"data_fingerprint": value})
-    with pytest.raises(UnfitError, match="fingerprint aaaaaaaaaa.* bbbbbbbbbb"):
+    with pytest.raises(UnfitError, match=r"fingerprint aaaaaaaaaa.* bbbbbbbbbb"):
         analyze("transfer", runs["target"], runs["native"])
     monkeypatch.setattr(runs["native"].store, "environment", lambda: {"data_fingerprint": ""})
     assert analyze("transfer", runs["target"], runs["native"]).tables["transfer"]

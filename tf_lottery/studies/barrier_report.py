@@ -6,9 +6,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from tf_lottery.experiment.directory import Job
+from tf_lottery.results.figures.learning_curves import spread_rounds
 from tf_lottery.results.tables.formats import density_percent
 from tf_lottery.studies.barriers import MEASURES, STABLE, barrier
-from tf_lottery.studies.study_figures import choose_rounds, plot_by_density, plot_panels, values_by_x
+from tf_lottery.studies.study_figures import MOST_ROUNDS, plot_by_density, plot_panels, values_by_x
 from tf_lottery.studies.study_outcome import Rows, StudyOutcome, average_replicates, mean_of_column
 from tf_lottery.studies.study_run import StudyRun
 
@@ -69,7 +70,7 @@ def _plot_paths(path: Rows) -> Figure:
     """Errors along the line: a panel for test and one for training data, with a line for each round."""
     labels = {
         number: f"round {number} ({density_percent(mean_of_column(path, 'density', round=number) or 0.0)} %)"
-        for number in choose_rounds(sorted({row["round"] for row in path}))
+        for number in spread_rounds([row["round"] for row in path], most=MOST_ROUNDS)
     }
     panels = {
         f"{part.capitalize()} data": {

@@ -7,11 +7,14 @@ from matplotlib.figure import Figure
 
 from tf_lottery.results.figures.bands import MOST_INSIDE, Line, draw_lines
 from tf_lottery.results.figures.density_lines import draw_over_density, finish_axes
+from tf_lottery.results.figures.learning_curves import spread_rounds
 from tf_lottery.results.figures.style import look, set_density_axis, styled
 from tf_lottery.results.statistics.values import spread
 from tf_lottery.results.tables.formats import density_percent
 
 LEGEND_INCHES = 2.0
+# Figures and tables of rounds side by side show at most so many of them.
+MOST_ROUNDS = 6
 # The values of the replicates by position on the x axis; None for a missing one.
 ValuesByX: TypeAlias = Mapping[float, Sequence[float | None]]
 
@@ -113,29 +116,13 @@ def _lines(lines: Mapping[str, ValuesByX], *, order: Sequence[str] = ()) -> list
     ]
 
 
-def choose_rounds(rounds: Sequence[int], most: int = 6) -> list[int]:
-    """Return evenly spread rounds, the first and the last among them, for a legible figure.
-
-    Args:
-        rounds: the rounds to choose from, in order.
-        most: the most rounds to return, at least 2.
-
-    Example:
-        >>> choose_rounds([0, 1, 2, 3, 4], most=3)
-        [0, 2, 4]
-    """
-    if len(rounds) <= most:
-        return list(rounds)
-    return [rounds[round(position * (len(rounds) - 1) / (most - 1))] for position in range(most)]
-
-
 def round_labels(densities: Mapping[int, float]) -> dict[int, str]:
     """Return the labels of the rounds that a figure shows, e.g. `round 3 (51.3 %)`, by round.
 
     Args:
         densities: the density of each round, a fraction, in order of rounds.
     """
-    shown = choose_rounds(list(densities))
+    shown = spread_rounds(list(densities), most=MOST_ROUNDS)
     return {number: f"round {number} ({density_percent(densities[number])} %)" for number in shown}
 
 

@@ -13,15 +13,14 @@ EPSILON = 1e-3
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    L = keras.layers
     kinds = [
-        L.Dense(5, use_bias=False),
-        L.BatchNormalization(momentum=0.9),
-        L.ReLU(),
-        L.Dropout(0.5),
-        L.GaussianNoise(1.0),
+        keras.layers.Dense(5, use_bias=False),
+        keras.layers.BatchNormalization(momentum=0.9),
+        keras.layers.ReLU(),
+        keras.layers.Dropout(0.5),
+        keras.layers.GaussianNoise(1.0),
     ]
-    kinds += [L.Dense(4, use_bias=False), L.BatchNormalization(), L.Dense(2)]
+    kinds += [keras.layers.Dense(4, use_bias=False), keras.layers.BatchNormalization(), keras.layers.Dense(2)]
     return wrap(keras.Sequential([keras.Input((3,)), *kinds]))
 
 

@@ -18,7 +18,8 @@ def test_the_line_by_hand():
     assert interpolate_weights(first, second, 0.25)["w"].tolist() == [0.5, 3.0]
     for fraction in (0.0, 0.5, 1.0):
         found = interpolate_weights(first, second, fraction)
-        assert found["seed"].tolist() == [1, 2] and found["w"].dtype == np.float32
+        assert found["seed"].tolist() == [1, 2]
+        assert found["w"].dtype == np.float32
 
 
 @given(FLOATS, FLOATS, st.floats(0, 1))

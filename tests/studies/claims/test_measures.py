@@ -65,7 +65,8 @@ def test_the_order_of_verdicts_does_not_matter(verdicts, random):
 def test_values_are_written_in_their_unit():
     assert format_value(0.0147, "points") == "+1.47 points"
     measure = more_than(estimate(0.01, 0.02))
-    assert measure.value_in_words() == "+1.50 points (+1.00 to +2.00)" and measure.wanted == "above zero"
+    assert measure.value_in_words() == "+1.50 points (+1.00 to +2.00)"
+    assert measure.wanted == "above zero"
     assert at_least(estimate(1000.0, 2000.0, unit="steps"), 500).wanted == "at least +500 steps"
     assert at_least(estimate(0.97, 0.99, unit="percent"), 0.98).value_in_words() == "98.00 % (97.00 to 99.00)"
 
@@ -79,7 +80,8 @@ def test_a_claim_passes_if_all_its_parts_do():
         "Other is +0.50 points (-1.00 to +2.00), wanted above zero, which the interval leaves open."
     )
     found = conclude([more_than(open_), more_than(bad), more_than(good)])
-    assert found.passed is False and found.reason.startswith("Bad is -1.50 points (-2.00 to -1.00), wanted above zero;")
+    assert found.passed is False
+    assert found.reason.startswith("Bad is -1.50 points (-2.00 to -1.00), wanted above zero;")
     assert found.deciding_measure().text == "bad"
 
 
@@ -94,7 +96,8 @@ def test_outside_of_the_regime_nothing_is_passed_or_failed():
     regime = at_least(estimate(0.60, 0.70, text="dense", unit="percent"), 0.85)
     for each in (estimate(0.01, 0.02), estimate(-0.02, -0.01)):
         found = conclude([more_than(each)], regime=regime)
-        assert found.passed is None and found.measures == (regime, more_than(each))
+        assert found.passed is None
+        assert found.measures == (regime, more_than(each))
         assert "dense is 65.00 % (60.00 to 70.00), wanted at least 85.00 %" in found.reason
     reached = at_least(estimate(0.86, 0.87, text="dense", unit="percent"), 0.85)
     assert conclude([more_than(estimate(0.01, 0.02))], regime=reached).passed is True
