@@ -55,9 +55,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     result = tfl.find_ticket(
         make_model,
-        train=train,
-        validation=validation,
-        test=test,
+        train,
+        validation_data=validation,
+        test_data=test,
         loss=LOSS,
         metrics=["accuracy"],
         optimizer=keras.optimizers.Adam(2e-3),

@@ -22,7 +22,7 @@ def find(run_dir, **changes):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu"), keras.layers.Dense(2)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     given = {"rounds": 1, "rate": 0.5, "steps": 4, "batch_size": 8, "run_dir": run_dir, **changes}
-    return tfl.find_ticket(model, train=(X, Y), loss=loss, metrics=["accuracy"], **given)
+    return tfl.find_ticket(model, X, Y, loss=loss, metrics=["accuracy"], **given)
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +81,10 @@ def test_the_hash_tells_how_a_model_is_wired(tmp_path):
         return keras.Model(inputs, keras.layers.Add()([first, second] if both else [second, second]))
 
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    given = {"train": (X, Y), "loss": loss, "rounds": 0, "steps": 2, "batch_size": 8, "run_dir": tmp_path / "run"}
-    tfl.find_ticket(make(True), **given)
+    given = {"loss": loss, "rounds": 0, "steps": 2, "batch_size": 8, "run_dir": tmp_path / "run"}
+    tfl.find_ticket(make(True), X, Y, **given)
     with pytest.raises(UsageError, match="another configuration"):
-        tfl.find_ticket(make(False), **given)
+        tfl.find_ticket(make(False), X, Y, **given)
 
 
 def test_the_newest_of_numbered_runs_is_found_over_a_gap(tmp_path):

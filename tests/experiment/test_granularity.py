@@ -38,13 +38,14 @@ def make():
 
 def find(model=None, **options):
     given = {
-        "train": (X, Y),
+        "x": X,
+        "y": Y,
         "loss": LOSS,
         "metrics": ["accuracy"],
         "rounds": 2,
         "rate": 0.5,
         "steps": 10,
-        "xla": "off",
+        "jit_compile": False,
     }
     return tfl.find_ticket(model or make, **{**given, "batch_size": 16, "eval_every": 1, **options})
 
@@ -271,10 +272,10 @@ def uneven():
 
 
 def test_what_does_not_divide_is_told_before_anything_is_trained(tmp_path):
-    started = []
+    started = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: pytest.fail("a training began"))
     with pytest.raises(UnfitError, match=r"dense_1/kernel \(6, 8\): its 6 inputs are no multiple of 4"):
-        find(uneven, granularity="1x4", run_dir=tmp_path / "a", on_progress=lambda *what: started.append(what))
-    assert not started and not RunDirectory(tmp_path / "a").complete_jobs()
+        find(uneven, granularity="1x4", run_dir=tmp_path / "a", callbacks=[started])
+    assert not RunDirectory(tmp_path / "a").complete_jobs()
     skipped = find(uneven, granularity="1x4", indivisible="skip", rounds=1, run_dir=tmp_path / "b")
     assert skipped.rows[1]["weights_kept"] == 24 + 48 + 4 * round(6 * 0.75)  # of 48, 48 and 24
     single = find(uneven, granularity="1x4", indivisible="unstructured", rounds=1, run_dir=tmp_path / "c")

@@ -20,7 +20,7 @@ def make(*middle):
 
 def find(model, **changes):
     given = {"loss": LOSS, "rounds": 1, "rate": 0.5, "steps": 12, "batch_size": 8, "eval_every": 4, **changes}
-    return tfl.find_ticket(model, train=(X, Y), **given)
+    return tfl.find_ticket(model, X, Y, **given)
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -38,7 +38,7 @@ class AlwaysNoise(keras.layers.Layer):
 def test_evaluations_and_test_data_do_not_change_the_training_of_a_layer_that_always_draws():
     model = make(AlwaysNoise())
     plain = find(model)
-    tested = find(model, test=(X, Y), eval_every=3)
+    tested = find(model, test_data=(X, Y), eval_every=3)
     for number in (0, 1):
         first, second = plain.ticket(number).trained_weights, tested.ticket(number).trained_weights
         for path, weight in first.items():
@@ -63,7 +63,7 @@ def test_an_optimizer_that_starts_from_the_weights_starts_from_those_of_the_job(
 def test_a_metric_of_several_values_has_a_column_each():
     loss, targets = keras.losses.CategoricalCrossentropy(from_logits=True), np.eye(2, dtype="float32")[Y]
     metrics = [keras.metrics.F1Score()]
-    result = tfl.find_ticket(make(), train=(X, targets), loss=loss, metrics=metrics, rounds=0, steps=4)
+    result = tfl.find_ticket(make(), X, targets, loss=loss, metrics=metrics, rounds=0, steps=4)
     assert {"val_f1_score_0", "val_f1_score_1"} <= result.rows[0].keys()
 
 
@@ -114,7 +114,7 @@ def test_what_a_stream_can_t_give_is_refused(changes, message):
     """A shuffled stream gave a control other masks than its ticket's, and `other_order` was the ticket's own order."""
     stream = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(64, seed=1).batch(8)
     with pytest.raises(UnfitError, match=message):
-        tfl.find_ticket(make(), train=stream, validation=stream, loss=LOSS, rounds=1, rate=0.5, steps=4, **changes)
+        tfl.find_ticket(make(), stream, validation_data=stream, loss=LOSS, rounds=1, rate=0.5, steps=4, **changes)
 
 
 def test_the_callers_own_schedule_keeps_its_last_rate_in_fine_tuning():
@@ -132,5 +132,5 @@ def test_the_callers_own_schedule_keeps_its_last_rate_in_fine_tuning():
             tf.py_function(lambda rate: rates.append(float(rate)), [self.learning_rate], [])
             return super().apply(gradients, variables)
 
-    find(make(), optimizer=Told(Falling()), rewind="finetune:step:3", xla="off")
+    find(make(), optimizer=Told(Falling()), rewind="finetune:step:3", jit_compile=False)
     assert rates[11:] == pytest.approx([0.1 / 12] * 4) and rates[10] == pytest.approx(0.1 / 11)

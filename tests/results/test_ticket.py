@@ -23,8 +23,8 @@ def make(units=10):
 
 @pytest.fixture(scope="module")
 def ticket():
-    options = {"train": (X, Y), "loss": LOSS, "metrics": ["accuracy"], "steps": 12, "batch_size": 16, "xla": "off"}
-    return tfl.find_ticket(make, rounds=2, rate=0.5, rewind="step:4", **options).ticket(2)
+    options = {"loss": LOSS, "metrics": ["accuracy"], "steps": 12, "batch_size": 16, "jit_compile": False}
+    return tfl.find_ticket(make, X, Y, rounds=2, rate=0.5, rewind="step:4", **options).ticket(2)
 
 
 def assert_same(first, second):

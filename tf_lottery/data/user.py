@@ -54,7 +54,9 @@ def from_arrays(
     fingerprint = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     classes = _classes(list(parts.values()))
     if validation is None:
-        parts["train"], parts["validation"] = split(parts["train"], validation=validation_split, seed=seed)
+        parts["train"], parts["validation"] = split(
+            parts["train"], validation=validation_split, seed=seed, argument="validation_split"
+        )
     return Dataset("arrays", parts["train"], parts["validation"], parts.get("test"), classes, fingerprint)
 
 
@@ -67,7 +69,12 @@ def _part(value: Any, name: str) -> Arrays:
                 "Give NumPy arrays; several inputs go into x as a tuple or a dictionary.",
             )
         value = Arrays(*value)
-    return Arrays(_single(value.x), _single(value.y), _single(value.sample_weight))
+    return single_precision(value)
+
+
+def single_precision(arrays: Arrays) -> Arrays:
+    """Return the examples with float32 in the place of float64, the precision that Keras computes in."""
+    return Arrays(_single(arrays.x), _single(arrays.y), _single(arrays.sample_weight))
 
 
 def _single(tree: Any) -> Any:

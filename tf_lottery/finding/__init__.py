@@ -1,0 +1,1 @@
+"""Finding tickets for a Keras user: `find_ticket` takes a model and data as `fit` does."""

@@ -1,12 +1,9 @@
 """`find_ticket`: the main job for a Keras user's own model, data, loss and optimizer, in this process."""
 
-import contextlib
-import functools
-import hashlib
-import json
+import inspect
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,115 +11,149 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_lottery.data import from_arrays
-from tf_lottery.errors import UsageError
 from tf_lottery.experiment.checking import check_data
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.experiment.options import MOMENTUM, OPTIMIZERS
-from tf_lottery.experiment.problem import Problem, configuration_hash, replicate_seed, without_automatic_names
-from tf_lottery.experiment.run import Events, run
+from tf_lottery.experiment.directory import RunDirectory
+from tf_lottery.experiment.problem import Problem
+from tf_lottery.experiment.rewind_point import rewind_point
+from tf_lottery.experiment.run import run
 from tf_lottery.experiment.step_counts import training_steps
 from tf_lottery.experiment.workers.executor import available_cores
+from tf_lottery.finding.arguments import check_names, xla_setting
+from tf_lottery.finding.call_hash import call_hash
+from tf_lottery.finding.keras_callbacks import CallbackObserver, check_callbacks
+from tf_lottery.finding.model_source import model_maker
+from tf_lottery.finding.progress_display import progress_display
+from tf_lottery.finding.training_data import steps_per_epoch as count_steps_per_epoch
+from tf_lottery.finding.training_data import training_data
+from tf_lottery.finding.training_settings import optimizer_options, training_settings, with_last_rate_held
 from tf_lottery.layers import Selector, discover
-from tf_lottery.layers.wrapping import check_maskable, check_wrappable
-from tf_lottery.models.building import check_model
+from tf_lottery.layers.wrapping import check_maskable
 from tf_lottery.results.result import Result
-from tf_lottery.training import learning_rates as learning_rate
-from tf_lottery.training.identity import describe
-from tf_lottery.training.optimizers import copy_optimizer, get_optimizer, serialize_optimizer
-from tf_lottery.utils import seeds
+from tf_lottery.training.optimizers import copy_optimizer
 
 DEFAULT_EPOCHS = 10
+# An evaluation every twentieth of a training, where `eval_every` is left out.
+EVALUATIONS = 20
 
 
 def find_ticket(
     model: keras.Model | Callable[[], keras.Model],
+    x: Any = None,
+    y: Any = None,
     *,
-    train: Any,
-    validation: Any = None,
-    test: Any = None,
-    loss: Any,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
+    validation_data: Any = None,
+    test_data: Any = None,
     rounds: int,
     rate: float = 0.2,
     rewind: str = "init",
+    epochs: float | None = None,
+    steps: int | None = None,
+    batch_size: int = 32,
+    loss: Any = None,
+    optimizer: Any = None,
     metrics: Any = None,
     loss_weights: Any = None,
-    steps: int | None = None,
-    epochs: float | None = None,
-    batch_size: int = 32,
+    weighted_metrics: Any = None,
+    callbacks: Any = (),
+    verbose: Any = "auto",
+    jit_compile: Any = "auto",
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+    steps_per_epoch: int | None = None,
+    validation_split: float = 0.1,
+    eval_every: int | None = None,
+    criterion: str = "magnitude",
+    scope: str = "layerwise",
+    granularity: str = "unstructured",
+    indivisible: str = "error",
     output_rate: float | None = None,
     conv_rate: float | None = None,
     final_density: float | None = None,
     densities: Sequence[float] = (),
-    scope: str = "layerwise",
-    criterion: str = "magnitude",
-    granularity: str = "unstructured",
-    indivisible: str = "error",
-    score_examples: int = 1000,
     pruning: str = "iterative",
     search_steps: int | None = None,
     mask_distance: float = 0.1,
+    score_examples: int = 1000,
     include: Selector | None = None,
     exclude: Selector | None = None,
     variants: Sequence[str] = ("ticket",),
     replicates: int = 1,
     seed: int = 0,
-    eval_every: int | None = None,
-    validation_split: float = 0.1,
-    xla: str = "auto",
     run_dir: str | PathLike[str] | None = None,
-    on_progress: Callable[[Job, int, int], None] | None = None,
+    **unknown: Any,
 ) -> Result:
     """Find winning tickets of a model: rounds of train, prune, rewind (Frankle & Carbin 2018, arXiv 1803.03635).
 
+    Data, callbacks and what a model is compiled with mean what they mean in `fit`. The call trains the dense network
+    (round 0), prunes it, rewinds the weights that are left and trains them again, `rounds` times.
+
     Args:
-        model: a built model, for one replicate; or a function that makes one, for several (its unseeded initializers
-            are then a function of `seed`). Sequential or functional; it is not changed.
-        train: the training data: (x, y) or (x, y, sample_weight) of arrays (nests of arrays for several inputs or
-            outputs), or a `tf.data.Dataset` of such batches.
-        validation: validation data of the same form; it chooses the early-stop step and the round. By default a part of
-            the training arrays.
-        test: test data of the same form; only reported.
-        loss, metrics, loss_weights: as in `model.compile`.
-        optimizer: a Keras optimizer or its name; its configuration is used, so it is not changed.
+        model: a built Sequential or functional model, compiled or not, for one replicate; or a function that makes one,
+            for several (its unseeded initializers are then a function of `seed`). It is not changed.
+        x: the training inputs, arrays of shape (examples, ...): one, or a tuple, list or dictionary for several inputs;
+            or a `tf.data.Dataset` or `keras.utils.PyDataset` of batches (x, y) or (x, y, sample_weight).
+        y: the training targets, likewise; left out beside a data set.
+        validation_data: chooses the early-stop step and the round: (x, y) or (x, y, sample_weight) of arrays, or a data
+            set of batches, of another kind than `x` if you like. By default a random part of the training arrays.
+        test_data: likewise; it is only reported.
         rounds: rounds of pruning after the dense round 0.
-        rate: fraction of the surviving weights pruned per round, in [0, 1).
-        rewind: "init", "step:K", "epoch:K"; "lr" (learning-rate rewinding), "lr:step:K", "lr:epoch:K"; "finetune",
-            "finetune:step:N", "finetune:epoch:N".
-        steps, epochs: length of a training; 10 epochs by default.
+        rate: fraction of the surviving weights that a round prunes, in [0, 1).
+        rewind: the weights that a round starts from: "init", "step:K", "epoch:K"; "lr" (learning-rate rewinding),
+            "lr:step:K", "lr:epoch:K"; "finetune", "finetune:step:N", "finetune:epoch:N".
+        epochs: length of a training in epochs; 10 if `steps` is left out as well.
+        steps: length of a training in steps.
         batch_size: examples per step, for arrays.
-        output_rate, conv_rate: rates of the output layer (half of `rate` by default) and of convolutions.
+        loss: as in `model.compile`; by default that of the compiled model.
+        optimizer: a Keras optimizer or its name, whose configuration is used; by default that of the compiled model, or
+            "adam".
+        metrics: as in `model.compile`; by default those of the compiled model.
+        loss_weights: as in `model.compile`; by default those of the compiled model.
+        weighted_metrics: as in `model.compile`; by default those of the compiled model.
+        callbacks: Keras callbacks, called in every training: `on_epoch_end` at each evaluation, with its loss and
+            metrics. Their `params` hold the replicate, round, variant and density. A method `on_round_end(round, rows)`
+            is called after each round, with its rows of results. They may read the model, not change it.
+        verbose: 0 is silent, 1 shows a progress bar for each training, 2 a line; "auto" is 1. Off a terminal and a
+            notebook, 1 shows lines too.
+        jit_compile: whether steps are compiled by XLA: True, False, or "auto": as the model was compiled, or where it
+            pays.
+        sample_weight: a weight for each training example, shape (examples,); left out beside a data set.
+        class_weight: a weight for each class number, for the training data.
+        steps_per_epoch: steps that make an epoch; by default all full batches of arrays, or all batches of a data set
+            (one of unknown length is read once, to count them).
+        validation_split: part of the training arrays that is set aside where `validation_data` is None: a fraction, or
+            a number of examples.
+        eval_every: steps between evaluations; a twentieth of a training by default.
+        criterion: the score by which weights are ranked: a name of `tf_lottery.pruning.criteria.CRITERIA`, e.g.
+            "magnitude", "snip", or "synflow" with the scope "global".
+        scope: which weights are ranked together: "layerwise" or "global".
+        granularity: the units in which weights are pruned: "unstructured", blocks of "1x4" or "1x16" consecutive
+            inputs, or "channel": units of dense layers and filters of convolutions; the output layer then stays whole.
+        indivisible: what happens to weights that do not divide into such units: "error", "skip" (kept whole) or
+            "unstructured".
+        output_rate: rate of the output layer; half of `rate` by default.
+        conv_rate: rate of convolutions; `rate` by default.
         final_density: density to reach in `rounds` rounds of equal rate, instead of `rate`; one round is one-shot.
-        densities: an explicit ladder of densities, instead of a rate.
-        scope: "layerwise" or "global".
-        criterion: a name of `tf_lottery.pruning.criteria.CRITERIA`, e.g. "magnitude", "snip", or "synflow" with the
-            scope "global".
-        granularity: "unstructured", blocks of "1x4" or "1x16" consecutive inputs, or "channel": units of dense layers
-            and filters of convolutions; the output layer then stays whole.
-        indivisible: what is done with weights that do not divide so: "error", "skip" (kept whole), "unstructured".
-        score_examples: how many training examples a criterion looks at that needs data.
+        densities: density of each round, instead of a rate.
         pruning: where masks come from: "iterative", "one_shot", "before_training" or "early_bird".
         search_steps: steps of the trainings that only find masks; round 0 and the last round are trained in full.
-        mask_distance: the fraction of kept weights by which masks may still differ where an early-bird search stops.
-        include, exclude: which weights to mask, as for `wrap`.
+        mask_distance: fraction of the kept weights by which masks may still differ where an early-bird search stops.
+        score_examples: number of training examples for a criterion that needs data.
+        include: which weights to mask, as for `wrap`.
+        exclude: which weights not to mask, as for `wrap`.
         variants: "ticket", and controls: names of `tf_lottery.experiment.controls.CONTROLS`, e.g. "random_reinit".
-        replicates: chains of rounds with other initial weights and data orders.
+        replicates: number of chains of rounds, each with its own initial weights and data order.
         seed: the seed of everything that is random.
-        eval_every: steps between evaluations; a twentieth of a training by default.
-        validation_split: part of the training arrays that is set aside where `validation` is None: fraction or count.
-        xla: "auto", "on" or "off".
         run_dir: the run directory. The same call with the same directory resumes or extends the run, with the initial
-            weights that it began with. By default a
-            temporary one that goes with the result.
-        on_progress: called about once a second with (job, step, last step).
+            weights that it began with; finished trainings are not repeated, so callbacks do not see them. By default a
+            temporary one that is removed with the result.
+        **unknown: refused, with the present name of an argument of version 0.1.
 
     Returns:
-        A `Result`: `rows`, `best(max_drop)`, `ticket(round)`.
+        A `Result`: `rows`, `verdict`, `best(max_drop)`, `ticket(round)`.
 
     Raises:
-        UsageError: an argument is out of range, or several replicates are asked of a built model.
+        UsageError: an argument is unknown, missing or out of range, or several replicates are asked of a built model.
         UnfitError: the model is not built, has nothing to prune, or does not fit the data.
         NonFiniteError: NaN or infinite weights or loss.
 
@@ -130,22 +161,20 @@ def find_ticket(
         >>> x, y = np.random.default_rng(0).normal(size=(200, 4)).astype("float32"), np.arange(200) % 2
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(2)])
         >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        >>> result = find_ticket(model, train=(x, y), loss=loss, rounds=2, rate=0.5, steps=20)
+        >>> result = find_ticket(model, x, y, loss=loss, rounds=2, rate=0.5, steps=20, verbose=0)
         >>> result.ticket(2).density < 0.5
         True
     """
-    if steps is None and epochs is None:
-        epochs = DEFAULT_EPOCHS
-    optimizer = get_optimizer(optimizer)
+    check_names(unknown, [name for name in inspect.signature(find_ticket).parameters if name != "unknown"])
+    callbacks, display = check_callbacks(callbacks), progress_display(verbose)
     config = Config(
         preset="find-ticket",
         dataset="user",
         model="user",
         normalization="none",
-        **_told(optimizer),
         batch_size=batch_size,
         steps=steps,
-        epochs=epochs,
+        epochs=DEFAULT_EPOCHS if steps is None and epochs is None else epochs,
         rounds=rounds,
         rate=rate,
         output_rate=output_rate,
@@ -165,130 +194,74 @@ def find_ticket(
         seed=seed,
         replicates=replicates,
         variants=tuple(variants),
-        xla=xla,
         threads=tf.config.threading.get_intra_op_parallelism_threads() or available_cores(),
         jobs=1,
     )
-    make_model = _maker(model, replicates, seed)
+    make_model = model_maker(model, replicates=replicates, seed=seed)
     first = make_model(0)
-    found = discover(first, include=include, exclude=exclude)
-    check_maskable(found)
-    data, fingerprint = _data(train, validation, test, validation_split=validation_split, seed=seed)
-    check_data(first, data, loss=loss, loss_weights=loss_weights)
-    copy_optimizer(optimizer)  # one that can't be copied is an error before the run begins
-    problem = Problem(
-        make_model=make_model,
-        make_optimizer=lambda: _with_last_rate_held(
-            copy_optimizer(optimizer), training_steps(config, problem.steps_per_epoch(batch_size)) - 1
-        ),
+    settings = training_settings(
+        first,
+        optimizer=optimizer,
         loss=loss,
         metrics=metrics,
+        weighted_metrics=weighted_metrics,
         loss_weights=loss_weights,
-        train=data[0],
-        validation=data[1],
-        test=data[2],
-        fingerprint=fingerprint,
+        jit_compile=jit_compile,
+    )
+    config = config.updated(**optimizer_options(settings.optimizer), xla=xla_setting(settings.jit_compile))
+    discovery = discover(first, include=include, exclude=exclude)
+    check_maskable(discovery)
+    data = training_data(
+        x,
+        y,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        validation_data=validation_data,
+        test_data=test_data,
+        validation_split=validation_split,
+        seed=seed,
+    )
+    check_data(first, data.parts(), loss=settings.loss, loss_weights=settings.loss_weights)
+    copy_optimizer(settings.optimizer)  # one that can't be copied is an error before the run begins
+    in_epochs = config.steps is None or rewind_point(config.rewind).unit == "epoch"
+    problem = Problem(
+        make_model=make_model,
+        make_optimizer=lambda: with_last_rate_held(copy_optimizer(settings.optimizer), total_steps - 1),
+        loss=settings.loss,
+        metrics=settings.metrics,
+        loss_weights=settings.loss_weights,
+        weighted_metrics=settings.weighted_metrics,
+        train=data.train,
+        validation=data.validation,
+        test=data.test,
+        fingerprint=data.fingerprint,
         include=include,
         exclude=exclude,
+        steps_in_epoch=count_steps_per_epoch(data, stated=steps_per_epoch, needed=in_epochs),
     )
+    total_steps = training_steps(config, problem.steps_per_epoch(batch_size))
     if eval_every is None:
-        config = config.updated(eval_every=_eval_every(config, problem))
-    described = [
-        without_automatic_names(serialize_optimizer(optimizer)),
-        describe(loss),
-        describe(metrics),
-        describe(loss_weights),
-        sorted(found.found),
-    ]
-    text = json.dumps([configuration_hash(first), described, fingerprint], sort_keys=True, default=str)
-    model_hash = hashlib.sha256(text.encode()).hexdigest()
-    events = Events(on_progress=on_progress) if on_progress else Events()
+        config = config.updated(eval_every=max(1, total_steps // EVALUATIONS))
+    observer = CallbackObserver(
+        [*callbacks, *([display] if display else [])],
+        rounds=config.rounds,
+        replicates=config.replicates,
+        eval_every=config.eval_every,
+        verbose=verbose,
+    )
+    extras = {"steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
+    model_hash = call_hash(first, settings, sorted(discovery.found), data.fingerprint, extras)
     directory = Path(run_dir if run_dir is not None else tempfile.mkdtemp(prefix="tf_lottery-"))
     try:
-        run(config, RunDirectory(directory), make_problem=lambda: problem, events=events, model_hash=model_hash)
+        run(
+            config,
+            RunDirectory(directory),
+            make_problem=lambda: problem,
+            events=observer.events(),
+            model_hash=model_hash,
+        )
     except BaseException:
         if run_dir is None:
             shutil.rmtree(directory, ignore_errors=True)
         raise
     return Result(directory, temporary=run_dir is None)
-
-
-def _with_last_rate_held(optimizer: keras.optimizers.Optimizer, last: int) -> keras.optimizers.Optimizer:
-    """The optimizer, its schedule held after the last step of a full training: what trains on keeps that rate."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    schedule = getattr(inner, "_learning_rate", None)
-    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        inner._learning_rate = learning_rate.hold(schedule, last)
-    return optimizer
-
-
-def _told(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    """What the configuration tells of a caller's optimizer; a schedule by its first learning rate."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    name = type(inner).__name__.lower()
-    numbers = {"momentum": getattr(inner, "momentum", 0.0), "weight_decay": getattr(inner, "weight_decay", 0.0) or 0.0}
-    told = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
-    if name not in MOMENTUM:
-        told.pop("momentum", None)
-    with contextlib.suppress(
-        AttributeError, TypeError, ValueError
-    ):  # several optimizers in one have no rate of their own
-        told["learning_rate"] = float(inner.learning_rate)
-    return {"optimizer": name if name in OPTIMIZERS else "user", **told}
-
-
-def _maker(model: Any, replicates: int, seed: int) -> Callable[[int], keras.Model]:
-    """A function from replicate to plain model."""
-    if isinstance(model, keras.Model):
-        if replicates != 1:
-            raise UsageError(
-                f"A built model has one set of initial weights, so `replicates` must be 1. Received: {replicates}.",
-                "Pass a function that makes the model.",
-            )
-        check_wrappable(model)
-        check_model(model, source="`model`")
-        return lambda replicate: model
-    if not callable(model):
-        raise UsageError(
-            f"`model` must be a keras.Model or a function that makes one. Received: {type(model).__name__}."
-        )
-
-    config = Config(seed=seed)
-
-    @functools.lru_cache(maxsize=1)
-    def make(replicate: int) -> keras.Model:
-        with seeds.seeded(replicate_seed(config, replicate, "initial weights")):
-            made = model()
-        if not isinstance(made, keras.Model):
-            raise UsageError(f"`model` must return a keras.Model. It returned: {type(made).__name__}.")
-        check_wrappable(made)
-        return check_model(made, source="`model`")
-
-    return make
-
-
-def _data(train: Any, validation: Any, test: Any, *, validation_split: float, seed: int) -> tuple[tuple, str]:
-    """(train, validation, test) as the trainer takes them, and the fingerprint of their content."""
-    streams = [part for part in (train, validation, test) if isinstance(part, tf.data.Dataset)]
-    if not streams:
-        dataset = from_arrays(train, validation, test, validation_split=validation_split, seed=seed)
-        return (dataset.train, dataset.validation, dataset.test), dataset.fingerprint
-    if validation is None:
-        raise UsageError("A tf.data.Dataset can't be split: `validation` must be given.", "Pass a validation data set.")
-    for name, part in (("validation", validation), ("test", test)):
-        if isinstance(part, tf.data.Dataset) and part.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise UsageError(
-                f"`{name}` repeats without end, and an evaluation covers every example of it.",
-                "Leave out `.repeat()`, or end it with `.take(batches)`.",
-            )
-    if len(streams) < 2 + (test is not None):
-        raise UsageError(
-            "`train`, `validation` and `test` must be all arrays or all tf.data.Datasets.",
-            "Use tf.data.Dataset.from_tensor_slices(...).batch(...) for the arrays.",
-        )
-    return (train, validation, test), ""
-
-
-def _eval_every(config: Config, problem: Problem) -> int:
-    """A twentieth of a training."""
-    return max(1, training_steps(config, problem.steps_per_epoch(config.batch_size)) // 20)
