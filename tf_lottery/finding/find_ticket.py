@@ -15,7 +15,6 @@ from tf_lottery.experiment.checking import check_data
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.experiment.rewind_point import rewind_point
 from tf_lottery.experiment.run import run
 from tf_lottery.experiment.step_counts import training_steps
 from tf_lottery.experiment.workers.executor import available_cores
@@ -223,7 +222,7 @@ def find_ticket(
     )
     check_data(first, data.parts(), loss=settings.loss, loss_weights=settings.loss_weights)
     copy_optimizer(settings.optimizer)  # one that can't be copied is an error before the run begins
-    in_epochs = config.steps is None or rewind_point(config.rewind).unit == "epoch"
+    in_epochs = config.steps is None or config.rewind_point.unit == "epoch"
     problem = Problem(
         make_model=make_model,
         make_optimizer=lambda: with_last_rate_held(copy_optimizer(settings.optimizer), total_steps - 1),
