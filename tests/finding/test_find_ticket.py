@@ -34,7 +34,8 @@ def test_a_built_model_gives_its_own_ticket_and_is_not_changed():
     before = [w.copy() for w in model.get_weights()]
     result = find(model, rounds=2)
     assert [row["round"] for row in result.rows] == [0, 1, 2]
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)) and not model.compiled
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert not model.compiled
     ticket = result.ticket(2)
     assert ticket.rewind_weights["dense/kernel"].shape == (6, 10)
     np.testing.assert_array_equal(ticket.rewind_weights["dense/kernel"], before[0] * ticket.masks["dense/kernel"])
@@ -53,7 +54,8 @@ def test_a_function_makes_a_model_for_each_replicate_from_the_seed():
     assert [row["replicate"] for row in first.rows] == [0, 0, 1, 1]
     for replicate in (0, 1):
         a, b = (result.ticket(1, replicate=replicate) for result in (first, second))
-        assert same(a.masks, b.masks) and same(a.trained_weights, b.trained_weights)
+        assert same(a.masks, b.masks)
+        assert same(a.trained_weights, b.trained_weights)
     assert not same(first.ticket(0).rewind_weights, first.ticket(0, replicate=1).rewind_weights)
     assert not same(first.ticket(0).rewind_weights, find(make, seed=6, rounds=0).ticket(0).rewind_weights)
 
@@ -72,7 +74,9 @@ def test_regression_has_no_accuracy_and_chooses_by_loss():
     y = (X[:, :1] * 2).astype("float32")
     result = find(model, y=y, loss="mse", metrics=["mae"], rounds=2)
     row = result.rows[0]
-    assert row["val_accuracy"] is None and row["val_loss"] > 0 and row["val_mae"] > 0
+    assert row["val_accuracy"] is None
+    assert row["val_loss"] > 0
+    assert row["val_mae"] > 0
     assert result.best(max_drop=10.0).recipe["round"] == 2
 
 
@@ -89,7 +93,8 @@ def test_several_inputs_and_outputs():
     y = {"kind": Y, "value": X[:, :1]}
     options = {"loss": {"kind": LOSS, "value": "mse"}, "metrics": {"kind": ["accuracy"], "value": ["mae"]}}
     result = find(model, x=(X[:, :4], X[:, 4:]), y=y, include=["dense*"], **options)
-    assert result.rows[0]["val_accuracy"] is not None and result.rows[0]["val_value_mae"] > 0
+    assert result.rows[0]["val_accuracy"] is not None
+    assert result.rows[0]["val_value_mae"] > 0
     named = find(model, x={"a": X[:, :4], "b": X[:, 4:]}, y=y, **options)
     assert len(named.rows) == 2
 
@@ -137,7 +142,9 @@ def test_a_run_directory_is_resumed_and_extended(tmp_path):
     weights = tmp_path / "run/replicate_0/round_01/weights.npz"
     before = weights.stat().st_mtime_ns
     again = find(make, run_dir=tmp_path / "run", rounds=2)
-    assert again.rows[:2] == first.rows and len(again.rows) == 3 and weights.stat().st_mtime_ns == before
+    assert again.rows[:2] == first.rows
+    assert len(again.rows) == 3
+    assert weights.stat().st_mtime_ns == before
     assert same(again.ticket(2).trained_weights, find(make, rounds=2).ticket(2).trained_weights)
     assert tfl.open_run(tmp_path / "run").rows == again.rows
 
@@ -159,7 +166,7 @@ def test_another_experiment_in_the_same_directory_is_refused(tmp_path_factory, c
     if not path.exists():
         find(make, run_dir=path, rounds=0)
     change = dict(change)
-    with pytest.raises((UsageError, UnfitError), match="another configuration|does not fit"):
+    with pytest.raises((UsageError, UnfitError), match=r"another configuration|does not fit"):
         find(change.pop("model", make), run_dir=path, rounds=0, **change)
 
 
@@ -217,7 +224,7 @@ def with_nan(index):
         ({"validation_data": X}, UsageError, "`validation_data` must be a tuple"),
         ({"y": Y[:-1]}, UnfitError, "same number of examples"),
         ({"x": X[:, :5]}, UnfitError, "train data does not fit"),
-        ({"x": np.where(X == X[3, 2], np.nan, X)}, UnfitError, "NaN"),
+        ({"x": np.where(X[3, 2] == X, np.nan, X)}, UnfitError, "NaN"),
         ({"y": Y + 1}, UnfitError, r"Class numbers must be in \[0, 3\)"),
         ({"y": Y - 1}, UnfitError, r"Class numbers must be in \[0, 3\)"),
         ({"validation_data": (X[:, :5], Y)}, UnfitError, "validation"),
@@ -230,7 +237,8 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, options, kind
     options = dict(options)
     with pytest.raises(kind, match=message) as caught:
         find(options.pop("model", None), run_dir=tmp_path / "run", **options)
-    assert caught.value.cause and isinstance(caught.value, UsageError | UnfitError)
+    assert caught.value.cause
+    assert isinstance(caught.value, UsageError | UnfitError)
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["kernel", "bias"])

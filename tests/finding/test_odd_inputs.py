@@ -133,4 +133,5 @@ def test_the_callers_own_schedule_keeps_its_last_rate_in_fine_tuning():
             return super().apply(gradients, variables)
 
     find(make(), optimizer=Told(Falling()), rewind="finetune:step:3", jit_compile=False)
-    assert rates[11:] == pytest.approx([0.1 / 12] * 4) and rates[10] == pytest.approx(0.1 / 11)
+    assert rates[11:] == pytest.approx([0.1 / 12] * 4)
+    assert rates[10] == pytest.approx(0.1 / 11)

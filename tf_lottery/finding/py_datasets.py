@@ -1,7 +1,7 @@
 """`keras.utils.PyDataset` as `tf.data.Dataset`, read by Keras's own adapter, workers and processes included."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -38,11 +38,11 @@ def training_stream(dataset: keras.utils.PyDataset, *, seed: int) -> tf.data.Dat
         finally:
             _stop_workers(adapter)
 
-    return tf.data.Dataset.from_generator(batches, output_signature=_signature(dataset)).prefetch(tf.data.AUTOTUNE)
+    return _stream(batches, dataset, tf.data.INFINITE_CARDINALITY)
 
 
 def evaluation_stream(dataset: keras.utils.PyDataset) -> tf.data.Dataset:
-    """Return the batches of a data set for an evaluation, once and in their order.
+    """Return the batches of a data set of known length for an evaluation, once and in their order.
 
     Raises:
         UnfitError: there is no batch, or it cannot be read.
@@ -57,7 +57,12 @@ def evaluation_stream(dataset: keras.utils.PyDataset) -> tf.data.Dataset:
         finally:
             _stop_workers(adapter)
 
-    return tf.data.Dataset.from_generator(batches, output_signature=_signature(dataset)).prefetch(tf.data.AUTOTUNE)
+    return _stream(batches, dataset, dataset.num_batches)
+
+
+def _stream(batches: Callable[[], Iterator[Any]], dataset: keras.utils.PyDataset, count: int) -> tf.data.Dataset:
+    stream = tf.data.Dataset.from_generator(batches, output_signature=_signature(dataset))
+    return stream.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
 
 
 class _View(keras.utils.PyDataset):
