@@ -14,13 +14,14 @@ EARLIER_NAMES = {
     "xla": "`jit_compile`: 'auto', True or False",
     "on_progress": "`callbacks`: Keras callbacks, whose on_epoch_end is called at each evaluation",
 }
-# Arguments of `fit` that are not taken, and why.
-OF_FIT_ONLY = {
+# Arguments of `fit`, and one of the command line's, that are not taken, and why.
+NOT_TAKEN = {
     "shuffle": "arrays are shuffled as `seed` says, and a data set has an order of its own",
     "initial_epoch": "a training starts where `rewind` says",
     "validation_freq": "`eval_every` is the number of steps between evaluations",
     "validation_steps": "an evaluation covers all of `validation_data`: end a data set with its method take",
     "validation_batch_size": "an evaluation covers all of `validation_data`, in batches that the library chooses",
+    "fresh": "to start over, pass another `run_dir`",
 }
 
 
@@ -45,8 +46,8 @@ def check_names(unknown: Mapping[str, Any], valid: Iterable[str]) -> None:
             argument=earlier[0],
         )
     name = next(iter(unknown))
-    if name in OF_FIT_ONLY:
-        raise UsageError(f"`find_ticket` has no argument `{name}`: {OF_FIT_ONLY[name]}.", "Drop it.", argument=name)
+    if name in NOT_TAKEN:
+        raise UsageError(f"`find_ticket` has no argument `{name}`: {NOT_TAKEN[name]}.", "Drop it.", argument=name)
     near = difflib.get_close_matches(name, list(valid), n=1)
     remedy = f"Did you mean `{near[0]}`?" if near else "Its arguments are listed by `help(tfl.find_ticket)`."
     raise UsageError(f"`find_ticket` has no argument `{name}`.", remedy, argument=name)

@@ -14,8 +14,8 @@ import keras
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.directory import Job, RunDirectory
+from tf_lottery.experiment.events import Events
 from tf_lottery.experiment.job_observer import JobObserver, JobTraining
-from tf_lottery.experiment.run import Events
 from tf_lottery.finding.progress_display import ProgressDisplay
 from tf_lottery.finding.unchanged_training import unchanged_training
 

@@ -21,7 +21,12 @@ def architecture(model: keras.Model) -> str:
         >>> architecture(build()) == architecture(build())
         True
     """
-    document = keras.saving.serialize_keras_object(model)
+    compiled = model.compiled
+    try:
+        model.compiled = False  # Keras would serialize the loss, with a warning for a lambda
+        document = keras.saving.serialize_keras_object(model)
+    finally:
+        model.compiled = compiled
     document.pop("compile_config", None)
     renamed: dict[str, str] = {}
     names = _object_names(document)
