@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from tf_lottery.experiment.controls import CONTROLS, TicketStart
 from tf_lottery.results.compare import comparison_figures
 from tf_lottery.results.figures import run_figures
-from tf_lottery.results.figures.learning_curves import spread_rounds
 from tf_lottery.results.figures.style import spaced_densities, variant_look
 from tf_lottery.results.statistics.intervals import interval
 from tf_lottery.results.statistics.learning_speed import started_trained
@@ -40,23 +39,6 @@ def make_rows(rounds=3, replicates=2, rate=0.2, **fixed):
                 }
             )
     return rows
-
-
-def make_curves(rounds=3, **fixed):
-    return [
-        {"replicate": 0, "round": index, "variant": "ticket", "step": step, "val_accuracy": step / 400, "val_loss": 1.0}
-        | fixed
-        for index in range(rounds + 1)
-        for step in (0, 100, 200, 300)
-    ]
-
-
-def make_layers(names, rounds=3):
-    return [
-        {"replicate": 0, "round": index, "variant": "ticket", "layer": name, "kept": 100 >> index, "total": 100}
-        for index in range(rounds + 1)
-        for name in names
-    ]
 
 
 def line(figure, label):
@@ -107,7 +89,7 @@ def test_the_band_is_the_interval_over_three_replicates():
 
 
 def test_searches_are_not_drawn():
-    rows, curves = make_rows(), make_curves()
+    rows = make_rows()
     searches = [row | {"variant": "search", "test_accuracy": 0.1, "early_stop_step": 1} for row in rows]
     for figure in (run_figures.final_score([*rows, *searches]), run_figures.early_stop([*rows, *searches])):
         assert sorted(text.get_text() for text in figure.axes[0].get_legend().get_texts()) == [
@@ -115,7 +97,6 @@ def test_searches_are_not_drawn():
             "random reinit",
             "ticket",
         ]
-    assert len(run_figures.learning_curves(curves + [row | {"variant": "search"} for row in curves]).axes) == 1
 
 
 def test_a_dense_control_stands_at_the_density_of_its_ticket():
@@ -126,7 +107,6 @@ def test_a_dense_control_stands_at_the_density_of_its_ticket():
     # Its steps count from the start of the first of many trainings: they would say nothing, and dwarf the others.
     labels = [text.get_text() for text in run_figures.early_stop(rows).axes[0].get_legend().get_texts()]
     assert "dense longer" not in labels
-    assert len(run_figures.learning_curves(make_curves() + make_curves(variant="dense_longer")).axes) == 1
 
 
 def test_all_variants_look_different_and_the_same_in_every_run():
@@ -235,64 +215,6 @@ def test_labels_are_at_densities_of_the_run_with_both_ends():
 def test_accuracy_axis_does_not_go_far_above_100_percent():
     figure = run_figures.final_score(make_rows(0, 1, test_accuracy=1.0))
     assert figure.axes[0].get_ylim()[1] <= 1.01
-
-
-def test_learning_curves_of_many_rounds_show_seven():
-    figure = run_figures.learning_curves(make_curves(35))
-    assert len(figure.axes[0].get_lines()) == 7
-    assert spread_rounds(range(36)) == [0, 6, 12, 18, 23, 29, 35]
-    assert spread_rounds([2, 0, 1, 1]) == [0, 1, 2]
-
-
-def test_learning_curves_average_replicates_and_name_densities():
-    curves = make_curves(1) + [row | {"replicate": 1, "val_accuracy": 0.0} for row in make_curves(1)]
-    figure = run_figures.learning_curves(curves, make_rows(1))
-    np.testing.assert_allclose(figure.axes[0].get_lines()[0].get_ydata(), [0, 0.125, 0.25, 0.375])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0  (100 %)", "1  (80.0 %)"]
-
-
-def test_learning_curves_have_a_panel_per_variant_on_one_scale():
-    figure = run_figures.learning_curves(make_curves() + make_curves(variant="random_reinit"))
-    first, second = figure.axes
-    assert (first.get_title("left"), second.get_title("left")) == (
-        "Learning curves: ticket",
-        "Learning curves: random reinit",
-    )
-    assert first.get_ylim() == second.get_ylim()
-
-
-def test_learning_curves_fall_back_to_the_loss():
-    figure = run_figures.learning_curves(make_curves(val_accuracy=None))
-    assert figure.axes[0].get_ylabel() == "Validation loss"
-
-
-def test_layer_density_is_a_line_per_layer():
-    figure = run_figures.layer_density(make_layers(["hidden/kernel", "output/kernel"]))
-    np.testing.assert_allclose(line(figure, "output/kernel").get_ydata(), [1.0, 0.5, 0.25, 0.12])
-    assert figure.axes[0].get_yscale() == "log"
-
-
-def test_many_layers_become_a_heat_map_that_names_them_all():
-    names = [f"block_{index}/kernel" for index in range(30)]
-    figure = draw(run_figures.layer_density(make_layers(names)))
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == names
-    assert figure.axes[0].images[0].get_array().shape == (30, 4)
-
-
-@pytest.mark.parametrize("name", ["_hidden/kernel", "$\\bad{$"])
-def test_odd_layer_names_are_written_as_they_are(name):
-    figure = draw(run_figures.layer_density(make_layers([name])))
-    assert figure.axes[0].get_legend().get_texts()[0].get_text().strip() == name
-
-
-@pytest.mark.parametrize("copies", [1, 10])
-def test_an_emptied_layer_is_named(copies):
-    names = [f"k{index}" for index in range(copies)]
-    layers = make_layers(names, rounds=8)
-    figure = draw(run_figures.layer_density(layers))
-    axes = figure.axes[0]
-    texts = axes.get_legend().get_texts() if copies == 1 else axes.get_yticklabels()
-    assert texts[0].get_text() == "k0 (empty from round 7)"
 
 
 @pytest.mark.parametrize(
