@@ -32,9 +32,11 @@ EXAMPLES = {
     "tf-lottery run --dataset digits --densities 1,0.5,0.2 --steps 100 --rewind step:20 --json": "Chosen densities, "
     "late rewinding, and the result as JSON.",
 }
+# Options that arguments of the library have under another name.
+ARGUMENTS = {"drop": "lr_drop", "milestones": "lr_milestones", "pad": "pad_crop", "run_dir": "out"}
 
 
-@click.command(cls=Command, examples=EXAMPLES, arguments={"run_dir": "out"})
+@click.command(cls=Command, examples=EXAMPLES, arguments=ARGUMENTS)
 @click.argument("preset", type=PRESET, required=False)
 @click.option("--config", "config_file", type=click.Path(), help="TOML or JSON file; a run's config.json is one.")
 @options.configuration_options
