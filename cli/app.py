@@ -116,5 +116,8 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 def app() -> None:
-    """Find, train, study and ship lottery tickets: sparse subnetworks of Keras models that, rewound to their early
-    weights, train to the accuracy of the dense network."""
+    """Find, train, study and ship lottery tickets.
+
+    A ticket is a sparse subnetwork of a Keras model that, rewound to its early weights, trains to the accuracy of the
+    dense network.
+    """

@@ -54,18 +54,18 @@ def command(
 
     with clean_output():
         network = None if model is None else open_dense_network(model, out)
-        found = bench(files, model=network, threads=threads, runs=runs)
+        benchmark = bench(files, model=network, threads=threads, runs=runs)
     if as_json:
-        print_json(found.to_json())
-    elif found.files:
-        _print(found.files)
-        for sentence in found.findings:
+        print_json(benchmark.to_json())
+    elif benchmark.files:
+        _print(benchmark.files)
+        for sentence in benchmark.findings:
             print_line(sentence)
-    for note in found.notes:
+    for note in benchmark.notes:
         remark(note)
-    for record in found.failed[1:]:
+    for record in benchmark.failed[1:]:
         remark(f"not measured: {record['path']}: {record['reason']}")
-    found.raise_failures()
+    benchmark.raise_failures()
 
 
 def _print(records: tuple[dict[str, Any], ...]) -> None:

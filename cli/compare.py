@@ -1,11 +1,10 @@
 """`tf-lottery compare`: several runs side by side."""
 
-import hashlib
 from pathlib import Path
 
 import click
 
-from tf_lottery.results.run_lookup import find_run
+from tf_lottery.results.run_lookup import comparison_folder, find_run
 
 from .command import Command
 from .names import RUN
@@ -48,22 +47,19 @@ def command(
     from tf_lottery.results.compare.compared_runs import read_compared_run
 
     stores = [find_run(run, out) for run in runs]
-    loaded = [read_compared_run(store) for store in stores]
-    if to is None:
-        # Runs of equal names below other folders are other runs.
-        digest = hashlib.sha256("\n".join(str(store.path.resolve()) for store in stores).encode()).hexdigest()
-        to = out / f"comparison-{digest[:10]}"
+    compared_runs = [read_compared_run(store) for store in stores]
     with clean_output():
         from tf_lottery.results.compare.comparison_page import write_comparison
 
-        compared = write_comparison(loaded, to, max_drop=max_drop, allow_data=allow_data)
+        folder = to or comparison_folder([store.path for store in stores], out)
+        comparison = write_comparison(compared_runs, folder, max_drop=max_drop, allow_data=allow_data)
     for store in stores:
         state = read_state(store.path)
         if state.jobs_done < state.jobs_total:
             remark(f"{store.path} is not finished: {state.jobs_done} of {state.jobs_total} trainings are compared.")
     if not as_json:
-        for sentence in compared.sentences:
+        for sentence in comparison.sentences:
             print_line(sentence)
-        click.echo(compared.files["comparison.html"])
+        click.echo(comparison.files["comparison.html"])
         return
-    print_json({"schema": SCHEMA, **compared.to_json()})
+    print_json({"schema": SCHEMA, **comparison.to_json()})

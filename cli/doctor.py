@@ -92,14 +92,14 @@ def _diagnose(source: str, out: Path, number: int | None, replicate: int | None,
         return diagnose(opened.model, name=opened.name)
 
 
-def _print_diagnosis(found: "Diagnosis", as_json: bool) -> None:
-    document = found.to_json()
+def _print_diagnosis(diagnosis: "Diagnosis", as_json: bool) -> None:
+    document = diagnosis.to_json()
     if as_json:
         print_json(document)
         return
     rows: list[tuple[str, ...]] = []
     findings: dict[Reason, list[str]] = {}
-    for record, verdict in zip(document["ops"], found.verdicts, strict=True):
+    for record, verdict in zip(document["ops"], diagnosis.verdicts, strict=True):
         number = str(record["index"]) if not record["subgraph"] else f"{record['subgraph']}:{record['index']}"
         shape = "x".join(map(str, record["weights_shape"] or ()))
         shares = [_share(record[key]) for key in ("zeros", "blocks_1x4", "blocks_1x16")]
@@ -114,7 +114,7 @@ def _print_diagnosis(found: "Diagnosis", as_json: bool) -> None:
         change = f" Change: {finding.advice}." if finding.advice else ""
         print_line(f"{', '.join(numbers)}: {finding.reason}.{change}")
     click.echo()
-    for line in found.summary:
+    for line in diagnosis.summary:
         print_line(line)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 from click import IntRange
 
-from tf_lottery.errors import UsageError
 from tf_lottery.experiment.options import NORMALIZATIONS
+from tf_lottery.exporting.publish.requested_formats import narrow_formats
 from tf_lottery.exporting.sources.model_source import open_model_source
 from tf_lottery.exporting.sources.source_data import SAMPLES, load_source_data
 from tf_lottery.results.tables.formats import percent
@@ -106,7 +106,7 @@ def command(
     written, with a manifest of SHA-256 sums and a model card. A file that answers otherwise than Keras is never left.
     """
     set_up_logging(context)
-    wanted = _formats(formats, precision)
+    wanted = narrow_formats(formats or (), precision)
     with clean_output():
         from tf_lottery.exporting import export
 
@@ -114,12 +114,12 @@ def command(
         real = load_source_data(opened, dataset, data_dir=data_dir, normalization=normalization, count=samples)
         for text in (*opened.remarks, *real.remarks):
             remark(text)
-        found = export(
+        report = export(
             opened.model,
             to,
             format=wanted,
-            precision=_choice(precision),
-            encoding=_choice(encoding),
+            precision=_every_or(precision),
+            encoding=_every_or(encoding),
             **real.arguments(),
             best=best,
             max_drop=max_drop,
@@ -129,15 +129,15 @@ def command(
             name=opened.name,
             source=opened.origin | ({"data": real.data} if real.data else {}),
         )
-    doubt = real.near_chance(found.keras["validation_accuracy"])
+    doubt = real.near_chance(report.keras["validation_accuracy"])
     if doubt:
         remark(f"warning: {doubt} {_REMEDIES['data' if dataset else 'run']}")
     if as_json:
-        print_json(found.to_json())
+        print_json(report.to_json())
         return
     rows = [
         (
-            "*" if record["path"] == found.best else "",
+            "*" if record["path"] == report.best else "",
             record["format"],
             record["precision"],
             record["encoding"] + (f" ({record['layout']})" if record["layout"] not in ("", "rows") else ""),
@@ -148,7 +148,7 @@ def command(
             "" if record["agreement"] is None else percent(record["agreement"], digits=2),
             "" if record["accuracy"] is None else percent(record["accuracy"], digits=2),
         )
-        for record in found.candidates
+        for record in report.candidates
     ]
     headers = (
         "",
@@ -163,36 +163,21 @@ def command(
         "Accuracy",
     )
     print_table(headers, rows, right=(False, False, False, False, *[True] * 6))
-    own, validated = found.keras["accuracy"], found.keras["validation_accuracy"]
+    own, validated = report.keras["accuracy"], report.keras["validation_accuracy"]
     if own is not None:
         beside = "" if validated is None else f" ({percent(validated, digits=2)} of the validation samples)"
         click.echo(f"Accuracy of the Keras model itself: {percent(own, digits=2)}{beside}")
-    click.echo(f"Best: {found.best}")
-    kind = "random samples" if found.samples == "random" else "real samples"
+    click.echo(f"Best: {report.best}")
+    kind = "random samples" if report.samples == "random" else "real samples"
     right = "" if own is None else f"; its own accuracy is {percent(own, digits=2)}"
-    remark(f"Every file was loaded again and compared with the Keras model on {found.sample_count:,} {kind}{right}.")
+    remark(f"Every file was loaded again and compared with the Keras model on {report.sample_count:,} {kind}{right}.")
     if not formats:
         remark("Only the best file was written, with its model card; --formats all writes every one.")
-    for note in (*found.findings, *found.notes):
+    for note in (*report.findings, *report.notes):
         remark(note)
-    for line in found.refusals():
+    for line in report.refusals():
         remark(f"Refused: {line}")
 
 
-def _formats(formats: tuple[str, ...] | None, precision: tuple[str, ...]) -> str | list[str]:
-    """The formats to demand. TFLite alone has precisions, so one that is asked for rules the others out."""
-    every = not formats or "all" in formats
-    if "all" in precision:
-        return _choice(formats or ("all",))
-    if every:
-        return ["tflite"]
-    if set(formats or ()) <= {"keras", "saved_model"}:
-        raise UsageError(
-            f"--precision {','.join(precision)} is of TFLite files, received --formats {','.join(formats or ())}.",
-            "Add tflite to the formats, or drop --precision: other formats keep float32.",
-        )
-    return _choice(formats or ())
-
-
-def _choice(names: tuple[str, ...]) -> str | list[str]:
+def _every_or(names: tuple[str, ...]) -> str | list[str]:
     return "all" if "all" in names else list(names)

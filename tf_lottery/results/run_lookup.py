@@ -1,5 +1,7 @@
 """The runs below a folder: list them, or find one by its path, its name or the beginning of its name."""
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from tf_lottery.errors import UsageError
@@ -50,3 +52,14 @@ def find_run(name: str | None, out: str | Path = "runs") -> RunDirectory:
         raise UsageError(f"There is no run below {out}.", _START_ONE)
     remedy = suggestion(name, [path.name for path in runs]) if runs else _START_ONE
     raise UsageError(f"There is no run {name!r}, neither at that path nor below {out}.", remedy)
+
+
+def comparison_folder(run_dirs: Iterable[Path], out: Path) -> Path:
+    """Return the folder below `out` where a comparison of runs is written, one for each choice of runs.
+
+    Args:
+        run_dirs: the run directories, in order. Runs of equal names in different folders are different runs.
+        out: the folder of the runs.
+    """
+    digest = hashlib.sha256("\n".join(str(path.resolve()) for path in run_dirs).encode()).hexdigest()
+    return out / f"comparison-{digest[:10]}"
