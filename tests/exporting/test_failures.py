@@ -99,10 +99,10 @@ def test_a_crash_of_the_interpreter_is_a_refusal(tmp_path, monkeypatch):
 def test_a_damaged_file_and_a_hanging_process_have_reasons(tmp_path, monkeypatch):
     (tmp_path / "bad.tflite").write_bytes(b"no model" * 10)
     samples = {"input": np.zeros((1, 3), "float32")}
-    with pytest.raises(litert.LiteRTFailed, match="the LiteRT interpreter failed: "):
+    with pytest.raises(litert.LiteRTError, match="the LiteRT interpreter failed: "):
         litert.run_file(tmp_path / "bad.tflite", samples, scratch=tmp_path)
     monkeypatch.setattr(litert, "_RUN_FILE", "import time; time.sleep(60)")
-    with pytest.raises(litert.LiteRTFailed, match="did not finish within"):
+    with pytest.raises(litert.LiteRTError, match="did not finish within"):
         litert.run_file(tmp_path / "bad.tflite", samples, scratch=tmp_path, timeout=0.5)
 
 

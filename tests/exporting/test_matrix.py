@@ -298,7 +298,7 @@ def test_files_that_cannot_be_timed_in_turn_keep_their_own_latencies(tmp_path, m
     from tf_lottery.exporting.tflite import litert
 
     def fail(files, **options):
-        raise litert.LiteRTFailed("too large")
+        raise litert.LiteRTError("too large")
 
     monkeypatch.setattr(litert, "time_files", fail)
     report = export(net(), tmp_path, precision="float32", encoding=["dense", "sparse"], samples=X[:256])

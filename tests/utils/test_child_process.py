@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tf_lottery.utils.child_process import ChildFailed, program, run_program, wrong_usage
+from tf_lottery.utils.child_process import ProgramError, program, run_program, wrong_usage
 
 
 def test_stdout_is_returned():
@@ -24,7 +24,7 @@ def test_stdout_is_returned():
     ],
 )
 def test_a_failure_has_a_reason(code, reason, signal):
-    with pytest.raises(ChildFailed) as caught:
+    with pytest.raises(ProgramError) as caught:
         run_program(code, [], name="the child", timeout=1 if "sleep" in code else 60)
     assert str(caught.value) == f"the child {reason}"
     assert caught.value.reason == reason.removeprefix("failed: ")

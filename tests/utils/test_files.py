@@ -13,7 +13,8 @@ def test_a_file_is_replaced_whole_and_its_hash_returned(tmp_path):
     path = tmp_path / "deep" / "file"
     assert files.write_bytes(path, b"one") == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
     files.write_bytes(path, b"two")
-    assert path.read_bytes() == b"two" and [p.name for p in path.parent.iterdir()] == ["file"]
+    assert path.read_bytes() == b"two"
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
@@ -21,7 +22,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     files.write_bytes(path, b"old")
     with pytest.raises(TypeError):
         files.write_bytes(path, "not bytes")
-    assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_json_is_strict_and_knows_numpy():
@@ -52,7 +54,8 @@ def test_equal_arrays_give_equal_bytes_and_come_back(tmp_path):
         loaded = files.load_arrays(tmp_path / "a.npz")
         assert list(loaded) == list(arrays)
         for key, array in arrays.items():
-            assert loaded[key].dtype == array.dtype and loaded[key].shape == array.shape
+            assert loaded[key].dtype == array.dtype
+            assert loaded[key].shape == array.shape
             np.testing.assert_array_equal(loaded[key], array)
 
 

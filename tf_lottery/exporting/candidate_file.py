@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from tf_lottery.exporting.checks.agreement import OutputAgreement
 from tf_lottery.exporting.checks.checksums import digest, gzip_size, size
+from tf_lottery.exporting.export_report import REFUSED_FIELDS
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,7 @@ class Refusal:
 
     def record(self) -> dict[str, Any]:
         """Return the entry of the report's `refused`."""
-        return {
-            "format": self.format,
-            "precision": self.precision,
-            "encoding": self.encoding,
-            "reason": self.reason,
-        }
+        return {name: getattr(self, name) for name in REFUSED_FIELDS}
 
 
 @dataclass(frozen=True)

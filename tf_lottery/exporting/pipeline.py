@@ -140,7 +140,7 @@ def _time_in_turn(candidates: list[CandidateFile]) -> list[CandidateFile]:
         return candidates
     try:
         latencies = dict(zip(files, litert.time_files(list(files.values())), strict=True))
-    except litert.LiteRTFailed as error:
+    except litert.LiteRTError as error:
         # Each file ran alone; together they may be too large, or too slow. Their own latencies will do.
         logger.warning("The files could not be timed in turn: %s", error)
         return candidates

@@ -15,11 +15,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, ResourceError, UnfitError, UsageError
+from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, UnfitError, UsageError
 from tf_lottery.layers import Masked
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.models.architectures import ARCHITECTURES
 from tf_lottery.models.catalog import CATALOG
+from tf_lottery.utils.files import reading
 from tf_lottery.utils.text import one_line, suggestion
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -101,14 +102,10 @@ def check_model(model: Any, *, source: str) -> keras.Model:
 
 def _load(path: Path) -> keras.Model:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with reading(path, kind="model file"), zipfile.ZipFile(path) as archive:
             broken, members = archive.testzip(), set(archive.namelist())
-    except FileNotFoundError as error:
-        raise UsageError(f"The model file {path} does not exist.", "Check the path.") from error
-    except PermissionError as error:
-        raise ResourceError(f"The model file {path} may not be read.", "Give yourself the right to read it.") from error
-    except IsADirectoryError as error:
-        raise UsageError(f"{path} is a folder, not a `.keras` file.", "Give the path of the file.") from error
+    except LotteryError:
+        raise
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError) as error:
         raise _damaged(path, str(error)) from error
     if broken:

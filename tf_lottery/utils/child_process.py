@@ -14,7 +14,7 @@ _ROOT = str(Path(tf_lottery.__file__).parents[1])
 _USAGE = 2
 
 
-class ChildFailed(Exception):
+class ProgramError(Exception):
     """The process failed, crashed or did not end in time; the message says which of them, in one line.
 
     Args:
@@ -58,7 +58,7 @@ def run_program(
         environment: the variables of the process; None for those of this process.
 
     Raises:
-        ChildFailed: the process fails, crashes or does not end in time.
+        ProgramError: the process fails, crashes or does not end in time.
         OSError: it failed by one: there was no room for its files.
     """
     command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
@@ -69,18 +69,18 @@ def run_program(
         )
     except subprocess.TimeoutExpired:
         reason = f"did not finish within {timeout:.0f} seconds"
-        raise ChildFailed(f"{name} {reason}", reason) from None
+        raise ProgramError(f"{name} {reason}", reason) from None
     errors = done.stderr.decode("utf-8", "replace")
     if disk := re.search(r"^OSError: \[Errno (\d+)\] ([^:\n]+)", errors, re.MULTILINE):
         raise OSError(int(disk[1]), disk[2])
     if done.returncode < 0:
         number = signal.Signals(-done.returncode).name
-        raise ChildFailed(f"{name} crashed with {number}", f"crashed with {number}", crashed_with=number)
+        raise ProgramError(f"{name} crashed with {number}", f"crashed with {number}", crashed_with=number)
     if done.returncode:
         # A message may span lines: it starts at the traceback's only line that is neither indented nor its heading.
         messages = re.findall(r"^[\w.]+(?:Error|Exception): ((?:.|\n)+)", errors, re.MULTILINE)
         reason = one_line(messages[-1] if messages else errors or f"exit code {done.returncode}")
-        raise ChildFailed(f"{name} failed: {reason}", reason)
+        raise ProgramError(f"{name} failed: {reason}", reason)
     return done.stdout.decode("utf-8", "replace")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_lottery.errors import DamagedError, ResourceError
+from tf_lottery.errors import DamagedError, ResourceError, UsageError
 from tf_lottery.utils.text import one_line
 
 
@@ -91,6 +91,28 @@ def file_digest(path: Path) -> str:
     """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def reading(path: Path, *, kind: str = "file") -> Iterator[None]:
+    """Turn the reasons for which a file that a user named can't be opened into errors that name it.
+
+    Args:
+        path: the file.
+        kind: what it should be, e.g. "model file".
+
+    Raises:
+        UsageError: it does not exist, or is a folder.
+        ResourceError: it may not be read.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UsageError(f"The {kind} {path} does not exist.", "Check the path.") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a folder, not a {kind}.", "Give the path of the file.") from error
+    except PermissionError as error:
+        raise ResourceError(f"The {kind} {path} may not be read.", "Give yourself the right to read it.") from error
 
 
 def dump_json(document: Any) -> bytes:

@@ -29,7 +29,7 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
 
 
 def one_line(error: BaseException | str, *, limit: int = 300) -> str:
-    """The line of an exception's message that states the reason; the name of its class if the message is empty.
+    r"""The line of an exception's message that states the reason; the name of its class if the message is empty.
 
     Headings, tracebacks and colors that Keras and TensorFlow put around the reason are left out.
 
@@ -38,9 +38,9 @@ def one_line(error: BaseException | str, *, limit: int = 300) -> str:
         limit: the longest result, in characters; a longer line ends in "...".
 
     Example:
-        >>> one_line("Exception encountered when calling Dense.call().\\n\\n\\x1b[1mno such shape\\x1b[0m")
+        >>> one_line("Exception encountered when calling Dense.call().\n\n\x1b[1mno such shape\x1b[0m")
         'no such shape'
-        >>> one_line("<unknown>:0: error: loc(callsite(x)): 'tf.Foo' op is neither a custom op nor a flex op\\nmore")
+        >>> one_line("<unknown>:0: error: loc(callsite(x)): 'tf.Foo' op is neither a custom op nor a flex op\nmore")
         "'tf.Foo' op is neither a custom op nor a flex op"
     """
     text = _CODE.sub("", _MARKS.sub("", _message(error)))

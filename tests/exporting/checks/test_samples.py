@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
-from keras import layers as L
+from keras import layers
 
 from tf_lottery.errors import NonFiniteError, UnfitError
 from tf_lottery.exporting import export
@@ -17,7 +17,7 @@ from tf_lottery.exporting.signature import signature_of
 def model_of(dtype, *layers):
     image = keras.Input((2,), dtype=dtype)
     x = image
-    for layer in layers or (L.Rescaling(1.0, dtype="float32"),):
+    for layer in layers or (layers.Rescaling(1.0, dtype="float32"),):
         x = layer(x)
     return keras.Model(image, x)
 
@@ -83,7 +83,8 @@ def test_a_cast_is_exact_or_refused(models, values):
     except UnfitError:
         assert not fits
     else:
-        assert fits and array.tolist() == values.tolist()
+        assert fits
+        assert array.tolist() == values.tolist()
 
 
 def test_every_part_of_the_data_is_checked(models, tmp_path):
@@ -99,9 +100,10 @@ def test_random_samples_fill_the_range_of_pixels(models):
     """Zeros and ones alone are all the same to a model that divides by 255."""
     for dtype, low, high in [("uint8", 0, 255), ("int8", -128, 127), ("int32", 0, 1), ("bool", 0, 1)]:
         (array,) = random_samples(models[dtype], signature_of(models[dtype]))
-        assert array.dtype == dtype and array.shape == (256, 2)
+        assert array.dtype == dtype
+        assert array.shape == (256, 2)
         assert low <= array.min() <= low + (high - low) // 16
         assert high - (high - low) // 16 <= array.max() <= high
-    categories = model_of("uint8", L.CategoryEncoding(num_tokens=5, output_mode="multi_hot"))
+    categories = model_of("uint8", layers.CategoryEncoding(num_tokens=5, output_mode="multi_hot"))
     (array,) = random_samples(categories, signature_of(categories))
     assert sorted(np.unique(array)) == [0, 1, 2, 3, 4]

@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from keras import layers as L
+from keras import layers
 
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageError
-from tf_lottery.exporting.diagnose.delegation import NotLoaded, delegated_positions
+from tf_lottery.exporting.diagnose.delegation import NotLoadedError, delegated_positions
 from tf_lottery.exporting.diagnose.diagnosis import diagnose
 from tf_lottery.exporting.diagnose.processor import Processor
 from tf_lottery.exporting.plain_model import make_deployable
@@ -42,7 +42,7 @@ def blocked(shape, share, size=4):
 
 
 def dense_net(kernel):
-    model = keras.Sequential([keras.Input((kernel.shape[0],)), L.Dense(kernel.shape[1], name="hidden")])
+    model = keras.Sequential([keras.Input((kernel.shape[0],)), layers.Dense(kernel.shape[1], name="hidden")])
     model.layers[0].kernel.assign(kernel)
     return model
 
@@ -64,7 +64,8 @@ def test_the_mobile_example_runs_sparse_on_arm(mobile):
     nodes = by_name(mobile)
     for number in range(1, 7):
         operation, verdict = nodes[f"block_{number}_pointwise"]
-        assert operation.encoding == "sparse" and verdict.kind == "sparse on ARM"
+        assert operation.encoding == "sparse"
+        assert verdict.kind == "sparse on ARM"
         assert [reason.reason[:13] for reason in verdict.findings] == ["sparse on ARM", "switched off "]
         assert nodes[f"block_{number}_depthwise"][0].kind == "DEPTHWISE_CONV_2D"
     assert nodes["output"][1].kind == nodes["stem"][1].kind == "densified"
@@ -76,17 +77,22 @@ def test_the_mobile_example_runs_sparse_on_arm(mobile):
 
 
 def test_a_diagnosis_shows_itself(mobile):
-    assert repr(mobile).startswith("<Diagnosis of mobilenet: ") and "6 sparse on ARM" in repr(mobile)
+    assert repr(mobile).startswith("<Diagnosis of mobilenet: ")
+    assert "6 sparse on ARM" in repr(mobile)
     page = mobile._repr_html_()
-    assert page.count("<tr>") == 1 + len(mobile.operations) and "block_1_pointwise" in page
+    assert page.count("<tr>") == 1 + len(mobile.operations)
+    assert "block_1_pointwise" in page
     assert page.count("<p>") == len(mobile.summary)
 
 
 def test_the_document(mobile):
     document = json.loads(mobile.dumps())
-    assert document["schema"] == "tf-lottery.doctor/1" and document["model"] == "mobilenet"
+    assert document["schema"] == "tf-lottery.doctor/1"
+    assert document["model"] == "mobilenet"
     record = document["ops"][3]
-    assert record["op"] == "CONV_2D" and record["name"] == "block_1_pointwise" and record["index"] == 3
+    assert record["op"] == "CONV_2D"
+    assert record["name"] == "block_1_pointwise"
+    assert record["index"] == 3
     assert record["weights_shape"] == [32, 1, 1, 16]
     kernel = mobile.operations[3].weights
     assert record["zeros"] == pytest.approx(np.mean(kernel == 0), abs=1e-6)
@@ -109,18 +115,18 @@ def test_the_document(mobile):
 )
 def test_a_variant_that_breaks_a_rule_is_named(variant, obstacle):
     image = keras.Input((16, 16, 3))
-    x = L.ZeroPadding2D(1)(image)
-    x = L.Conv2D(8, 3, strides=2, activation="relu", name="stem")(x)
-    x = L.DepthwiseConv2D(3, padding="same", activation="relu", name="block_1_depthwise")(x)
-    x = L.Conv2D(16, 1, activation="relu", name="block_1_pointwise")(x)
+    x = layers.ZeroPadding2D(1)(image)
+    x = layers.Conv2D(8, 3, strides=2, activation="relu", name="stem")(x)
+    x = layers.DepthwiseConv2D(3, padding="same", activation="relu", name="block_1_depthwise")(x)
+    x = layers.Conv2D(16, 1, activation="relu", name="block_1_pointwise")(x)
     if variant == "pool":
-        x = L.MaxPooling2D(2, name="block_2_pool")(x)
+        x = layers.MaxPooling2D(2, name="block_2_pool")(x)
     else:
         same = variant == "same"
-        x = x if same else L.ZeroPadding2D(1)(x)
-        x = L.DepthwiseConv2D(3, strides=2, padding="same" if same else "valid", name="block_2_depthwise")(x)
-    x = L.Conv2D(32, 1, activation="relu", name="block_2_pointwise")(x)
-    model = keras.Model(image, L.Dense(3, name="output")(L.GlobalAveragePooling2D()(x)))
+        x = x if same else layers.ZeroPadding2D(1)(x)
+        x = layers.DepthwiseConv2D(3, strides=2, padding="same" if same else "valid", name="block_2_depthwise")(x)
+    x = layers.Conv2D(32, 1, activation="relu", name="block_2_pointwise")(x)
+    model = keras.Model(image, layers.Dense(3, name="output")(layers.GlobalAveragePooling2D()(x)))
     # 640 weights in the two 1x1 convolutions: 391 zeros are 61.1 %.
     kernels = [model.get_layer(f"block_{number}_pointwise").kernel for number in (1, 2)]
     count, rng = 391 if variant == "few" else 500, np.random.default_rng(0)
@@ -158,7 +164,8 @@ def test_single_zeros_that_are_stored_in_blocks_get_advice():
 
 
 def test_a_model_too_small_to_gain():
-    diagnosis = diagnose(sparsified(keras.Sequential([keras.Input((9,)), L.Dense(5, name="hidden")])), processor=AVX)
+    model = keras.Sequential([keras.Input((9,)), layers.Dense(5, name="hidden")])
+    diagnosis = diagnose(sparsified(model), processor=AVX)
     assert "of 45 weights: storing them sparse saves no bytes" in reasons(diagnosis, "hidden")
 
 
@@ -171,13 +178,15 @@ def test_a_wrapped_model_is_stripped_first():
 
 
 def test_loops_are_listed_with_the_weights_inside():
-    model = keras.Sequential([keras.Input((6, 4)), L.LSTM(8, name="lstm"), L.Dense(4, name="output")])
+    model = keras.Sequential([keras.Input((6, 4)), layers.LSTM(8, name="lstm"), layers.Dense(4, name="output")])
     diagnosis = diagnose(sparsified(model), processor=AVX)
     kinds = {(op.kind, verdict.kind) for op, verdict in zip(diagnosis.operations, diagnosis.verdicts, strict=True)}
     assert ("WHILE", "blocks") in kinds
     inside = [verdict for op, verdict in zip(diagnosis.operations, diagnosis.verdicts, strict=True) if op.subgraph]
-    assert inside and all("inside a loop" in verdict.findings[0].reason for verdict in inside)
-    assert "Delegates: " in diagnosis.summary[-1] and "WHILE" in diagnosis.summary[-1]
+    assert inside
+    assert all("inside a loop" in verdict.findings[0].reason for verdict in inside)
+    assert "Delegates: " in diagnosis.summary[-1]
+    assert "WHILE" in diagnosis.summary[-1]
 
 
 @pytest.mark.filterwarnings(
@@ -210,7 +219,7 @@ def test_a_dense_file_gets_the_advice_to_store_zeros_sparse(tmp_path):
 
 
 def test_weights_that_are_used_in_every_step_count_once():
-    model = keras.Sequential([keras.Input((6, 4)), L.LSTM(8, unroll=True), L.Dense(4)])
+    model = keras.Sequential([keras.Input((6, 4)), layers.LSTM(8, unroll=True), layers.Dense(4)])
     diagnosis = diagnose(sparsified(model), processor=AVX)
     assert len([op for op in diagnosis.operations if op.weights is not None]) > 6
     # By hand: (4 + 8) * 4 * 8 of the LSTM, 8 * 4 of the output.
@@ -227,7 +236,7 @@ def test_weights_that_are_used_in_every_step_count_once():
 
 
 def test_rows_and_blocks_have_names_of_their_own():
-    model = keras.Sequential([keras.Input((256,)), L.Dense(256, name="hidden")])
+    model = keras.Sequential([keras.Input((256,)), layers.Dense(256, name="hidden")])
     sparsified(model, 0.95)
     diagnosis = diagnose(model, processor=AVX)
     dense = tflite_bytes(make_deployable(model)[0])
@@ -235,9 +244,12 @@ def test_rows_and_blocks_have_names_of_their_own():
     blocks = len(encoding.encode(dense, precision="float32", blocks=True)[0])
     assert rows < blocks < len(dense)
     disk, speed, recommended = diagnosis.summary[1], diagnosis.summary[2], diagnosis.summary[-1]
-    assert f"rows: {rows:,} bytes" in disk and "dense layers densified (*_float32_sparse.tflite)" in disk
-    assert f"1x4 blocks: {blocks:,} bytes" in disk and "sparse kernels (*_float32_sparse_1x4.tflite)" in disk
-    assert speed.startswith("Speed: 100 % of the multiplications") and "in the file with 1x4 blocks" in speed
+    assert f"rows: {rows:,} bytes" in disk
+    assert "dense layers densified (*_float32_sparse.tflite)" in disk
+    assert f"1x4 blocks: {blocks:,} bytes" in disk
+    assert "sparse kernels (*_float32_sparse_1x4.tflite)" in disk
+    assert speed.startswith("Speed: 100 % of the multiplications")
+    assert "in the file with 1x4 blocks" in speed
     assert "*_float32_sparse_1x4.tflite" in recommended
     # Whole blocks: rows are no smaller, and the one sparse file has no layout in its name.
     kernel = dense_net(blocked((64, 32), 0.75))
@@ -270,17 +282,17 @@ def test_the_delegate_is_asked(tmp_path):
     file.write_bytes(tflite.convert_dense(model, tmp_path))
     assert delegated_positions(file) == {0}
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(NotLoaded):
+    with pytest.raises(NotLoadedError):
         delegated_positions(file)
 
 
 def custom_operation():
     image = keras.Input((4, 4, 2))
-    return keras.Model(image, L.Lambda(lambda x: keras.ops.fft2((x, x))[0])(image))
+    return keras.Model(image, layers.Lambda(lambda x: keras.ops.fft2((x, x))[0])(image))
 
 
 def dynamic():
-    return keras.Sequential([keras.Input((None, 4)), L.Dense(2)])
+    return keras.Sequential([keras.Input((None, 4)), layers.Dense(2)])
 
 
 def subclassed():

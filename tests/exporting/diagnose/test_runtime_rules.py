@@ -122,9 +122,11 @@ def test_what_no_delegate_takes(operation, reason):
 )
 def test_dense_layers(changes, kind, reason, advice):
     verdict = judge_operation(replace(DENSE, **changes), (), AVX)
-    assert verdict.kind == kind and verdict.kind in VERDICTS
+    assert verdict.kind == kind
+    assert verdict.kind in VERDICTS
     assert reason in verdict.findings[0].reason
-    assert advice in verdict.findings[0].advice and bool(advice) is bool(verdict.findings[0].advice)
+    assert advice in verdict.findings[0].advice
+    assert bool(advice) is bool(verdict.findings[0].advice)
 
 
 def test_what_a_delegate_did_not_take_is_a_reason():
@@ -153,12 +155,14 @@ def test_two_thirds_of_zeros_are_not_enough():
     twelve = np.ones(12)
     twelve[:8] = 0  # exactly two thirds: XNNPACK wants more
     (cluster,), point = chain(twelve.reshape(3, 1, 1, 4))
-    assert cluster.zeros == pytest.approx(2 / 3) and cluster.members == {1, 2, 3, 4}
+    assert cluster.zeros == pytest.approx(2 / 3)
+    assert cluster.members == {1, 2, 3, 4}
     assert "67 % zeros: XNNPACK's sparse path needs over 66.7 %" in cluster.obstacles[0].reason
     assert judge_operation(point, [cluster], ARM).kind == "densified"
     twelve[8] = 0
     (cluster,), point = chain(twelve.reshape(3, 1, 1, 4))
-    assert cluster.obstacles == () and cluster.remarks == ()
+    assert cluster.obstacles == ()
+    assert cluster.remarks == ()
     assert judge_operation(point, [cluster], ARM).kind == "sparse on ARM"
     assert [reason.reason for reason in judge_operation(point, [cluster], ARM).findings] == [
         "sparse on ARM: 75 % zeros in the 1x1 convolutions of its stretch"
@@ -176,7 +180,8 @@ def test_a_small_convolution_that_is_stored_dense_is_part_of_its_stretch():
 def test_newer_versions_count_the_dense_layer():
     eight = np.array([0.0, 0, 0, 0, 0, 0, 1, 1]).reshape(2, 1, 1, 4)
     (cluster,), point = chain(eight, head=1.0)  # 6 of 8 zeros; with the dense layer 6 of 10
-    assert cluster.obstacles == () and "60 % zeros" in cluster.remarks[0].reason
+    assert cluster.obstacles == ()
+    assert "60 % zeros" in cluster.remarks[0].reason
     assert judge_operation(point, [cluster], ARM).findings[-1] == cluster.remarks[0]
     (cluster,), _ = chain(eight)
     assert cluster.remarks == ()
@@ -212,7 +217,8 @@ def test_zeros_in_blocks_by_hand():
     # In blocks of four: of the first row 4 and the last 2, of the second 4 and the last 2; of 20.
     assert zero_block_share(replace(DENSE, weights=rows), 4) == 12 / 20
     assert zero_block_share(replace(DENSE, weights=rows), 16) == 0
-    assert zero_block_share(DEPTHWISE, 4) is None and zero_block_share(Operation(0, "ADD"), 4) is None
+    assert zero_block_share(DEPTHWISE, 4) is None
+    assert zero_block_share(Operation(0, "ADD"), 4) is None
     image = replace(POINTWISE, weights=rows.reshape(2, 1, 1, 10))
     assert zero_block_share(image, 4) == 12 / 20
 

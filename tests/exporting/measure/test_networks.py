@@ -15,7 +15,8 @@ from tf_lottery.exporting.measure.networks import sort_by_network
 def test_baselines_among_the_files_and_beside_them(files, tmp_path):
     given = [files / name for name in ("sparse.tflite", "float32.tflite", "int8.tflite")]
     (network,) = sort_by_network(given)
-    assert network.baselines == {"float32": given[1], "int8": given[2]} and network.files == given
+    assert network.baselines == {"float32": given[1], "int8": given[2]}
+    assert network.files == given
     assert sort_by_network(given[:1])[0].baselines == {}
     for path in given:
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -46,8 +47,10 @@ def test_slim_files_belong_to_the_network_of_their_folder(two_networks, files, t
     (tmp_path / "net.keras").write_bytes((files / "whole.keras").read_bytes())
     given = [slim, tmp_path / "net.keras", two_networks / "b" / "float32.tflite"]
     one, other = sort_by_network(given)
-    assert one.files == given[:2] and one.baselines == {"float32": tmp_path / "float32.tflite"}
-    assert other.files == given[2:] and other.baselines == {"float32": given[2]}
+    assert one.files == given[:2]
+    assert one.baselines == {"float32": tmp_path / "float32.tflite"}
+    assert other.files == given[2:]
+    assert other.baselines == {"float32": given[2]}
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

@@ -31,14 +31,28 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(item.relative_to(folder)): item.read_text() for item in folder.rglob("*") if item.is_file()}
 
 
+def publish_with(monkeypatch, changes, folder, **options):
+    """Publish to a folder, with functions of modules changed while the renames are made."""
+    with staging_folder(folder) as stage:
+        moves = old_and_staged(folder, stage)
+        with monkeypatch.context() as patch:
+            for (module, name), function in changes.items():
+                patch.setattr(module, name, function)
+            publish(moves, aside=stage, **options)
+
+
 OLD = {"dir/inner": "old", "file": "old", "other": "old", "gone": "old"}
 NEW = {"dir/inner": "new", "file": "new", "other": "new", "added": "new"}
 
 
 def test_the_staging_folder_and_a_folder_made_for_it_are_gone_after_a_failure(tmp_path):
-    with pytest.raises(ZeroDivisionError), staging_folder(tmp_path / "new" / "deep") as stage:
-        (stage / "file").write_text("x")
-        raise ZeroDivisionError
+    def fail():
+        with staging_folder(tmp_path / "new" / "deep") as stage:
+            (stage / "file").write_text("x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -125,12 +139,9 @@ def test_whatever_comes_in_between_restores_everything(tmp_path, monkeypatch, ca
 
         return run
 
-    with pytest.raises(error), staging_folder(tmp_path) as stage:
-        moves = old_and_staged(tmp_path, stage)
-        with monkeypatch.context() as patch:
-            for name in ("replace", "rename", "link"):
-                patch.setattr(os, name, counted(getattr(os, name)))
-            publish(moves, aside=stage, gone=[tmp_path / "gone"])
+    changes = {(os, name): counted(getattr(os, name)) for name in ("replace", "rename", "link")}
+    with pytest.raises(error):
+        publish_with(monkeypatch, changes, tmp_path, gone=[tmp_path / "gone"])
     assert contents(tmp_path) == OLD
 
 
@@ -185,14 +196,14 @@ def test_a_rollback_that_fails_leaves_the_old_files_for_the_next_export(tmp_path
     def fail(*arguments):
         raise OSError(5, "Input/output error")
 
-    with pytest.raises(ResourceError, match="Input/output"), staging_folder(tmp_path) as stage:
-        moves = old_and_staged(tmp_path, stage)
-        rename = os.rename
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "link", fail)
-            patch.setattr(staging.shutil, "copy2", fail)
-            patch.setattr(os, "rename", lambda one, two: fail() if Path(two) == tmp_path / "dir" else rename(one, two))
-            publish(moves, aside=stage)
+    rename = os.rename
+    changes = {
+        (os, "link"): fail,
+        (staging.shutil, "copy2"): fail,
+        (os, "rename"): lambda one, two: fail() if Path(two) == tmp_path / "dir" else rename(one, two),
+    }
+    with pytest.raises(ResourceError, match="Input/output"):
+        publish_with(monkeypatch, changes, tmp_path)
     assert "dir/inner" not in contents(tmp_path)
     monkeypatch.setattr(staging, "_alive", lambda process: False)
     staging.recover(tmp_path)
@@ -209,12 +220,10 @@ def test_a_signal_waits_for_the_renames(tmp_path, monkeypatch, number):
 
     before = signal.signal(number, stop)
     try:
-        with pytest.raises(Stopped), staging_folder(tmp_path) as stage:
-            moves = old_and_staged(tmp_path, stage)
-            replace = os.replace
-            with monkeypatch.context() as patch:
-                patch.setattr(os, "replace", lambda *pair: (signal.raise_signal(number), replace(*pair)))
-                publish(moves, aside=stage, gone=[tmp_path / "gone"])
+        replace = os.replace
+        changes = {(os, "replace"): lambda *pair: (signal.raise_signal(number), replace(*pair))}
+        with pytest.raises(Stopped):
+            publish_with(monkeypatch, changes, tmp_path, gone=[tmp_path / "gone"])
         assert signal.getsignal(number) is stop
     finally:
         signal.signal(number, before)

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from keras import layers as L
+from keras import layers
 
 from tf_lottery import data
 from tf_lottery.errors import UnfitError, UsageError
@@ -17,7 +17,7 @@ from tf_lottery.exporting.sources.source_data import SourceData, load_source_dat
 
 
 def digits_model(dtype="float32", *first):
-    return keras.Sequential([keras.Input((8, 8, 1), dtype=dtype), *first, L.Flatten(), L.Dense(10)])
+    return keras.Sequential([keras.Input((8, 8, 1), dtype=dtype), *first, layers.Flatten(), layers.Dense(10)])
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,9 @@ def test_each_part_goes_where_it_belongs(count, reported, chosen_on, model):
     images = [
         {image.tobytes() for image in part} for part in (loaded.samples, loaded.validation[0], loaded.calibration)
     ]
-    assert not images[0] & images[1] and not images[0] & images[2] and not images[1] & images[2]
+    assert not images[0] & images[1]
+    assert not images[0] & images[2]
+    assert not images[1] & images[2]
     assert loaded.arguments() == {
         "samples": loaded.samples,
         "labels": loaded.labels,
@@ -67,7 +69,8 @@ def test_a_run_takes_its_own_split_and_scale(named, model):
     loaded = load_source_data(source, named)
     assert_parts(loaded, load_dataset(config), 2000)
     assert loaded.data == {"dataset": "digits", "normalization": "standard"}
-    assert len(loaded.validation[0]) == 100 and loaded.samples.min() < 0
+    assert len(loaded.validation[0]) == 100
+    assert loaded.samples.min() < 0
 
 
 def test_other_data_than_the_runs_are_scaled_as_the_runs(model, monkeypatch):
@@ -113,18 +116,21 @@ def test_the_scale_of_data_for_a_foreign_model(dtype, normalization, largest, re
     loaded = load_source_data(foreign(digits_model(dtype)), "digits", normalization=normalization)
     assert loaded.samples.max() == loaded.calibration.max() == loaded.validation[0].max() == largest
     assert loaded.data == {"dataset": "digits", "normalization": "none" if largest == 16 else "unit"}
-    assert remark in "".join(loaded.remarks) and bool(remark) == bool(loaded.remarks)
+    assert remark in "".join(loaded.remarks)
+    assert bool(remark) == bool(loaded.remarks)
 
 
 def test_scaled_data_are_refused_for_whole_numbers():
-    with pytest.raises(UsageError, match="uint8.*`normalization='none'`"):
+    with pytest.raises(UsageError, match=r"uint8.*`normalization='none'`"):
         load_source_data(foreign(digits_model("uint8")), "digits", normalization="unit")
 
 
 def test_a_model_that_scales_its_input_is_warned_of_unless_the_scale_was_given():
-    source = foreign(digits_model("float32", L.Rescaling(1 / 16)))
+    source = foreign(digits_model("float32", layers.Rescaling(1 / 16)))
     (remark,) = load_source_data(source, "digits").remarks
-    assert remark.startswith("warning: ") and "Rescaling" in remark and "`normalization='none'`" in remark
+    assert remark.startswith("warning: ")
+    assert "Rescaling" in remark
+    assert "`normalization='none'`" in remark
     for normalization in ("none", "unit", "standard"):
         assert load_source_data(source, "digits", normalization=normalization).remarks == ()
     config = Config(dataset="mnist").to_json()  # of a run: it was trained on these values
@@ -133,22 +139,22 @@ def test_a_model_that_scales_its_input_is_warned_of_unless_the_scale_was_given()
 
 def test_what_scales_the_input_is_found_before_the_first_weights():
     image = keras.Input((8, 8, 1))
-    flat = L.Flatten()(image)
-    inner = keras.Sequential([keras.Input((64,)), L.Rescaling(0.5), L.Dense(4)])
-    late = L.Rescaling(2.0)(L.Dense(4)(flat))
+    flat = layers.Flatten()(image)
+    inner = keras.Sequential([keras.Input((64,)), layers.Rescaling(0.5), layers.Dense(4)])
+    late = layers.Rescaling(2.0)(layers.Dense(4)(flat))
     for outputs, expected in [
-        (L.Dense(4)(flat), []),
+        (layers.Dense(4)(flat), []),
         (late, []),
-        (L.Add()([L.Dense(4)(flat), L.Dense(4)(flat)]), []),
-        (L.Dense(4)(flat / 255.0 - 0.5), ["TrueDivide", "Subtract"]),
+        (layers.Add()([layers.Dense(4)(flat), layers.Dense(4)(flat)]), []),
+        (layers.Dense(4)(flat / 255.0 - 0.5), ["TrueDivide", "Subtract"]),
         (inner(flat), ["Rescaling"]),
-        (L.Dense(4)(L.Normalization(mean=3.0, variance=1.0)(flat)), ["Normalization"]),
+        (layers.Dense(4)(layers.Normalization(mean=3.0, variance=1.0)(flat)), ["Normalization"]),
     ]:
         assert scaling_layers(keras.Model(image, outputs)) == expected
 
 
 def test_data_of_another_shape_are_refused():
-    small = keras.Sequential([keras.Input((4,)), L.Dense(10)])
+    small = keras.Sequential([keras.Input((4,)), layers.Dense(10)])
     with pytest.raises(UnfitError, match="shape"):
         load_source_data(foreign(small), "digits")
 
@@ -170,5 +176,6 @@ def test_data_of_another_shape_are_refused():
 def test_an_accuracy_near_chance(labels, accuracy, sentence_part):
     samples = SourceData(validation=(np.zeros((len(labels), 1)), labels))
     sentence = samples.near_chance(accuracy)
-    assert sentence_part in sentence and bool(sentence) == bool(sentence_part)
+    assert sentence_part in sentence
+    assert bool(sentence) == bool(sentence_part)
     assert samples.near_chance(None) == SourceData().near_chance(accuracy) == ""

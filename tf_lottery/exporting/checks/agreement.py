@@ -270,7 +270,7 @@ def accuracy(outputs: npt.NDArray[Any], labels: npt.NDArray[Any] | None) -> floa
         raise UnfitError(
             "Expected class indices as labels; received fractions.", "Give whole numbers, or one-hot rows."
         )
-    if labels.size and not (0 <= labels.min() and labels.max() < outputs.shape[-1]):
+    if labels.size and not (labels.min() >= 0 and labels.max() < outputs.shape[-1]):
         raise UnfitError(
             f"Expected labels from 0 to {outputs.shape[-1] - 1}; received {labels.min()} to {labels.max()}.",
             "Give labels of the data that the model was trained for.",

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tf_lottery.utils.child_process import ChildFailed, run_program
+from tf_lottery.utils.child_process import ProgramError, run_program
 
 # In a process of its own, because a bad file can crash the interpreter; it imports LiteRT only.
 _PROGRAM = """
@@ -19,7 +19,7 @@ _DELEGATE = "DELEGATE"
 _SECONDS = 120
 
 
-class NotLoaded(Exception):
+class NotLoadedError(Exception):
     """The default interpreter does not load the file; the message says why, in one line."""
 
 
@@ -27,12 +27,12 @@ def delegated_positions(file: Path) -> set[int]:
     """Return the positions of the operations of a file's main graph that a delegate runs.
 
     Raises:
-        NotLoaded: if the interpreter fails.
+        NotLoadedError: if the interpreter fails.
     """
     try:
         return _positions(json.loads(run_program(_PROGRAM, [file], name="the interpreter", timeout=_SECONDS)))
-    except ChildFailed as error:
-        raise NotLoaded(error.reason) from None
+    except ProgramError as error:
+        raise NotLoadedError(error.reason) from None
 
 
 def _positions(nodes: list[tuple[str, list[int], list[int]]]) -> set[int]:

@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, ResourceError, UnfitError, UsageError
+from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, UnfitError, UsageError
 from tf_lottery.exporting import slim
 from tf_lottery.exporting.diagnose.clusters import find_clusters
-from tf_lottery.exporting.diagnose.delegation import NotLoaded, delegated_positions
+from tf_lottery.exporting.diagnose.delegation import NotLoadedError, delegated_positions
 from tf_lottery.exporting.diagnose.diagnosis_summary import describe_slimming, summarize
 from tf_lottery.exporting.diagnose.operations import Operation, read_operations
 from tf_lottery.exporting.diagnose.processor import Processor, describe_processor
@@ -25,7 +25,7 @@ from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers
 from tf_lottery.exporting.tflite.tflite_writer import convert_dense
 from tf_lottery.layers.kinds import kind_of
-from tf_lottery.utils.files import json_text
+from tf_lottery.utils.files import json_text, reading
 from tf_lottery.utils.html import table
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
@@ -100,7 +100,7 @@ def diagnose(model: keras.Model | str | Path, *, name: str = "", processor: Proc
         DamagedError: the file can't be read as TFLite.
 
     Example:
-        `print(*diagnose(model).summary, sep="\\n")`
+        `diagnose(model).summary[-1]`
     """
     processor = processor or describe_processor()
     plain = None
@@ -216,14 +216,8 @@ def _rounded(share: float | None) -> float | None:
 def _read(path: Path) -> bytes:
     if path.suffix != ".tflite":
         raise UsageError(f"{path} is no .tflite file by its name.", "Give a Keras model or a .tflite file.")
-    try:
+    with reading(path):
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise UsageError(f"The file {path} does not exist.", "Check the path.") from error
-    except IsADirectoryError as error:
-        raise UsageError(f"{path} is a folder, not a .tflite file.", "Give the path of the file.") from error
-    except PermissionError as error:
-        raise ResourceError(f"The file {path} may not be read.", "Give yourself the right to read it.") from error
 
 
 def _tree(content: bytes, label: str) -> Any:
@@ -288,5 +282,5 @@ def _delegated(content: bytes) -> tuple[set[int] | None, str]:
         file.write_bytes(content)
         try:
             return delegated_positions(file), ""
-        except NotLoaded as error:
+        except NotLoadedError as error:
             return None, str(error)

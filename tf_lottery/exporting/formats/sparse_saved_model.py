@@ -167,7 +167,7 @@ def _module(model: keras.Model, codes: dict[int, SparseCode]) -> tuple[tf.Module
             # The scope holds back what a layer assigns: the state of a stateful layer or of a seed generator.
             value = scope.get_current_value(variable)
             if value is not None and value is not kernels.get(position):
-                (rebuilt[position] if position in rebuilt else variable.value).assign(value)
+                rebuilt.get(position, variable.value).assign(value)
         return dict(zip(signature.outputs, keras.tree.flatten(result), strict=True))
 
     module = tf.Module()

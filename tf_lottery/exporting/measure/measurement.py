@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from tf_lottery.exporting.measure.model_files import model_format
-from tf_lottery.utils.child_process import ChildFailed, program, run_program
+from tf_lottery.utils.child_process import ProgramError, program, run_program
 from tf_lottery.utils.text import one_line
 
 ROUNDS = 3
@@ -115,7 +115,7 @@ def _measure_once(kind: str, file: Path | None, threads: int, runs: int) -> dict
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "KERAS_BACKEND": "tensorflow"}
         try:
             run_program(_PROGRAM, arguments, name="its process", timeout=_TIMEOUT, environment=environment)
-        except ChildFailed as error:
+        except ProgramError as error:
             # Memory that the system takes back ends a process by SIGKILL: that is no fault of the file.
             return MeasurementFailure(str(error), damaged=error.crashed_with not in ("", "SIGKILL"))
         if not results_file.exists():

@@ -41,7 +41,7 @@ _FIXED = "Export it again with fixed shapes, inputs of numbers, and one signatur
 Invoke: TypeAlias = Callable[[], Any]
 
 
-class NotMeasurable(Exception):
+class NotMeasurableError(Exception):
     """A whole model that can't be measured.
 
     Args:
@@ -67,13 +67,8 @@ class LoadedModel:
     feed: Callable[[Mapping[str, npt.NDArray[Any]]], Invoke]
 
 
-def load_tflite(file: str, threads: int) -> LoadedModel:
-    """Load the main subgraph of a TFLite file into the default LiteRT interpreter.
-
-    Args:
-        file: its path; empty to load the runtime alone.
-        threads: of the interpreter.
-    """
+def _load_tflite(file: str, threads: int) -> LoadedModel:
+    """Load the main subgraph of a TFLite file into the default LiteRT interpreter."""
     from ai_edge_litert.interpreter import Interpreter
 
     if not file:
@@ -92,20 +87,15 @@ def load_tflite(file: str, threads: int) -> LoadedModel:
     return LoadedModel([(detail["name"], tuple(detail["shape"]), detail["dtype"]) for detail in details], feed)
 
 
-def load_saved_model(folder: str, threads: int) -> LoadedModel:
-    """Load `serving_default` of a SavedModel, or its only signature, with the batch size 1.
-
-    Args:
-        folder: its path; empty to load the runtime alone.
-        threads: of TensorFlow.
-    """
+def _load_saved_model(folder: str, threads: int) -> LoadedModel:
+    """Load `serving_default` of a SavedModel, or its only signature, with the batch size 1."""
     tf = _tensorflow(threads)
     if not folder:
         return _NOTHING
     loaded = tf.saved_model.load(folder)
     signatures = list(loaded.signatures)
     if "serving_default" not in signatures and len(signatures) != 1:
-        raise NotMeasurable(
+        raise NotMeasurableError(
             f"it has the signatures {', '.join(signatures) or 'none'}: expected serving_default, or only one"
         )
     serve = loaded.signatures["serving_default" if "serving_default" in signatures else signatures[0]]
@@ -127,13 +117,8 @@ def load_saved_model(folder: str, threads: int) -> LoadedModel:
     )
 
 
-def load_keras(file: str, threads: int) -> LoadedModel:
-    """Load a Keras file, to be called in inference mode inside one `tf.function`, with the batch size 1.
-
-    Args:
-        file: its path; empty to load the runtime alone.
-        threads: of TensorFlow.
-    """
+def _load_keras(file: str, threads: int) -> LoadedModel:
+    """Load a Keras file, to be called in inference mode inside one `tf.function`, with the batch size 1."""
     tf = _tensorflow(threads)
     import keras
 
@@ -146,7 +131,7 @@ def load_keras(file: str, threads: int) -> LoadedModel:
     except DamagedError:
         model = _explain(file)
     if not getattr(model, "inputs", None):
-        raise NotMeasurable(
+        raise NotMeasurableError(
             "it is a subclassed or unbuilt model, whose inputs are not known",
             "Make it a functional model: keras.Model(inputs, outputs).",
         )
@@ -161,10 +146,11 @@ def load_keras(file: str, threads: int) -> LoadedModel:
     return LoadedModel(shapes, feed)
 
 
+# Functions of a path, empty to load the runtime alone, and of the number of threads.
 LOADERS: dict[str, Callable[[str, int], LoadedModel]] = {
-    "tflite": load_tflite,
-    "saved_model": load_saved_model,
-    "keras": load_keras,
+    "tflite": _load_tflite,
+    "saved_model": _load_saved_model,
+    "keras": _load_keras,
 }
 
 
@@ -229,7 +215,7 @@ def main(arguments: list[str]) -> int:
     kind, file, out, threads, runs, seconds = arguments
     try:
         result = run(kind, file, threads=int(threads), runs=int(runs), seconds=float(seconds))
-    except NotMeasurable as error:
+    except NotMeasurableError as error:
         result = {"error": str(error), "damaged": False, "remedy": error.remedy}
     except LotteryError as error:
         result = {"error": error.cause, "damaged": isinstance(error, DamagedError), "remedy": error.remedy}
@@ -246,7 +232,7 @@ def _inputs(wanted: list[tuple[str, tuple[int, ...], Any]]) -> dict[str, npt.NDA
     for name, shape, dtype in wanted:
         kind = np.dtype(dtype)
         if kind.kind not in "biuf":
-            raise NotMeasurable(f"its input {name!r} takes {kind}: only numbers can be drawn at random")
+            raise NotMeasurableError(f"its input {name!r} takes {kind}: only numbers can be drawn at random")
         if kind.kind in "iu" and kind.itemsize == 1:
             limits = np.iinfo(kind)
             arrays[name] = generator.integers(limits.min, limits.max, shape, kind, endpoint=True)
@@ -264,7 +250,7 @@ def _explain(file: str) -> Any:
     try:
         return build(file, input_shape=None, classes=None)
     except UnfitError as error:
-        raise NotMeasurable(error.cause.rstrip("."), _WITHOUT_CODE) from error
+        raise NotMeasurableError(error.cause.rstrip("."), _WITHOUT_CODE) from error
 
 
 def _of_one(name: str, shape: Any) -> tuple[int, ...]:
@@ -275,7 +261,9 @@ def _of_one(name: str, shape: Any) -> tuple[int, ...]:
 
 def _check_shape(name: str, sizes: list[int]) -> None:
     if any(size < 0 for size in sizes[1:]):
-        raise NotMeasurable(f"its input {name!r} has the dynamic shape {sizes}: only the batch may be dynamic here")
+        raise NotMeasurableError(
+            f"its input {name!r} has the dynamic shape {sizes}: only the batch may be dynamic here"
+        )
 
 
 def _tensorflow(threads: int) -> Any:

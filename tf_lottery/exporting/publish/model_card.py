@@ -1,5 +1,6 @@
 """The model card: what the best file of an export is, where it is from, what was measured, what was gained."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -162,6 +163,6 @@ def _flat(source: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _joined(parts: Sequence[str]) -> str:
     """Paragraphs, with the points of a list on adjacent lines."""
     text = parts[0]
-    for before, part in zip(parts, parts[1:], strict=False):
+    for before, part in itertools.pairwise(parts):
         text += ("\n" if before.startswith("- ") and part.startswith("- ") else "\n\n") + part
     return text + "\n"

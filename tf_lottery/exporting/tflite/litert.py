@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy.typing as npt
 
-from tf_lottery.utils.child_process import ChildFailed, program, run_program
+from tf_lottery.utils.child_process import ProgramError, program, run_program
 from tf_lottery.utils.files import dump_arrays, load_arrays
 
 _RUN_FILE = program("tf_lottery.exporting.tflite.run_tflite")
 _TIME_FILES = program("tf_lottery.exporting.tflite.time_tflite")
 
 
-class LiteRTFailed(Exception):
+class LiteRTError(Exception):
     """The file did not load or run in the default LiteRT interpreter; the message is the reason, in one line."""
 
 
@@ -46,7 +46,7 @@ def run_file(
         timeout: seconds; by default two minutes and one second per sample.
 
     Raises:
-        LiteRTFailed: if the process fails, crashes or does not end in time.
+        LiteRTError: if the process fails, crashes or does not end in time.
         OSError: if there is no room for the exchange of arrays.
     """
     samples_file, results_file = scratch / "samples.npz", scratch / "outputs.npz"
@@ -70,7 +70,7 @@ def time_files(files: Sequence[Path], *, timeout: float = 600) -> list[float]:
         Microseconds of one sample, in the order of the files.
 
     Raises:
-        LiteRTFailed: if the process fails, crashes or does not end in time.
+        LiteRTError: if the process fails, crashes or does not end in time.
     """
     return [float(value) for value in json.loads(_run(_TIME_FILES, files, timeout))]
 
@@ -78,5 +78,5 @@ def time_files(files: Sequence[Path], *, timeout: float = 600) -> list[float]:
 def _run(code: str, arguments: Sequence[Path], timeout: float) -> str:
     try:
         return run_program(code, arguments, name="the LiteRT interpreter", timeout=timeout)
-    except ChildFailed as error:
-        raise LiteRTFailed(str(error)) from None
+    except ProgramError as error:
+        raise LiteRTError(str(error)) from None

@@ -188,7 +188,7 @@ class _Attempts:
         file.write_bytes(content)
         try:
             ran = litert.run_file(file, self._reference.named_samples, scratch=self._folder)
-        except litert.LiteRTFailed as error:
+        except litert.LiteRTError as error:
             file.unlink()
             return self._refusal(precision, base, str(error))
         agreement = self._reference.compare(ran.outputs, precision=precision)
