@@ -114,6 +114,16 @@ class OptionWithAliases(click.Option):
         self.opts = listed
 
 
+class ChoiceOrImportPath(click.Choice):
+    """A choice of names, or the import path `package.module:name` of the user's own."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value if it is an import path, else as a choice does."""
+        from tf_lottery.utils.references import is_import_path
+
+        return value if is_import_path(str(value)) else super().convert(value, param, ctx)
+
+
 class ListOf(click.ParamType[tuple[Any, ...]]):
     """A list of values separated by commas: `1,0.5,0.2`.
 

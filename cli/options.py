@@ -9,8 +9,9 @@ import click
 from tf_lottery.errors import NamedArgument, NamedCall, split_message
 from tf_lottery.experiment.option import Option, options
 from tf_lottery.experiment.options import Options
+from tf_lottery.utils.references import is_import_path
 
-from .command import ListOf, OptionWithAliases
+from .command import ChoiceOrImportPath, ListOf, OptionWithAliases
 from .names import DATASET, MODEL
 from .wording import command_line
 
@@ -72,7 +73,7 @@ def _list_type(kind: Any, declared: Option) -> ListOf:
         return ListOf(declared.metavar, get_args(kind)[0])
 
     def one_of(text: str) -> str:
-        if text not in names:
+        if text not in names and not (declared.importable and is_import_path(text)):
             raise ValueError(text)
         return text
 
@@ -82,7 +83,7 @@ def _list_type(kind: Any, declared: Option) -> ListOf:
 def _type(kind: Any, declared: Option) -> "click.ParamType[Any] | None":
     names = declared.valid_names()
     if names is not None:
-        return click.Choice(names)
+        return ChoiceOrImportPath(names) if declared.importable else click.Choice(names)
     # The configuration checks limits, which only catch slips: help pages leave them out.
     if int in (kind, *get_args(kind)):
         return click.IntRange(_integer(declared.minimum), _integer(declared.maximum))

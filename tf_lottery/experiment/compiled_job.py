@@ -5,7 +5,7 @@ from enum import Enum
 
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.controls import CONTROLS, Control
+from tf_lottery.experiment.controls import Control, find_control
 from tf_lottery.experiment.directory import SEARCH, Job
 from tf_lottery.experiment.rewind_point import FINETUNE
 from tf_lottery.experiment.step_counts import StepCounts
@@ -76,7 +76,7 @@ def compile_job(config: Config, job: Job, steps: StepCounts) -> CompiledJob:
         job: the training.
         steps: the lengths of the experiment's trainings.
     """
-    control = CONTROLS.get(job.variant)
+    control = find_control(job.variant)
     starts_dense = plan.starts_dense(config, job)
     finetunes = config.rewind_point.mode == FINETUNE
     state_origin, state_from = _state_origin(config, job)

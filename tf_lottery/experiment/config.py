@@ -8,10 +8,14 @@ from typing import Any
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment import option as declared
+from tf_lottery.experiment import own_functions
 from tf_lottery.experiment.config_checks import check_combinations
 from tf_lottery.experiment.options import Options, variants
 from tf_lottery.pruning import rates as schedule
 from tf_lottery.utils.text import suggestion
+
+# Keys of a run's config.json beside the options: digests of a user's own model and functions, which are hashed too.
+HASHED_BESIDE = ("model_hash", "functions_hash")
 
 
 @dataclass(frozen=True)
@@ -28,17 +32,31 @@ class Config(Options):
     """
 
     def __post_init__(self) -> None:
+        self._name_own_functions()
         self._set(declared.tuples(self))
         self._set(declared.checked_types(self))
         # Controls are made from the ticket's masks, so the ticket is always trained.
         self._set({"variants": tuple(dict.fromkeys(("ticket", *self.variants)))})
         declared.check_choices(self)
-        self._set({"variants": tuple(name for name in variants() if name in self.variants)})
+        registered = [name for name in variants() if name in self.variants]
+        self._set({"variants": tuple(dict.fromkeys((*registered, *self.variants)))})
         declared.check_ranges(self)
         if self.densities:
             rungs = schedule.ladder(self.densities)
             self._set({"densities": rungs, "rounds": min(self.rounds, len(rungs) - 1)})
         check_combinations(self)
+
+    def _name_own_functions(self) -> None:
+        """Put names in the place of functions and objects, so that a configuration can be stored and sent."""
+        self._set(
+            {
+                "criterion": own_functions.criterion_name(self.criterion),
+                "rewind": own_functions.rewind_name(self.rewind),
+                "variants": own_functions.variant_names(self.variants),
+            }
+        )
+        if callable(self.densities):
+            self._set({"densities": own_functions.densities_of_rounds(self.densities, self.rounds)})
 
     def _set(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():

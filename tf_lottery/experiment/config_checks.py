@@ -3,8 +3,9 @@
 import re
 
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment.controls import CONTROLS
+from tf_lottery.experiment.controls import CONTROLS, find_control
 from tf_lottery.experiment.options import MOMENTUM, Options
+from tf_lottery.experiment.own_functions import check_callable
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import rates as schedule
@@ -20,8 +21,38 @@ def check_combinations(options: Options) -> None:
     _check_rates(options)
     _check_pruning(options)
     _check_controls(options)
-    _check_criterion(options)
+    if options.criterion in scoring.CRITERIA:
+        _check_criterion(options)
     _check_tickets(options)
+    _check_processes(options)
+
+
+def check_own_functions(options: Options) -> None:
+    """Check the user's own functions, before anything is trained. Their modules are imported for it.
+
+    Raises:
+        UsageError: there is no such function, or an experiment can't use it.
+        UnfitError: its module can't be imported.
+    """
+    for name, what in options.own_functions.items():
+        if what == "control":
+            _check_own_control(name)
+        else:
+            check_callable(name, what)
+    if options.criterion in options.own_functions:
+        _check_criterion(options)
+
+
+def _check_own_control(name: str) -> None:
+    control = find_control(name)
+    if control is None or not callable(control.start):
+        raise UsageError(f"The control {name!r} must be a function or a `Control`. Received: {control!r}.")
+    # Which trainings a run has must be known where the user's module is not.
+    if control.round_0 or control.continues_previous_round:
+        raise UsageError(
+            f"The control {name!r} sets `round_0` or `continues_previous_round`: only registered controls have them.",
+            "Leave them out, or register the control in `tf_lottery.experiment.controls.CONTROLS`.",
+        )
 
 
 def _check_run(options: Options) -> None:
@@ -83,7 +114,13 @@ def _check_controls(options: Options) -> None:
 
 
 def _check_criterion(options: Options) -> None:
-    looks_back = {"changes", "initial"} & scoring.needs(options.criterion)
+    needed = scoring.needs(options.criterion)
+    if unknown := sorted(needed - set(scoring.SOURCES)):
+        raise UsageError(
+            f"The criterion {options.criterion!r} needs {', '.join(unknown)}, which an experiment does not provide.",
+            f"Name its arguments after what there is: {', '.join(scoring.SOURCES)}.",
+        )
+    looks_back = {"changes", "initial"} & needed
     if looks_back and options.pruning in ("before_training", "early_bird"):
         raise UsageError(
             f"Criterion {options.criterion!r} looks back on a whole training. Received: pruning {options.pruning!r}.",
@@ -112,3 +149,12 @@ def _check_tickets(options: Options) -> None:
         raise UsageError("`tickets_from` brings its own masks: it excludes `pruning` and `search_steps`.")
     if options.rewind_point.mode in (LEARNING_RATE, FINETUNE):
         raise UsageError("A transferred ticket starts from the rewind weights of its run.", "Use rewind 'init'.")
+
+
+def _check_processes(options: Options) -> None:
+    if options.jobs > 1 and (local := options.needs_this_process):
+        raise UsageError(
+            f"{' and '.join(local)} can't be imported by worker processes: a lambda, a function inside another one or "
+            f"one of the script that runs is known in its own process only. Received: `jobs={options.jobs}`.",
+            "Put it at the top level of a module, or pass `jobs=1`.",
+        )

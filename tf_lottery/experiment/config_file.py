@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import DamagedError, UsageError
-from tf_lottery.experiment.config import with_current_keys
+from tf_lottery.experiment.config import HASHED_BESIDE, with_current_keys
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
@@ -32,5 +32,5 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     return {
         key: value
         for key, value in with_current_keys(document).items()
-        if key not in ("schema", "hash", "model_hash", "fingerprint")
+        if key not in ("schema", "hash", "fingerprint", *HASHED_BESIDE)
     }

@@ -7,16 +7,17 @@ line in `CONTROLS`.
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tf_lottery.errors import LotteryError, UnfitError
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning import select as pruning
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.pruning.units import Blocks, collapse_masks, expand, one_by_one
-from tf_lottery.utils import seeds
+from tf_lottery.utils import references, seeds
 
 Weights = Mapping[str, np.ndarray]
 
@@ -208,3 +209,61 @@ CONTROLS = {
         for deviations in (0.5, 1.0, 2.0, 3.0)
     },
 }
+
+
+def find_control(variant: str) -> Control | None:
+    """Return the control of a variant: a registered one, or a user's own; None for a ticket or a search.
+
+    Raises:
+        UsageError: a user's own control is not there.
+        UnfitError: its module can't be imported.
+    """
+    if variant in CONTROLS or not references.is_reference(variant):
+        return CONTROLS.get(variant)
+    control = references.resolve(variant, what="control")
+    if isinstance(control, Control):
+        return control
+    text = (getattr(control, "__doc__", None) or "").strip()
+    return Control(control, text.partition("\n")[0] or "a control of the user's own")
+
+
+def start_control(variant: str, control: Control, ticket: TicketStart) -> ControlStart:
+    """Return the masks and weights that a control's training starts with; those of a user's own control are checked.
+
+    Args:
+        variant: the control's name.
+        control: the control.
+        ticket: the ticket that it is made from.
+
+    Raises:
+        UnfitError: a user's own control fails, or what it returns does not fit the model.
+    """
+    if variant in CONTROLS:
+        return control.start(ticket)
+    try:
+        start = control.start(ticket)
+    except LotteryError:
+        raise
+    except Exception as error:  # A user's function may raise anything.
+        raise references.failed("control", variant, error) from error
+    if not isinstance(start, ControlStart):
+        raise UnfitError(
+            f"The control {variant!r} must return a `ControlStart`. It returned: {type(start).__name__}.",
+            "Return `ControlStart(masks, weights)`.",
+        )
+    shapes = {key: mask.shape for key, mask in ticket.masks.items()}
+    masks = mask_tools.validate(start.masks, shapes, what=f"masks of the control {variant!r}")
+    if start.weights is None:
+        return replace(start, masks=masks)
+    # What a control leaves out stays as in the ticket.
+    weights = {**(ticket.initial if start.from_step_zero else ticket.start), **start.weights}
+    mask_tools.check_keys(weights, ticket.start, what=f"weights of the control {variant!r}")
+    for path, weight in weights.items():
+        if np.shape(weight) != ticket.start[path].shape:
+            raise UnfitError(
+                f"The control {variant!r} gives {path} the shape {np.shape(weight)}. Its shape in the model: "
+                f"{ticket.start[path].shape}.",
+                "Return every variable in its shape.",
+            )
+    typed = {path: np.asarray(weight, ticket.start[path].dtype) for path, weight in weights.items()}
+    return replace(start, masks=masks, weights=typed)

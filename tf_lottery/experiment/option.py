@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
 from tf_lottery.errors import UsageError
+from tf_lottery.utils.references import is_reference
 from tf_lottery.utils.text import suggestion
 
 _KEY = "option"
@@ -23,6 +24,7 @@ class Option:
         help: one sentence for help pages; names of other options stand in backticks.
         choices: the valid values, or a function that returns them; None accepts every value of the type.
         unlisted: further valid values that no help page lists, because only the library itself sets them.
+        importable: whether `package.module:name`, the import path of a user's own, is valid beside the choices.
         minimum: the smallest valid value.
         maximum: the largest valid value.
         open_minimum: whether `minimum` itself is not valid.
@@ -43,6 +45,7 @@ class Option:
     help: str
     choices: tuple[str, ...] | Callable[[], Iterable[str]] | None = None
     unlisted: tuple[str, ...] = ()
+    importable: bool = False
     minimum: float | None = None
     maximum: float | None = None
     open_minimum: bool = False
@@ -153,9 +156,10 @@ def check_choices(settings: Any) -> None:
             continue
         several = get_origin(item.type) is tuple
         for value in getattr(settings, item.name) if several else [getattr(settings, item.name)]:
-            if value not in names and value not in declared.unlisted:
-                what = item.name.removesuffix("s") if several else item.name
-                raise UsageError(f"Unknown {what} {value!r}.", suggestion(str(value), (*names, *declared.unlisted)))
+            if value in names or value in declared.unlisted or (declared.importable and is_reference(value)):
+                continue
+            what = item.name.removesuffix("s") if several else item.name
+            raise UsageError(f"Unknown {what} {value!r}.", suggestion(str(value), (*names, *declared.unlisted)))
 
 
 def check_ranges(settings: Any) -> None:

@@ -12,6 +12,7 @@ from tf_lottery.experiment.rewind_point import RewindPoint, rewind_point
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning.select import SCOPES
 from tf_lottery.pruning.units import GRANULARITIES, INDIVISIBLE, UNSTRUCTURED
+from tf_lottery.utils.references import is_local, is_reference
 
 DEFAULT_VARIANTS = ("ticket", "random_reinit")
 PRUNINGS = {
@@ -59,9 +60,10 @@ class Options:
         output_rate: rate of the output layer; None takes half of `rate`.
         conv_rate: rate of convolutions; None takes `rate`.
         final_density: density to reach in the last round by equal rates, instead of `rate`.
-        densities: density of each round, instead of a rate.
+        densities: density of each round, instead of a rate: a ladder, or a function of the round's number.
         scope: which weights are ranked together: "layerwise" or "global".
-        criterion: the score by which weights are ranked.
+        criterion: the score by which weights are ranked: a registered name, `package.module:function`, or a function,
+            from weights (arrays by path) to scores of the same shapes.
         score_examples: number of training examples for criteria that look at data.
         pruning: where the masks of a round come from. "iterative": from the ticket of the round before; "one_shot":
             from the trained dense network; "before_training": from the start weights; "early_bird": from a dense
@@ -74,7 +76,8 @@ class Options:
         granularity: the units in which weights are pruned.
         indivisible: what happens to weights that do not divide into such units: "error", "skip" or "unstructured".
         rewind: where tickets start: "init", "step:K", "epoch:K"; "lr" (learning-rate rewinding), "lr:step:K",
-            "lr:epoch:K"; "finetune", "finetune:step:N", "finetune:epoch:N".
+            "lr:epoch:K"; "finetune", "finetune:step:N", "finetune:epoch:N"; a `RewindPoint`; or a function, from the
+            steps of a full training to the step to rewind to, or its `package.module:function`.
         steps: length of a full training, in steps; None if it is given in epochs.
         epochs: length of a full training, in epochs; None if it is given in steps.
         batch_size: examples per step.
@@ -90,7 +93,8 @@ class Options:
         eval_every: steps between evaluations.
         seed: seed of everything that is random.
         replicates: number of chains of rounds, each with its own initial weights and data order.
-        variants: "ticket" and the controls that are trained beside it.
+        variants: "ticket" and the controls that are trained beside it: registered names, `package.module:name`, a
+            `Control`, or a function as a control's `start`.
         jobs: number of processes; 0 for as many as the cores allow.
         threads: threads of one training.
         xla: whether steps are compiled by XLA: "auto", "on" or "off".
@@ -140,14 +144,18 @@ class Options:
     densities: tuple[float, ...] = option((), "A ladder such as 1,0.5,0.2 instead of a rate.", metavar="densities")
     scope: str = option("layerwise", "What is ranked together.", choices=SCOPES)
     criterion: str = option(
-        "magnitude", "Score that ranks weights; see `methods`.", choices=lambda: tuple(scoring.CRITERIA)
+        "magnitude",
+        "Score that ranks weights: see `tf_lottery.experiment.options.variants()`, or package.module:function.",
+        choices=lambda: tuple(scoring.CRITERIA),
+        importable=True,
     )
     score_examples: int = option(
         1000,
         "Training examples that snip and grasp look at.",
         minimum=1,
         hashed="if set",
-        hashed_when=lambda config: config.scores_examples,
+        # What a user's own criterion looks at is not known where its module is not.
+        hashed_when=lambda config: is_reference(config.criterion) or config.scores_examples,
     )
     pruning: str = option(
         "iterative", "Where the masks of a round come from.", choices=tuple(PRUNINGS), hashed="if set"
@@ -205,8 +213,9 @@ class Options:
     )
     variants: tuple[str, ...] = option(
         DEFAULT_VARIANTS,
-        "Ticket and controls; see `tf_lottery.experiment.options.variants()`.",
+        "Ticket and controls: see `tf_lottery.experiment.options.variants()`, or package.module:control.",
         choices=variants,
+        importable=True,
         hashed="never",
     )
     jobs: int = option(0, "Processes at once; 0: as many as the cores hold.", minimum=0, hashed="never")
@@ -224,6 +233,18 @@ class Options:
     def scores_examples(self) -> bool:
         """Whether the criterion looks at training examples."""
         return bool({"gradients", "hessian_gradients"} & scoring.needs(self.criterion))
+
+    @property
+    def own_functions(self) -> dict[str, str]:
+        """What a user's own functions and objects are, by the names that refer to them."""
+        own = {self.criterion: "criterion", self.rewind_point.function: "rewind function"}
+        own |= dict.fromkeys(self.variants, "control")
+        return {name: what for name, what in own.items() if is_reference(name)}
+
+    @property
+    def needs_this_process(self) -> list[str]:
+        """The names of the user's own functions that no other process can import."""
+        return [name for name in self.own_functions if is_local(name)]
 
     @property
     def chained(self) -> bool:

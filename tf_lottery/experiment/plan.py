@@ -25,7 +25,9 @@ def _variants_of_round(config: Config, round_number: int) -> list[str]:
     else:
         searches = config.search_steps is not None and round_number < config.rounds
     tickets = config.search_steps is None or round_number in (0, config.rounds)
-    trained = [name for name in config.variants if name == TICKET or round_number > 0 or CONTROLS[name].round_0]
+    # A user's own control is not in `CONTROLS`; it has no training in round 0.
+    in_round_0 = {TICKET, *(name for name, control in CONTROLS.items() if control.round_0)}
+    trained = [name for name in config.variants if round_number > 0 or name in in_round_0]
     return [*([SEARCH] if searches else []), *(trained if tickets else [])]
 
 

@@ -3,9 +3,14 @@
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from tf_lottery.errors import UsageError
+from tf_lottery.utils import references
 
 WEIGHTS, LEARNING_RATE, FINETUNE = "weights", "lr", "finetune"
+# First words of those forms, which are no modules.
+_RESERVED = ("step", "epoch", "lr", "finetune", "weights", "init")
 # What tickets start with, by the forms of the option `rewind`.
 REWINDS = {
     "init": "initial weights, new optimizer",
@@ -22,35 +27,58 @@ class RewindPoint:
     Attributes:
         mode: "weights" (Frankle & Carbin 2018; Frankle et al. 2019, arXiv 1903.01611), "lr" (learning-rate rewinding,
             Renda et al. 2020, arXiv 2003.02389) or "finetune".
-        unit: "step" or "epoch".
+        unit: "step", "epoch", or "function" if a user's function returns the step.
         position: the step or epoch to rewind to; for fine-tuning its length, None for that of a full training.
+        function: the name of the user's function, from steps of a full training to the step to rewind to.
+
+    Example:
+        >>> str(RewindPoint("lr", "epoch", 2.5)), str(RewindPoint("weights", "step", 0))
+        ('lr:epoch:2.5', 'init')
     """
 
     mode: str
     unit: str
     position: float | None
+    function: str = ""
+
+    def __str__(self) -> str:
+        """Return the text that `rewind_point` reads."""
+        if self.function:
+            return self.function
+        if self.position is None or (self.mode == LEARNING_RATE and self.position == 0):
+            return self.mode
+        position = np.format_float_positional(self.position, trim="-")
+        text = f"{self.unit}:{position}"
+        if self.mode == WEIGHTS:
+            return "init" if text == "step:0" else text
+        return f"{self.mode}:{text}"
 
 
 def rewind_point(text: str) -> RewindPoint:
     """Return the rewind point that a text states; "init" is step 0, "lr" the learning rate of step 0.
+
+    Args:
+        text: a form of `REWINDS`, or the name of a user's function.
 
     Raises:
         UsageError: the text is not a rewind point.
 
     Example:
         >>> rewind_point("lr:step:100")
-        RewindPoint(mode='lr', unit='step', position=100.0)
+        RewindPoint(mode='lr', unit='step', position=100.0, function='')
     """
     match = re.fullmatch(r"(?:(lr|finetune):)?(?:step:(\d+)|epoch:(\d+(?:\.\d+)?))", text)
     if text == "init":
         return RewindPoint(WEIGHTS, "step", 0.0)
     if text in (LEARNING_RATE, FINETUNE):
         return RewindPoint(text, "step", 0.0 if text == LEARNING_RATE else None)
-    if not match:
-        *forms, last = ", ".join(REWINDS).split(", ")
-        raise UsageError(f"`rewind` must be {', '.join(forms)} or {last}. Received: {text!r}.", "Pass e.g. step:500.")
-    mode, step, epoch = match.groups()
-    return RewindPoint(mode or WEIGHTS, "step" if step else "epoch", float(step or epoch))
+    if match:
+        mode, step, epoch = match.groups()
+        return RewindPoint(mode or WEIGHTS, "step" if step else "epoch", float(step or epoch))
+    if references.is_reference(text) and text.partition(":")[0] not in _RESERVED:
+        return RewindPoint(WEIGHTS, "function", None, text)
+    *forms, last = ", ".join(REWINDS).split(", ")
+    raise UsageError(f"`rewind` must be {', '.join(forms)} or {last}. Received: {text!r}.", "Pass e.g. step:500.")
 
 
 def starts_trained(rewind: str) -> bool:

@@ -1,4 +1,4 @@
-"""An experiment from configuration to results: open or resume its run directory, do what is missing, tell the rows."""
+"""An experiment from its configuration to its results: open or resume the run directory, and train what is missing."""
 
 import re
 from collections.abc import Callable
@@ -6,18 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment import plan
-from tf_lottery.experiment.config import Config
+from tf_lottery.experiment import own_functions, plan
+from tf_lottery.experiment.config import HASHED_BESIDE, Config
+from tf_lottery.experiment.config_checks import check_own_functions
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import Events
 from tf_lottery.experiment.workers import executor
+from tf_lottery.utils.references import is_import_path
 
 
 def locate(config: Config, out: str | Path, *, fresh: bool = False, model_hash: str = "") -> RunDirectory:
-    """The run directory of a configuration below `out`: the newest of its hash, or with `fresh` a new one."""
-    name = f"{config.preset}-{config.hash(**_extra(model_hash))}"
-    found = [re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", path.name) for path in Path(out).glob(f"{name}*")]
-    newest = max((int(match[1] or 1) for match in found if match), default=0)
+    """Return the run directory of a configuration.
+
+    Args:
+        config: the experiment.
+        out: the folder of run directories.
+        fresh: whether to return a new directory; otherwise the newest one of the configuration's hash.
+        model_hash: what a user's model adds to the hash.
+    """
+    name = f"{config.preset}-{config.hash(**_hashed_beside(config, model_hash))}"
+    matches = [re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", path.name) for path in Path(out).glob(f"{name}*")]
+    newest = max((int(match[1] or 1) for match in matches if match), default=0)
     return RunDirectory(Path(out) / _numbered(name, newest + 1 if fresh else max(newest, 1)))
 
 
@@ -26,23 +35,23 @@ def _numbered(name: str, number: int) -> str:
 
 
 def extended(config: Config, store: RunDirectory, *, model_hash: str | None = None) -> Config:
-    """The configuration of a run that is extended: no fewer rounds, replicates and variants than it had.
+    """Return the configuration of a run that is extended: no fewer rounds, replicates and variants than it had.
 
     Args:
         config: the configuration that is asked for now.
         store: the run directory.
-        model_hash: what a user's model adds to the hash now; None takes the model for the one of the run.
+        model_hash: what a user's model adds to the hash now; None assumes the model of the run.
 
     Raises:
         UsageError: the directory holds a run of another configuration.
     """
     document = store.document()
-    before_hash, before_model = document.pop("hash", None), document.pop("model_hash", None)
-    model_hash = before_model if model_hash is None else model_hash
+    before_hash = document.pop("hash", None)
+    beside = {key: document.pop(key, None) for key in HASHED_BESIDE}
     before = Config.from_json(document)
-    if before_hash != config.hash(**_extra(model_hash)):
+    if before_hash != config.hash(**_hashed_beside(config, beside["model_hash"] if model_hash is None else model_hash)):
         raise UsageError(
-            f"{store.path} holds a run of another configuration or model.",
+            f"{store.path} holds a run of another configuration, model or function.",
             "Choose another `run_dir`, or start over with `fresh=True`.",
         )
     return config.updated(
@@ -61,14 +70,14 @@ def run(
     model_hash: str = "",
     checkpoint_every: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Do what is missing of an experiment, and return the rows of all of it.
+    """Train what is missing of an experiment, and return the rows of all of it.
 
     Args:
         config: the experiment.
         store: its run directory, as from `locate`.
         make_problem: makes the problem, for one that the configuration alone does not describe; then everything runs in
             this process. By default spawned processes make it from the configuration, where there is room for several.
-        events: what to call as the run goes.
+        events: what to call on the way.
         model_hash: what a user's model adds to the hash.
         checkpoint_every: seconds between states saved in the middle of a training.
 
@@ -77,6 +86,7 @@ def run(
         LotteryError: whatever a training raises; all that is committed stays.
     """
     events = events or Events()
+    check_own_functions(config)
     with store.lock():
         store.clean()
         store.create(_document(config, model_hash))
@@ -84,7 +94,8 @@ def run(
         jobs = plan.jobs(config)
         done = {job for job in jobs if store.is_complete(job)}
         for job in done:
-            store.metrics(job)  # damage is told before anything is trained
+            store.metrics(job)  # a damaged file is an error before anything is trained
+        _check_unchanged_controls(store, done)
         waiting = [job for job in jobs if job not in done]
         events.on_start(store, jobs, waiting)
         if waiting:
@@ -94,12 +105,32 @@ def run(
 
 
 def _document(config: Config, model_hash: str) -> dict[str, Any]:
-    extra = _extra(model_hash)
-    return {**config.to_json(), "hash": config.hash(**extra), **extra}
+    beside = _hashed_beside(config, model_hash)
+    return {**config.to_json(), "hash": config.hash(**beside), **beside}
 
 
-def _extra(model_hash: str | None) -> dict[str, str]:
-    return {"model_hash": model_hash} if model_hash else {}
+def _hashed_beside(config: Config, model_hash: str | None) -> dict[str, str]:
+    """Return what is hashed beside the options: the digests of a user's own model and functions."""
+    functions_hash = own_functions.functions_hash(config.criterion, config.rewind_point.function)
+    digests = {"model_hash": model_hash, "functions_hash": functions_hash}
+    return {key: value for key, value in digests.items() if value}
+
+
+def _check_unchanged_controls(store: RunDirectory, done: set[Job]) -> None:
+    """Check that a user's own controls are those that committed trainings were made by.
+
+    Controls only extend a run, so they are not in its hash.
+
+    Raises:
+        UsageError: a control's function has changed.
+    """
+    trained = {(job.variant, store.metrics(job).get("function")) for job in done if is_import_path(job.variant)}
+    for variant, digest in sorted(trained, key=str):
+        if digest != own_functions.control_digest(variant):
+            raise UsageError(
+                f"The control {variant!r} has changed since {store.path} trained it.",
+                "Give the changed function another name, or start over with `fresh=True`.",
+            )
 
 
 def _execute(
@@ -111,7 +142,9 @@ def _execute(
     events: Events,
     checkpoint_every: float | None,
 ) -> None:
-    def committed(job: Job, row: dict[str, Any]) -> None:
+    """Train the waiting jobs, in this process or side by side in spawned ones."""
+
+    def on_done(job: Job, row: dict[str, Any]) -> None:
         store.write_results()
         events.on_done(job, row)
 
@@ -126,7 +159,7 @@ def _execute(
             done,
             count=count,
             on_progress=events.on_progress,
-            on_done=committed,
+            on_done=on_done,
             checkpoint_every=checkpoint_every,
         )
         return
@@ -136,12 +169,11 @@ def _execute(
 
     if make_problem is None:
         configure(threads=config.threads, device=config.device)
-    problem = make_problem() if make_problem else from_config(config)
     trainer = Trainer(
         config,
-        problem,
+        make_problem() if make_problem else from_config(config),
         store,
         checkpoint_every=CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every,
         observer=events.observer,
     )
-    executor.run_here(trainer, waiting, on_progress=events.on_progress, on_done=committed)
+    executor.run_here(trainer, waiting, on_progress=events.on_progress, on_done=on_done)

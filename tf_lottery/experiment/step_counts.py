@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.own_functions import check_callable
 from tf_lottery.experiment.rewind_point import FINETUNE
 
 # How many masks before the newest an early-bird search compares with it (You et al. 2020, arXiv 1909.11957).
@@ -74,8 +77,13 @@ def rewind_step(config: Config, steps_per_epoch: int | None) -> int:
         if _finetuning_steps(config, steps_per_epoch) < 1:
             raise UsageError(f"Fine-tuning must train at least one step. Received: rewind {config.rewind!r}.")
         return 0
-    step = _to_steps("rewind", point.position, steps_per_epoch) if point.unit == "epoch" else int(point.position or 0)
     total = training_steps(config, steps_per_epoch)
+    if point.function:
+        step = _step_by_function(point.function, total)
+    elif point.unit == "epoch":
+        step = _to_steps("rewind", point.position, steps_per_epoch)
+    else:
+        step = int(point.position or 0)
     for what, length in (("a training", total), ("a search", config.search_steps)):
         if length is not None and step >= length:
             raise UsageError(
@@ -95,6 +103,17 @@ def rewind_step(config: Config, steps_per_epoch: int | None) -> int:
             "Evaluate more often: a smaller `eval_every`.",
         )
     return step
+
+
+def _step_by_function(name: str, total: int) -> int:
+    """Return the step that a user's own function chooses in a training of `total` steps."""
+    step = check_callable(name, "rewind function")(total)
+    if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
+        raise UsageError(
+            f"The rewind function {name!r} must return a step, an integer of at least 0. It returned: {step!r}.",
+            "It gets the steps of a full training.",
+        )
+    return int(step)
 
 
 def _finetuning_steps(config: Config, steps_per_epoch: int | None) -> int:

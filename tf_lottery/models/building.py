@@ -1,14 +1,10 @@
 """A Keras model from what the user names: an architecture, a function of theirs, or a `.keras` file."""
 
-import contextlib
-import importlib
 import inspect
 import os
 import re
-import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.models.architectures import ARCHITECTURES
 from tf_lottery.models.catalog import CATALOG
 from tf_lottery.utils.files import reading
+from tf_lottery.utils.references import current_directory_importable, failed, import_module
 from tf_lottery.utils.text import one_line, suggestion
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -130,18 +127,8 @@ def _load(path: Path) -> keras.Model:
 
 def _call(text: str, *, input_shape: Any, classes: int | None) -> Any:
     module_name, _, function_name = text.partition(":")
-    with _current_directory_importable():
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-                raise UsageError(
-                    f"No module named {error.name!r}, in {Path.cwd()} or installed, for the model {text!r}.",
-                    "Run from the folder that holds it, or install it.",
-                ) from error
-            raise _failed(text, error) from error
-        except (Exception, SystemExit) as error:  # The user's module may raise anything; its exit code is not ours.
-            raise _failed(text, error) from error
+    with current_directory_importable():
+        module = import_module(module_name, reference=text, what="model function")
         function = getattr(module, function_name, None)
         if not callable(function):
             functions = [name for name, _ in inspect.getmembers(module, inspect.isfunction) if name[0] != "_"]
@@ -153,8 +140,8 @@ def _call(text: str, *, input_shape: Any, classes: int | None) -> Any:
             return function(**arguments)
         except LotteryError:
             raise
-        except (Exception, SystemExit) as error:  # So may the function.
-            raise _failed(text, error) from error
+        except (Exception, SystemExit) as error:  # A user's function may raise anything; its exit code is not ours.
+            raise failed("model function", text, error) from error
 
 
 def _accepted(function: Any, text: str, offered: dict[str, Any]) -> dict[str, Any]:
@@ -176,24 +163,6 @@ def _accepted(function: Any, text: str, offered: dict[str, Any]) -> dict[str, An
             "Give those defaults.",
         )
     return {parameter.name: offered[parameter.name] for parameter in parameters if parameter.name in offered}
-
-
-@contextlib.contextmanager
-def _current_directory_importable() -> Iterator[None]:
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        # A module written a moment ago is not yet in the importer's cached listing of its folder.
-        importlib.invalidate_caches()
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-def _failed(text: str, error: BaseException) -> UnfitError:
-    return UnfitError(
-        f"The model function {text!r} failed: {type(error).__name__}: {one_line(error)}", "Mend the function."
-    )
 
 
 def _damaged(path: Path, reason: str) -> DamagedError:

@@ -6,14 +6,16 @@ A criterion is one pure function from weights to scores of the same shapes. To a
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+from tf_lottery.errors import LotteryError, NonFiniteError, UnfitError, UsageError
 from tf_lottery.pruning.masks import Scores, WeightArrays
-from tf_lottery.utils import seeds
+from tf_lottery.utils import references, seeds
 from tf_lottery.utils.text import suggestion
+
+Criterion: TypeAlias = Callable[..., Scores]
 
 
 def magnitude(weights: WeightArrays) -> Scores:
@@ -126,7 +128,7 @@ def iteration_change(weights: WeightArrays, *, changes: WeightArrays) -> Scores:
     return {key: np.array(changes[key]) for key in weights}
 
 
-CRITERIA: dict[str, Callable[..., Scores]] = {
+CRITERIA: dict[str, Criterion] = {
     "magnitude": magnitude,
     "random": random,
     "magnitude_increase": magnitude_increase,
@@ -156,12 +158,12 @@ ARRAYS = ("initial", "gradients", "hessian_gradients", "path_gradients", "change
 """Arguments that are arrays by weight path."""
 
 
-def scores(weights: WeightArrays, criterion: str = "magnitude", **kwargs: Any) -> Scores:
-    """Scores weights by a named criterion.
+def scores(weights: WeightArrays, criterion: str | Criterion = "magnitude", **kwargs: Any) -> Scores:
+    """Scores weights by a criterion.
 
     Args:
         weights: Float arrays by weight path.
-        criterion: A name in `CRITERIA`.
+        criterion: A name in `CRITERIA`, a function like those, or its import path `package.module:name`.
         **kwargs: What the criterion needs besides the weights, e.g. `seed` for "random" or `gradients` for "snip".
             Arrays are passed as dicts with at least the keys of `weights`, in the same shapes.
 
@@ -170,7 +172,8 @@ def scores(weights: WeightArrays, criterion: str = "magnitude", **kwargs: Any) -
 
     Raises:
         UsageError: If the criterion is unknown, or an argument is missing or not known to it.
-        UnfitError: If keys or shapes of an argument do not fit the weights.
+        UnfitError: If keys or shapes of an argument, or of the scores, do not fit the weights, or a user's own
+            criterion fails.
         NonFiniteError: If a weight or a value of an argument is NaN or infinite.
 
     Example:
@@ -197,34 +200,64 @@ def scores(weights: WeightArrays, criterion: str = "magnitude", **kwargs: Any) -
         if name in ARRAYS or isinstance(value, Mapping):
             _check_fit(value, weights, name)
             _check_finite({key: value[key] for key in weights}, name, "Look at the weights, the loss and the data.")
-    return function(weights, **kwargs)
+    if isinstance(criterion, str) and criterion in CRITERIA:
+        return function(weights, **kwargs)
+    name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
+    return _own_scores(function, name, weights, kwargs)
 
 
-def get(criterion: str) -> Callable[..., Scores]:
-    """Returns the function of a named criterion.
+def _own_scores(function: Criterion, name: str, weights: WeightArrays, kwargs: Mapping[str, Any]) -> Scores:
+    """Returns the scores of a user's own criterion, if they fit the weights."""
+    try:
+        result = function(weights, **kwargs)
+    except LotteryError:
+        raise
+    except Exception as error:  # A user's function may raise anything.
+        raise references.failed("criterion", name, error) from error
+    if not isinstance(result, Mapping):
+        raise UnfitError(
+            f"The criterion {name!r} must return scores by weight path. It returned: {type(result).__name__}.",
+            "Return a dictionary with the keys of the weights.",
+        )
+    _check_fit(result, weights, f"scores of {name!r}")
+    return {key: np.asarray(result[key]) for key in weights}
+
+
+def get(criterion: str | Criterion) -> Criterion:
+    """Returns the function of a criterion.
+
+    Args:
+        criterion: A name in `CRITERIA`, a function, or its import path `package.module:name`.
 
     Raises:
-        UsageError: If there is no criterion of that name.
+        UsageError: If there is no such criterion.
+        UnfitError: If the module of an import path can't be imported.
     """
-    if criterion not in CRITERIA:
-        raise UsageError(f"Unknown criterion {criterion!r}.", suggestion(criterion, CRITERIA))
-    return CRITERIA[criterion]
+    if callable(criterion):
+        return criterion
+    if criterion in CRITERIA:
+        return CRITERIA[criterion]
+    if references.is_reference(criterion):
+        function: Criterion = references.resolve(criterion, what="criterion")
+        return function
+    raise UsageError(f"Unknown criterion {criterion!r}.", suggestion(criterion, CRITERIA))
 
 
-def needs(criterion: str) -> set[str]:
-    """Returns the names of the keyword arguments that a criterion requires besides the weights."""
-    parameters = inspect.signature(get(criterion)).parameters.values()
-    return {parameter.name for parameter in parameters if parameter.default is parameter.empty} - {"weights"}
+def needs(criterion: str | Criterion) -> set[str]:
+    """Returns the names of the keyword arguments that a criterion requires besides its first argument, the weights."""
+    _, *parameters = inspect.signature(get(criterion)).parameters.values()
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {item.name for item in parameters if item.default is item.empty and item.kind not in variable}
 
 
-def iterations(criterion: str) -> int:
+def iterations(criterion: str | Criterion) -> int:
     """Returns how many times a criterion prunes and scores again, to get from one density to the next.
 
     Raises:
         UsageError: If there is no criterion of that name.
     """
     get(criterion)
-    return ITERATIONS.get(criterion, 1)
+    return ITERATIONS.get(criterion, 1) if isinstance(criterion, str) else 1
 
 
 def _check_fit(arrays: Any, weights: WeightArrays, what: str) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 from tf_lottery.experiment.directory import manifest
 from tf_lottery.experiment.directory.job import TICKET, Job
 
+# What stands in the names of folders for the colon of an import path, which some file systems do not allow.
+_COLON = "@"
+
 
 class RunLayout:
     """The paths in a run directory.
@@ -31,7 +34,7 @@ class RunLayout:
     def job_folder(self, job: Job) -> Path:
         """The folder of a training."""
         folder = self.replicate_folder(job.replicate) / f"round_{job.round:02d}"
-        return folder if job.variant == TICKET else folder / "variants" / job.variant
+        return folder if job.variant == TICKET else folder / "variants" / job.variant.replace(":", _COLON)
 
     def partial_path(self, job: Job) -> Path:
         """The file that holds the state of a training that was stopped in its middle."""
@@ -49,6 +52,7 @@ class RunLayout:
         for path in self.path.glob(f"replicate_*/round_*/**/{manifest.NAME}"):
             parts = path.relative_to(self.path).parts
             variant = parts[3] if len(parts) == 5 and parts[2] == "variants" else TICKET if len(parts) == 3 else None
+            variant = variant and variant.replace(_COLON, ":")
             with contextlib.suppress(ValueError, IndexError):
                 if variant is not None:
                     jobs.append(Job(int(parts[0].split("_")[1]), int(parts[1].split("_")[1]), variant))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tf_lottery.errors import DamagedError, LotteryError, UsageError
-from tf_lottery.experiment.config import Config, with_current_keys
+from tf_lottery.experiment.config import HASHED_BESIDE, Config, with_current_keys
 from tf_lottery.experiment.directory import manifest, run_lock
 from tf_lottery.experiment.directory.job import Job
 from tf_lottery.experiment.directory.layout import RunLayout
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "tf-lottery.run-directory/1"
 # Keys of config.json beside the fields of `Config`.
-NOT_CONFIGURATION = ("hash", "model_hash")
+NOT_CONFIGURATION = ("hash", *HASHED_BESIDE)
 
 
 class RunReader(RunLayout):

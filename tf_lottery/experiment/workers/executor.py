@@ -20,10 +20,17 @@ from tf_lottery.experiment.events import DoneCallback, ProgressCallback
 
 
 def workers(config: Config, waiting: int, *, cores: int | None = None) -> int:
-    """How many processes to use: as asked, or as many chains as the cores hold; never more than there is work for.
+    """Return how many processes to use: as many as configured or as the cores hold, never more than there is work for.
 
     A control needs only the ticket of the round before, so tickets and controls of one replicate overlap.
+
+    Args:
+        config: the experiment.
+        waiting: the number of trainings to do.
+        cores: the number of cores to use; by default those of this process.
     """
+    if config.needs_this_process:
+        return 1
     if config.jobs:
         wanted = config.jobs
     else:

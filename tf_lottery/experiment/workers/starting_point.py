@@ -10,7 +10,7 @@ import numpy as np
 from tf_lottery.errors import DamagedError, UnfitError
 from tf_lottery.experiment.compiled_job import CompiledJob, MaskOrigin, StateOrigin
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.controls import TicketStart
+from tf_lottery.experiment.controls import TicketStart, start_control
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.narrowing import narrow
 from tf_lottery.experiment.problem import replicate_seed
@@ -60,7 +60,8 @@ class StartingPoints:
         state = self._state(compiled, ticket_masks)
         if compiled.control is None:
             return self._masked(ticket_masks, state, compiled.start, compiled.stop)
-        control_start = compiled.control.start(self._ticket_start(compiled.job, ticket_masks, state))
+        ticket_start = self._ticket_start(compiled.job, ticket_masks, state)
+        control_start = start_control(compiled.job.variant, compiled.control, ticket_start)
         masks, weights = control_start.masks, control_start.weights
         if weights is None:
             return self._masked(masks, state, compiled.start, compiled.stop)

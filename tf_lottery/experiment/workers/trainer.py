@@ -16,6 +16,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import ProgressCallback
 from tf_lottery.experiment.job_observer import JobObserver, JobTraining
+from tf_lottery.experiment.own_functions import control_digest
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.round_masks import mask_distance
 from tf_lottery.experiment.step_counts import MASK_WINDOW, step_counts
@@ -122,6 +123,8 @@ class Trainer:
             "pinned": self.pinned,
             "seconds": seconds,
         }
+        if (function := control_digest(job.variant)) is not None:
+            metrics["function"] = function
         arrays = {"masks": start.masks, "weights": weights}
         if compiled.keeps_optimizer:
             arrays["optimizer"] = apply_masks_to_state(

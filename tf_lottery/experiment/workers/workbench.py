@@ -10,7 +10,7 @@ import numpy as np
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment import round_masks
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.controls import CONTROLS
+from tf_lottery.experiment.controls import find_control
 from tf_lottery.experiment.problem import Problem, replicate_seed
 from tf_lottery.layers import discover, get_masks, get_weights, named_variables, set_masks, set_weights, wrap
 from tf_lottery.pruning import criteria as scoring
@@ -147,5 +147,6 @@ def _check_stream(config: Config, problem: Problem) -> None:
             remedy,
         )
     for name in config.variants:
-        if name in CONTROLS and CONTROLS[name].own_data_order:
+        control = find_control(name)
+        if control is not None and control.own_data_order:
             raise UnfitError(f"The control {name!r} needs another order of the data: a stream has its own.", remedy)

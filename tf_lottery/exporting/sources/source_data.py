@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.errors import UsageError
+from tf_lottery.experiment.directory.run_reader import NOT_CONFIGURATION
 from tf_lottery.exporting.sources.input_scaling import choose_normalization
 from tf_lottery.exporting.sources.model_source import ModelSource
 from tf_lottery.results.tables.formats import percent
@@ -107,7 +108,7 @@ def load_source_data(
     model = source.model
     remarks: tuple[str, ...] = ()
     if config and dataset in (None, config.get("dataset")):
-        document = {key: value for key, value in config.items() if key not in ("hash", "model_hash")}
+        document = {key: value for key, value in config.items() if key not in NOT_CONFIGURATION}
         changes = {"data_dir": data_dir, "normalization": normalization}
         loaded = load_dataset(Config.from_json(document | {key: value for key, value in changes.items() if value}))
     else:
