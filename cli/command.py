@@ -114,7 +114,7 @@ class OptionWithAliases(click.Option):
         self.opts = listed
 
 
-class ChoiceOrImportPath(click.Choice):
+class ChoiceOrImportPath(click.Choice[str]):
     """A choice of names, or the import path `package.module:name` of the user's own."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

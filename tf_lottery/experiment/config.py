@@ -53,10 +53,9 @@ class Config(Options):
                 "criterion": own_functions.criterion_name(self.criterion),
                 "rewind": own_functions.rewind_name(self.rewind),
                 "variants": own_functions.variant_names(self.variants),
+                "densities": own_functions.ladder_of_rounds(self.densities, self.rounds),
             }
         )
-        if callable(self.densities):
-            self._set({"densities": own_functions.densities_of_rounds(self.densities, self.rounds)})
 
     def _set(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():

@@ -194,7 +194,7 @@ class Options:
         None, "Epochs per round, instead of `steps`.", minimum=0, open_minimum=True, **_LENGTH
     )
     batch_size: int = option(60, "Examples per step.", minimum=1)
-    optimizer: str = option("adam", "Optimizer.", choices=OPTIMIZERS, unlisted=("user",))
+    optimizer: str = option("adam", "Name of the optimizer.", choices=OPTIMIZERS, unlisted=("user",))
     learning_rate: float = option(1e-3, "Learning rate.", minimum=0)
     lr_schedule: str = option(
         "constant", "How the learning rate falls over a full training.", choices=LR_SCHEDULES, hashed="if set"

@@ -56,14 +56,16 @@ def _control_name(control: Control | Callable[..., Any]) -> str:
     return _own_name(control, "control", *modules)
 
 
-def densities_of_rounds(density: Callable[[int], float], rounds: int) -> tuple[float, ...]:
-    """Return the densities that a function of the round gives; round 0 is dense.
+def ladder_of_rounds(densities: Any, rounds: int) -> Any:
+    """Return the densities that a function gives for each round; anything else as it is.
 
     Args:
-        density: returns the fraction of maskable weights that a round keeps, from the round's number, 1 or more.
+        densities: a function from a round's number, 1 or more, to the fraction of the maskable weights that it keeps.
         rounds: the number of rounds after the dense one.
     """
-    return (1.0, *(float(density(number)) for number in range(1, rounds + 1)))
+    if not callable(densities):
+        return densities
+    return (1.0, *(float(densities(number)) for number in range(1, rounds + 1)))
 
 
 def _own_name(value: Any, what: str, *modules: str) -> str:

@@ -11,10 +11,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_lottery.experiment import own_functions
 from tf_lottery.experiment.checking import check_data
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.controls import Control, ControlStart, TicketStart
 from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.problem import Problem
+from tf_lottery.experiment.rewind_point import RewindPoint
 from tf_lottery.experiment.run import run
 from tf_lottery.experiment.step_counts import training_steps
 from tf_lottery.experiment.workers.executor import available_cores
@@ -28,6 +31,7 @@ from tf_lottery.finding.training_data import training_data
 from tf_lottery.finding.training_settings import optimizer_options, training_settings, with_last_rate_held
 from tf_lottery.layers import Selector, discover
 from tf_lottery.layers.wrapping import check_maskable
+from tf_lottery.pruning.criteria import Criterion
 from tf_lottery.results.result import Result
 from tf_lottery.training.optimizers import copy_optimizer
 
@@ -45,7 +49,7 @@ def find_ticket(
     test_data: Any = None,
     rounds: int,
     rate: float = 0.2,
-    rewind: str = "init",
+    rewind: str | RewindPoint | Callable[[int], int] = "init",
     epochs: float | None = None,
     steps: int | None = None,
     batch_size: int = 32,
@@ -62,21 +66,21 @@ def find_ticket(
     steps_per_epoch: int | None = None,
     validation_split: float = 0.1,
     eval_every: int | None = None,
-    criterion: str = "magnitude",
+    criterion: str | Criterion = "magnitude",
     scope: str = "layerwise",
     granularity: str = "unstructured",
     indivisible: str = "error",
     output_rate: float | None = None,
     conv_rate: float | None = None,
     final_density: float | None = None,
-    densities: Sequence[float] = (),
+    densities: Sequence[float] | Callable[[int], float] = (),
     pruning: str = "iterative",
     search_steps: int | None = None,
     mask_distance: float = 0.1,
     score_examples: int = 1000,
     include: Selector | None = None,
     exclude: Selector | None = None,
-    variants: Sequence[str] = ("ticket",),
+    variants: Sequence[str | Control | Callable[[TicketStart], ControlStart]] = ("ticket",),
     replicates: int = 1,
     seed: int = 0,
     run_dir: str | PathLike[str] | None = None,
@@ -99,7 +103,8 @@ def find_ticket(
         rounds: rounds of pruning after the dense round 0.
         rate: fraction of the surviving weights that a round prunes, in [0, 1).
         rewind: the weights that a round starts from: "init", "step:K", "epoch:K"; "lr" (learning-rate rewinding),
-            "lr:step:K", "lr:epoch:K"; "finetune", "finetune:step:N", "finetune:epoch:N".
+            "lr:step:K", "lr:epoch:K"; "finetune", "finetune:step:N", "finetune:epoch:N"; a `RewindPoint`; or a function
+            from the steps of a full training to the step to rewind to.
         epochs: length of a training in epochs; 10 if `steps` is left out as well.
         steps: length of a training in steps.
         batch_size: examples per step, for arrays.
@@ -124,7 +129,8 @@ def find_ticket(
             a number of examples.
         eval_every: steps between evaluations; a twentieth of a training by default.
         criterion: the score by which weights are ranked: a name of `tf_lottery.pruning.criteria.CRITERIA`, e.g.
-            "magnitude", "snip", or "synflow" with the scope "global".
+            "magnitude", "snip", or "synflow" with the scope "global"; or a function from weights (arrays by path) to
+            scores of the same shapes.
         scope: which weights are ranked together: "layerwise" or "global".
         granularity: the units in which weights are pruned: "unstructured", blocks of "1x4" or "1x16" consecutive
             inputs, or "channel": units of dense layers and filters of convolutions; the output layer then stays whole.
@@ -133,14 +139,15 @@ def find_ticket(
         output_rate: rate of the output layer; half of `rate` by default.
         conv_rate: rate of convolutions; `rate` by default.
         final_density: density to reach in `rounds` rounds of equal rate, instead of `rate`; one round is one-shot.
-        densities: density of each round, instead of a rate.
+        densities: density of each round, instead of a rate: a ladder, or a function of the round's number.
         pruning: where masks come from: "iterative", "one_shot", "before_training" or "early_bird".
         search_steps: steps of the trainings that only find masks; round 0 and the last round are trained in full.
         mask_distance: fraction of the kept weights by which masks may still differ where an early-bird search stops.
         score_examples: number of training examples for a criterion that needs data.
         include: which weights to mask, as for `wrap`.
         exclude: which weights not to mask, as for `wrap`.
-        variants: "ticket", and controls: names of `tf_lottery.experiment.controls.CONTROLS`, e.g. "random_reinit".
+        variants: "ticket", and controls: names of `tf_lottery.experiment.controls.CONTROLS`, e.g. "random_reinit";
+            `Control` objects, or functions as a control's `start`.
         replicates: number of chains of rounds, each with its own initial weights and data order.
         seed: the seed of everything that is random.
         run_dir: the run directory. The same call with the same directory resumes or extends the run, with the initial
@@ -179,20 +186,20 @@ def find_ticket(
         output_rate=output_rate,
         conv_rate=conv_rate,
         final_density=final_density,
-        densities=tuple(densities),
+        densities=own_functions.ladder_of_rounds(densities, rounds),
         scope=scope,
-        criterion=criterion,
+        criterion=own_functions.criterion_name(criterion),
         granularity=granularity,
         indivisible=indivisible,
         score_examples=score_examples,
         pruning=pruning,
         search_steps=search_steps,
         mask_distance=mask_distance,
-        rewind=rewind,
+        rewind=own_functions.rewind_name(rewind),
         eval_every=1 if eval_every is None else eval_every,
         seed=seed,
         replicates=replicates,
-        variants=tuple(variants),
+        variants=own_functions.variant_names(variants),
         threads=tf.config.threading.get_intra_op_parallelism_threads() or available_cores(),
         jobs=1,
     )

@@ -245,7 +245,7 @@ def get(criterion: str | Criterion) -> Criterion:
 
 def needs(criterion: str | Criterion) -> set[str]:
     """Returns the names of the keyword arguments that a criterion requires besides its first argument, the weights."""
-    _, *parameters = inspect.signature(get(criterion)).parameters.values()
+    parameters = list(inspect.signature(get(criterion)).parameters.values())[1:]
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     return {item.name for item in parameters if item.default is item.empty and item.kind not in variable}
 
