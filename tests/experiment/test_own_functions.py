@@ -14,6 +14,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.config_checks import check_own_functions
 from tf_lottery.experiment.controls import CONTROLS, Control, noise, random_reinit
 from tf_lottery.experiment.directory import Job, RunReader
+from tf_lottery.experiment.problem import from_config
 from tf_lottery.experiment.rewind_point import RewindPoint
 from tf_lottery.experiment.run import locate, run
 from tf_lottery.experiment.run_state import read_state
@@ -101,6 +102,11 @@ def change(name, old, new):
         file.write(text.replace(old, new))
     sys.modules.pop(name, None)
     importlib.invalidate_caches()
+
+
+def train(config, store):
+    """Train in this process, whatever TensorFlow did here before; in worker processes for several jobs."""
+    return run(config, store, make_problem=(lambda: from_config(config)) if config.jobs == 1 else None)
 
 
 def half(weights):
@@ -198,22 +204,22 @@ def test_what_a_function_does_decides_its_digest(own):
 def test_a_changed_criterion_is_another_run(own, tmp_path):
     config = Config(**SMALL, criterion=f"{own}:score", variants=("ticket",))
     store = locate(config, tmp_path)
-    run(config, store)
+    train(config, store)
     change(own, "POWER = 2", "POWER = 3")
     assert locate(config, tmp_path).path != store.path
-    with pytest.raises(UsageError, match="another configuration, model or function"):
-        run(config, store)
+    with pytest.raises(UsageError, match="a function that has changed since"):
+        train(config, store)
     assert not verify_run(RunReader(store.path)).problems
 
 
 def test_a_changed_control_is_refused(own, tmp_path):
     config = Config(**SMALL, variants=(f"{own}:turned",))
     store = locate(config, tmp_path)
-    rows = run(config, store)
+    rows = train(config, store)
     assert [row["variant"] for row in rows] == ["ticket", "ticket", f"{own}:turned"]
     change(own, "-ticket.initial", "2 * ticket.initial")
     with pytest.raises(UsageError, match=f"The control '{own}:turned' has changed since"):
-        run(config, store)
+        train(config, store)
 
 
 def read(store, job, name):
@@ -227,18 +233,18 @@ def test_own_functions_train_here_and_in_worker_processes(own, tmp_path, monkeyp
     names = {"criterion": f"{own}:score", "rewind": f"{own}:late", "variants": variants}
     config = Config(**{**SMALL, "jobs": jobs}, **names)
     store = locate(config, tmp_path)
-    rows = run(config, store)
+    rows = train(config, store)
     assert {row["variant"] for row in rows} == {"ticket", *variants}
-    plain = Config(**SMALL, rewind="step:3", variants=("ticket",))
+    plain = Config(**{**SMALL, "jobs": jobs}, rewind="step:3")
     expected = locate(plain, tmp_path)
-    run(plain, expected)
+    train(plain, expected)
     # The criterion ranks as the magnitude does.
     assert read(store, Job(0, 1), "masks") == read(expected, Job(0, 1), "masks")
     assert read(store, Job(0, 1), "weights") == read(expected, Job(0, 1), "weights")
     assert read(store, Job(0, 1, variants[0]), "weights") != read(store, Job(0, 1, variants[1]), "weights")
     assert store.metrics(Job(0, 1))["start_step"] == 3 and store.metrics(Job(0, 1, variants[0]))["start_step"] == 0
     # It is read, verified and resumed; read also where the module is not.
-    assert run(config, store) == rows
+    assert train(config, store) == rows
     monkeypatch.chdir(tmp_path.parent)
     sys.modules.pop(own)
     assert read_state(store.path).state == "complete" and not verify_run(RunReader(store.path)).problems
@@ -262,7 +268,7 @@ def test_functions_that_fail_or_return_what_does_not_fit(own, tmp_path, values, 
     }
     config = Config(**{**SMALL, "variants": ("ticket",), **names})
     with pytest.raises(UnfitError, match=message):
-        run(config, locate(config, tmp_path))
+        train(config, locate(config, tmp_path))
 
 
 @pytest.mark.parametrize("step", [-1, 1.5, True, "3", None])

@@ -51,7 +51,7 @@ def extended(config: Config, store: RunDirectory, *, model_hash: str | None = No
     before = Config.from_json(document)
     if before_hash != config.hash(**_hashed_beside(config, beside["model_hash"] if model_hash is None else model_hash)):
         raise UsageError(
-            f"{store.path} holds a run of another configuration, model or function.",
+            f"{store.path} holds a run of another configuration or model, or of a function that has changed since.",
             "Choose another `run_dir`, or start over with `fresh=True`.",
         )
     return config.updated(
