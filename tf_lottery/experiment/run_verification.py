@@ -2,7 +2,6 @@
 
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import HASHED_BESIDE
-from tf_lottery.experiment.config import HASHED_BESIDE
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.directory import SEARCH, RunReader
 from tf_lottery.experiment.directory.run_checks import Verification, verify_store

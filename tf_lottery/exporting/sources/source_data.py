@@ -10,7 +10,6 @@ import numpy as np
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.directory.run_reader import NOT_CONFIGURATION
-from tf_lottery.experiment.directory.run_reader import NOT_CONFIGURATION
 from tf_lottery.exporting.sources.input_scaling import choose_normalization
 from tf_lottery.exporting.sources.model_source import ModelSource
 from tf_lottery.results.tables.formats import percent
