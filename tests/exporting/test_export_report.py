@@ -60,7 +60,7 @@ def test_the_table_of_formats_and_what_is_wanted_of_each(tmp_path):
     ]
 
 
-def test_importing_the_package_and_the_runner_loads_nothing_heavy():
+def test_importing_the_package_loads_nothing_heavy():
     code = (
         "import sys, tf_lottery.exporting.tflite.run_tflite, tf_lottery.exporting.checks.checksums\n"
         "print([m for m in ('tensorflow', 'keras', 'ai_edge_litert') if m in sys.modules])"

@@ -47,7 +47,7 @@ def tampered(monkeypatch):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_file_with_other_weights_is_an_error_and_leaves_no_file(tmp_path, tampered, format):
+def test_a_file_with_other_weights_is_an_error(tmp_path, tampered, format):
     with pytest.raises(CheckFailed, match="does not compute"):
         export(small(), tmp_path, format=format)
     assert os.listdir(tmp_path) == []
@@ -144,7 +144,7 @@ def test_a_second_format_goes_into_the_same_folder(tmp_path):
         assert json.loads(card.read_text())["file"]["sha256"] == report.files[0]["sha256"]
 
 
-def test_what_forced_exports_leave_is_told_and_no_card_is_of_another_file(tmp_path, monkeypatch):
+def test_what_forced_exports_leave_is_noted(tmp_path, monkeypatch):
     # Which file is the best is set by hand: it depends on latencies.
     for best, encoding in ((0, "dense"), (0, ["dense", "sparse"]), (1, ["dense", "sparse"])):
         monkeypatch.setattr(pipeline, "choose_best", lambda *arguments, best=best, **options: best)

@@ -25,7 +25,7 @@ def random_model(rng):
     width = lambda: int(rng.choice([4, 7, 8, 12, 16, 30, 32, 48]))  # noqa: E731
     if kind in ("conv", "mixed"):
         side = int(rng.choice([7, 8, 12]))
-        tensor = given = keras.Input((side, side, int(rng.choice([1, 3, 4]))))
+        tensor = inputs = keras.Input((side, side, int(rng.choice([1, 3, 4]))))
         for _ in range(rng.integers(1, 4)):
             tensor = random_image_layer(rng, tensor, width(), activation(), bias())
             if rng.random() < 0.4:
@@ -34,7 +34,7 @@ def random_model(rng):
                 tensor = layers.Add()([tensor, layers.Conv2D(tensor.shape[-1], 1, padding="same")(tensor)])
         tensor = layers.GlobalAveragePooling2D()(tensor) if rng.random() < 0.3 else layers.Flatten()(tensor)
     elif kind == "sequence":
-        tensor = given = keras.Input((6, 5))
+        tensor = inputs = keras.Input((6, 5))
         if rng.random() < 0.5:
             tensor = layers.Dense(width(), activation())(tensor)  # on every step
         recurrent = rng.choice([layers.LSTM, layers.GRU, layers.Conv1D])
@@ -43,15 +43,15 @@ def random_model(rng):
         else:
             tensor = recurrent(width())(tensor)
     else:
-        tensor = given = keras.Input((int(rng.choice([5, 16, 32, 40, 64])),))
+        tensor = inputs = keras.Input((int(rng.choice([5, 16, 32, 40, 64])),))
     if kind == "two inputs":
         other = keras.Input((int(rng.choice([4, 16])),), name="other")
         tensor = layers.Concatenate()([layers.Dense(width(), activation())(tensor), layers.Dense(width())(other)])
-        given = [given, other]
+        inputs = [inputs, other]
     for _ in range(rng.integers(0 if kind == "conv" else 1, 4)):
         branch = layers.Dense(width(), activation(), use_bias=bias())(tensor)
         tensor = layers.Concatenate()([branch, tensor]) if rng.random() < 0.2 else branch
-    return keras.Model(given, layers.Dense(int(rng.choice([1, 2, 5, 10])), use_bias=bias())(tensor))
+    return keras.Model(inputs, layers.Dense(int(rng.choice([1, 2, 5, 10])), use_bias=bias())(tensor))
 
 
 def random_image_layer(rng, tensor, filters, activation, bias):
@@ -105,8 +105,8 @@ def answers(path, format, model, inputs, folder):
         tensors = {name: tf.constant(array) for name, array in inputs.items()}
         (outputs,) = loaded.signatures["serving_default"](**tensors).values()
         return outputs.numpy()
-    given = list(inputs.values())
-    return np.asarray(keras.models.load_model(path)(given if len(given) > 1 else given[0]))
+    arrays = list(inputs.values())
+    return np.asarray(keras.models.load_model(path)(arrays if len(arrays) > 1 else arrays[0]))
 
 
 def difference(expected, received, precision):
@@ -134,8 +134,8 @@ def check(seed, folder):
     expected = np.asarray(model(fresh if len(fresh) > 1 else fresh[0]), np.float64)
     names = signature_of(model).inputs
     for record in report.files:
-        given = dict(zip(names, fresh, strict=True))
-        received = answers(folder / record["path"], record["format"], model, given, folder)
+        by_name = dict(zip(names, fresh, strict=True))
+        received = answers(folder / record["path"], record["format"], model, by_name, folder)
         error = difference(expected, received, record["precision"])
         assert error <= BOUNDS[record["precision"]], (seed, record, error)
     assert all(record["reason"] for record in report.refused), seed
@@ -154,13 +154,13 @@ def test_random_models(seed, tmp_path):
 
 @pytest.mark.slow
 def test_two_hundred_random_models(tmp_path, capsys):
-    found = []
+    counts = []
     for seed in range(200):
         (tmp_path / str(seed)).mkdir()
-        found.append(check(seed, tmp_path / str(seed)))
+        counts.append(check(seed, tmp_path / str(seed)))
         keras.backend.clear_session()
-    files, refused = (sum(column) for column in zip(*found, strict=True))
+    files, refused = (sum(column) for column in zip(*counts, strict=True))
     with capsys.disabled():
         print(f"200 random models: {files} files, all right; {refused} refusals, each with its reason")
-    assert sum(count == 0 for count, _ in found) <= 2
+    assert sum(count == 0 for count, _ in counts) <= 2
     assert files > 2000

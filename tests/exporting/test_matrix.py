@@ -75,11 +75,11 @@ def test_every_cell_is_a_file_or_a_reason(exported):
 
 
 def test_sizes_keep_what_the_encoding_promises(exported):
-    found = kinds(exported[1])
-    dense = found["tflite", "float32", "dense", ""]["bytes"]
-    assert found["tflite", "float32", "sparse", "rows"]["bytes"] < 0.5 * dense
-    assert found["tflite", "float32", "slim", ""]["bytes"] < 0.8 * dense
-    assert found["tflite", "float16", "dense", ""]["bytes"] < 0.6 * dense
+    records = kinds(exported[1])
+    dense = records["tflite", "float32", "dense", ""]["bytes"]
+    assert records["tflite", "float32", "sparse", "rows"]["bytes"] < 0.5 * dense
+    assert records["tflite", "float32", "slim", ""]["bytes"] < 0.8 * dense
+    assert records["tflite", "float16", "dense", ""]["bytes"] < 0.6 * dense
 
 
 def test_float32_is_exact_and_every_file_agrees(exported):
@@ -104,7 +104,7 @@ def test_the_card_and_the_manifest_tell_the_same(exported):
     assert {f"{name}.card.json", f"{name}.card.md"} <= set(manifest)
     check_file(folder / f"{name}.card.json")
     kept = [int(np.count_nonzero(layer.kernel.numpy())) for layer in net(dead=20).layers]
-    assert [each["kept"] for each in card["keras"]["weights"]] == kept
+    assert [weight["kept"] for weight in card["keras"]["weights"]] == kept
     assert {"tensorflow", "keras", "ai-edge-litert", "processor", "cores"} <= set(card["environment"])
     text = (folder / f"{name}.card.md").read_text()
     assert text.startswith(f"# {name}\n")
@@ -176,7 +176,7 @@ def wide_net():
 
 
 def tamper(monkeypatch, every):
-    """Every sparse file loses each so-manieth of its stored values."""
+    """Every sparse file loses one of so many stored values."""
     from tf_lottery.exporting.tflite import encoding, flatbuffers
 
     whole = encoding.encode
@@ -229,7 +229,7 @@ def test_a_reduced_file_of_other_weights_is_refused(tmp_path, monkeypatch, preci
     assert "of its spread" in report.refused[0]["reason"]
 
 
-def test_reduced_files_are_not_offered_where_the_float32_file_is_wrong(tmp_path, monkeypatch):
+def test_reduced_files_need_a_right_float32_file(tmp_path, monkeypatch):
     whole = tflite.KerasReference.compare
 
     def compare(reference, outputs, *, precision="float32"):
@@ -285,16 +285,16 @@ def test_the_choice_knows_the_models_own_validation_accuracy(tmp_path, monkeypat
 
 
 def test_an_output_that_int8_makes_constant_is_refused(tmp_path):
-    given = keras.Input((64,))
-    output = layers.Rescaling(1.0, offset=1000.0)(layers.Dense(1)(given))
-    model = keras.Model(given, output)  # 1000 and a little: int8 has steps of 4
+    inputs = keras.Input((64,))
+    output = layers.Rescaling(1.0, offset=1000.0)(layers.Dense(1)(inputs))
+    model = keras.Model(inputs, output)  # 1000 and a little: int8 has steps of 4
     model.layers[1].kernel.assign(np.full((64, 1), 0.01))
     report = export(model, tmp_path, encoding="dense", samples=X[:300], calibration=X[500:])
     assert "int8" not in {record["precision"] for record in report.files}
     assert any("of its spread" in record["reason"] for record in report.refused if record["precision"] == "int8")
 
 
-def test_files_that_cannot_be_timed_in_turn_keep_their_own_latencies(tmp_path, monkeypatch):
+def test_files_not_timed_in_turn_keep_their_latencies(tmp_path, monkeypatch):
     from tf_lottery.exporting.tflite import litert
 
     def fail(files, **options):
@@ -314,8 +314,8 @@ def test_a_layer_that_fails_and_arguments_that_do_not_fit(tmp_path):
                 raise KeyError("gone")
             return inputs
 
-    given = keras.Input((64,))
-    model = keras.Model(given, Failing()(given))
+    inputs = keras.Input((64,))
+    model = keras.Model(inputs, Failing()(inputs))
     Failing.broken = True
     with pytest.raises(UnfitError, match="does not run on the samples"):
         export(model, tmp_path, samples=X[:4])

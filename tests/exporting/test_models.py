@@ -142,9 +142,9 @@ def test_sequence_models(tmp_path, kind):
     elif kind == "bidirectional_gru":
         model = keras.Sequential([keras.Input((6, 8)), layers.Bidirectional(layers.GRU(16)), layers.Dense(4)])
     else:
-        given = keras.Input((6, 16))
-        attended = layers.MultiHeadAttention(2, 8)(given, given)
-        model = keras.Model(given, layers.Dense(4)(layers.GlobalAveragePooling1D()(attended)))
+        inputs = keras.Input((6, 16))
+        attended = layers.MultiHeadAttention(2, 8)(inputs, inputs)
+        model = keras.Model(inputs, layers.Dense(4)(layers.GlobalAveragePooling1D()(attended)))
     report = export(zeroed(model), tmp_path, format="all")
     assert {("keras", "dense"), ("saved_model", "dense"), ("tflite", "dense")} <= set(by_kind(report))
 
@@ -163,8 +163,8 @@ def test_several_inputs_and_outputs_keep_their_names(tmp_path):
     report = export(model, tmp_path, format="all", samples=samples, labels=labels)
     assert {record["format"] for record in report.files} == {"keras", "saved_model", "tflite"}
     serve = tf.saved_model.load(str(tmp_path / "model_saved_model")).signatures["serving_default"]
-    given = {name: tf.constant(array, tf.float32) for name, array in samples.items()}
-    outputs, expected = serve(**given), model(given)
+    inputs = {name: tf.constant(array, tf.float32) for name, array in samples.items()}
+    outputs, expected = serve(**inputs), model(inputs)
     assert set(outputs) == {"small", "large"}
     for name in outputs:
         np.testing.assert_allclose(outputs[name], expected[name], rtol=1e-5, atol=1e-6)
@@ -219,8 +219,8 @@ def test_an_image_file_name_and_a_saved_model_folder_name(tmp_path):
 def test_nested_and_shared_layers_of_a_wrapped_model(tmp_path):
     inner = keras.Sequential([keras.Input((32,)), layers.Dense(32, activation="relu"), layers.Dense(32)], name="inner")
     shared = layers.Dense(32, activation="tanh", name="shared")
-    given = keras.Input((32,))
-    model = wrap(keras.Model(given, layers.Dense(4)(shared(inner(shared(given))))))
+    inputs = keras.Input((32,))
+    model = wrap(keras.Model(inputs, layers.Dense(4)(shared(inner(shared(inputs))))))
     rng = np.random.default_rng(0)
     set_masks(model, {key: rng.random(mask.shape) < 0.4 for key, mask in get_masks(model).items()})
     before = [weight.copy() for weight in model.get_weights()]

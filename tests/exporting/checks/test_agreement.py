@@ -127,7 +127,7 @@ def test_reduced_precisions_are_judged_by_error_and_classes():
     assert "90.0 % of the predicted classes agree" in compare_outputs(classes, other, precision="int8").failure
 
 
-def test_agreement_is_the_worst_and_accuracy_the_mean_over_outputs():
+def test_agreement_is_the_worst_and_accuracy_the_mean():
     reference = {"a": np.array([[0.0, 9.0], [9.0, 0.0]]), "b": np.array([[0.0, 9.0], [9.0, 0.0]])}
     outputs = {"a": reference["a"], "b": np.array([[0.0, 9.0], [0.0, 9.0]])}
     assert compare_outputs(reference, outputs).class_agreement == 0.5

@@ -77,7 +77,7 @@ def test_no_file_no_manifest_entry_and_a_damaged_manifest(folder):
             check_file(folder / "a.bin")
 
 
-def test_merging_keeps_other_files_and_drops_replaced_and_gone_ones(folder):
+def test_merging_drops_replaced_and_missing_files(folder):
     (folder / "a.bin").unlink()
     (folder / "b.bin").write_bytes(b"b")
     text = merge_manifest(folder, entries(folder / "b.bin"), replaced=["b.bin"])

@@ -51,7 +51,7 @@ def test_what_the_dtype_holds_is_kept(dtype, values, models):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "values", "told"),
+    ("dtype", "values", "message"),
     [
         ("uint8", [[0.0, 0.5]], "uint8.* 1 of 2 values.*0.5.*raw"),
         ("uint8", [[256, -1]], "2 of 2 values.*256"),
@@ -64,9 +64,9 @@ def test_what_the_dtype_holds_is_kept(dtype, values, models):
         ("float16", [[70000, 0]], "70000.*float16"),
     ],
 )
-def test_what_the_dtype_does_not_hold_is_refused(dtype, values, told, models):
+def test_what_the_dtype_does_not_hold_is_refused(dtype, values, message, models):
     """Images in [0, 1] became zeros and ones for a uint8 input, on which every file agrees."""
-    with pytest.raises(UnfitError, match=told):
+    with pytest.raises(UnfitError, match=message):
         flat(models[dtype], values)
 
 

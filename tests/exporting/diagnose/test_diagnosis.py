@@ -138,7 +138,7 @@ def test_a_variant_that_breaks_a_rule_is_named(variant, obstacle):
     assert obstacle in reasons(diagnosis, "block_2_pointwise")
 
 
-def test_blocks_of_a_dense_layer_run_sparse_and_single_zeros_do_not():
+def test_blocks_run_sparse_and_single_zeros_do_not():
     kernel = blocked((64, 32), 0.75)
     diagnosis = diagnose(dense_net(kernel), processor=AVX)
     operation, verdict = by_name(diagnosis)["hidden"]

@@ -170,7 +170,7 @@ def test_two_thirds_of_zeros_are_not_enough():
     assert "switched off here: x86 with AVX" in judge_operation(point, [cluster], AVX).findings[1].reason
 
 
-def test_a_small_convolution_that_is_stored_dense_is_part_of_its_stretch():
+def test_a_small_dense_convolution_is_part_of_its_stretch():
     clusters, point = chain(np.zeros((2, 1, 1, 4)))
     point = replace(point, encoding="dense")
     assert judge_operation(point, clusters, ARM, any_sparse=True).kind == "sparse on ARM"

@@ -182,8 +182,8 @@ def served(folder):
 
 
 def answers(serve, model, count):
-    given = dict(zip(signature_of(model).inputs, inputs_of(model, count), strict=True))
-    return {name: value.numpy() for name, value in serve(**{key: tf.constant(v) for key, v in given.items()}).items()}
+    arrays = dict(zip(signature_of(model).inputs, inputs_of(model, count), strict=True))
+    return {name: value.numpy() for name, value in serve(**{key: tf.constant(v) for key, v in arrays.items()}).items()}
 
 
 def operations(serve):
@@ -193,7 +193,7 @@ def operations(serve):
 
 
 @pytest.mark.parametrize("make", MODELS)
-def test_it_answers_as_the_dense_saved_model_bit_for_bit_in_any_batch(make, tmp_path):
+def test_outputs_are_those_of_the_dense_saved_model(make, tmp_path):
     model = make()
     candidate = write(model, tmp_path)
     assert (candidate.encoding, candidate.suffix, candidate.precision) == ("sparse", "_sparse_saved_model", "float32")
@@ -215,7 +215,7 @@ def test_lenet_at_95_percent_takes_less_than_a_tenth(tmp_path):
     assert 4 * model.count_params() == 1_066_440
 
 
-def test_a_kernel_above_the_limit_of_constant_folding_is_rebuilt_at_loading_only(tmp_path):
+def test_a_large_kernel_is_rebuilt_at_loading_only(tmp_path):
     model = pruned(keras.Sequential([keras.Input((2000,)), layers.Dense(1500)]), density=0.01)
     file = write(model, tmp_path).file
     assert 4 * 2000 * 1500 > 10 * 2**20
@@ -245,10 +245,10 @@ def test_it_loads_as_tensorflow_serving_loads_it(tmp_path):
     file = write(model, tmp_path).file
     expected = answers(served(file), model, 5)["output"]
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
-        found = tf.compat.v1.saved_model.load(session, ["serve"], str(file)).signature_def["serving_default"]
+        signature = tf.compat.v1.saved_model.load(session, ["serve"], str(file)).signature_def["serving_default"]
         for _ in range(2):
-            feed = {found.inputs["input"].name: inputs_of(model, 5)[0]}
-            np.testing.assert_array_equal(session.run(found.outputs["output"].name, feed), expected)
+            feed = {signature.inputs["input"].name: inputs_of(model, 5)[0]}
+            np.testing.assert_array_equal(session.run(signature.outputs["output"].name, feed), expected)
 
 
 def test_it_loads_without_this_library(tmp_path):

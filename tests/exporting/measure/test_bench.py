@@ -16,8 +16,8 @@ from tf_lottery.exporting.measure.measurement import Measurement
 
 def test_a_benchmark_of_all_kinds_of_files(files):
     names = ("sparse.tflite", "float32.tflite", "int8.tflite", "half.tflite")
-    found = bench([files / name for name in names], runs=60)
-    document = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    outcome = bench([files / name for name in names], runs=60)
+    document = json.loads(json.dumps(outcome.to_json(), allow_nan=False))
     assert document["schema"] == "tf-lottery.bench/1"
     by_name = {Path(record["path"]).name: record for record in document["files"]}
     assert list(by_name) == list(names[:3])
@@ -32,7 +32,7 @@ def test_a_benchmark_of_all_kinds_of_files(files):
     assert document["notes"] == []
     assert [record["path"] for record in document["failed"]] == [str(files / "half.tflite")]
     with pytest.raises(DamagedError, match=r"half\.tflite"):
-        found.raise_failures()
+        outcome.raise_failures()
 
 
 def test_each_network_has_its_own_baselines(two_networks, monkeypatch):
@@ -42,19 +42,19 @@ def test_each_network_has_its_own_baselines(two_networks, monkeypatch):
 
     monkeypatch.setattr(benchmark, "measure", measured)
     names = [two_networks / folder / f"{kind}.tflite" for folder in "ab" for kind in ("sparse", "float32", "int8")]
-    found = bench(names)
-    assert [(record["network"], record["ruler"]) for record in found.files] == [
+    outcome = bench(names)
+    assert [(record["network"], record["ruler"]) for record in outcome.files] == [
         (number, ruler) for number in (1, 2) for ruler in (None, "float32", "int8")
     ]
-    assert [record["latency_ratio"] for record in found.files] == [1.0] * 6
-    second = found.files[3]
+    assert [record["latency_ratio"] for record in outcome.files] == [1.0] * 6
+    second = outcome.files[3]
     assert second["size_ratio"] == names[3].stat().st_size / names[4].stat().st_size
     assert second["rulers"] == {"float32": str(names[4]), "int8": str(names[5])}
-    assert found.baselines == {"float32": None, "int8": None}
-    assert "2 networks" in found.notes[0]
-    assert len(found.notes) == 1
-    assert any(text.startswith("Network 2: ") and "b/sparse.tflite" in text for text in found.findings)
-    assert not [text for text in found.findings if "Network 1" in text and "b/" in text]
+    assert outcome.baselines == {"float32": None, "int8": None}
+    assert "2 networks" in outcome.notes[0]
+    assert len(outcome.notes) == 1
+    assert any(text.startswith("Network 2: ") and "b/sparse.tflite" in text for text in outcome.findings)
+    assert not [text for text in outcome.findings if "Network 1" in text and "b/" in text]
 
 
 def test_a_dense_file_of_another_network_is_no_baseline(network, two_networks, monkeypatch):
@@ -102,19 +102,19 @@ def test_a_file_that_its_manifest_does_not_know_is_not_measured(files, tmp_path)
     content = bytearray(copy.read_bytes())
     content[-3000] ^= 1
     copy.write_bytes(content)
-    found = bench([copy])
-    assert found.files == ()
+    outcome = bench([copy])
+    assert outcome.files == ()
     with pytest.raises(DamagedError, match=r"a\.tflite.*manifest"):
-        found.raise_failures()
+        outcome.raise_failures()
 
 
 def test_what_needs_code_is_not_called_damaged(tmp_path):
     plain = keras.Sequential([keras.Input((4,)), layers.Dense(2), layers.Lambda(lambda x: x)])
     plain.save(tmp_path / "lambda.keras")
     (tmp_path / "empty.tflite").write_bytes(b"")
-    found = bench([tmp_path / "lambda.keras"], runs=1, rounds=1)
+    outcome = bench([tmp_path / "lambda.keras"], runs=1, rounds=1)
     with pytest.raises(UnfitError, match="Lambda") as raised:
-        found.raise_failures()
+        outcome.raise_failures()
     assert "needs no code" in raised.value.remedy
     assert "fixed shapes" not in raised.value.remedy
     assert "other files" not in raised.value.remedy

@@ -43,7 +43,7 @@ def test_names_in_findings_are_the_shortest_that_are_unique():
     assert findings(records) == ["Smallest: one/net, 80 bytes.", "Fastest: two/net, 2.0 us."]
 
 
-def test_findings_say_when_int8_does_not_win_and_nothing_without_baselines():
+def test_findings_say_when_int8_does_not_win():
     assert findings([DENSE, INT8, record("small", 80, 3.0)])[0].endswith(
         "neither smaller nor faster than any of the others."
     )

@@ -22,9 +22,9 @@ def measured(files):
 
 
 def test_every_kind_of_file_is_measured(measured):
-    found, files = measured
+    outcomes, files = measured
     for name in ("float32.tflite", "fixed", "whole.keras"):
-        one = found[files / name]
+        one = outcomes[files / name]
         assert isinstance(one, Measurement), one
         assert len(one.latency_us) == 90
         assert one.threads == 1
@@ -33,14 +33,14 @@ def test_every_kind_of_file_is_measured(measured):
         assert 10 < one.peak_memory_mb < 4000
         assert 0 <= one.model_memory_mb < one.peak_memory_mb
     # TensorFlow alone takes hundreds of megabytes; the model's share is what the file adds to its runtime.
-    assert found[files / "fixed"].peak_memory_mb > 3 * found[files / "float32.tflite"].peak_memory_mb
-    assert found[files / "fixed"].model_memory_mb < 100
+    assert outcomes[files / "fixed"].peak_memory_mb > 3 * outcomes[files / "float32.tflite"].peak_memory_mb
+    assert outcomes[files / "fixed"].model_memory_mb < 100
 
 
 @pytest.mark.parametrize("name", ["half.tflite", "text.tflite", "half.keras"])
 def test_a_damaged_file_fails_and_the_others_are_measured(measured, name):
-    found, files = measured
-    failure = found[files / name]
+    outcomes, files = measured
+    failure = outcomes[files / name]
     assert isinstance(failure, MeasurementFailure)
     assert failure.damaged
     assert "\n" not in failure.reason
@@ -56,7 +56,7 @@ def test_measured_in_turn_and_not_again_after_a_failure(monkeypatch):
         return {"load_ms": len(calls), "latency_us": [1.0, 9.0], "peak_memory_mb": 50.0 if file else 40.0}
 
     monkeypatch.setattr(measurement, "_measure_once", child)
-    found = measure([Path("a.tflite"), Path("b.tflite"), Path("c.keras")], threads=2, runs=10, rounds=3)
+    outcomes = measure([Path("a.tflite"), Path("b.tflite"), Path("c.keras")], threads=2, runs=10, rounds=3)
     assert [name for _, name, _, _ in calls if name] == [
         *("a.tflite", "b.tflite", "c.keras"),
         *("a.tflite", "c.keras"),
@@ -64,15 +64,15 @@ def test_measured_in_turn_and_not_again_after_a_failure(monkeypatch):
     ]
     assert sorted(kind for kind, name, _, _ in calls if name is None) == ["keras", "tflite"]
     assert {(threads, runs) for _, name, threads, runs in calls if name} == {(2, 4)}
-    assert found[Path("a.tflite")] == Measurement(6.0, (1.0, 9.0) * 3, 50.0, 10.0, 2)
-    assert found[Path("b.tflite")] == MeasurementFailure("broken", damaged=True)
+    assert outcomes[Path("a.tflite")] == Measurement(6.0, (1.0, 9.0) * 3, 50.0, 10.0, 2)
+    assert outcomes[Path("b.tflite")] == MeasurementFailure("broken", damaged=True)
 
 
 @pytest.mark.parametrize(("name", "damaged"), [("SIGSEGV", True), ("SIGKILL", False)])
 def test_a_crash_is_a_reason(files, monkeypatch, name, damaged):
     monkeypatch.setattr(measurement, "_PROGRAM", f"import os, signal; os.kill(os.getpid(), signal.{name})")
-    found = measurement._measure_once("tflite", files / "float32.tflite", 1, 1)
-    assert found == MeasurementFailure(f"its process crashed with {name}", damaged=damaged)
+    failure = measurement._measure_once("tflite", files / "float32.tflite", 1, 1)
+    assert failure == MeasurementFailure(f"its process crashed with {name}", damaged=damaged)
 
 
 def test_a_process_that_does_not_end_is_ended(files, monkeypatch):
@@ -88,11 +88,11 @@ def test_what_cannot_be_fed_is_unfit_and_not_damaged(tmp_path):
     module.one = tf.function(lambda x: {"y": x + 1}).get_concrete_function(tf.TensorSpec([1, 2], name="x"))
     module.two = tf.function(lambda x: {"y": x + 2}).get_concrete_function(tf.TensorSpec([1, 2], name="x"))
     tf.saved_model.save(module, str(tmp_path / "many"), signatures={"one": module.one, "two": module.two})
-    found = measure([tmp_path / "dynamic [1]", tmp_path / "many"], rounds=1, runs=1)
-    reasons = {path.name: failure for path, failure in found.items()}
+    outcomes = measure([tmp_path / "dynamic [1]", tmp_path / "many"], rounds=1, runs=1)
+    reasons = {path.name: failure for path, failure in outcomes.items()}
     assert "dynamic shape [-1, -1, 4]" in reasons["dynamic [1]"].reason
     assert "the signatures one, two" in reasons["many"].reason
-    assert not any(failure.damaged for failure in found.values())
+    assert not any(failure.damaged for failure in outcomes.values())
 
 
 def test_several_inputs_and_a_dynamic_flatbuffer(tmp_path):
@@ -103,7 +103,7 @@ def test_several_inputs_and_a_dynamic_flatbuffer(tmp_path):
     text = keras.Input((None, 4), name="text")
     saved_model.save(keras.Model(text, layers.Dense(3)(text)), tmp_path / "open", batch=1)
     (tmp_path / "open.tflite").write_bytes(convert(tmp_path / "open"))
-    found = measure([tmp_path / "two.tflite", tmp_path / "two", tmp_path / "open.tflite"], rounds=1, runs=5)
-    assert isinstance(found[tmp_path / "two.tflite"], Measurement)
-    assert isinstance(found[tmp_path / "two"], Measurement)
-    assert "dynamic shape [1, -1, 4]" in found[tmp_path / "open.tflite"].reason
+    outcomes = measure([tmp_path / "two.tflite", tmp_path / "two", tmp_path / "open.tflite"], rounds=1, runs=5)
+    assert isinstance(outcomes[tmp_path / "two.tflite"], Measurement)
+    assert isinstance(outcomes[tmp_path / "two"], Measurement)
+    assert "dynamic shape [1, -1, 4]" in outcomes[tmp_path / "open.tflite"].reason

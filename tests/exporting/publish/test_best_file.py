@@ -24,7 +24,7 @@ def test_tflite_before_saved_model_before_keras():
     assert choose_best([keras]) == 0
 
 
-def test_the_budget_is_of_validation_accuracy_and_its_border_is_inside():
+def test_the_budget_is_of_validation_accuracy():
     records = [record(100, 9.0, validation=0.98), record(10, 1.0, validation=0.975)]
     assert choose_best(records, max_drop=0.005, own_accuracy=0.98) == 1
     assert choose_best(records, max_drop=0.0049, own_accuracy=0.98) == 0

@@ -45,7 +45,7 @@ OLD = {"dir/inner": "old", "file": "old", "other": "old", "gone": "old"}
 NEW = {"dir/inner": "new", "file": "new", "other": "new", "added": "new"}
 
 
-def test_the_staging_folder_and_a_folder_made_for_it_are_gone_after_a_failure(tmp_path):
+def test_the_staging_folder_is_gone_after_a_failure(tmp_path):
     def fail():
         with staging_folder(tmp_path / "new" / "deep") as stage:
             (stage / "file").write_text("x")
@@ -89,7 +89,7 @@ def test_a_failure_half_way_restores_everything(tmp_path):
     assert (tmp_path / "dir" / "inner").read_text() == "old"
 
 
-def test_a_file_takes_the_place_of_a_folder_and_the_other_way_round(tmp_path):
+def test_a_file_takes_the_place_of_a_folder(tmp_path):
     (tmp_path / "was_dir").mkdir()
     (tmp_path / "was_dir" / "x").write_text("old")
     (tmp_path / "was_file").write_text("old")
@@ -101,7 +101,7 @@ def test_a_file_takes_the_place_of_a_folder_and_the_other_way_round(tmp_path):
     assert (tmp_path / "was_file").is_dir()
 
 
-def test_what_a_killed_process_left_is_swept_and_a_living_one_s_is_not(tmp_path):
+def test_what_a_killed_process_left_is_swept(tmp_path):
     code = (
         "import os, sys, signal; from pathlib import Path\n"
         "from tf_lottery.exporting.publish.staging import staging_folder\n"
@@ -192,7 +192,7 @@ def test_what_somebody_put_there_after_a_kill_is_kept(tmp_path):
     assert contents(tmp_path) == {**OLD, "dir/inner": "mine"}
 
 
-def test_a_rollback_that_fails_leaves_the_old_files_for_the_next_export(tmp_path, monkeypatch):
+def test_a_failed_rollback_leaves_the_old_files(tmp_path, monkeypatch):
     def fail(*arguments):
         raise OSError(5, "Input/output error")
 

@@ -63,7 +63,7 @@ def test_each_part_goes_where_it_belongs(count, reported, chosen_on, model):
 
 @pytest.mark.parametrize("named", [None, "digits"])
 def test_a_run_takes_its_own_split_and_scale(named, model):
-    """Named by --dataset, the run's own data were split anew, so training images chose among files."""
+    # The run's own data, when they were named, were once split in another way: training images chose among files.
     config = Config(dataset="digits", normalization="standard", validation=100, seed=3)
     source = ModelSource(model, config.to_json() | {"hash": "0", "model_hash": ""}, "run", {})
     loaded = load_source_data(source, named)
@@ -125,7 +125,7 @@ def test_scaled_data_are_refused_for_whole_numbers():
         load_source_data(foreign(digits_model("uint8")), "digits", normalization="unit")
 
 
-def test_a_model_that_scales_its_input_is_warned_of_unless_the_scale_was_given():
+def test_a_model_that_scales_its_input_is_a_remark():
     source = foreign(digits_model("float32", layers.Rescaling(1 / 16)))
     (remark,) = load_source_data(source, "digits").remarks
     assert remark.startswith("warning: ")
