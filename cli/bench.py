@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click import IntRange
 
-from tf_lottery.exporting.sources.model_source import open_dense_network
+from tf_lottery.exporting.sources.source_model import open_dense_network
 
 from .command import Command
 from .names import RUN

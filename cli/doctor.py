@@ -8,7 +8,7 @@ import click
 from click import IntRange
 
 from tf_lottery.errors import CheckFailed, UsageError
-from tf_lottery.exporting.sources.model_source import check_kind, open_model_source
+from tf_lottery.exporting.sources.source_model import check_kind, open_source_model
 from tf_lottery.results.tables.formats import percent
 
 from .command import Command
@@ -86,7 +86,7 @@ def _diagnose(source: str, out: Path, number: int | None, replicate: int | None,
 
         if is_file:
             return diagnose(source)
-        opened = open_model_source(source, out, round_number=number, replicate=replicate, max_drop=max_drop)
+        opened = open_source_model(source, out, round_number=number, replicate=replicate, max_drop=max_drop)
         for text in opened.remarks:
             remark(text)
         return diagnose(opened.model, name=opened.name)

@@ -7,8 +7,8 @@ from click import IntRange
 
 from tf_lottery.experiment.options import NORMALIZATIONS
 from tf_lottery.exporting.publish.requested_formats import narrow_formats
-from tf_lottery.exporting.sources.model_source import open_model_source
 from tf_lottery.exporting.sources.source_data import SAMPLES, load_source_data
+from tf_lottery.exporting.sources.source_model import open_source_model
 from tf_lottery.results.tables.formats import percent
 
 from .command import Command, ListOf, OptionWithAliases
@@ -110,7 +110,7 @@ def command(
     with clean_output():
         from tf_lottery.exporting import export
 
-        opened = open_model_source(source, out, round_number=round_number, replicate=replicate, max_drop=max_drop)
+        opened = open_source_model(source, out, round_number=round_number, replicate=replicate, max_drop=max_drop)
         real = load_source_data(opened, dataset, data_dir=data_dir, normalization=normalization, count=samples)
         for text in (*opened.remarks, *real.remarks):
             remark(text)

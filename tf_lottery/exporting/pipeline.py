@@ -20,7 +20,7 @@ from tf_lottery.exporting.publish.best_file import check_goal, choose_best
 from tf_lottery.exporting.publish.export_request import check_destination, check_request
 from tf_lottery.exporting.publish.model_card import describe_model
 from tf_lottery.exporting.publish.publication import publish
-from tf_lottery.exporting.sources.model_source import ticket_origin
+from tf_lottery.exporting.sources.source_model import ticket_origin
 from tf_lottery.exporting.tflite import litert
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.results.ticket import Ticket

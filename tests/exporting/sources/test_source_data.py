@@ -12,8 +12,8 @@ from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.problem import load_dataset
 from tf_lottery.exporting.sources.input_scaling import scaling_layers
-from tf_lottery.exporting.sources.model_source import ModelSource
 from tf_lottery.exporting.sources.source_data import SourceData, load_source_data
+from tf_lottery.exporting.sources.source_model import SourceModel
 
 
 def digits_model(dtype="float32", *first):
@@ -26,7 +26,7 @@ def model():
 
 
 def foreign(model):
-    return ModelSource(model, {}, "model", {})
+    return SourceModel(model, {}, "model", {})
 
 
 def assert_parts(loaded, whole, count):
@@ -65,7 +65,7 @@ def test_each_part_goes_where_it_belongs(count, reported, chosen_on, model):
 def test_a_run_takes_its_own_split_and_scale(named, model):
     # The run's own data, when they were named, were once split in another way: training images chose among files.
     config = Config(dataset="digits", normalization="standard", validation=100, seed=3)
-    source = ModelSource(model, config.to_json() | {"hash": "0", "model_hash": ""}, "run", {})
+    source = SourceModel(model, config.to_json() | {"hash": "0", "model_hash": ""}, "run", {})
     loaded = load_source_data(source, named)
     assert_parts(loaded, load_dataset(config), 2000)
     assert loaded.data == {"dataset": "digits", "normalization": "standard"}
@@ -75,9 +75,9 @@ def test_a_run_takes_its_own_split_and_scale(named, model):
 
 def test_other_data_than_the_runs_are_scaled_as_the_runs(model, monkeypatch):
     config = Config(dataset="mnist", normalization="standard").to_json()
-    loaded = load_source_data(ModelSource(model, config, "run", {}), "digits")
+    loaded = load_source_data(SourceModel(model, config, "run", {}), "digits")
     assert_parts(loaded, data.load("digits", normalization="standard"), 2000)
-    loaded = load_source_data(ModelSource(model, config, "run", {}), "digits", normalization="none")
+    loaded = load_source_data(SourceModel(model, config, "run", {}), "digits", normalization="none")
     assert_parts(loaded, data.load("digits", normalization="none"), 2000)
 
 
@@ -92,7 +92,7 @@ def test_without_a_test_part_validation_samples_are_reported(model, monkeypatch)
 
 @pytest.mark.parametrize("config", [{}, {"dataset": "user", "normalization": "none"}])
 def test_no_known_data(config, model):
-    source = ModelSource(model, config, "model", {})
+    source = SourceModel(model, config, "model", {})
     unknown = load_source_data(source)
     assert unknown == SourceData(remarks=unknown.remarks)
     assert "random samples" in unknown.remarks[0]
@@ -134,7 +134,7 @@ def test_a_model_that_scales_its_input_is_a_remark():
     for normalization in ("none", "unit", "standard"):
         assert load_source_data(source, "digits", normalization=normalization).remarks == ()
     config = Config(dataset="mnist").to_json()  # of a run: it was trained on these values
-    assert load_source_data(ModelSource(source.model, config, "run", {}), "digits").remarks == ()
+    assert load_source_data(SourceModel(source.model, config, "run", {}), "digits").remarks == ()
 
 
 def test_what_scales_the_input_is_found_before_the_first_weights():

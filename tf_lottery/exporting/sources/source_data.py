@@ -11,7 +11,7 @@ import numpy as np
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.directory.run_reader import NOT_CONFIGURATION
 from tf_lottery.exporting.sources.input_scaling import choose_normalization
-from tf_lottery.exporting.sources.model_source import ModelSource
+from tf_lottery.exporting.sources.source_model import SourceModel
 from tf_lottery.results.tables.formats import percent
 
 # How many real samples int8 ranges are measured on, and how many files are compared on, by default.
@@ -65,7 +65,7 @@ class SourceData:
 
 
 def load_source_data(
-    source: ModelSource,
+    source: SourceModel,
     dataset: str | None = None,
     *,
     data_dir: str | None = None,

@@ -7,10 +7,10 @@ from keras import layers
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting.plain_model import make_deployable
-from tf_lottery.exporting.sources.model_source import (
+from tf_lottery.exporting.sources.source_model import (
     check_kind,
     open_dense_network,
-    open_model_source,
+    open_source_model,
     ticket_origin,
 )
 from tf_lottery.results.ticket import Ticket
@@ -32,21 +32,21 @@ def test_files_of_other_kinds_are_no_missing_runs(name, remedy, tmp_path, monkey
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"")
     (tmp_path / "model.pkl").write_bytes(b"")
     with pytest.raises(UsageError, match=r"neither a run, nor a ticket \(`\.npz`\), nor a Keras model") as caught:
-        open_model_source(name, tmp_path)
+        open_source_model(name, tmp_path)
     assert remedy in caught.value.remedy
 
 
 def test_a_file_has_no_rounds(tmp_path):
     for options in ({"round_number": 1}, {"replicate": 0}):
         with pytest.raises(UsageError, match="choose among the tickets of a run"):
-            open_model_source("model.keras", tmp_path, **options)
+            open_source_model("model.keras", tmp_path, **options)
 
 
 def test_a_keras_file_is_a_model_without_a_configuration(tmp_path):
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
     path = tmp_path / "net.keras"
     model.save(path)
-    source = open_model_source(str(path))
+    source = open_source_model(str(path))
     assert (source.config, source.name, source.remarks) == ({}, "net", ())
     assert source.origin == {"kind": "Keras model", "file": "net.keras"}
     np.testing.assert_array_equal(source.model.get_weights()[0], model.get_weights()[0])

@@ -24,7 +24,7 @@ _CONFIG = ("preset", "dataset", "model", "criterion", "scope", "granularity", "r
 
 
 @dataclass(frozen=True)
-class ModelSource:
+class SourceModel:
     """A model to be exported, with what is known of its origin.
 
     Attributes:
@@ -42,14 +42,14 @@ class ModelSource:
     remarks: tuple[str, ...] = ()
 
 
-def open_model_source(
+def open_source_model(
     source: str,
     out: str | Path = "runs",
     *,
     round_number: int | None = None,
     replicate: int | None = None,
     max_drop: float = DEFAULT_MAX_DROP,
-) -> ModelSource:
+) -> SourceModel:
     """Return the model of a run (by path or name), of a ticket's file (`.npz`) or of a model's file (`.keras`).
 
     Args:
@@ -65,7 +65,7 @@ def open_model_source(
         DamagedError: a file is damaged.
 
     Example:
-        `open_model_source("digits-mlp", round_number=3).model.summary()`
+        `open_source_model("digits-mlp", round_number=3).model.summary()`
     """
     _refuse_other_files(source)
     if not source.endswith(FILES):
@@ -81,14 +81,14 @@ def open_dense_network(source: str, out: str | Path = "runs") -> "keras.Model":
     """Return the plain model of a source as it is exported; of a run, its dense network: round 0 of replicate 0.
 
     Args:
-        source: as for `open_model_source`.
+        source: as for `open_source_model`.
         out: the folder of the runs.
     """
     from tf_lottery.exporting.plain_model import make_deployable
 
     check_kind(source)
     run = not source.endswith(FILES)
-    opened = open_model_source(source, out, round_number=0 if run else None, replicate=0 if run else None)
+    opened = open_source_model(source, out, round_number=0 if run else None, replicate=0 if run else None)
     return make_deployable(opened.model)[0]
 
 
@@ -145,7 +145,7 @@ def _refuse_other_files(source: str) -> None:
 
 def _of_run(
     name: str, out: str | Path, round_number: int | None, replicate: int | None, max_drop: float
-) -> ModelSource:
+) -> SourceModel:
     from tf_lottery.results.result import open_run
 
     store = find_run(name, out)
@@ -158,7 +158,7 @@ def _of_run(
     kept = percent(ticket.density, digits=2)
     remarks.append(f"Round {job.round} of replicate {job.replicate}: {kept} of the maskable weights are kept.")
     origin = {"run": store.path.name, **ticket_origin(ticket), "round": job.round, "replicate": job.replicate}
-    return ModelSource(
+    return SourceModel(
         ticket.model(),
         store.config().to_json(),
         f"{store.path.name}_round_{job.round:02d}",
@@ -167,14 +167,14 @@ def _of_run(
     )
 
 
-def _of_file(path: Path) -> ModelSource:
+def _of_file(path: Path) -> SourceModel:
     if path.suffix == ".npz":
         from tf_lottery.results.ticket import load_ticket
 
         ticket = load_ticket(path)
         origin = {"file": path.name, **ticket_origin(ticket)}
-        return ModelSource(ticket.model(), ticket.recipe.get("config", {}), path.stem, origin)
+        return SourceModel(ticket.model(), ticket.recipe.get("config", {}), path.stem, origin)
     from tf_lottery.models.building import build
 
     model = build(str(path), input_shape=None, classes=None)
-    return ModelSource(model, {}, path.stem, {"kind": "Keras model", "file": path.name})
+    return SourceModel(model, {}, path.stem, {"kind": "Keras model", "file": path.name})
