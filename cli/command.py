@@ -10,8 +10,10 @@ class Command(click.Command):
     """A command whose help page ends with examples.
 
     Args:
+        *args: as for `click.Command`.
         examples: what each example does, by the command as typed; the tests run them.
         arguments: the name of the option that sets an argument of the library, by argument, where they differ.
+        **options: as for `click.Command`.
     """
 
     def __init__(
@@ -118,7 +120,13 @@ class ChoiceOrImportPath(click.Choice[str]):
     """A choice of names, or the import path `package.module:name` of the user's own."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the value if it is an import path, else as a choice does."""
+        """Return the value if it is an import path, else as a choice does.
+
+        Args:
+            value: as typed.
+            param: the option.
+            ctx: the command's context.
+        """
         from tf_lottery.utils.references import is_import_path
 
         return value if is_import_path(str(value)) else super().convert(value, param, ctx)

@@ -168,7 +168,8 @@ def test_the_demo_table_is_replaced_between_its_marks() -> None:
 def test_the_readme_shows_the_demo() -> None:
     module, readme = refresh_demo(), (ROOT / "README.md").read_text()
     table = readme.partition(module.BEGIN)[2].partition(module.END)[0]
-    assert "| 0 | ticket | 100 % | 11,900 |" in table and "random reinit" in table
+    assert "| 0 | ticket | 100 % | 11,900 |" in table
+    assert "random reinit" in table
     assert (ROOT / "docs" / "images" / "demo_accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -180,7 +181,8 @@ def test_no_machine_paths() -> None:
 
 def refresh_demo() -> ModuleType:
     spec = importlib.util.spec_from_file_location("refresh_demo", ROOT / "docs" / "refresh_demo.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

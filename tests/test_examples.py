@@ -47,7 +47,8 @@ def test_own_model_finds_a_ticket(own_model: tuple[str, Path]) -> None:
         (0, "ticket"),
         *((r, v) for r in range(1, 7) for v in ("ticket", "random_reinit")),
     ]
-    assert float(rounds[0][2]) == 100 and float(rounds[0][3]) > 90
+    assert float(rounds[0][2]) == 100
+    assert float(rounds[0][3]) > 90
     # A ticket within a point of the dense network, well below half of the weights; trained on, it has not collapsed.
     assert number(r"the ticket keeps ([\d.]+)%", out) < 50
     assert number(r"test loss [\d.]+, accuracy ([\d.]+)%", out) > 90
@@ -93,7 +94,8 @@ def test_own_loop(tmp_path: Path) -> None:
     kept = [7400, 3200 + 750, 1600 + 562, 800 + 422, 400 + 316]
     assert densities == [round(100 * each / 7400, 1) for each in kept]
     accuracies = [float(each) for each in re.findall(r"test accuracy ([\d.]+)%", out)]
-    assert len(accuracies) == 5 and np.min(accuracies) > 85
+    assert len(accuracies) == 5
+    assert np.min(accuracies) > 85
     assert "traced 1 time(s)" in out
     assert "400 of 6400 hidden weights are left" in out
     assert list(tmp_path.iterdir()) == []
@@ -114,7 +116,8 @@ def test_mobile(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "files" / "export.json").read_text())
     sizes = {file["encoding"]: file["bytes"] for file in report["files"] if file["precision"] == "float32"}
     assert sizes["sparse"] < sizes["dense"] / 2
-    assert (tmp_path / report["best"]).is_file() and f"to ship: {report['best']}" in out
+    assert (tmp_path / report["best"]).is_file()
+    assert f"to ship: {report['best']}" in out
     assert [path.name for path in tmp_path.iterdir()] == ["files"]
 
 

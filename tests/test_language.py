@@ -108,7 +108,7 @@ def test_public_functions_document_their_arguments(path):
             docstring += "\n" + (ast.get_docstring(function) or "")
         if len(wanted) < 2 or any("overload" in ast.unparse(each) for each in function.decorator_list):
             continue
-        if command_line and any("click" in ast.unparse(each) for each in function.decorator_list):
+        if command_line and re.search(r"click\.|\.command\(", " ".join(map(ast.unparse, function.decorator_list))):
             continue  # the page of `--help` documents the options
         entries = [entry.lstrip("*") for entry in sections(docstring)["Args"]]
         missing = [parameter for parameter in wanted if parameter not in entries]
@@ -183,7 +183,19 @@ def test_names_in_the_documents_resolve(path):
 
 def _short_name_resolves(start: str, rest: str) -> bool:
     """Whether `room.module.name` or `module.name` is a name of the package, or one of another library."""
-    if start in FOREIGN or rest in (".py", ".md", ".json", ".npz", ".csv", ".keras", ".tflite", ".jsonl", ".toml"):
+    if start in FOREIGN or rest in (
+        ".cfg",
+        ".txt",
+        ".py",
+        ".md",
+        ".json",
+        ".npz",
+        ".csv",
+        ".keras",
+        ".tflite",
+        ".jsonl",
+        ".toml",
+    ):
         return True
     dotted = start.replace("/", ".") + rest
     modules = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")]

@@ -16,7 +16,9 @@ NAMES = (
 
 @pytest.mark.parametrize("name", NAMES.split())
 def test_the_names_of_the_contract_are_there(name):
-    assert name in tfl.__all__ and name in dir(tfl) and callable(getattr(tfl, name))
+    assert name in tfl.__all__
+    assert name in dir(tfl)
+    assert callable(getattr(tfl, name))
     assert getattr(tfl, name).__doc__
 
 

@@ -19,7 +19,7 @@ KEPT = [266200, 213060, 170538, 136511, 109282, 87490, 70051, 56094, 44923, 3598
 
 @pytest.mark.slow
 def test_lenet_300_100_tickets_win_and_learn_faster(tmp_path, data_dir):
-    arguments = "run mnist-lenet-300-100 --steps 10000 --rounds 12 --replicates 2 --json".split()
+    arguments = ["run", "mnist-lenet-300-100", "--steps", "10000", "--rounds", "12", "--replicates", "2", "--json"]
     result = subprocess.run(
         [sys.executable, "-m", "tf_lottery_cli", *arguments, "--out", str(tmp_path), "--data-dir", str(data_dir)],
         capture_output=True,

@@ -27,7 +27,9 @@ def test_throughput_of_a_dense_net(tmp_path: Path) -> None:
     document = json.loads(report.read_text())
     assert list(document["contenders"]) == ["engine", "fit", "fit-plain", "fit-xla", "tfmot", "bare"]
     for name, contender in document["contenders"].items():
-        assert len(contender["runs"]) == 1 and contender["us"] > 0 and math.isfinite(contender["times_engine"])
+        assert len(contender["runs"]) == 1
+        assert contender["us"] > 0
+        assert math.isfinite(contender["times_engine"])
         # All of them really train: from the same weights, masked or not, to a lower loss.
         dense = document["contenders"]["fit-plain"]["loss_before"]
         start = dense if name == "fit-plain" else document["contenders"]["engine"]["loss_before"]
@@ -35,8 +37,10 @@ def test_throughput_of_a_dense_net(tmp_path: Path) -> None:
         assert contender["loss_after"] < contender["loss_before"]
         assert name in done.stdout
     engine, bare = (document["contenders"][name] for name in ("engine", "bare"))
-    assert document["same_loss"] and engine["loss_after"] == pytest.approx(bare["loss_after"], rel=1e-5)
-    assert engine["runs"][0]["xla"] and engine["runs"][0]["traces"]["train"] == 1
+    assert document["same_loss"]
+    assert engine["loss_after"] == pytest.approx(bare["loss_after"], rel=1e-5)
+    assert engine["runs"][0]["xla"]
+    assert engine["runs"][0]["traces"]["train"] == 1
     assert document["contenders"]["tfmot"]["runs"][0]["density"] == pytest.approx(0.3, abs=1e-4)
     assert [target["what"].split(" at ")[0] for target in document["targets"]] == [
         "engine / bare",
@@ -53,7 +57,8 @@ def test_throughput_of_a_convolutional_net_leaves_xla_out(tmp_path: Path) -> Non
     )
     document = json.loads(report.read_text())
     engine, bare = (document["contenders"][name] for name in ("engine", "bare"))
-    assert not engine["runs"][0]["xla"] and not bare["runs"][0]["xla"]
+    assert not engine["runs"][0]["xla"]
+    assert not bare["runs"][0]["xla"]
     # Two steps of Adam need not improve a net, but they change it, and in the same way.
     assert engine["loss_after"] == pytest.approx(bare["loss_after"], rel=1e-4)
     assert abs(engine["loss_after"] - engine["loss_before"]) > 1e-3
@@ -74,7 +79,8 @@ def test_disagreeing_losses_void_a_measurement(monkeypatch: pytest.MonkeyPatch) 
     options = {"model": "fc1", "steps": 10}
     same = summary.summarise({"engine": result(0.5), "bare": result(0.50001)}, options)
     other = summary.summarise({"engine": result(0.5), "bare": result(0.501)}, options)
-    assert same["same_loss"] and not other["same_loss"]
+    assert same["same_loss"]
+    assert not other["same_loss"]
     # The disturbed run of 9 seconds does not count.
     assert same["contenders"]["engine"]["us"] == pytest.approx(1e5)
     assert same["contenders"]["engine"]["quiet_runs"] == 1
@@ -90,15 +96,19 @@ def test_overhead_counts_compilations(tmp_path: Path) -> None:
     # Round 0, then two rounds with their controls: one training loop, two evaluations, and nothing new after round 0.
     assert len(document["jobs"]) == 5
     assert {job["traces"]["train"] for job in document["jobs"]} == {1}
-    assert len({job["xla_modules"] for job in document["jobs"]}) == 1 and document["jobs"][0]["xla_modules"] >= 2
+    assert len({job["xla_modules"] for job in document["jobs"]}) == 1
+    assert document["jobs"][0]["xla_modules"] >= 2
     for job in document["jobs"]:
         assert job["outside"] == pytest.approx(job["wall"] - job["train"] - job["evaluate"] - job["compile"])
-    assert document["evaluation_seconds"] > 0 and document["process_seconds"] > document["run_seconds"]
+    assert document["evaluation_seconds"] > 0
+    assert document["process_seconds"] > document["run_seconds"]
 
 
 def test_pruning_is_exact(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     done = run("pruning.py", "--weights", "100003", "--ties", "100001", "--json", str(report))
     document = json.loads(report.read_text())
-    assert document["weights"]["exact"] and document["ties"]["exact"]
-    assert document["weights"]["memory_ratio"] > 0 and "exact" in done.stdout
+    assert document["weights"]["exact"]
+    assert document["ties"]["exact"]
+    assert document["weights"]["memory_ratio"] > 0
+    assert "exact" in done.stdout

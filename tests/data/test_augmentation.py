@@ -28,7 +28,8 @@ def which(image: np.ndarray, result: np.ndarray, pad: int, flip: bool) -> int:
 @pytest.mark.parametrize(("pad", "flip"), [(2, True), (2, False), (0, True), (1, False)])
 def test_each_image_becomes_one_of_its_windows(pad, flip):
     result = augment(tf.constant(IMAGES), seed=(3, 7), pad=pad, flip=flip).numpy()
-    assert result.shape == IMAGES.shape and result.dtype == IMAGES.dtype
+    assert result.shape == IMAGES.shape
+    assert result.dtype == IMAGES.dtype
     for image, changed in zip(IMAGES, result, strict=True):
         which(image, changed, pad, flip)
 
@@ -40,7 +41,8 @@ def test_every_window_is_as_likely():
     counts = (result[:, None] == options[None]).all((2, 3, 4)).sum(0)
     # 200 expected in each of 18 cells; 60 is more than four standard deviations.
     assert counts.sum() == 3_600
-    assert counts.min() > 140 and counts.max() < 260
+    assert counts.min() > 140
+    assert counts.max() < 260
 
 
 def test_a_pure_function_of_seed_and_step():

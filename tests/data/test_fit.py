@@ -39,7 +39,8 @@ def test_several_inputs():
 def test_wrong_input_shape(shape):
     with pytest.raises(UnfitError) as caught:
         check_fits(dataset(), input_shape=shape, outputs=3, sparse_labels=True)
-    assert "(4, 4, 1)" in caught.value.cause and str(shape) in caught.value.cause
+    assert "(4, 4, 1)" in caught.value.cause
+    assert str(shape) in caught.value.cause
 
 
 @pytest.mark.parametrize(

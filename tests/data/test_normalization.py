@@ -21,7 +21,8 @@ def test_unit_divides_by_the_largest_possible_value():
     result = how.apply(IMAGES)
     assert result.dtype == np.float32
     assert np.array_equal(result, IMAGES.astype("float32") / np.float32(255))
-    assert how.mean == () and how.std == ()
+    assert how.mean == ()
+    assert how.std == ()
 
 
 def test_standard_per_channel_by_hand():
@@ -53,9 +54,10 @@ def test_the_input_is_not_changed():
     fit(IMAGES, mode="standard", scale=255).apply(IMAGES)
     floats = IMAGES.astype("float32")
     fit(IMAGES, mode="unit", scale=255).apply(floats)
-    assert np.array_equal(IMAGES, before) and np.array_equal(floats, before)
+    assert np.array_equal(IMAGES, before)
+    assert np.array_equal(floats, before)
 
 
 def test_unknown_mode_lists_the_valid_ones():
-    with pytest.raises(UsageError, match="Did you mean 'unit'.*none, unit, standard"):
+    with pytest.raises(UsageError, match=r"Did you mean 'unit'.*none, unit, standard"):
         fit(IMAGES, mode="unitt", scale=255)

@@ -58,9 +58,12 @@ def shard(folder, split):
 def test_digits_by_default():
     data = load("digits")
     assert (data.train.size, data.validation.size, data.test.size) == (1200, 237, 360)
-    assert data.input_shape == (8, 8, 1) and data.classes == 10
-    assert data.train.x.dtype == np.float32 and data.train.y.dtype == np.int32
-    assert data.train.x.min() == 0 and data.train.x.max() == 1
+    assert data.input_shape == (8, 8, 1)
+    assert data.classes == 10
+    assert data.train.x.dtype == np.float32
+    assert data.train.y.dtype == np.int32
+    assert data.train.x.min() == 0
+    assert data.train.x.max() == 1
     # Every fifth example of each class.
     assert np.bincount(data.test.y).tolist() == [36, 36, 36, 36, 37, 36, 36, 36, 35, 36]
     check_fits(data, input_shape=(8, 8, 1), outputs=10, sparse_labels=True)
@@ -92,7 +95,8 @@ def test_the_seed_changes_the_validation_part_but_neither_test_part_nor_fingerpr
 def test_digits_with_other_choices():
     data = load("digits", validation=0.5, normalization="standard")
     assert (data.train.size, data.validation.size) == (719, 718)
-    assert abs(data.train.x.mean()) < 1e-5 and abs(data.train.x.std() - 1) < 1e-4
+    assert abs(data.train.x.mean()) < 1e-5
+    assert abs(data.train.x.std() - 1) < 1e-4
     assert data.normalization.scale == 16
     with pytest.raises(UsageError):
         load("digits", validation=1437)
@@ -126,7 +130,8 @@ def test_a_validation_split_of_its_own(tmp_path):
 def test_no_test_split_and_other_features(tmp_path):
     write(tmp_path, "own", {"train": LABELS["train"]}, extra=True)
     data = load("own", data_dir=tmp_path)
-    assert data.test is None and data.train.size == 27
+    assert data.test is None
+    assert data.train.size == 27
 
 
 def test_check_counts_every_example(own, tmp_path):
@@ -136,7 +141,8 @@ def test_check_counts_every_example(own, tmp_path):
         "test": {"examples": 8, "per_class": [0, 4, 4]},
     }
     assert report["value_range"] == [0, 207]
-    assert report["shape"] == [4, 4, 1] and report["classes"] == 3
+    assert report["shape"] == [4, 4, 1]
+    assert report["classes"] == 3
     assert report["fingerprint"] == load("own", data_dir=tmp_path).fingerprint
     json.dumps(report)
 
@@ -144,7 +150,8 @@ def test_check_counts_every_example(own, tmp_path):
 def test_listing(own, tmp_path):
     rows = {row["name"]: row for row in describe(data_dir=tmp_path)}
     assert list(rows) == names(data_dir=tmp_path)
-    assert rows["digits"]["status"] == "embedded" and rows["digits"]["train"] == 1200
+    assert rows["digits"]["status"] == "embedded"
+    assert rows["digits"]["train"] == 1200
     assert rows["own"] == {
         "name": "own",
         "shape": [4, 4, 1],
@@ -156,7 +163,8 @@ def test_listing(own, tmp_path):
         "status": "prepared",
         "location": str(own),
     }
-    assert rows["mnist"]["status"] == "missing" and "tf_lottery.data.prepare('mnist'" in rows["mnist"]["location"]
+    assert rows["mnist"]["status"] == "missing"
+    assert "tf_lottery.data.prepare('mnist'" in rows["mnist"]["location"]
     (own / "features.json").unlink()
     assert {row["name"]: row["status"] for row in describe(data_dir=tmp_path)}["own"] == "unusable"
 
@@ -220,7 +228,8 @@ def test_damaged_data_is_never_trained_on(own, tmp_path, how):
     DAMAGE[how](own)
     with pytest.raises(DamagedError) as caught:
         load("own", data_dir=tmp_path)
-    assert str(tmp_path) in caught.value.cause and "prepare" in caught.value.remedy
+    assert str(tmp_path) in caught.value.cause
+    assert "prepare" in caught.value.remedy
     with pytest.raises(DamagedError):
         check("own", data_dir=tmp_path)
 
@@ -263,4 +272,5 @@ def test_cifar10_subset(data_dir):
     report = check("cifar10_subset", data_dir=data_dir)
     assert report["splits"]["train"] == {"examples": 10_000, "per_class": [1_000] * 10}
     assert report["splits"]["test"] == {"examples": 2_000, "per_class": [200] * 10}
-    assert report["value_range"] == [0, 255] and report["shape"] == [32, 32, 3]
+    assert report["value_range"] == [0, 255]
+    assert report["shape"] == [32, 32, 3]

@@ -24,10 +24,15 @@ def content(train, validation=None, test=None):
 
 def test_examples_keep_their_order_and_labels_follow_the_order_of_the_classes():
     selected = select_classes(content(part(0, 3, 1, 3, 4), part(3, 3, 2), part(1, 4, 1)), (4, 1, 3))
-    assert selected.classes == 3 and selected.scale == 255.0 and selected.source == "a folder"
-    assert selected.train.x.tolist() == [13, 21, 33, 44] and selected.train.y.tolist() == [2, 1, 2, 0]
-    assert selected.validation.x.tolist() == [3, 13] and selected.validation.y.tolist() == [2, 2]
-    assert selected.test.x.tolist() == [1, 14, 21] and selected.test.y.tolist() == [1, 0, 1]
+    assert selected.classes == 3
+    assert selected.scale == 255.0
+    assert selected.source == "a folder"
+    assert selected.train.x.tolist() == [13, 21, 33, 44]
+    assert selected.train.y.tolist() == [2, 1, 2, 0]
+    assert selected.validation.x.tolist() == [3, 13]
+    assert selected.validation.y.tolist() == [2, 2]
+    assert selected.test.x.tolist() == [1, 14, 21]
+    assert selected.test.y.tolist() == [1, 0, 1]
     assert selected.train.y.dtype == np.int32
 
 
@@ -43,7 +48,8 @@ def test_digits_by_halves():
     whole = load("digits", normalization="none")
     for data, classes in zip(halves, (range(5), range(5, 10)), strict=True):
         parts = (data.train, data.validation, data.test)
-        assert data.classes == 5 and {int(label) for arrays in parts for label in arrays.y} == set(range(5))
+        assert data.classes == 5
+        assert {int(label) for arrays in parts for label in arrays.y} == set(range(5))
         assert sum(arrays.size for arrays in parts) == DIGITS[list(classes)].sum()
         assert data.test.size == np.isin(whole.test.y, classes).sum()
         # 237 of 1437 are set aside for validation: as large a part of the half.
@@ -72,7 +78,8 @@ def test_none_and_nothing_mean_all():
     whole = load("digits")
     for classes in (None, (), []):
         data = load("digits", classes=classes)
-        assert data.fingerprint == whole.fingerprint and data.classes == 10
+        assert data.fingerprint == whole.fingerprint
+        assert data.classes == 10
         assert np.array_equal(data.train.x, whole.train.x)
 
 

@@ -14,7 +14,8 @@ def test_a_part_is_set_aside():
     assert (data.train.size, data.validation.size, data.test) == (9, 1, None)
     assert data.classes == 4
     assert data.input_shape == (2,)
-    assert data.train.x.dtype == np.float32 and data.train.y.dtype == Y.dtype
+    assert data.train.x.dtype == np.float32
+    assert data.train.y.dtype == Y.dtype
 
 
 def test_given_parts_are_kept_whole_and_in_order():

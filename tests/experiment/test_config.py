@@ -13,8 +13,10 @@ from tf_lottery.experiment.rewind_point import RewindPoint, rewind_point
 def test_a_round_trip_through_json_is_the_same_configuration_and_hash():
     config = Config(densities=(1.0, 0.5, 0.25), include=("a/*",), rewind="epoch:1.5", validation=500, flip=True)
     again = Config.from_json(json.loads(json.dumps(config.to_json())))
-    assert again == config and again.hash() == config.hash()
-    assert isinstance(again.densities, tuple) and again.rounds == 2
+    assert again == config
+    assert again.hash() == config.hash()
+    assert isinstance(again.densities, tuple)
+    assert again.rounds == 2
 
 
 def test_integers_are_taken_for_floats_and_hash_alike():
@@ -63,7 +65,7 @@ def test_values_out_of_range_are_refused(values, message):
 
 
 def test_unknown_keys_are_refused_with_a_suggestion():
-    with pytest.raises(UsageError, match="Unknown configuration key 'rats'.*rate"):
+    with pytest.raises(UsageError, match=r"Unknown configuration key 'rats'.*rate"):
         Config.from_json({"rats": 0.2})
 
 

@@ -39,7 +39,8 @@ def test_controls_that_say_so_have_the_tickets_masks(name):
 
 
 def test_reinitialisation_takes_every_variable_as_it_was_drawn():
-    assert begun("random_reinit").weights is DRAWN and begun("random_reinit").from_step_zero
+    assert begun("random_reinit").weights is DRAWN
+    assert begun("random_reinit").from_step_zero
 
 
 def test_same_sign_reinitialisation_has_the_drawn_sizes_and_the_initial_signs():
@@ -66,7 +67,8 @@ def test_reshuffled_weights_are_the_tickets_survivors_in_another_order():
 
 def test_shuffled_masks_keep_exact_counts_per_array_and_the_tickets_start():
     beginning = begun("shuffled_masks")
-    assert beginning.weights is None and not beginning.from_step_zero
+    assert beginning.weights is None
+    assert not beginning.from_step_zero
     for key, mask in MASKS.items():
         assert beginning.masks[key].sum() == mask.sum()
         assert 0 < (beginning.masks[key] & mask).sum() < mask.sum()
@@ -86,28 +88,33 @@ def test_noise_has_the_size_that_its_name_says():
         noise = (beginning.weights["a/kernel"] - START["a/kernel"]) / START["a/kernel"].std()
         deviations = float(name.removeprefix("noise_"))
         # The standard deviation of 1,200 draws is known to 2 %: five times that.
-        assert noise.std() == pytest.approx(deviations, rel=0.1) and abs(noise.mean()) < 0.15 * deviations
-        assert not beginning.from_step_zero and same(
-            {"b/bias": beginning.weights["b/bias"]}, {"b/bias": START["b/bias"]}
-        )
+        assert noise.std() == pytest.approx(deviations, rel=0.1)
+        assert abs(noise.mean()) < 0.15 * deviations
+        assert not beginning.from_step_zero
+        assert same({"b/bias": beginning.weights["b/bias"]}, {"b/bias": START["b/bias"]})
 
 
 def test_the_small_dense_network_is_asked_for_as_many_weights_as_the_ticket_has():
     beginning = begun("small_dense")
-    assert beginning.weights["kept"] == mask_tools.kept(MASKS) and beginning.from_step_zero
+    assert beginning.weights["kept"] == mask_tools.kept(MASKS)
+    assert beginning.from_step_zero
 
 
 def test_dense_longer_keeps_everything_and_other_order_changes_nothing_of_the_ticket():
-    assert mask_tools.density(begun("dense_longer").masks) == 1 and CONTROLS["dense_longer"].continues_previous_round
+    assert mask_tools.density(begun("dense_longer").masks) == 1
+    assert CONTROLS["dense_longer"].continues_previous_round
     beginning = begun("other_order")
-    assert same(beginning.masks, MASKS) and beginning.weights is None and CONTROLS["other_order"].round_0
+    assert same(beginning.masks, MASKS)
+    assert beginning.weights is None
+    assert CONTROLS["other_order"].round_0
 
 
 @pytest.mark.parametrize("name", sorted(CONTROLS))
 def test_a_control_is_a_function_of_its_seed_and_changes_no_argument(name):
     before = {key: value.tobytes() for key, value in (INITIAL | START | DRAWN | MASKS).items()}
     first, again, other = begun(name, 1), begun(name, 1), begun(name, 2)
-    assert same(first.masks, again.masks) and same(first.weights or {}, again.weights or {})
+    assert same(first.masks, again.masks)
+    assert same(first.weights or {}, again.weights or {})
     if name.startswith(("noise", "shuffled", "random_masks", "reshuffled")):
         assert not (same(first.masks, other.masks) and same(first.weights or {}, other.weights or {}))
     assert before == {key: value.tobytes() for key, value in (INITIAL | START | DRAWN | MASKS).items()}

@@ -61,16 +61,16 @@ def test_verify_sees_any_flipped_bit(run, name):
 def test_an_altered_architecture_is_neither_exported_nor_extended(run):
     path = run / "model.json"
     path.write_bytes(path.read_bytes().replace(b'"relu"', b'"selu"'))
-    with pytest.raises(DamagedError, match="model.json"):
+    with pytest.raises(DamagedError, match=r"model.json"):
         tfl.open_run(run).ticket(1)
-    with pytest.raises(DamagedError, match="model.json"):
+    with pytest.raises(DamagedError, match=r"model.json"):
         find(run, rounds=2)
 
 
 def test_altered_metrics_are_not_believed(run):
     path = run / "replicate_0" / "round_01" / "metrics.json"
     path.write_bytes(path.read_bytes().replace(b'"val_loss": ', b'"val_loss": 1'))
-    with pytest.raises(DamagedError, match="metrics.json"):
+    with pytest.raises(DamagedError, match=r"metrics.json"):
         tfl.open_run(run)
 
 

@@ -86,7 +86,7 @@ def test_bad_files_have_errors_of_their_own(tmp_path):
         effective_config(None, str(tmp_path / "b.json"), {})
     with pytest.raises(UsageError, match="can't be read"):
         effective_config(None, str(tmp_path / "c.json"), {})
-    with pytest.raises(UsageError, match="Unknown preset 'nosuch'.*digits-mlp"):
+    with pytest.raises(UsageError, match=r"Unknown preset 'nosuch'.*digits-mlp"):
         effective_config("nosuch", None, {})
 
 

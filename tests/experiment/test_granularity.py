@@ -248,8 +248,11 @@ def test_random_units_are_drawn_among_those_of_equal_size():
             CONTROLS["random_masks"].start(TicketStart(masks, {}, {}, dict, lambda count: ({}, {}), seed, blocks)).masks
         )
         units = collapse_masks(drawn, blocks)
-        assert units["a"].sum() + units["b"].sum() == 13 and units["c"].sum() == 2 and units["d"].sum() == 8
-        assert drawn["whole"].all() and kept(drawn) == kept(masks)
+        assert units["a"].sum() + units["b"].sum() == 13
+        assert units["c"].sum() == 2
+        assert units["d"].sum() == 8
+        assert drawn["whole"].all()
+        assert kept(drawn) == kept(masks)
         seen.add(int(units["a"].sum()))
     assert len(seen) > 1
 
@@ -262,7 +265,7 @@ def test_searches_and_criteria_with_data_work_in_units():
         {"search_steps": 4},
     ):
         result = find(granularity="1x4", densities=(1.0, 0.5, 0.25), **options)
-        last = [row for row in result.rows if row["round"] == 2 and row["variant"] == "ticket"][0]
+        last = next(row for row in result.rows if row["round"] == 2 and row["variant"] == "ticket")
         assert last["weights_kept"] == 32, options  # 8 of 33 blocks, in all or 6 and 2
 
 
@@ -343,7 +346,8 @@ def test_the_command_line_refuses_what_does_not_divide_and_leaves_nothing(tmp_pa
     assert (done.returncode, done.stdout) == (3, "")
     assert "output/kernel (50, 10): its 50 inputs are no multiple of 4" in done.stderr
     remedy = "Keep them whole by --indivisible skip, prune them weight by weight by --indivisible unstructured, or"
-    assert remedy in done.stderr and "indivisible=" not in done.stderr
+    assert remedy in done.stderr
+    assert "indivisible=" not in done.stderr
     assert remedy in shell("--granularity", "1x4", "--dry-run", cwd=tmp_path).stderr
     assert not list(tmp_path.rglob("*.npz"))
     done = shell("--granularity", "1x4", "--indivisible", "unstructured", "--dry-run", cwd=tmp_path)

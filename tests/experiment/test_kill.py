@@ -99,7 +99,8 @@ def whole(folder):
     found = content(folder / "whole")
     # Round 0 and two rounds of ticket and control, their curves, the rewind state.
     assert sum(name.endswith("weights.npz") for name in found) == 5
-    assert len(found["results.csv"]) == 5 and found["metrics.jsonl"].count(b"\n") == 10 + 2 * (9 + 10)
+    assert len(found["results.csv"]) == 5
+    assert found["metrics.jsonl"].count(b"\n") == 10 + 2 * (9 + 10)
     assert not any("partial" in name or name.endswith(".tmp") for name in found)
     return found
 

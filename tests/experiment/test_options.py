@@ -43,11 +43,15 @@ def test_every_option_is_on_the_command_line_with_its_type_and_bounds():
     parameters = {parameter.name: parameter for parameter in command.params}
     assert set(parameters) == {name for name, item in DECLARED.items() if item.on_command_line}
     assert set(DECLARED) - set(parameters) == {"preset", "tickets_hash"}
-    assert parameters["rate"].type.max == 1 and parameters["rate"].type.max_open and parameters["rate"].type.min == 0
-    assert parameters["batch_size"].type.min == 1 and isinstance(parameters["batch_size"].type, click.IntRange)
+    assert parameters["rate"].type.max == 1
+    assert parameters["rate"].type.max_open
+    assert parameters["rate"].type.min == 0
+    assert parameters["batch_size"].type.min == 1
+    assert isinstance(parameters["batch_size"].type, click.IntRange)
     assert "user" not in parameters["optimizer"].type.choices
     assert parameters["output_rate"].help == "Rate of the output layer; half of --rate by default."
-    assert parameters["flip"].opts == ["--flip"] and parameters["flip"].secondary_opts == ["--no-flip"]
+    assert parameters["flip"].opts == ["--flip"]
+    assert parameters["flip"].secondary_opts == ["--no-flip"]
     assert all(flag(name) in parameters[name].opts for name in parameters)
 
 
@@ -64,7 +68,8 @@ def test_every_option_is_on_the_command_line_with_its_type_and_bounds():
 )
 def test_values_of_the_command_line(arguments, values):
     result = given_options(command.make_context("it", arguments).params)
-    assert result == values and [type(value) for value in result.values()] == [type(value) for value in values.values()]
+    assert result == values
+    assert [type(value) for value in result.values()] == [type(value) for value in values.values()]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,8 @@ def test_the_command_line_refuses_what_the_configuration_refuses(arguments):
     ids=str,
 )
 def test_bounds_in_words(declaration, value, message):
-    assert not declaration.contains(value) and declaration.contains(0.5 if declaration.maximum else 9)
+    assert not declaration.contains(value)
+    assert declaration.contains(0.5 if declaration.maximum else 9)
     assert declaration.describe_bounds(value) == message
 
 

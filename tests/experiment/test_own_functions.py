@@ -143,7 +143,7 @@ def test_names_need_no_module(tmp_path):
     assert config.hash() != Config(rewind="not_here:late").hash()
     with pytest.raises(UsageError, match="No module named 'not_here'"):
         locate(config, tmp_path)
-    with pytest.raises(UsageError, match="No module named 'not_here'.* for the control"):
+    with pytest.raises(UsageError, match=r"No module named 'not_here'.* for the control"):
         check_own_functions(Config(variants=("not_here:control",)))
 
 
@@ -173,14 +173,15 @@ def test_what_an_experiment_can_t_use_is_refused(own, values, error, message):
 def test_a_lambda_works_in_this_process_and_is_refused_where_others_are_needed(tmp_path):
     scale = 3.0
     config = Config(criterion=lambda weights: {path: scale * weight for path, weight in weights.items()}, replicates=2)
-    assert config.criterion.startswith("local:lambda-") and config.needs_this_process == [config.criterion]
+    assert config.criterion.startswith("local:lambda-")
+    assert config.needs_this_process == [config.criterion]
     assert workers(config, 10, cores=8) == 1
-    with pytest.raises(UsageError, match="can't be imported by worker processes: a lambda.*`jobs=2`.*top level"):
+    with pytest.raises(UsageError, match=r"can't be imported by worker processes: a lambda.*`jobs=2`.*top level"):
         config.updated(jobs=2)
     with pytest.raises(UsageError, match="can't be imported by worker processes"):
         Config(variants=(Control(functools.partial(noise, deviations=9.0), "louder"),), jobs=2)
     text = json.dumps(config.to_json()).replace(config.criterion, "local:lambda-ffffffffff")
-    with pytest.raises(UsageError, match="was a function of the process that began the run.*Pass that function again"):
+    with pytest.raises(UsageError, match=r"was a function of the process that began the run.*Pass that function again"):
         check_own_functions(Config.from_json(json.loads(text)))
 
 
@@ -197,7 +198,8 @@ def test_what_a_function_does_decides_its_digest(own):
         change(own, old, new)
         digests.append(own_functions.functions_hash(f"{own}:score"))
     change(own, "own trouble", "other trouble")  # which `score` does not use
-    assert len(set(digests)) == 3 and own_functions.functions_hash(f"{own}:score") == digests[-1]
+    assert len(set(digests)) == 3
+    assert own_functions.functions_hash(f"{own}:score") == digests[-1]
     assert own_functions.functions_hash("magnitude", "") == ""
 
 
@@ -242,12 +244,14 @@ def test_own_functions_train_here_and_in_worker_processes(own, tmp_path, monkeyp
     assert read(store, Job(0, 1), "masks") == read(expected, Job(0, 1), "masks")
     assert read(store, Job(0, 1), "weights") == read(expected, Job(0, 1), "weights")
     assert read(store, Job(0, 1, variants[0]), "weights") != read(store, Job(0, 1, variants[1]), "weights")
-    assert store.metrics(Job(0, 1))["start_step"] == 3 and store.metrics(Job(0, 1, variants[0]))["start_step"] == 0
+    assert store.metrics(Job(0, 1))["start_step"] == 3
+    assert store.metrics(Job(0, 1, variants[0]))["start_step"] == 0
     # It is read, verified and resumed; read also where the module is not.
     assert train(config, store) == rows
     monkeypatch.chdir(tmp_path.parent)
     sys.modules.pop(own)
-    assert read_state(store.path).state == "complete" and not verify_run(RunReader(store.path)).problems
+    assert read_state(store.path).state == "complete"
+    assert not verify_run(RunReader(store.path)).problems
     assert RunReader(store.path).complete_jobs()[-1].variant == variants[0]
 
 
@@ -274,7 +278,7 @@ def test_functions_that_fail_or_return_what_does_not_fit(own, tmp_path, values, 
 @pytest.mark.parametrize("step", [-1, 1.5, True, "3", None])
 def test_a_rewind_function_returns_a_step(step):
     config = Config(steps=10, rewind=lambda steps: step)
-    with pytest.raises(UsageError, match="must return a step, an integer of at least 0. It returned"):
+    with pytest.raises(UsageError, match=r"must return a step, an integer of at least 0. It returned"):
         rewind_step(config, None)
     with pytest.raises(UsageError, match="before the end of a training of 10 steps"):
         rewind_step(Config(steps=10, rewind=lambda steps: steps), None)
@@ -285,8 +289,9 @@ def test_scores_of_functions():
     weights = {"a": np.array([1.0, -2.0])}
     assert scoring.scores(weights, half)["a"].tolist() == [0.5, -1.0]
     assert scoring.scores(weights, f"{__name__}:half")["a"].tolist() == [0.5, -1.0]
-    assert scoring.needs(lambda w, *, initial, alpha=1, **others: w) == {"initial"} and scoring.iterations(half) == 1
-    with pytest.raises(UnfitError, match="must return scores by weight path. It returned: list"):
+    assert scoring.needs(lambda w, *, initial, alpha=1, **others: w) == {"initial"}
+    assert scoring.iterations(half) == 1
+    with pytest.raises(UnfitError, match=r"must return scores by weight path. It returned: list"):
         scoring.scores(weights, lambda weights: [1])
 
 

@@ -45,9 +45,11 @@ def test_what_is_ready_starts_with_what_most_depends_on():
 
 def test_lenet_300_100_keeps_what_the_paper_keeps():
     kept = round_masks.kept_per_round(Config(rounds=20, rate=0.2, output_rate=0.1), ROLES, SHAPES)
-    assert kept[:3] == [266200, 213060, 170538] and kept[17] == 6139
+    assert kept[:3] == [266200, 213060, 170538]
+    assert kept[17] == 6139
     percent = [round(100 * count / 266200, 2) for count in kept]
-    assert percent[1:6] == [80.04, 64.06, 51.28, 41.05, 32.87] and percent[7] == 21.07
+    assert percent[1:6] == [80.04, 64.06, 51.28, 41.05, 32.87]
+    assert percent[7] == 21.07
     assert [round(percent[index], 1) for index in (12, 15, 20)] == [7.0, 3.6, 1.2]
 
 
@@ -61,7 +63,8 @@ def test_the_output_layer_goes_at_half_the_rate_unless_said():
 def test_a_final_density_is_reached_in_as_many_rounds_as_asked():
     for rounds in (1, 3):
         kept = round_masks.kept_per_round(Config(final_density=0.1, rounds=rounds), ROLES, SHAPES)
-        assert kept[-1] == pytest.approx(26620, abs=3) and len(kept) == rounds + 1
+        assert kept[-1] == pytest.approx(26620, abs=3)
+        assert len(kept) == rounds + 1
     assert round_masks.kept_per_round(Config(densities=(1, 0.5, 0.05)), ROLES, SHAPES) == [266200, 133100, 13310]
 
 
@@ -109,7 +112,9 @@ def test_lengths_in_steps_and_epochs():
 
 def test_processes_are_as_many_as_cores_and_work_allow():
     config = Config(replicates=3, variants=BOTH, threads=1)
-    assert workers(config, 30, cores=8) == 6 and workers(config, 2, cores=8) == 2 and workers(config, 30, cores=1) == 1
+    assert workers(config, 30, cores=8) == 6
+    assert workers(config, 2, cores=8) == 2
+    assert workers(config, 30, cores=1) == 1
     assert workers(config.updated(threads=4), 30, cores=8) == 2
     assert workers(config.updated(jobs=5), 30, cores=1) == 5
 
@@ -127,7 +132,8 @@ def test_searches_are_trained_where_masks_are_not_the_tickets_doing():
         ["ticket", "random_reinit"],
     ]
     assert plan.needs(short, Job(0, 3)) == [Job(0, 2, "search"), Job(0, 0)]
-    assert plan.needs(short, Job(0, 0, "search")) == [] and steps_of(short, Job(0, 2, "search")) == (0, 10)
+    assert plan.needs(short, Job(0, 0, "search")) == []
+    assert steps_of(short, Job(0, 2, "search")) == (0, 10)
     early = Config(rounds=2, pruning="early_bird", variants=("ticket",))
     assert [variants_of(early, number) for number in range(3)] == [
         ["ticket"],
@@ -186,9 +192,11 @@ def test_a_criterion_that_scores_again_sees_the_masks_on_its_way_and_ends_at_the
         masks={key: np.ones(value.shape, bool) for key, value in weights.items()},
         material={"path_gradients": path_gradients},
     )
-    assert len(seen) == 100 and seen == [round(1000 * 0.1 ** (k / 100)) for k in range(100)]
+    assert len(seen) == 100
+    assert seen == [round(1000 * 0.1 ** (k / 100)) for k in range(100)]
     assert sum(int(mask.sum()) for mask in masks.values()) == 100
-    assert masks["a"].ravel()[-99:].all() and masks["b"].sum() == 1  # b's best weight alone: no array is emptied
+    assert masks["a"].ravel()[-99:].all()
+    assert masks["b"].sum() == 1
 
 
 def test_the_distance_of_masks():
@@ -273,7 +281,8 @@ def test_a_compiled_job_has_all_that_the_configuration_decides(case):
     assert (compiled.mask_origin, compiled.masks_from) == (mask_origin, masks_from)
     assert (compiled.state_origin, compiled.state_from) == (state_origin, state_from)
     assert (compiled.start, compiled.stop, compiled.keeps_optimizer) == (*steps, keeps_optimizer)
-    assert compiled.needs == tuple(plan.needs(config, job)) and {masks_from, state_from} - {None} <= set(compiled.needs)
+    assert compiled.needs == tuple(plan.needs(config, job))
+    assert {masks_from, state_from} - {None} <= set(compiled.needs)
     assert compiled.capture_at == (20 if job == Job(0, 0) else None)
     assert compiled.stops_when_masks_converge == (not compiled.pins_rewind_state) == (case == "bird")
     assert compiled.data_order == ("other order" if case == "order" else "order")

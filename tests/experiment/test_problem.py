@@ -51,7 +51,9 @@ def test_a_named_architecture_adds_nothing_to_the_hash_and_a_file_its_content(tm
 
 def test_digits_by_configuration():
     problem = from_config(Config(dataset="digits", model="mlp"))
-    assert problem.replayable and problem.fingerprint and problem.test is not None
+    assert problem.replayable
+    assert problem.fingerprint
+    assert problem.test is not None
     assert problem.steps_per_epoch(60) == problem.train.size // 60
     assert problem.loss.from_logits
     first, again, other = (get_weights(problem.make_model(replicate)) for replicate in (0, 0, 1))
@@ -88,7 +90,8 @@ def test_a_softmax_at_the_end_is_seen(tmp_path):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_can_be_made(name):
     optimizer = make_optimizer(Config(optimizer=name, weight_decay=0.25), 0.5)
-    assert float(optimizer.learning_rate) == 0.5 and optimizer.weight_decay == 0.25
+    assert float(optimizer.learning_rate) == 0.5
+    assert optimizer.weight_decay == 0.25
 
 
 def test_seeds_of_replicates_and_purposes_differ():
@@ -96,4 +99,5 @@ def test_seeds_of_replicates_and_purposes_differ():
     seeds = {
         replicate_seed(config, replicate, purpose) for replicate in (0, 1) for purpose in ("order", "augmentation")
     }
-    assert len(seeds) == 4 and replicate_seed(Config(seed=2), 0, "order") not in seeds
+    assert len(seeds) == 4
+    assert replicate_seed(Config(seed=2), 0, "order") not in seeds

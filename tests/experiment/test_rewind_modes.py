@@ -86,14 +86,16 @@ def test_each_cell_of_the_table(tmp_path, mode):
         path = key.removeprefix("model/") if key.startswith("model/") else trainer.bench.slots.get(key)
         source = optimizer if key.startswith("optimizer/") or key == RANDOM else weights
         np.testing.assert_array_equal(value, source[key] * start.masks.get(path, True), err_msg=key)
-    assert STATISTICS in start.state and RANDOM in start.state
+    assert STATISTICS in start.state
+    assert RANDOM in start.state
     assert start.state["optimizer/0"] == iterations
     assert rate_at_the_start(trainer, start.state) == pytest.approx(rate)
     # The states differ, so that the cells are told apart.
     assert not np.array_equal(initial[STATISTICS], ended[STATISTICS])
     assert not np.array_equal(initial[RANDOM], ended[RANDOM])
     row = store.metrics(Job(0, 1))["row"]
-    assert row["steps"] == last - first and store.metrics(Job(0, 1))["start_step"] == first
+    assert row["steps"] == last - first
+    assert store.metrics(Job(0, 1))["start_step"] == first
 
 
 def test_rounds_of_fine_tuning_follow_each_other(tmp_path):
@@ -117,7 +119,8 @@ def test_dense_longer_goes_on_with_the_dense_network_at_the_last_learning_rate(t
     for number, before in ((1, Job(0, 0)), (2, Job(0, 1, "dense_longer"))):
         start = trainer.training_start(Job(0, number, "dense_longer"))
         assert (start.step, start.stop) == (number * STEPS, (number + 1) * STEPS)
-        assert start.state["optimizer/0"] == number * STEPS and all(mask.all() for mask in start.masks.values())
+        assert start.state["optimizer/0"] == number * STEPS
+        assert all(mask.all() for mask in start.masks.values())
         np.testing.assert_array_equal(start.state["model/dense/kernel"], store.weights(before)["dense/kernel"])
         assert rate_at_the_start(trainer, start.state) == pytest.approx(0.001)
 
@@ -134,13 +137,15 @@ def test_controls_that_keep_the_tickets_weights_start_where_it_does_and_others_a
     for name in names[3:]:
         start = trainer.training_start(Job(0, 1, name))
         assert (start.step, start.stop, start.state["optimizer/0"]) == (0, STEPS, 0)
-        assert not start.state[STATISTICS].any() and not any(start.state[key].any() for key in trainer.bench.slots)
+        assert not start.state[STATISTICS].any()
+        assert not any(start.state[key].any() for key in trainer.bench.slots)
 
 
 def test_the_other_order_has_other_batches_and_other_weights_come_of_it(tmp_path):
     trainer, store = trained(tmp_path, rewind=f"step:{K}", rounds=0, variants=("ticket", "other_order"))
     first, second = (trainer.bench.feed(0, order=order).order.steps(0, 6) for order in ("order", "other order"))
-    assert not np.array_equal(first, second) and sorted(first.ravel()) == sorted(second.ravel())
+    assert not np.array_equal(first, second)
+    assert sorted(first.ravel()) == sorted(second.ravel())
     ticket, other = store.weights(Job(0, 0)), store.weights(Job(0, 0, "other_order"))
     assert store.metrics(Job(0, 0, "other_order"))["start_step"] == K
     assert not np.array_equal(ticket["dense/kernel"], other["dense/kernel"])

@@ -61,12 +61,14 @@ def whole(tmp_path_factory):
 def test_a_run_leaves_what_the_contract_says(whole):
     path, rows = whole
     assert {"config.json", "results.csv", "metrics.jsonl", "environment.json", "model.json"} < set(os.listdir(path))
-    assert len(rows) == 10 and len((path / "results.csv").read_text().splitlines()) == 11
+    assert len(rows) == 10
+    assert len((path / "results.csv").read_text().splitlines()) == 11
     assert sorted(os.listdir(path / "replicate_1/round_02")) == [
         *("manifest.json", "masks.npz", "metrics.json", "variants", "weights.npz")
     ]
     assert (path / "replicate_0/rewind/manifest.json").is_file()
-    assert not list(path.rglob("*.tmp")) and not list(path.rglob("partial.npz"))
+    assert not list(path.rglob("*.tmp"))
+    assert not list(path.rglob("partial.npz"))
     environment = json.loads((path / "environment.json").read_text())
     assert {"tensorflow", "keras", "numpy", "python", "threads", "xla", "precision", "tf32", "processor"} < set(
         environment
@@ -111,7 +113,8 @@ def test_a_run_of_version_0_1_is_read_and_resumed(whole, tmp_path):
     shutil.copytree(whole[0], path)
     text = (path / "config.json").read_text()
     (path / "config.json").write_text(text.replace('"normalization"', '"normalisation"'))
-    assert RunDirectory(path).document()["normalization"] == "unit" and RunDirectory(path).config() == LARGE
+    assert RunDirectory(path).document()["normalization"] == "unit"
+    assert RunDirectory(path).config() == LARGE
     assert go(LARGE, path) == whole[1]
     assert (path / "config.json").read_text() == text
 
@@ -130,7 +133,8 @@ def test_events_tell_the_run(tmp_path):
         on_done=lambda job, row: heard.append(("done", job, row["round"])),
     )
     go(SMALL, tmp_path / "run", events=events)
-    assert heard[0] == ("start", 2) and heard[-1] == ("done", Job(0, 1), 1)
+    assert heard[0] == ("start", 2)
+    assert heard[-1] == ("done", Job(0, 1), 1)
     assert ("progress", Job(0, 0), 12, 12) in heard
 
 
@@ -175,7 +179,7 @@ def test_a_damaged_rewind_checkpoint_is_said(tmp_path):
     content = bytearray(target.read_bytes())
     content[10] ^= 1
     target.write_bytes(content)
-    with pytest.raises(DamagedError, match="checkpoint.data"):
+    with pytest.raises(DamagedError, match=r"checkpoint.data"):
         go(SMALL.updated(rounds=2), path)
 
 

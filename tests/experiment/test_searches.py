@@ -33,7 +33,9 @@ def test_an_early_bird_stops_when_its_masks_have_converged(tmp_path):
     for number in (1, 2):
         search = Job(0, number, "search")
         row = store.metrics(search)["row"]
-        assert row["density"] == 1 and 25 < row["steps"] < 60 and row["steps"] % 5 == 0
+        assert row["density"] == 1
+        assert 25 < row["steps"] < 60
+        assert row["steps"] % 5 == 0
         ticket = store.masks(Job(0, number))
         drawn = round_masks.next_masks(
             config,
@@ -117,4 +119,5 @@ def test_the_number_of_processes_changes_no_result(tmp_path):
                 for job in plan.jobs(config)
             }
         )
-    assert documents[0] == documents[1] and len(documents[0]) == 2 * (2 + 2 * 6)
+    assert documents[0] == documents[1]
+    assert len(documents[0]) == 2 * (2 + 2 * 6)

@@ -69,7 +69,8 @@ def test_a_job_starts_from_the_rewind_state_times_its_masks(done):
         start = trainer.training_start(job)
         masks, step, state = start.masks, start.step, start.state
         saved = store.rewind_state(job.replicate)
-        assert step == 9 and state["optimizer/0"] == 9
+        assert step == 9
+        assert state["optimizer/0"] == 9
         for key, value in state.items():
             path = key.removeprefix("model/") if key.startswith("model/") else trainer.bench.slots.get(key)
             expected = saved[key] * masks[path] if path in masks else saved[key]
@@ -82,7 +83,7 @@ def test_what_is_trained_is_what_was_started_from(tmp_path, rewind):
     """With a learning rate of 0 the trained weights are the start weights, so nothing comes between."""
     config = CONFIG.updated(rewind=rewind, replicates=1)
     given = problem(lambda: keras.optimizers.SGD(0.0, momentum=0.9))
-    trainer, store = trained(tmp_path, config, given)
+    _trainer, store = trained(tmp_path, config, given)
     dense = {
         path: w for path, w in store.weights(Job(0, 0)).items() if path.endswith(("kernel", "bias", "gamma", "beta"))
     }
@@ -92,7 +93,8 @@ def test_what_is_trained_is_what_was_started_from(tmp_path, rewind):
             np.testing.assert_array_equal(weights[path], weight * masks.get(path, True), err_msg=path)
         control = store.weights(Job(0, number, "random_reinit"))
         for path, mask in masks.items():
-            assert not control[path][~mask].any() and control[path][mask].all()
+            assert not control[path][~mask].any()
+            assert control[path][mask].all()
             assert (control[path][mask] != weights[path][mask]).all(), path
 
 
@@ -119,7 +121,8 @@ def test_masks_of_a_control_are_the_tickets_and_its_weights_are_others(done):
             begun = trainer.training_start(control)
             masks, step, start = begun.masks, begun.step, begun.state
             tickets = trainer.training_start(ticket).state
-            assert step == 0 and start["optimizer/0"] == 0
+            assert step == 0
+            assert start["optimizer/0"] == 0
             for path, mask in masks.items():
                 fresh, old = start[f"model/{path}"], tickets[f"model/{path}"]
                 assert not fresh[~mask].any() and (fresh[mask] != old[mask]).all(), path
@@ -133,7 +136,8 @@ def test_controls_of_other_rounds_and_replicates_start_from_other_weights(done):
     kernels = [trainer.training_start(job).state["model/dense/kernel"] for job in jobs]
     for first, second in itertools.combinations(kernels, 2):
         both = (first != 0) & (second != 0)
-        assert both.any() and not np.any((first == second) & both)
+        assert both.any()
+        assert not np.any((first == second) & both)
 
 
 def test_replicates_differ_in_weights_and_order(done):
@@ -167,21 +171,27 @@ def test_pruned_weights_are_zero_in_what_is_stored(done):
     for job in store.complete_jobs():
         weights = store.weights(job)
         for path, mask in store.masks(job).items():
-            assert not weights[path][~mask].any() and weights[path][mask].all()
+            assert not weights[path][~mask].any()
+            assert weights[path][mask].all()
 
 
 def test_the_row_says_what_was_trained(done):
     _, store = done
     row = store.metrics(Job(1, 2))["row"]
     masks = store.masks(Job(1, 2))
-    assert row["weights_kept"] == mask_tools.kept(masks) and row["weights_total"] == 6 * 16 + 16 * 8 + 8 * 3
-    assert row["density"] == row["weights_kept"] / row["weights_total"] and row["sparsity"] == 1 - row["density"]
-    assert row["steps"] == 15 and store.metrics(Job(1, 0))["row"]["steps"] == 24
+    assert row["weights_kept"] == mask_tools.kept(masks)
+    assert row["weights_total"] == 6 * 16 + 16 * 8 + 8 * 3
+    assert row["density"] == row["weights_kept"] / row["weights_total"]
+    assert row["sparsity"] == 1 - row["density"]
+    assert row["steps"] == 15
+    assert store.metrics(Job(1, 0))["row"]["steps"] == 24
     history = store.metrics(Job(1, 2))["history"]
     assert [record["step"] for record in history] == [12, 18, 24]
     losses = [record["val_loss"] for record in history]
-    assert row["early_stop_val_loss"] == min(losses) and row["early_stop_step"] == 12 + 6 * losses.index(min(losses))
-    assert row["val_loss"] == losses[-1] and 0 <= row["test_accuracy"] <= 1
+    assert row["early_stop_val_loss"] == min(losses)
+    assert row["early_stop_step"] == 12 + 6 * losses.index(min(losses))
+    assert row["val_loss"] == losses[-1]
+    assert 0 <= row["test_accuracy"] <= 1
     assert row["steps_per_second"] > 0
 
 
@@ -256,7 +266,8 @@ def test_a_rewind_state_is_replaced_only_while_round_0_is_not_committed(tmp_path
     trainer = Trainer(config, problem(), store)
     trainer.run(Job(0, 0))
     state, digest = store.rewind_state(0), store.rewind_digest(0)
-    assert "model/dense/kernel" in state and store.metrics(Job(0, 0))["rewind_manifest"] == digest
+    assert "model/dense/kernel" in state
+    assert store.metrics(Job(0, 0))["rewind_manifest"] == digest
     with pytest.raises(DamagedError, match="another rewind state"):
         store.save_rewind_state(0, {"model/other": np.ones(2)})
     assert not any(path.stat().st_mode & 0o222 for path in store.rewind_folder(0).iterdir())
@@ -277,7 +288,7 @@ def test_a_rewind_state_that_is_not_round_0s_is_refused(tmp_path):
 def test_other_data_under_a_run_is_refused(tmp_path):
     store = RunDirectory(tmp_path)
     Trainer(CONFIG, problem(fingerprint="one"), store)
-    with pytest.raises(UnfitError, match="data of .* has changed"):
+    with pytest.raises(UnfitError, match=r"data of .* has changed"):
         Trainer(CONFIG, problem(fingerprint="two"), store)
 
 

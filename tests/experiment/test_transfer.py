@@ -32,7 +32,8 @@ def started(source, folder, **changes):
 def test_the_other_half_of_the_classes_is_trained_with_the_tickets_masks_and_weights(source, tmp_path):
     changes = {"classes": (5, 6, 7, 8, 9), "variants": ("ticket", "random_reinit")}
     config, store, rows = started(source, tmp_path, **changes)
-    assert config.preset == "custom-transfer" and len(rows) == 2 * (1 + 2 * 2)
+    assert config.preset == "custom-transfer"
+    assert len(rows) == 2 * (1 + 2 * 2)
     for replicate in (0, 1):
         for number in (1, 2):
             for variant in ("ticket", "random_reinit"):
@@ -60,7 +61,7 @@ def test_shapes_that_do_not_fit_are_refused(source, tmp_path):
 
 
 def test_more_rounds_than_the_source_has_are_refused(source, tmp_path):
-    with pytest.raises(UsageError, match="round 3.*whose ticket is to be trained"):
+    with pytest.raises(UsageError, match=r"round 3.*whose ticket is to be trained"):
         started(source, tmp_path, rounds=3)
     assert not list(tmp_path.rglob("manifest.json"))  # it is told before anything is trained
 

@@ -57,7 +57,8 @@ def test_totals_of_the_paper():
     assert sum(KERNELS["conv6"][:6]) == 1_144_512
     # Figure 2 and appendix I: ResNet has 270K convolution weights, of them 2,560 in shortcuts, 640 in the output.
     assert round(sum(KERNELS["resnet20"][:-1]) / 1e3) == 270
-    assert KERNELS["resnet20"].count(512) == KERNELS["resnet20"].count(2_048) == 1 and 512 + 2_048 == 2_560
+    assert KERNELS["resnet20"].count(512) == KERNELS["resnet20"].count(2_048) == 1
+    assert 512 + 2_048 == 2_560
     # Table 1 of arXiv 1912.05671: 274K and 14.7M parameters.
     assert round(ARCHITECTURES["resnet20"]((32, 32, 3), 10).count_params() / 1e3) == 274
     assert round(CATALOG["vgg16"].parameters / 1e6, 1) == 14.7

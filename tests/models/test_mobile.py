@@ -39,7 +39,8 @@ def test_every_halving_is_padded_alike_on_both_sides():
     assert [layer.name for layer in halving] == ["stem", "block_2_depthwise", "block_4_depthwise"]
     for layer in halving:
         pad = model.layers[model.layers.index(layer) - 1]
-        assert isinstance(pad, keras.layers.ZeroPadding2D) and pad.padding == ((1, 1), (1, 1))
+        assert isinstance(pad, keras.layers.ZeroPadding2D)
+        assert pad.padding == ((1, 1), (1, 1))
         assert layer.padding == "valid"
     sizes = [layer.output.shape[1] for layer in model.layers if layer.name.endswith("pointwise")]
     assert sizes == [16, 8, 8, 4, 4, 4]

@@ -39,7 +39,8 @@ def kernels(model):
 def test_number_of_layers(models, name, convolutions, shortcuts):
     convs = [layer.name for layer in models[name].layers if isinstance(layer, keras.layers.Conv2D)]
     norms = [layer.name for layer in models[name].layers if isinstance(layer, keras.layers.BatchNormalization)]
-    assert len(convs) == convolutions + shortcuts and norms == [f"{conv}_norm" for conv in convs]
+    assert len(convs) == convolutions + shortcuts
+    assert norms == [f"{conv}_norm" for conv in convs]
     assert [conv for conv in convs if "shortcut" in conv] == ["block_2_1_shortcut", "block_3_1_shortcut"][:shortcuts]
 
 
@@ -60,7 +61,8 @@ def test_names_are_stable_in_one_process(models, name):
 )
 def test_layers_of_one_shape_start_from_different_weights(models, name, one, other):
     first, second = (models[name].get_layer(layer).kernel.numpy() for layer in (one, other))
-    assert first.shape == second.shape and not np.array_equal(first, second)
+    assert first.shape == second.shape
+    assert not np.array_equal(first, second)
     initializers = [layer.kernel_initializer for layer in kernels(models[name])]
     assert len({id(initializer) for initializer in initializers}) == len(initializers)
 
@@ -77,11 +79,16 @@ def test_initial_state(name):
         assert np.abs(kernel).max() <= 2.0001 * deviation / 0.87962566103423978
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            assert layer.momentum == 0.9 and layer.epsilon == 1e-5
+            assert layer.momentum == 0.9
+            assert layer.epsilon == 1e-5
             gamma, beta, mean, variance = layer.get_weights()
-            assert (gamma == 1).all() and (variance == 1).all() and not beta.any() and not mean.any()
+            assert (gamma == 1).all()
+            assert (variance == 1).all()
+            assert not beta.any()
+            assert not mean.any()
     output = model.get_layer("output")
-    assert output.activation is keras.activations.linear and not output.bias.numpy().any()
+    assert output.activation is keras.activations.linear
+    assert not output.bias.numpy().any()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,7 +96,8 @@ def test_initial_state(name):
 def test_other_images_fit(name, shape):
     model = ARCHITECTURES[name](shape, 3)
     logits = model(images(2, *shape))
-    assert logits.shape == (2, 3) and np.isfinite(logits).all()
+    assert logits.shape == (2, 3)
+    assert np.isfinite(logits).all()
 
 
 def test_sizes_in_the_stages(models):

@@ -348,12 +348,14 @@ def test_batch_norm_trains_and_nothing_stays_behind(prepare):
     model.compile("sgd", "mse")
     compiled = (model.optimizer, model.loss)
     before = tfl.get_weights(model)
-    assert any("seed" in path for path in before) and any("moving" in path for path in before)
+    assert any("seed" in path for path in before)
+    assert any("moving" in path for path in before)
     found = gradients(model, x, y, loss="sparse_categorical_crossentropy", batch=4)
     again = gradients(model, x, y, loss="sparse_categorical_crossentropy", batch=4)
     hessian_gradients(model, x, y, loss="sparse_categorical_crossentropy", batch=4)
     path_gradients(model)
-    assert (model.optimizer, model.loss) == compiled and not model.optimizer.built
+    assert (model.optimizer, model.loss) == compiled
+    assert not model.optimizer.built
     for path, weight in tfl.get_weights(model).items():
         np.testing.assert_array_equal(weight, before[path], err_msg=path)
     for path in found:  # the same draws of Dropout each time
@@ -405,8 +407,10 @@ def test_synflow_of_a_residual_network_is_the_slope_of_its_flow():
     flow = float(np.sum(ordinary(ones, training=False)))
     scores = tfl.scores(maskable_weights(model, found), "synflow", path_gradients=found)
     sums = {key.split("/")[0]: float(score.sum()) for key, score in scores.items()}
-    assert sums["stem"] == pytest.approx(flow, rel=1e-5) and sums["out"] == pytest.approx(flow, rel=1e-5)
-    assert sums["one"] == pytest.approx(sums["two"], rel=1e-12) and sums["one"] < flow
+    assert sums["stem"] == pytest.approx(flow, rel=1e-5)
+    assert sums["out"] == pytest.approx(flow, rel=1e-5)
+    assert sums["one"] == pytest.approx(sums["two"], rel=1e-12)
+    assert sums["one"] < flow
     # R is linear in each single weight, up to which window a maximum is in: a step of 1 % is exact enough to tell.
     for path, index in [("one/kernel", (1, 1, 0, 2)), ("two/kernel", (0, 1, 2, 1)), ("stem/kernel", (2, 2, 1, 0))]:
         weight = np.abs(tfl.get_weights(model)[path])
@@ -453,10 +457,13 @@ def test_synflow_is_conserved_from_layer_to_layer(build: Callable[[], list]):
     found = path_gradients(tfl.wrap(model))
     scores = tfl.scores(maskable_weights(model, found), "synflow", path_gradients=found)
     sums = [float(score.sum()) for score in scores.values()]
-    assert min(sums) > 0 and sums == pytest.approx([sums[0]] * len(sums), rel=1e-6)
+    assert min(sums) > 0
+    assert sums == pytest.approx([sums[0]] * len(sums), rel=1e-6)
 
 
-@pytest.mark.parametrize("depth, scale", [(60, 3.0), (100, 300.0), (100, 1e-5)], ids=["deep", "beyond", "vanishing"])
+@pytest.mark.parametrize(
+    ("depth", "scale"), [(60, 3.0), (100, 300.0), (100, 1e-5)], ids=["deep", "beyond", "vanishing"]
+)
 def test_synflow_in_deep_networks(depth, scale):
     # The flow is about 1e87, 1e345 and 1e-403: float32 ends at 1e38 and 1e-45, float64 at 1e308 and 1e-324.
     draw = np.random.default_rng(0)
@@ -485,13 +492,13 @@ def test_synflow_in_deep_networks(depth, scale):
 
 def test_synflow_of_a_model_that_it_is_not_defined_for():
     norm = keras.Sequential([keras.Input((4,)), L.Dense(3), L.LayerNormalization(), L.Dense(2)])
-    with pytest.raises(UnfitError, match="linear and positive .* LayerNormalization. Choose a criterion"):
+    with pytest.raises(UnfitError, match=r"linear and positive .* LayerNormalization. Choose a criterion"):
         path_gradients(norm)
     query = keras.Input((4, 3))
     with pytest.raises(UnfitError, match="not defined for the layer 'attention' of class MultiHeadAttention"):
         path_gradients(keras.Model(query, L.MultiHeadAttention(1, 2, name="attention")(query, query)))
     words = keras.Sequential([keras.Input((4,), dtype="int32"), L.Embedding(5, 2), L.Flatten(), L.Dense(2)])
-    with pytest.raises(UnfitError, match="inputs of real numbers. The input .* is of type int32"):
+    with pytest.raises(UnfitError, match=r"inputs of real numbers. The input .* is of type int32"):
         path_gradients(words)
     nothing = {key: np.zeros(weight.shape, bool) for key, weight in TEN.items()}
     with pytest.raises(UnfitError, match="No path of unpruned weights"):
@@ -510,15 +517,15 @@ def test_bad_input():
         gradients(model, None, y, loss="mse")
     with pytest.raises(UsageError, match="need data: `y` is None"):
         hessian_gradients(model, x, None, loss="mse")
-    with pytest.raises(UnfitError, match="same number of examples, at least one. Received: 5, 7"):
+    with pytest.raises(UnfitError, match=r"same number of examples, at least one. Received: 5, 7"):
         gradients(model, x, y[:5], loss=CROSS_ENTROPY)
-    with pytest.raises(UnfitError, match="at least one. Received: 0"):
+    with pytest.raises(UnfitError, match=r"at least one. Received: 0"):
         gradients(model, x[:0], y[:0], loss=CROSS_ENTROPY)
-    with pytest.raises(UsageError, match="`batch` must be a positive integer. Received: 0"):
+    with pytest.raises(UsageError, match=r"`batch` must be a positive integer. Received: 0"):
         gradients(model, x, y, loss=CROSS_ENTROPY, batch=0)
-    with pytest.raises(UsageError, match="`x` must be an array, or a list or dict of arrays. Received: .*Dataset"):
+    with pytest.raises(UsageError, match=r"`x` must be an array, or a list or dict of arrays. Received: .*Dataset"):
         gradients(model, tf.data.Dataset.from_tensors(x), y, loss=CROSS_ENTROPY)
-    with pytest.raises(UsageError, match="Keras does not take the loss .*no_such_loss"):
+    with pytest.raises(UsageError, match=r"Keras does not take the loss .*no_such_loss"):
         gradients(model, x, y, loss="no_such_loss")
     with pytest.raises(UsageError, match="`loss` must be a loss"):
         gradients(model, x, y, loss=None)

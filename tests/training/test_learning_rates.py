@@ -22,7 +22,8 @@ def values(schedule, steps):
 
 def test_constant_without_warmup_is_a_plain_number():
     rate = make("constant", base=0.25, steps=10)
-    assert rate == 0.25 and isinstance(rate, float)
+    assert rate == 0.25
+    assert isinstance(rate, float)
 
 
 def test_warmup_rises_to_the_base_in_its_last_step():
@@ -159,7 +160,8 @@ def test_an_optimizer_follows_its_iterations_and_goes_on_where_they_are_set_back
 def test_configuration_round_trip(name):
     schedule = SCHEDULES[name]
     again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
-    assert type(again) is type(schedule) and again.get_config() == schedule.get_config()
+    assert type(again) is type(schedule)
+    assert again.get_config() == schedule.get_config()
     assert values(again, range(12)) == values(schedule, range(12))
 
 
@@ -237,4 +239,5 @@ def test_bad_input_is_refused(changes, word):
     assert isinstance(make(**good), Schedule)
     with pytest.raises(UsageError) as caught:
         make(**good | changes)
-    assert word in str(caught.value) and caught.value.remedy
+    assert word in str(caught.value)
+    assert caught.value.remedy

@@ -74,7 +74,8 @@ def test_the_state_is_captured_at_the_step_that_was_asked_for(step):
     engine, data = setup()
     found = []
     run(engine, data, capture_at=step, on_capture=lambda: found.append(capture_state(engine.variables())))
-    assert len(found) == 1 and found[0]["optimizer/0"] == step
+    assert len(found) == 1
+    assert found[0]["optimizer/0"] == step
     plain, data = setup()
     if step:
         run(plain, data, stop=step, eval_every=100)
@@ -87,8 +88,10 @@ def test_the_early_stop_step_is_the_first_of_least_validation_loss_and_stops_not
     engine, data = setup()
     progress = run(engine, data, stop=200, eval_every=10)
     losses = [record["val_loss"] for record in progress.history]
-    assert len(losses) == 20 and progress.step == 200
-    assert progress.best_loss == min(losses) and progress.best_step == 10 * (losses.index(min(losses)) + 1)
+    assert len(losses) == 20
+    assert progress.step == 200
+    assert progress.best_loss == min(losses)
+    assert progress.best_step == 10 * (losses.index(min(losses)) + 1)
     assert progress.best_step < 200  # it overfits: the test data at the minimum is not that of the end
     assert progress.best_test != progress.test
     assert engine.evaluate(data.validation)["loss"] == losses[-1]  # the weights are those of the last step
@@ -98,7 +101,8 @@ def test_equal_losses_stop_at_the_first():
     engine, data = setup(layers=[L.Dense(3)])
     engine.optimizer.learning_rate.assign(0.0)
     progress = run(engine, data)
-    assert len({record["val_loss"] for record in progress.history}) == 1 and len(progress.history) == 5
+    assert len({record["val_loss"] for record in progress.history}) == 1
+    assert len(progress.history) == 5
     assert progress.best_step == 6
 
 
@@ -187,6 +191,7 @@ def test_an_observer_sees_chunks_and_evaluations_in_their_order():
         ("evaluation end", 8, 8),
     ]
     chunks = [event for event in watch.seen if event[0].startswith("chunk")]
-    assert chunks[0] == ("chunk", 0) and chunks[-1] == ("chunk end", 8)
+    assert chunks[0] == ("chunk", 0)
+    assert chunks[-1] == ("chunk end", 8)
     assert [step for _, step in chunks[1:-1:2]] == [step for _, step in chunks[2::2]]  # one begins where one ended
     assert watch.seen.index(("chunk end", 6)) < watch.seen.index(("evaluation", 6))

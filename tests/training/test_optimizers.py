@@ -42,10 +42,13 @@ def test_a_copy_is_of_the_same_configuration_and_has_no_state(optimizer):
     optimizer.build([keras.Variable([1.0])])
     optimizer.apply([keras.ops.ones(1)])
     copy = copy_optimizer(optimizer)
-    assert type(copy) is type(optimizer) and copy is not optimizer and not copy.built
+    assert type(copy) is type(optimizer)
+    assert copy is not optimizer
+    assert not copy.built
     assert serialize_optimizer(copy) == serialize_optimizer(optimizer)
     inner = copy.inner_optimizer if isinstance(copy, O.LossScaleOptimizer) else copy
-    assert float(inner.learning_rate) == 0.25 and int(copy.iterations) == 0
+    assert float(inner.learning_rate) == 0.25
+    assert int(copy.iterations) == 0
 
 
 def test_names_excluded_from_weight_decay_stay_excluded():
@@ -54,7 +57,8 @@ def test_names_excluded_from_weight_decay_stay_excluded():
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     kernel, bias = keras.Variable([2.0], name="kernel"), keras.Variable([2.0], name="bias")
     copy_optimizer(optimizer).apply([keras.ops.zeros(1)] * 2, [kernel, bias])
-    assert float(kernel[0]) == 1.0 and float(bias[0]) == 2.0
+    assert float(kernel[0]) == 1.0
+    assert float(bias[0]) == 2.0
 
 
 def test_variables_excluded_from_weight_decay_are_refused():

@@ -12,8 +12,10 @@ def test_an_epoch_is_floor_n_over_batch_steps_without_a_repeated_example():
     assert order.steps_per_epoch == 4
     for epoch in range(3):
         seen = order.steps(4 * epoch, 4 * epoch + 4)
-        assert seen.shape == (4, 5) and seen.dtype == np.int32
-        assert len(set(seen.ravel())) == 20 and 0 <= seen.min() <= seen.max() < 23
+        assert seen.shape == (4, 5)
+        assert seen.dtype == np.int32
+        assert len(set(seen.ravel())) == 20
+        assert 0 <= seen.min() <= seen.max() < 23
 
 
 def test_epochs_are_fresh_permutations():

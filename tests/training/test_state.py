@@ -97,7 +97,7 @@ def test_a_restored_state_is_the_rewind_state_times_the_mask(name):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_each_slot_is_found_under_the_weight_that_it_is_for(name):
-    engine, batch, order = engine_with(name)
+    engine, _batch, _order = engine_with(name)
     slots = slots_of(engine.optimizer, engine.model)
     variables = named_variables(engine.model)
     per_weight = {"sgd": 1, "adam": 3, "adamw": 2, "lion": 1, "rmsprop": 3, "nadam": 2, "averages": 2}
@@ -230,7 +230,8 @@ def test_fresh_weights_are_others_in_every_layer_from_the_same_distribution(wrap
     model = big_model()
     old = get_weights(model)
     new = fresh_weights(wrap(model) if wrapped else model, seed=1)
-    assert new.keys() == old.keys() and set(KERNELS) < set(old)
+    assert new.keys() == old.keys()
+    assert set(KERNELS) < set(old)
     for path in KERNELS:
         assert np.mean(old[path] != new[path]) > 0.99, path
         assert new[path].std() == pytest.approx(old[path].std(), rel=0.12), path
@@ -277,7 +278,8 @@ def test_statistics_and_random_states_start_over():
     trained = get_weights(model)
     assert trained["norm/moving_mean"].any()
     new = fresh_weights(model, seed=1)
-    assert not new["norm/moving_mean"].any() and (new["norm/moving_variance"] == 1).all()
+    assert not new["norm/moving_mean"].any()
+    assert (new["norm/moving_variance"] == 1).all()
     seed_state = next(key for key in new if key.startswith("drop/"))
     assert not np.array_equal(new[seed_state], trained[seed_state])
 

@@ -34,11 +34,13 @@ def test_import_paths():
     assert references.import_path(Holder.inside) == f"{here}:Holder.inside"
     assert references.import_path(json.dumps) == "json:dumps"
     assert references.import_path(CONSTANT, here) == f"{here}:CONSTANT"
-    assert references.import_path(local) is None and references.import_path(lambda: 1) is None
+    assert references.import_path(local) is None
+    assert references.import_path(lambda: 1) is None
     assert references.import_path(functools.partial(at_top_level), here) is None
     for value in (at_top_level, Holder.inside, json.dumps):
         path = references.import_path(value)
-        assert references.is_import_path(path) and references.resolve(path, what="function") is value
+        assert references.is_import_path(path)
+        assert references.resolve(path, what="function") is value
 
 
 def test_a_function_of_the_running_script_has_no_import_path(monkeypatch):
@@ -54,7 +56,9 @@ def test_other_texts_are_no_references(text):
 
 def test_objects_of_this_process_only():
     name = references.register_local("<lambda>", "0123456789", CONSTANT)
-    assert name == "local:lambda-0123456789" and references.is_local(name) and not references.is_import_path(name)
+    assert name == "local:lambda-0123456789"
+    assert references.is_local(name)
+    assert not references.is_import_path(name)
     assert references.resolve(name, what="thing") is CONSTANT
     with pytest.raises(UsageError, match="The thing 'local:other-0123456789' was a function of the process that began"):
         references.resolve("local:other-0123456789", what="thing")
@@ -66,10 +70,11 @@ def test_modules_of_the_current_directory_and_what_is_missing(tmp_path, monkeypa
     (tmp_path / f"{name}.py").write_text("def score():\n    return 1\n")
     (tmp_path / f"{name}_broken.py").write_text("1 / 0\n")
     before = list(sys.path)
-    assert references.resolve(f"{name}:score", what="criterion")() == 1 and sys.path == before
-    with pytest.raises(UsageError, match="has no 'scores', for the criterion .*Did you mean 'score'"):
+    assert references.resolve(f"{name}:score", what="criterion")() == 1
+    assert sys.path == before
+    with pytest.raises(UsageError, match=r"has no 'scores', for the criterion .*Did you mean 'score'"):
         references.resolve(f"{name}:scores", what="criterion")
-    with pytest.raises(UsageError, match="No module named 'not_there', in .* for the criterion 'not_there:score'"):
+    with pytest.raises(UsageError, match=r"No module named 'not_there', in .* for the criterion 'not_there:score'"):
         references.resolve("not_there:score", what="criterion")
-    with pytest.raises(UnfitError, match="The criterion .* failed: ZeroDivisionError"):
+    with pytest.raises(UnfitError, match=r"The criterion .* failed: ZeroDivisionError"):
         references.resolve(f"{name}_broken:score", what="criterion")

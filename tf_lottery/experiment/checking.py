@@ -23,7 +23,8 @@ def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, los
     Args:
         model: a built model; a copy of it is compiled and called.
         data: training, validation and test data (or None), as `Arrays` or as `tf.data.Dataset`s of batches.
-        loss, loss_weights: as in `model.compile`.
+        loss: as in `model.compile`.
+        loss_weights: as in `model.compile`.
 
     Raises:
         UnfitError: a shape, a structure, or the range of class numbers does not fit.

@@ -21,7 +21,14 @@ DECISIVE = (*PACKAGES[1:], "processor", "threads", "xla", "devices", "tf32")
 def describe(
     config: Config, *, xla: bool, fingerprint: str, indivisible: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Versions, processor, devices and settings of this process; what is not pruned in the units asked for, and why."""
+    """Return versions, processor, devices and settings of this process, as JSON values.
+
+    Args:
+        config: the experiment.
+        xla: whether the steps are compiled by XLA.
+        fingerprint: SHA-256 of the data's content, or "" for a stream.
+        indivisible: why a weight is not pruned in the units that were asked for, by weight path.
+    """
     return ({"indivisible": dict(indivisible)} if indivisible else {}) | {
         **machine.describe(PACKAGES),
         "threads": config.threads,
@@ -37,6 +44,13 @@ def record(
     store: RunDirectory, config: Config, *, xla: bool, fingerprint: str, indivisible: Mapping[str, str] | None = None
 ) -> str:
     """Write down what a run is made with; where that is done, check that it has not changed.
+
+    Args:
+        store: the run directory.
+        config: the experiment.
+        xla: whether the steps are compiled by XLA.
+        fingerprint: SHA-256 of the data's content, or "" for a stream.
+        indivisible: why a weight is not pruned in the units that were asked for, by weight path.
 
     Returns:
         The SHA-256 of `environment.json`.
@@ -55,7 +69,7 @@ def record(
     changed = [key for key in DECISIVE if before and before.get(key) != now.get(key)]
     if changed:
         log.warning(
-            "the run goes on with another %s: results are no longer bit for bit those of one go",
+            "the run continues with another %s: results are no longer bit for bit those of one run",
             ", ".join(f"{key} ({now.get(key)} instead of {before.get(key)})" for key in changed),
         )
     return store.write_pinned("environment.json", dump_json(now))

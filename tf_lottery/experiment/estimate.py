@@ -38,7 +38,8 @@ class Estimate:
         skipped: layers with weights that are not pruned.
         indivisible: what is not pruned in the units that were asked for, and why, by weight path.
         disk_bytes: of what is still to be written.
-        seconds_per_step, seconds_per_evaluation: measured.
+        seconds_per_step: measured.
+        seconds_per_evaluation: measured.
         seconds: for everything that is still to be done.
         xla: whether the steps are compiled by XLA.
     """
@@ -64,7 +65,7 @@ class Estimate:
 
 
 def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimate:
-    """Measure a few real steps and an evaluation, and tell what the experiment will take. Writes nothing.
+    """Measure a few real steps and an evaluation, and estimate what the experiment will take. Writes nothing.
 
     Args:
         config: the experiment.
@@ -77,10 +78,10 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
     begin = time.perf_counter()
     steps = step_counts(config, problem.steps_per_epoch(config.batch_size))
     plain = problem.make_model(0)
-    found = discover(plain, include=problem.include, exclude=problem.exclude)
+    discovery = discover(plain, include=problem.include, exclude=problem.exclude)
     model = wrap(plain, include=problem.include, exclude=problem.exclude)
     shapes = {key: mask.shape for key, mask in get_masks(model).items()}
-    units = round_masks.units(config, found.axes, shapes)
+    units = round_masks.units(config, discovery.axes, shapes)
     counts = {key: math.prod(shapes[key]) // math.prod(block) for key, block in units.blocks.items()}
     round_masks.check_reachable(config, counts)
     engine = problem.engine(model, xla=config.xla)
@@ -108,9 +109,9 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
         processes=processes,
         steps=steps.training,
         rewind_step=steps.rewind,
-        weights_kept=tuple(round_masks.kept_per_round(config, found.roles, shapes, units.blocks)),
+        weights_kept=tuple(round_masks.kept_per_round(config, discovery.roles, shapes, units.blocks)),
         parameters=sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables),
-        skipped=tuple(found.skipped),
+        skipped=tuple(discovery.skipped),
         indivisible=units.remarks,
         disk_bytes=_disk(engine, model, shapes, waiting, config, evaluations),
         seconds_per_step=step_seconds,
@@ -148,4 +149,4 @@ def _disk(
     variables = sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in named_variables(model).values())
     state = sum(math.prod(v.shape) * 4 for v in engine.variables().values())
     masks = sum(math.prod(shape) for shape in shapes.values()) // 8
-    return jobs * (variables + masks + METRICS_BYTES + 300 * evaluations) + config.replicates * state
+    return int(jobs * (variables + masks + METRICS_BYTES + 300 * evaluations) + config.replicates * state)

@@ -35,7 +35,7 @@ def narrow(model: keras.Model, dense: Masks, *, kept: int, seed: int) -> tuple[M
         Masks by weight path, and a value for every variable of the model.
 
     Raises:
-        UnfitError: a layer is of a kind whose units can't be told.
+        UnfitError: a layer is of a kind whose units are not known.
     """
     layers = named_layers(model)
     left = [
@@ -43,16 +43,16 @@ def narrow(model: keras.Model, dense: Masks, *, kept: int, seed: int) -> tuple[M
     ]
     if left:
         raise _unfit(left[0], "a layer that is not pruned keeps its width")
-    found = {path: one for path, one in discover(model).found.items() if path in dense}
-    if set(found) != set(dense):
-        raise _unfit(", ".join(sorted(set(dense) - set(found))), "a weight that is no kernel")
-    feeding = {path: _feeding(layers[one.layer_path], one, layers) for path, one in found.items()}
+    kernels = {path: weight for path, weight in discover(model).found.items() if path in dense}
+    if set(kernels) != set(dense):
+        raise _unfit(", ".join(sorted(set(dense) - set(kernels))), "a weight that is no kernel")
+    feeding = {path: _feeding(layers[kernel.layer_path], kernel, layers) for path, kernel in kernels.items()}
     widths = {path: dense[path].shape[-1] for path in dense}
 
     def counts(fraction: float) -> dict[str, tuple[int, int]]:
         """(inputs, outputs) that each kernel keeps."""
         units = {
-            path: width if found[path].role == "output" else max(1, round(fraction * width))
+            path: width if kernels[path].role == "output" else max(1, round(fraction * width))
             for path, width in widths.items()
         }
         return {path: (_inputs(path, dense, feeding, widths, units), units[path]) for path in dense}
@@ -66,7 +66,7 @@ def narrow(model: keras.Model, dense: Masks, *, kept: int, seed: int) -> tuple[M
         part = inputs * width // shape[-2]
         mask = np.zeros(shape, bool)
         mask[..., np.arange(shape[-2]) % width < part, :outputs] = True
-        small = _drawn(layers[found[path].layer_path], (*shape[:-2], inputs, outputs), seeds.derive(seed, path))
+        small = _drawn(layers[kernels[path].layer_path], (*shape[:-2], inputs, outputs), seeds.derive(seed, path))
         weights[path] = np.zeros(shape, weights[path].dtype)
         weights[path][mask] = small.ravel()
         masks[path] = mask
@@ -77,7 +77,7 @@ def _inputs(
     path: str, dense: Masks, feeding: dict[str, str | None], widths: dict[str, int], units: dict[str, int]
 ) -> int:
     size, before = dense[path].shape[-2], feeding[path]
-    return size if before is None else size // widths[before] * units[before]
+    return int(size if before is None else size // widths[before] * units[before])
 
 
 def _weights(counts: dict[str, tuple[int, int]], dense: Masks) -> int:

@@ -49,7 +49,7 @@ class Options:
         data_dir: folder of prepared data sets or raw files; None looks in the usual places.
         normalization: how inputs are scaled: "none", "unit" (to [0, 1]) or "standard" (zero mean, unit deviation).
         validation: size of the validation part, a count or a fraction; None takes the data set's own.
-        classes: labels of the classes to use, relabelled 0, 1, ... in this order; all classes if empty.
+        classes: labels of the classes to use, numbered 0, 1, ... in this order; all classes if empty.
         pad_crop: pixels of zero padding before a random crop, as augmentation; 0 for none.
         flip: whether images are flipped horizontally at random, as augmentation.
         model: an architecture's name, `package.module:function`, or the path of a `.keras` file.
@@ -115,7 +115,7 @@ class Options:
         count_or_fraction=True,
     )
     classes: tuple[int, ...] = option(
-        (), "Only these classes, e.g. 0,1,2,3,4; relabelled.", hashed="if set", metavar="class numbers"
+        (), "Only these classes, e.g. 0,1,2,3,4; renumbered.", hashed="if set", metavar="class numbers"
     )
     pad_crop: int = option(0, "Augment by random crops after padding by so many pixels.", minimum=0)
     flip: bool = option(False, "Augment by random horizontal flips.")

@@ -30,7 +30,15 @@ RESIDUAL = SGD | {"model": "resnet20", "exclude": ("*_shortcut", "output")}
 
 @dataclass(frozen=True)
 class Preset:
-    """A named configuration, with its source, what it costs and what to expect."""
+    """A named configuration.
+
+    Attributes:
+        name: of the preset.
+        source: the paper and figure, or this project.
+        cost: what it takes, in words.
+        expect: what to expect, in words.
+        values: the options that differ from the defaults, by name.
+    """
 
     name: str
     source: str
@@ -39,6 +47,7 @@ class Preset:
     values: dict[str, Any]
 
     def config(self) -> Config:
+        """Return the configuration."""
         return Config(preset=self.name, **self.values)
 
 

@@ -35,11 +35,16 @@ class Problem:
     Attributes:
         make_model: makes the plain model of a replicate, with the initial weights of that replicate.
         make_optimizer: makes a new optimizer.
-        loss, metrics, loss_weights: as in `model.compile`.
-        train, validation, test: the data, in memory or as `tf.data.Dataset`s of batches.
-        fingerprint: SHA-256 of the data's content, or "" where it can't be told (a stream).
+        loss: as in `model.compile`.
+        metrics: as in `model.compile`.
+        loss_weights: as in `model.compile`.
+        train: training data, in memory or as a `tf.data.Dataset` of batches.
+        validation: validation data in the same forms.
+        test: test data in the same forms, or None.
+        fingerprint: SHA-256 of the data's content, or "" where it is not known (a stream).
         augment: augmentation of a training batch's inputs, or None.
-        include, exclude: which weights to mask, as for `wrap`.
+        include: which weights to mask, as for `wrap`.
+        exclude: which weights not to mask, as for `wrap`.
         weighted_metrics: as in `model.compile`.
         steps_in_epoch: steps of an epoch where the caller states or counts them; None takes the data's own number.
     """
@@ -61,11 +66,17 @@ class Problem:
 
     @property
     def replayable(self) -> bool:
-        """Whether the batch of a step is known from the seed alone, so that a training can go on in its middle."""
+        """Whether the batch of a step is known from the seed alone, so that a training can resume in its middle."""
         return isinstance(self.train, Arrays)
 
     def engine(self, model: keras.Model, *, xla: str, track_changes: bool = False) -> Engine:
-        """An engine that trains a wrapped model on this problem."""
+        """Make an engine that trains a wrapped model on this problem.
+
+        Args:
+            model: a wrapped model.
+            xla: "auto", "on" or "off".
+            track_changes: whether to sum up |change| of each maskable weight over the steps.
+        """
         return Engine(
             model,
             optimizer=self.make_optimizer(),
@@ -132,7 +143,14 @@ def load_dataset(config: Config) -> Dataset:
 
 
 def replicate_seed(config: Config, replicate: int, purpose: str, *parts: int | str) -> int:
-    """The seed of a purpose in a replicate."""
+    """Return the seed of a purpose in a replicate.
+
+    Args:
+        config: the experiment.
+        replicate: its number.
+        purpose: what is drawn.
+        *parts: what else the draw depends on, e.g. the round.
+    """
     return seeds.derive(config.seed, "replicate", replicate, purpose, *parts)
 
 
@@ -158,7 +176,12 @@ def _schedule(config: Config, dataset: Dataset) -> Any:
 
 
 def make_optimizer(config: Config, rate: Any) -> keras.optimizers.Optimizer:
-    """The optimizer of a configuration; weight decay is decoupled (Loshchilov & Hutter 2017, arXiv 1711.05101)."""
+    """Make the optimizer of a configuration; its decay is decoupled (Loshchilov & Hutter 2017, arXiv 1711.05101).
+
+    Args:
+        config: the experiment.
+        rate: the learning rate, a number or a Keras schedule.
+    """
     options: dict[str, Any] = {"learning_rate": rate}
     if config.weight_decay or config.optimizer == "adamw":
         options["weight_decay"] = config.weight_decay
@@ -170,6 +193,10 @@ def make_optimizer(config: Config, rate: Any) -> keras.optimizers.Optimizer:
 
 def check_model(model: keras.Model, dataset: Dataset) -> keras.losses.Loss:
     """Check that the model classifies the data, and choose the cross-entropy that its output calls for.
+
+    Args:
+        model: a built model.
+        dataset: the data set.
 
     Raises:
         UnfitError: the model's input or output does not fit the data.
@@ -200,7 +227,7 @@ def _ends_in_softmax(model: keras.Model) -> bool:
 def model_hash(config: Config) -> str:
     """What a user's model adds to the hash of a configuration: its own configuration, or its file; "" for a named one.
 
-    A function's model is told by its configuration, a file by its content.
+    A function's model is described by its configuration, a file by its content.
     """
     if config.model.endswith(".keras"):
         path = Path(config.model).expanduser()

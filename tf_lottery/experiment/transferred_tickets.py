@@ -13,7 +13,7 @@ from tf_lottery.pruning.masks import Masks
 
 
 def tickets_hash(store: RunReader) -> str:
-    """What tells the tickets of a run from those of another: its configuration and its first rewind weights.
+    """Return a hash of where tickets come from: the configuration of their run and its first rewind weights.
 
     Raises:
         UsageError: it is not a run, or its first round is not there.
@@ -46,7 +46,7 @@ class TicketSource:
     """The run that tickets are taken from.
 
     Args:
-        config: the experiment that trains them; `tickets_from` and `tickets_hash` tell the run.
+        config: the experiment that trains them; `tickets_from` and `tickets_hash` identify the run.
         dense: masks that keep everything, of the model that is trained.
 
     Raises:
@@ -62,7 +62,7 @@ class TicketSource:
                 f"{self.store.path} is not the run that tickets were taken from before.",
                 "Give the folder of that run, or start over with `fresh=True`.",
             )
-        # What is missing or of another shape is told before anything is trained.
+        # What is missing or of another shape is reported before anything is trained.
         for replicate in range(config.replicates):
             for number in range(config.rounds + 1):
                 self.masks(Job(replicate, number))

@@ -82,7 +82,7 @@ def _source(value: Any) -> str:
     try:
         return inspect.getsource(value)
     except (OSError, TypeError):
-        return value.__qualname__
+        return str(value.__qualname__)
 
 
 def _configuration(value: Any) -> Any:

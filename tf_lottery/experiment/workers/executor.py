@@ -31,10 +31,7 @@ def workers(config: Config, waiting: int, *, cores: int | None = None) -> int:
     """
     if config.needs_this_process:
         return 1
-    if config.jobs:
-        wanted = config.jobs
-    else:
-        wanted = max(1, (cores or available_cores()) // config.threads)
+    wanted = config.jobs or max(1, (cores or available_cores()) // config.threads)
     width = config.replicates * len(config.variants)
     return max(1, min(wanted, waiting, width))
 
@@ -45,7 +42,14 @@ def available_cores() -> int:
 
 
 def run_here(trainer: Any, waiting: Iterable[Job], *, on_progress: ProgressCallback, on_done: DoneCallback) -> None:
-    """Run jobs one after the other, by a `Trainer` of this process."""
+    """Run jobs one after the other, in this process.
+
+    Args:
+        trainer: a `Trainer`.
+        waiting: the jobs, in an order in which none comes before one that it needs.
+        on_progress: called with (job, step, last step).
+        on_done: called with (job, row of results).
+    """
     for job in waiting:
         on_done(job, trainer.run(job, on_progress))
 
@@ -119,7 +123,7 @@ def run_spawned(
 
 
 def _start(process: Any) -> None:
-    """Start a process that Ctrl-C does not reach, not even while it loads: its parent is told too, and stops it."""
+    """Start a process that Ctrl-C does not reach, not even while it loads: its parent, which it reaches, stops it."""
     resource_tracker.ensure_running()  # its own start would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -137,9 +141,10 @@ def _send(connection: Connection, process: Any, job: Job) -> None:
 
 def _receive(connection: Connection, process: Any, job: Job) -> tuple[str, Any]:
     try:
-        return connection.recv()
+        message: tuple[str, Any] = connection.recv()
     except (EOFError, ConnectionError):
         raise _died(process, job) from None
+    return message
 
 
 def _died(process: Any, job: Job) -> ResourceError:

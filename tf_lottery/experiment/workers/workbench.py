@@ -50,8 +50,8 @@ class Workbench:
         self.plain = functools.lru_cache(maxsize=2)(problem.make_model)
         plain = self.plain(0)
         self.model = wrap(plain, include=problem.include, exclude=problem.exclude)
-        found = discover(plain, include=problem.include, exclude=problem.exclude)
-        self.roles = found.roles
+        discovery = discover(plain, include=problem.include, exclude=problem.exclude)
+        self.roles = discovery.roles
         for path, variable in named_variables(self.model).items():
             if variable.dtype == "bfloat16":
                 raise UnfitError(
@@ -59,7 +59,7 @@ class Workbench:
                     "Use the dtype policy mixed_bfloat16: it computes in bfloat16 and keeps float32 weights.",
                 )
         dense = self.dense()
-        self.units = round_masks.units(config, found.axes, {key: mask.shape for key, mask in dense.items()})
+        self.units = round_masks.units(config, discovery.axes, {key: mask.shape for key, mask in dense.items()})
         for path, remark in self.units.remarks.items():
             log.info("%s is %s", path, remark)
         round_masks.check_reachable(
@@ -88,7 +88,12 @@ class Workbench:
         return {key: np.ones_like(mask) for key, mask in get_masks(self.model).items()}
 
     def hold(self, masks: Masks, weights: State) -> keras.Model:
-        """The wrapped model, holding these masks and variables by path."""
+        """Return the wrapped model, with these masks and values.
+
+        Args:
+            masks: masks by weight path.
+            weights: the value of every variable, by path.
+        """
         set_masks(self.model, masks)
         set_weights(self.model, weights)
         return self.model
@@ -102,7 +107,12 @@ class Workbench:
         return get_weights(model)
 
     def at_step_0(self, weights: State, masks: Masks) -> State:
-        """The state at step 0: `weights` by path, and an optimizer that has not trained."""
+        """Return the state at step 0, with an optimizer that has not trained.
+
+        Args:
+            weights: the value of every variable of the model, by path.
+            masks: masks by weight path.
+        """
         state = {MODEL + path: value for path, value in weights.items()}
         if not self._copies_weights:
             return {**state, **self._fresh}
@@ -118,7 +128,12 @@ class Workbench:
         return any(np.any(slot) and np.array_equal(slot, weight) for slot, weight in pairs)
 
     def feed(self, replicate: int, *, order: str = "order") -> MemoryFeed | StreamFeed:
-        """The training batches of a replicate, in its order or in another one, named by `order`."""
+        """Return the training batches of a replicate.
+
+        Args:
+            replicate: its number.
+            order: "order" for the replicate's own order of the data, or the name of another one.
+        """
         augment_seed = replicate_seed(self.config, replicate, "augmentation" if order == "order" else f"{order} images")
         if not self.problem.replayable:
             return StreamFeed(self.data.train, augment_seed=augment_seed)

@@ -123,7 +123,7 @@ def worthwhile_codes(model: keras.Model) -> dict[int, SparseCode]:
     return codes
 
 
-class _Rebuilt(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
+class _Rebuilt(tf.saved_model.experimental.TrackableResource):
     """A variable that is filled from a code when the SavedModel is loaded.
 
     Args:
