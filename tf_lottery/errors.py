@@ -121,7 +121,7 @@ class LotteryError(Exception):
         return f"{self.cause} {self.remedy}".strip()
 
 
-class CheckFailed(LotteryError):
+class CheckFailed(LotteryError):  # noqa: N818 - a result, not a mistake
     """A check or a claim did not hold."""
 
 

@@ -96,7 +96,7 @@ class LotteryToy(tfds.core.GeneratorBasedBuilder):
     """A data set with two configurations, whose one raw file is downloaded or put there by hand."""
 
     VERSION = tfds.core.Version("1.2.0")
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="small"), tfds.core.BuilderConfig(name="large")]
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="small"), tfds.core.BuilderConfig(name="large")]  # noqa: RUF012 - TFDS's form
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Put size.txt there."
     url = ""
 

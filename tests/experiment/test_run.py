@@ -26,8 +26,10 @@ def make_problem():
 
     def make_model(replicate):
         keras.utils.set_random_seed(replicate)
-        L = keras.layers
-        return keras.Sequential([keras.Input((6,)), L.Dense(10, activation="relu"), L.Dropout(0.2), L.Dense(3)])
+        layers = keras.layers
+        return keras.Sequential(
+            [keras.Input((6,)), layers.Dense(10, activation="relu"), layers.Dropout(0.2), layers.Dense(3)]
+        )
 
     return Problem(
         make_model=make_model,

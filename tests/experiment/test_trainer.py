@@ -125,7 +125,8 @@ def test_masks_of_a_control_are_the_tickets_and_its_weights_are_others(done):
             assert start["optimizer/0"] == 0
             for path, mask in masks.items():
                 fresh, old = start[f"model/{path}"], tickets[f"model/{path}"]
-                assert not fresh[~mask].any() and (fresh[mask] != old[mask]).all(), path
+                assert not fresh[~mask].any(), path
+                assert (fresh[mask] != old[mask]).all(), path
             assert not start["model/batch_normalization/moving_mean"].any()
             assert not any(start[key].any() for key in trainer.bench.slots)
 
@@ -222,13 +223,13 @@ def test_a_job_that_was_stopped_goes_on_from_its_saved_state(done, tmp_path):
     config = CONFIG.updated(replicates=1)
     store = RunDirectory(tmp_path)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def report(job, step, stop):
         if step == 18 and job not in stopped:
             stopped.add(job)
-            raise Stop
+            raise StopError
 
     stopped = set()
     for job in plan.jobs(config):
@@ -237,7 +238,7 @@ def test_a_job_that_was_stopped_goes_on_from_its_saved_state(done, tmp_path):
             trainer.engine.chunk_size = lambda: 5
             try:
                 trainer.run(job, report)
-            except Stop:
+            except StopError:
                 assert store.load_partial(job)[1]["step"] == 17
         if job.round == 1:
             break

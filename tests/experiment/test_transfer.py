@@ -50,8 +50,8 @@ def test_another_source_is_another_run(source, tmp_path):
     config = Config.from_json(transferred(source))
     assert config.hash() != config.updated(tickets_hash="0" * 16).hash()
     assert config.hash() == config.updated(tickets_from="/elsewhere").hash()
+    other = config.updated(tickets_hash="0" * 16)
     with pytest.raises(DamagedError, match="is not the run that tickets were taken from"):
-        other = config.updated(tickets_hash="0" * 16)
         experiment.run(other, locate(other, tmp_path), make_problem=lambda: from_config(other))
 
 

@@ -1,5 +1,6 @@
 """The engine against Keras: the same numbers on the same batches, traced once, whatever the chunks."""
 
+import itertools
 import time
 from types import SimpleNamespace
 
@@ -87,7 +88,7 @@ def test_chunks_of_other_bounds_change_no_bit_and_trace_nothing(xla):
     found = []
     for bounds in ([0, 20], [0, 1, 3, 9, 10, 20]):
         engine = engine_of(make(normalised), OPTIMIZERS["adam"](), batch, xla=xla)
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in itertools.pairwise(bounds):
             engine.run(batch, order, start=start, stop=stop)
         found.append(bits(engine))
         assert engine.traces["train"] == 1
@@ -183,7 +184,7 @@ def test_augmentation_is_seeded_by_the_step():
         engine = engine_of(
             make(lambda: (L.Rescaling(0.001), L.Dense(3))), keras.optimizers.SGD(0.01), batch, augment=shift
         )
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in itertools.pairwise(bounds):
             engine.run(batch, Order(64, 16, 3), start=start, stop=stop, augment_seed=seed)
         outcomes.append(bits(engine))
     assert outcomes[0] == outcomes[1] != outcomes[2]

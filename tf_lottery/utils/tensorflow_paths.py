@@ -9,9 +9,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def openable(prefix: str | Path) -> Iterator[str]:
-    """A name by which TensorFlow can open a checkpoint or a SavedModel.
+    r"""A name by which TensorFlow can open a checkpoint or a SavedModel.
 
-    Its reader takes a name for a pattern, in which "[" and "\\" do not stand for themselves, and it takes UTF-8 only.
+    Its reader takes a name for a pattern, in which "[" and "\" do not stand for themselves, and it takes UTF-8 only.
     Such a folder is reached by a link.
     """
     path = Path(prefix)
