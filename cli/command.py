@@ -41,7 +41,9 @@ class Group(click.Group):
     """A group of commands that suggests the nearest name for an unknown one, and whose help page ends with examples.
 
     Args:
+        *args: as for `click.Group`.
         examples: what each example does, by the command as typed; the tests run them.
+        **options: as for `click.Group`.
     """
 
     def __init__(self, *args: Any, examples: Mapping[str, str], **options: Any) -> None:

@@ -206,7 +206,21 @@ def _short_name_resolves(start: str, rest: str) -> bool:
 
 
 # Names of other libraries, of files, and of values in examples.
-FOREIGN = {"keras", "tf", "np", "model", "layer", "optimizer", "self", "config", "result", "ticket", "report"}
+FOREIGN = {
+    "keras",
+    "tf",
+    "np",
+    "numpy",
+    "variable",
+    "model",
+    "layer",
+    "optimizer",
+    "self",
+    "config",
+    "result",
+    "ticket",
+    "report",
+}
 
 
 def test_the_gates_refuse():
