@@ -98,7 +98,9 @@ class OptionWithAliases(click.Option):
     """An option with further spellings, which work but are not listed: names of earlier versions.
 
     Args:
+        *args: as for `click.Option`.
         aliases: the further spellings, e.g. ("--normalisation",).
+        **options: as for `click.Option`.
     """
 
     def __init__(self, *args: Any, aliases: Sequence[str] = (), **options: Any) -> None:
