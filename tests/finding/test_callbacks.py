@@ -254,7 +254,7 @@ def test_keras_s_own_harmless_callbacks_are_taken(capsys):
         (keras.callbacks.EarlyStopping, "must be objects"),
         ("tensorboard", "must be objects"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", type(value).__name__),
 )
 def test_callbacks_that_cannot_be_honored_are_refused(callback, message, tmp_path):
     with pytest.raises(UsageError, match=message) as caught:

@@ -65,7 +65,7 @@ class Diagnosis:
         return table(_HTML_COLUMNS, rows, caption=self.model) + sentences
 
     def to_json(self) -> dict[str, Any]:
-        """Return the document of `tf-lottery doctor MODEL --json`."""
+        """Return all attributes as JSON values: the document of a diagnosis."""
         pairs = zip(self.operations, self.verdicts, strict=True)
         records = [_record(operation, verdict) for operation, verdict in pairs]
         return {
