@@ -12,7 +12,7 @@ import tensorflow as tf
 from tf_lottery.data import Arrays
 from tf_lottery.errors import NonFiniteError, UnfitError
 from tf_lottery.layers import get_masks, named_variables, set_masks, wrap
-from tf_lottery.training import engine as engine_module
+from tf_lottery.training import timings
 from tf_lottery.training.batches import on_device
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.order import Order
@@ -250,7 +250,7 @@ def test_a_stream_without_batches_is_an_error():
 
 def test_time_is_accounted_and_compilation_apart(monkeypatch):
     clock, shift = time.perf_counter, [0.0]
-    monkeypatch.setattr(engine_module, "time", SimpleNamespace(perf_counter=lambda: clock() + shift[0]))
+    monkeypatch.setattr(timings, "time", SimpleNamespace(perf_counter=lambda: clock() + shift[0]))
 
     def slow_to_trace(x):  # Python runs it when the step is traced, and never again
         shift[0] += 1e6

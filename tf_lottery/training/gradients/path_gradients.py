@@ -137,7 +137,8 @@ def _linear_copy(model: keras.Model) -> keras.Model:
     for tensor in model.inputs:
         if not keras.backend.is_float_dtype(tensor.dtype):
             raise UnfitError(
-                f"The sum over paths needs inputs of real numbers. Received: {tensor.name!r} of type {tensor.dtype}.",
+                f"The sum over paths needs inputs of real numbers. The input {tensor.name!r} is of type "
+                f"{tensor.dtype}.",
                 "Choose a criterion that uses data, such as snip or grasp.",
             )
     copy = rebuild(model, _linear)
