@@ -51,7 +51,8 @@ def test_best_allows_half_a_point_by_default(result):
 
 
 def test_a_result_as_a_data_frame(result):
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     frame = result.to_dataframe()
     assert isinstance(frame, pandas.DataFrame)
     assert list(frame["variant"]) == ["ticket", "ticket", "random_reinit"]
