@@ -57,7 +57,7 @@ def measure(options: argparse.Namespace, out: Path, dump: Path) -> dict[str, Any
     store = locate(config, out)
     run(config, store, events=Events(on_done=lambda job, row: watch.note(store, job)))
     seconds = time.perf_counter() - begin
-    return summarise(watch.records, seconds, time_evaluation(engine_of_the_run()))
+    return summarize(watch.records, seconds, time_evaluation(engine_of_the_run()))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -138,7 +138,7 @@ def time_evaluation(engine: "Engine", repeats: int = 7) -> float:
     return median(seconds[1:])
 
 
-def summarise(records: list[dict[str, Any]], seconds: float, evaluation: float) -> dict[str, Any]:
+def summarize(records: list[dict[str, Any]], seconds: float, evaluation: float) -> dict[str, Any]:
     """Shares and counts from the records of a run.
 
     The first training also holds the one-off start: data, model and compilation. The rounds after it show what each

@@ -17,7 +17,7 @@ TOLERANCE, LONG_STEPS, LONG_TOLERANCE = 1e-4, 1000, 2e-2
 ENGINE, LIMIT = "engine", "bare"
 
 
-def summarise(results: dict[str, dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:
+def summarize(results: dict[str, dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:
     """Medians, ranges and ratios, whether the losses agree, and the targets.
 
     Runs that other processes disturbed count only for a contender that has no others.

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from race import race
-from summary import summarise, table
+from summary import summarize, table
 from worker import CONTENDERS
 from workload import KINDS
 
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         subprocess.run([sys.executable, HERE / "workload.py", folder, json.dumps(plain)], check=True)
         how = {"repeats": options.repeats, "patience": options.patience, "threads": options.threads}
         results = race(names, Path(folder), **how, progress=progress)
-    document = summarise(results, plain)
+    document = summarize(results, plain)
     print(table(document))
     if options.json:
         options.json.write_text(json.dumps(document, indent=1) + "\n")

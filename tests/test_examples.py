@@ -59,9 +59,10 @@ def test_own_model_writes_verified_files(own_model: tuple[str, Path]) -> None:
     files = folder / "saved_models" / "own_model"
     report = json.loads((files / "export.json").read_text())
     assert report["samples"] == "given"
-    assert all("pays" in each["reason"] or "no smaller" in each["reason"] for each in report["refused"]), report[
-        "refused"
-    ]
+    # Whether a unit is dead depends on the processor. No file is refused for being wrong.
+    not_worth_it = ("pays", "no smaller", "nothing to remove")
+    wrong = [file for file in report["refused"] if not any(words in file["reason"] for words in not_worth_it)]
+    assert wrong == []
     assert {file["format"] for file in report["files"]} == {"keras", "saved_model", "tflite"}
     tflite = [file for file in report["files"] if file["format"] == "tflite"]
     assert {file["precision"] for file in tflite} == {"float32", "float16", "dynamic", "int8"}

@@ -77,8 +77,8 @@ def test_disagreeing_losses_void_a_measurement(monkeypatch: pytest.MonkeyPatch) 
         return {"what": "", "loss_before": 2.0, "warm_up": run, "runs": [run, {**run, "seconds": 9.0, "others": 0.5}]}
 
     options = {"model": "fc1", "steps": 10}
-    same = summary.summarise({"engine": result(0.5), "bare": result(0.50001)}, options)
-    other = summary.summarise({"engine": result(0.5), "bare": result(0.501)}, options)
+    same = summary.summarize({"engine": result(0.5), "bare": result(0.50001)}, options)
+    other = summary.summarize({"engine": result(0.5), "bare": result(0.501)}, options)
     assert same["same_loss"]
     assert not other["same_loss"]
     # The disturbed run of 9 seconds does not count.

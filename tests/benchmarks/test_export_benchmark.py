@@ -51,7 +51,7 @@ def all_reports(benchmark, **changes):
 
 
 def test_figures_by_hand(benchmark):
-    goals = {goal["name"]: goal for goal in benchmark.summarise(all_reports(benchmark))["goals"]}
+    goals = {goal["name"]: goal for goal in benchmark.summarize(all_reports(benchmark))["goals"]}
     value = {name: goal["value"] for name, goal in goals.items()}
     assert value["unstructured 95 %: sparse float32 file / dense file"] == 0.08
     assert value["unstructured 95 %: sparse SavedModel / dense weights' bytes"] == 0.09  # 90 of 4 * 250
@@ -65,7 +65,7 @@ def test_figures_by_hand(benchmark):
 
 
 def test_a_missed_goal_is_told(benchmark):
-    document = benchmark.summarise(all_reports(benchmark, block_accuracy=0.97))
+    document = benchmark.summarize(all_reports(benchmark, block_accuracy=0.97))
     missed = [goal["line"] for goal in document["goals"] if not goal["held"]]
     assert missed == ["MISSED  1x4 95 %: accuracy points below unstructured: 1 (goal: <= 0.5)"]
     assert not benchmark.Goal("x", 1.9, 2, least=True).held
@@ -73,7 +73,7 @@ def test_a_missed_goal_is_told(benchmark):
 
 
 def test_tables_and_their_place_in_a_page(benchmark):
-    document = benchmark.summarise(all_reports(benchmark))
+    document = benchmark.summarize(all_reports(benchmark))
     text = benchmark.render(document)
     assert "| tflite | float32 | sparse (1x4) | 60 | 0.060 | 30 | 5.0 us | 0.25 | 100.00 % | 97.90 % |" in text
     assert "| 1x4 | 5.00 % | 97.90 % | smallest float32: float32 sparse (1x4) | 60 | 0.060 | 5.0 us | 0.25 |" in text

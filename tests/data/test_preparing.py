@@ -144,7 +144,7 @@ def test_downloading_when_asked(tmp_path, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         monkeypatch.setattr(LotteryToy, "url", f"http://127.0.0.1:{server.server_port}/size.txt")
-        with pytest.raises(UnfitError, match="data prepare lottery_toy"):
+        with pytest.raises(UnfitError, match=r"tf_lottery\.data\.prepare\('lottery_toy'"):
             load("lottery_toy", data_dir=tmp_path)
         prepare("lottery_toy", data_dir=tmp_path, download=True)
         server.shutdown()

@@ -14,10 +14,10 @@ from tf_lottery.exporting.checks.samples import flat_samples, random_samples
 from tf_lottery.exporting.signature import signature_of
 
 
-def model_of(dtype, *layers):
+def model_of(dtype, *chain):
     image = keras.Input((2,), dtype=dtype)
     x = image
-    for layer in layers or (layers.Rescaling(1.0, dtype="float32"),):
+    for layer in chain or (layers.Rescaling(1.0, dtype="float32"),):
         x = layer(x)
     return keras.Model(image, x)
 
