@@ -44,7 +44,6 @@ def test_every_argument_is_documented():
         ({"validation_freq": 2}, "`eval_every` is the number of steps"),
         ({"validation_steps": 2}, "method take"),
         ({"initial_epoch": 2}, "`rewind`"),
-        ({"fresh": True}, "another `run_dir`"),
         ({"criterium": "snip"}, r"Did you mean `criterion`\?"),
         ({"qqq": 1}, r"help\(tfl.find_ticket\)"),
     ],

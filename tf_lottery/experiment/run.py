@@ -1,5 +1,7 @@
 """An experiment from its configuration to its results: open or resume the run directory, and train what is missing."""
 
+import glob
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from tf_lottery.experiment.config_checks import check_own_functions
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import Events
 from tf_lottery.experiment.workers import executor
+from tf_lottery.utils.files import resources
 from tf_lottery.utils.references import is_import_path
 
 
@@ -24,14 +27,36 @@ def locate(config: Config, out: str | Path, *, fresh: bool = False, model_hash: 
         fresh: whether to return a new directory; otherwise the newest one of the configuration's hash.
         model_hash: what a user's model adds to the hash.
     """
-    name = f"{config.preset}-{config.hash(**_hashed_beside(config, model_hash))}"
-    matches = [re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", path.name) for path in Path(out).glob(f"{name}*")]
-    newest = max((int(match[1] or 1) for match in matches if match), default=0)
-    return RunDirectory(Path(out) / _numbered(name, newest + 1 if fresh else max(newest, 1)))
+    path = Path(out) / f"{config.preset}-{config.hash(**_hashed_beside(config, model_hash))}"
+    newest = _newest_number(path)
+    return RunDirectory(_numbered(path, newest + 1 if fresh else max(newest, 1)))
 
 
-def _numbered(name: str, number: int) -> str:
-    return name if number == 1 else f"{name}-{number}"
+def fresh_directory(path: str | Path) -> Path:
+    """Return a directory to start a run over in: `path` if nothing is in it, or else `path-2`, `path-3` and so on.
+
+    Args:
+        path: the run directory that was asked for; it is left as it is.
+
+    Raises:
+        ResourceError: it can't be read.
+    """
+    path = Path(os.path.abspath(path))
+    with resources(path):
+        if not path.is_dir() or not any(path.iterdir()):
+            return path
+    return _numbered(path, _newest_number(path) + 1)
+
+
+def _newest_number(path: Path) -> int:
+    """Return the highest N for which `path-N` exists, 1 where only `path` does, and 0 where nothing does."""
+    paths = path.parent.glob(f"{glob.escape(path.name)}*")
+    matches = [re.fullmatch(rf"{re.escape(path.name)}(?:-(\d+))?", other.name) for other in paths]
+    return max((int(match[1] or 1) for match in matches if match), default=0)
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path if number == 1 else path.with_name(f"{path.name}-{number}")
 
 
 def extended(config: Config, store: RunDirectory, *, model_hash: str | None = None) -> Config:

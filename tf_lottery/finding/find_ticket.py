@@ -18,7 +18,7 @@ from tf_lottery.experiment.controls import Control, ControlStart, TicketStart
 from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.rewind_point import RewindPoint
-from tf_lottery.experiment.run import run
+from tf_lottery.experiment.run import fresh_directory, run
 from tf_lottery.experiment.step_counts import training_steps
 from tf_lottery.experiment.workers.executor import available_cores
 from tf_lottery.finding.arguments import check_names, xla_setting
@@ -84,6 +84,7 @@ def find_ticket(
     replicates: int = 1,
     seed: int = 0,
     run_dir: str | PathLike[str] | None = None,
+    fresh: bool = False,
     **unknown: Any,
 ) -> Result:
     """Find winning tickets of a model: rounds of train, prune, rewind (Frankle & Carbin 2018, arXiv 1803.03635).
@@ -153,6 +154,8 @@ def find_ticket(
         run_dir: the run directory. The same call with the same directory resumes or extends the run, with the initial
             weights that it began with; finished trainings are not repeated, so callbacks do not see them. By default a
             temporary one that is removed with the result.
+        fresh: whether to start over where `run_dir` holds a run: in a new directory beside it, `run_dir-2`, `run_dir-3`
+            and so on, which is the result's `run_dir`. The earlier run stays as it is.
         **unknown: refused, with the present name of an argument of version 0.1.
 
     Returns:
@@ -258,6 +261,7 @@ def find_ticket(
     extras = {"steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
     model_hash = call_hash(first, settings, sorted(discovery.found), data.fingerprint, extras)
     directory = Path(run_dir if run_dir is not None else tempfile.mkdtemp(prefix="tf_lottery-"))
+    directory = fresh_directory(directory) if fresh else directory
     try:
         run(
             config,
