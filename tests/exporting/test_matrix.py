@@ -198,7 +198,7 @@ def tamper(monkeypatch, every):
 
 def test_a_slightly_wrong_sparse_file_is_refused_by_its_twin(tmp_path, monkeypatch):
     # An int8 file may differ from Keras by as much as a slightly wrong file does, but not from the dense int8 file.
-    # In this net the wrong values move the output by 7.7 % (the twin allows 2 %), and 98.7 % of the classes still agree.
+    # Here the wrong values move the output by 7.7 % (the twin allows 2 %), and 98.7 % of the classes still agree.
     tamper(monkeypatch, every=1000)
     options = {"encoding": ["dense", "sparse"], "precision": "int8", "samples": X[:300], "calibration": X[500:]}
     report = export(wide_net(), tmp_path / "twin", **options)
