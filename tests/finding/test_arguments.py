@@ -44,6 +44,7 @@ def test_every_argument_is_documented():
         ({"validation_freq": 2}, "`eval_every` is the number of steps"),
         ({"validation_steps": 2}, "method take"),
         ({"initial_epoch": 2}, "`rewind`"),
+        ({"jobs": 2}, "no argument `jobs`: trainings run one after the other in this process"),
         ({"criterium": "snip"}, r"Did you mean `criterion`\?"),
         ({"qqq": 1}, r"help\(tfl.find_ticket\)"),
     ],

@@ -8,6 +8,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -86,6 +87,11 @@ class Control:
     own_data_order: bool = False
     own_masks: bool = False
     continues_previous_round: bool = False
+
+
+ControlLike: TypeAlias = str | Control | Callable[[TicketStart], ControlStart]
+"""What stands for a variant: "ticket", a name in `CONTROLS`, a `Control`, a function as a control's `start`, or the
+import path `package.module:name` of either."""
 
 
 def random_reinit(ticket: TicketStart) -> ControlStart:

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment.controls import CONTROLS, Control
-from tf_lottery.experiment.rewind_point import RewindPoint
-from tf_lottery.pruning.criteria import CRITERIA
+from tf_lottery.experiment.controls import CONTROLS, Control, ControlLike
+from tf_lottery.experiment.rewind_point import RewindLike, RewindPoint
+from tf_lottery.pruning.criteria import CRITERIA, CriterionLike
 from tf_lottery.utils import references
 
 _CONSTANTS = (bool, int, float, str, bytes, type(None), tuple, list, dict, set, frozenset, np.ndarray, np.generic)
 
 
-def criterion_name(criterion: Any) -> Any:
+def criterion_name(criterion: CriterionLike) -> str:
     """Return the name of a criterion that is given as a function; anything else as it is."""
     if not callable(criterion):
         return criterion
@@ -32,14 +32,14 @@ def criterion_name(criterion: Any) -> Any:
     return next(registered, None) or _own_name(criterion, "criterion")
 
 
-def rewind_name(rewind: Any) -> Any:
+def rewind_name(rewind: RewindLike) -> str:
     """Return the text of a rewind point that is given as an object or a function; anything else as it is."""
     if isinstance(rewind, RewindPoint):
         return str(rewind)
     return _own_name(rewind, "rewind") if callable(rewind) else rewind
 
 
-def variant_names(variants: Any) -> Any:
+def variant_names(variants: ControlLike | Iterable[ControlLike]) -> Any:
     """Return variants in which controls that are given as objects or functions are named; anything else as it is."""
     if isinstance(variants, Control) or callable(variants):
         variants = (variants,)

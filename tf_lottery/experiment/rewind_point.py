@@ -1,7 +1,9 @@
 """Where a ticket's training starts: the rewind modes by name."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -52,6 +54,11 @@ class RewindPoint:
         if self.mode == WEIGHTS:
             return "init" if text == "step:0" else text
         return f"{self.mode}:{text}"
+
+
+RewindLike: TypeAlias = str | RewindPoint | Callable[[int], int]
+"""What stands for a rewind point: a form of `REWINDS`, a `RewindPoint`, a function from the steps of a full training to
+the step to rewind to, or its import path `package.module:name`."""
 
 
 def rewind_point(text: str) -> RewindPoint:

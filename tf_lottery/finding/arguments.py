@@ -14,12 +14,13 @@ EARLIER_NAMES = {
     "xla": "`jit_compile`: 'auto', True or False",
     "on_progress": "`callbacks`: Keras callbacks, whose on_epoch_end is called at each evaluation",
 }
-# Arguments of `fit` that are not taken, and why.
+# Arguments of `fit`, and one of configurations, that are not taken, and why.
 NOT_TAKEN = {
     "shuffle": "arrays are shuffled as `seed` says, and a data set has an order of its own",
     "initial_epoch": "a training starts where `rewind` says",
     "validation_freq": "`eval_every` is the number of steps between evaluations",
     "validation_steps": "an evaluation covers all of `validation_data`: end a data set with its method take",
+    "jobs": "trainings run one after the other in this process, which holds the model and the data",
     "validation_batch_size": "an evaluation covers all of `validation_data`, in batches that the library chooses",
 }
 

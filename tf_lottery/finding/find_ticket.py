@@ -14,10 +14,10 @@ import tensorflow as tf
 from tf_lottery.experiment import own_functions
 from tf_lottery.experiment.checking import check_data
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.controls import Control, ControlStart, TicketStart
+from tf_lottery.experiment.controls import ControlLike
 from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.experiment.rewind_point import RewindPoint
+from tf_lottery.experiment.rewind_point import RewindLike
 from tf_lottery.experiment.run import fresh_directory, run
 from tf_lottery.experiment.step_counts import training_steps
 from tf_lottery.experiment.workers.executor import available_cores
@@ -31,7 +31,7 @@ from tf_lottery.finding.training_data import training_data
 from tf_lottery.finding.training_settings import optimizer_options, training_settings, with_last_rate_held
 from tf_lottery.layers import Selector, discover
 from tf_lottery.layers.wrapping import check_maskable
-from tf_lottery.pruning.criteria import Criterion
+from tf_lottery.pruning.criteria import CriterionLike
 from tf_lottery.results.result import Result
 from tf_lottery.training.optimizers import copy_optimizer
 
@@ -49,7 +49,7 @@ def find_ticket(
     test_data: Any = None,
     rounds: int,
     rate: float = 0.2,
-    rewind: str | RewindPoint | Callable[[int], int] = "init",
+    rewind: RewindLike = "init",
     epochs: float | None = None,
     steps: int | None = None,
     batch_size: int = 32,
@@ -66,7 +66,7 @@ def find_ticket(
     steps_per_epoch: int | None = None,
     validation_split: float = 0.1,
     eval_every: int | None = None,
-    criterion: str | Criterion = "magnitude",
+    criterion: CriterionLike = "magnitude",
     scope: str = "layerwise",
     granularity: str = "unstructured",
     indivisible: str = "error",
@@ -80,7 +80,7 @@ def find_ticket(
     score_examples: int = 1000,
     include: Selector | None = None,
     exclude: Selector | None = None,
-    variants: Sequence[str | Control | Callable[[TicketStart], ControlStart]] = ("ticket",),
+    variants: ControlLike | Sequence[ControlLike] = ("ticket",),
     replicates: int = 1,
     seed: int = 0,
     run_dir: str | PathLike[str] | None = None,
@@ -105,7 +105,7 @@ def find_ticket(
         rate: fraction of the surviving weights that a round prunes, in [0, 1).
         rewind: the weights that a round starts from: "init", "step:K", "epoch:K"; "lr" (learning-rate rewinding),
             "lr:step:K", "lr:epoch:K"; "finetune", "finetune:step:N", "finetune:epoch:N"; a `RewindPoint`; or a function
-            from the steps of a full training to the step to rewind to.
+            from the steps of a full training to the step to rewind to, or its `package.module:function`.
         epochs: length of a training in epochs; 10 if `steps` is left out as well.
         steps: length of a training in steps.
         batch_size: examples per step, for arrays.
@@ -131,7 +131,7 @@ def find_ticket(
         eval_every: steps between evaluations; a twentieth of a training by default.
         criterion: the score by which weights are ranked: a name of `tf_lottery.pruning.criteria.CRITERIA`, e.g.
             "magnitude", "snip", or "synflow" with the scope "global"; or a function from weights (arrays by path) to
-            scores of the same shapes.
+            scores of the same shapes, or its `package.module:function`.
         scope: which weights are ranked together: "layerwise" or "global".
         granularity: the units in which weights are pruned: "unstructured", blocks of "1x4" or "1x16" consecutive
             inputs, or "channel": units of dense layers and filters of convolutions; the output layer then stays whole.
@@ -148,7 +148,7 @@ def find_ticket(
         include: which weights to mask, as for `wrap`.
         exclude: which weights not to mask, as for `wrap`.
         variants: "ticket", and controls: names of `tf_lottery.experiment.controls.CONTROLS`, e.g. "random_reinit";
-            `Control` objects, or functions as a control's `start`.
+            `Control` objects, functions as a control's `start`, or the `package.module:name` of either.
         replicates: number of chains of rounds, each with its own initial weights and data order.
         seed: the seed of everything that is random.
         run_dir: the run directory. The same call with the same directory resumes or extends the run, with the initial

@@ -16,6 +16,8 @@ from tf_lottery.utils import references, seeds
 from tf_lottery.utils.text import suggestion
 
 Criterion: TypeAlias = Callable[..., Scores]
+CriterionLike: TypeAlias = str | Criterion
+"""What stands for a criterion: a name in `CRITERIA`, an import path `package.module:name`, or the function itself."""
 
 
 def magnitude(weights: WeightArrays) -> Scores:
@@ -158,7 +160,7 @@ ARRAYS = ("initial", "gradients", "hessian_gradients", "path_gradients", "change
 """Arguments that are arrays by weight path."""
 
 
-def scores(weights: WeightArrays, criterion: str | Criterion = "magnitude", **kwargs: Any) -> Scores:
+def scores(weights: WeightArrays, criterion: CriterionLike = "magnitude", **kwargs: Any) -> Scores:
     """Scores weights by a criterion.
 
     Args:
@@ -223,7 +225,7 @@ def _own_scores(function: Criterion, name: str, weights: WeightArrays, kwargs: M
     return {key: np.asarray(result[key]) for key in weights}
 
 
-def get(criterion: str | Criterion) -> Criterion:
+def get(criterion: CriterionLike) -> Criterion:
     """Returns the function of a criterion.
 
     Args:
@@ -243,14 +245,14 @@ def get(criterion: str | Criterion) -> Criterion:
     raise UsageError(f"Unknown criterion {criterion!r}.", suggestion(criterion, CRITERIA))
 
 
-def needs(criterion: str | Criterion) -> set[str]:
+def needs(criterion: CriterionLike) -> set[str]:
     """Returns the names of the keyword arguments that a criterion requires besides its first argument, the weights."""
     parameters = list(inspect.signature(get(criterion)).parameters.values())[1:]
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     return {item.name for item in parameters if item.default is item.empty and item.kind not in variable}
 
 
-def iterations(criterion: str | Criterion) -> int:
+def iterations(criterion: CriterionLike) -> int:
     """Returns how many times a criterion prunes and scores again, to get from one density to the next.
 
     Raises:
