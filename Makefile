@@ -13,8 +13,9 @@ demo: $(STAMP)
 	$(BIN)/tf-lottery report digits-mlp --out runs
 	$(BIN)/tf-lottery export digits-mlp --out runs --to saved_models/demo --force
 
+# A process of tests for each core, at most four (each takes up to 3 GB); the tests of one file share one.
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow

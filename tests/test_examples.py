@@ -102,6 +102,7 @@ def test_own_loop(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_mobile(tmp_path: Path) -> None:
     """The ticket runs sparse on a phone, by the rules; the files are written, and say what they are."""
     out = run("mobile.py", "--steps", "30", "--to", "files", folder=tmp_path)

@@ -20,6 +20,7 @@ def run(script: str, *arguments: str, code: int = 0, **environment: str) -> subp
     return done
 
 
+@pytest.mark.slow
 def test_throughput_of_a_dense_net(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     size = ["--steps", "7", "--repeats", "1", "--patience", "0"]

@@ -28,6 +28,21 @@ def examples() -> list[str]:
     return list(lines)
 
 
+def examples_and_processes() -> list[object]:
+    """Each example, and whether it runs in this process: the first of each command starts the program, as a user does.
+
+    An example that trains starts it too.
+    """
+    started = set()
+    parameters = []
+    for line in examples():
+        command = line.split()[1]
+        in_process = command in started and command not in ("run", "reproduce", "resume")
+        started.add(command)
+        parameters.append(pytest.param(line, in_process, id=line))
+    return parameters
+
+
 @pytest.mark.parametrize("name", ["", *commands(), "data"])
 def test_every_help_page_ends_with_examples(name, invoke):
     result = invoke(*name.split(), "--help")
@@ -55,8 +70,10 @@ def exported_folder(workplace, shell, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("line", examples())
-def test_examples_of_the_help_pages_run(line, example_folder, shell, tmp_path, request):
+@pytest.mark.parametrize(("line", "in_process"), examples_and_processes())
+def test_examples_of_the_help_pages_run(
+    line, in_process, example_folder, shell, invoke, environment, tmp_path, request, monkeypatch
+):
     arguments = shlex.split(line)
     assert arguments[0] == "tf-lottery"
     arguments, folder = arguments[1:], example_folder
@@ -70,8 +87,15 @@ def test_examples_of_the_help_pages_run(line, example_folder, shell, tmp_path, r
         folder = tmp_path
     if "saved_models" in arguments:
         folder = request.getfixturevalue("exported_folder")
-    done = shell(*arguments, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    if in_process:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("TF_LOTTERY_DATA", environment["TF_LOTTERY_DATA"])
+        done = invoke(*arguments)
+        code = done.exit_code
+    else:
+        done = shell(*arguments, cwd=folder)
+        code = done.returncode
+    assert code == 0, done.stderr
     assert done.stdout
     assert "Traceback" not in done.stderr
     assert "oneDNN" not in done.stderr
