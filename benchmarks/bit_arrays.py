@@ -1,4 +1,4 @@
-"""What a run directory holds, read without the package, as arrays; their digests, and what tells two sets apart."""
+"""What a run directory holds, read without the package, as arrays; their digests, and how two sets differ."""
 
 import csv
 import hashlib

@@ -5,7 +5,7 @@
 
 Runs the preset in this process as `tf-lottery run --jobs 1` does, and prints for each round the share of time outside
 of training steps and scheduled evaluations, and how often anything was traced or compiled. Compilations are counted by
-XLA itself: it is told to dump every module that it compiles.
+XLA itself: it is made to dump every module that it compiles.
 """
 
 import argparse

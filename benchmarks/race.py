@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 
 class Worker:
-    """A contender's process, which trains when told to."""
+    """A contender's process, which trains on request."""
 
     def __init__(self, name: str, folder: Path, threads: int) -> None:
         self.name = name
@@ -80,7 +80,7 @@ def race(
         repeats: trainings of each after the warm-up.
         patience: how often a training may be repeated at once because other processes disturbed it.
         threads: threads and cores of each process.
-        progress: is told what is going on.
+        progress: called with each line of progress.
 
     Returns:
         For each name: what it is, the validation loss before, the measurement of the warm-up, and those of the repeats.

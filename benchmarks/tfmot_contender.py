@@ -15,7 +15,7 @@ from workload import KINDS, Workload
 class TfmotContender:
     """A net of tf_keras that tfmot holds at the workload's sparsity.
 
-    `ConstantSparsity` chooses masks anew every 100 steps, for the first time in step 100, however early it is told to
+    `ConstantSparsity` chooses masks anew every 100 steps, for the first time in step 100, however early it is set to
     begin. So that no step trains a dense net, the workload's masks, by magnitude too, are there from the start.
     """
 

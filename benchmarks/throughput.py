@@ -77,7 +77,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
 
 
 def progress(text: str) -> None:
-    """Tell what is going on, on stderr."""
+    """Print progress to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 

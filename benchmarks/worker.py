@@ -1,4 +1,4 @@
-"""One contender in a process of its own: builds it, then trains each time it is told to, and says how long it took.
+"""One contender in a process of its own: builds it, then trains on each request, and reports how long it took.
 
 Run by `throughput.py` as `python worker.py NAME FOLDER THREADS`. Commands come as lines on stdin, answers go as lines
 of JSON to stdout. Nothing but these answers may appear there, so what TensorFlow prints goes to stderr.
@@ -45,7 +45,7 @@ CONTENDERS = {
 
 
 def serve(name: str, folder: Path, threads: int) -> None:
-    """Build a contender, tell its validation loss, then train it once for every line of stdin."""
+    """Build a contender, print its validation loss, then train it once for every line of stdin."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     pin(threads)

@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"round {row['round']} {row['variant']:>13}: {row['density']:6.1%} of the weights, ", end="")
         print(f"validation {row['val_accuracy']:.1%}, test {row['test_accuracy']:.1%}")
 
-    # Validation accuracy chooses the round; the test data only tells how good the choice is.
+    # Validation accuracy chooses the round; the test data only measures how good the choice is.
     ticket = result.best(max_drop=0.01)
     print(f"the ticket keeps {ticket.density:.1%} of the weights")
 

@@ -58,7 +58,7 @@ def test_two_processes_prepare_mnist_once_and_only_the_data_set_is_left(data_dir
     assert (data.train.size, data.validation.size, data.test.size) == (55_000, 5_000, 10_000)
     assert data.input_shape == (28, 28, 1)
     assert data.classes == 10
-    # The mean of MNIST's pixels, known to four places; the sum of squares tells that nothing was rescaled twice.
+    # The mean of MNIST's pixels, known to four places; the sum of squares shows that nothing was rescaled twice.
     whole = (data.train.x.sum(dtype="float64") + data.validation.x.sum(dtype="float64")) / (60_000 * 784)
     assert round(whole, 4) == 0.1307
 

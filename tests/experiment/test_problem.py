@@ -1,4 +1,4 @@
-"""Problems made from configurations, and what tells one model from another."""
+"""Problems made from configurations, and what makes one model another."""
 
 import keras
 import numpy as np

@@ -90,7 +90,7 @@ def test_each_cell_of_the_table(tmp_path, mode):
     assert RANDOM in start.state
     assert start.state["optimizer/0"] == iterations
     assert rate_at_the_start(trainer, start.state) == pytest.approx(rate)
-    # The states differ, so that the cells are told apart.
+    # The states differ, so the cells do too.
     assert not np.array_equal(initial[STATISTICS], ended[STATISTICS])
     assert not np.array_equal(initial[RANDOM], ended[RANDOM])
     row = store.metrics(Job(0, 1))["row"]

@@ -63,7 +63,7 @@ def test_shapes_that_do_not_fit_are_refused(source, tmp_path):
 def test_more_rounds_than_the_source_has_are_refused(source, tmp_path):
     with pytest.raises(UsageError, match=r"round 3.*whose ticket is to be trained"):
         started(source, tmp_path, rounds=3)
-    assert not list(tmp_path.rglob("manifest.json"))  # it is told before anything is trained
+    assert not list(tmp_path.rglob("manifest.json"))  # it is refused before anything is trained
 
 
 def test_masks_that_are_not_nested_are_no_damage(tmp_path):

@@ -299,7 +299,7 @@ def test_a_round_that_is_not_there_is_an_error():
 
 
 def test_a_loss_with_another_captured_value_is_another_run(tmp_path):
-    # It was told by its source alone, so the old results came back.
+    # It was identified by its source alone, so the old results came back.
     def scaled(factor):
         return lambda true, predicted: factor * LOSS(true, predicted)
 

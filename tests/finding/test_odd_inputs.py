@@ -127,11 +127,11 @@ def test_the_callers_own_schedule_keeps_its_last_rate_in_fine_tuning():
         def get_config(self):
             return {}
 
-    class Told(keras.optimizers.SGD):
+    class PlainSGD(keras.optimizers.SGD):
         def apply(self, gradients, variables):
             tf.py_function(lambda rate: rates.append(float(rate)), [self.learning_rate], [])
             return super().apply(gradients, variables)
 
-    find(make(), optimizer=Told(Falling()), rewind="finetune:step:3", jit_compile=False)
+    find(make(), optimizer=PlainSGD(Falling()), rewind="finetune:step:3", jit_compile=False)
     assert rates[11:] == pytest.approx([0.1 / 12] * 4)
     assert rates[10] == pytest.approx(0.1 / 11)

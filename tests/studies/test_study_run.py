@@ -1,4 +1,4 @@
-"""What studies are told of a run, what they refuse, what they cost, and what is written."""
+"""What studies know of a run, what they refuse, what they cost, and what is written."""
 
 import csv
 import json

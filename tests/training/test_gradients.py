@@ -411,7 +411,7 @@ def test_synflow_of_a_residual_network_is_the_slope_of_its_flow():
     assert sums["out"] == pytest.approx(flow, rel=1e-5)
     assert sums["one"] == pytest.approx(sums["two"], rel=1e-12)
     assert sums["one"] < flow
-    # R is linear in each single weight, up to which window a maximum is in: a step of 1 % is exact enough to tell.
+    # R is linear in each single weight, up to which window a maximum is in: a step of 1 % is exact enough.
     for path, index in [("one/kernel", (1, 1, 0, 2)), ("two/kernel", (0, 1, 2, 1)), ("stem/kernel", (2, 2, 1, 0))]:
         weight = np.abs(tfl.get_weights(model)[path])
         changed = weight.copy()

@@ -1,4 +1,4 @@
-"""What tells one loss or metric from another: a changed one must never get the results of the old one."""
+"""What makes one loss or metric another: a changed one must never get the results of the old one."""
 
 import functools
 import json
