@@ -196,7 +196,7 @@ def with_nan(index):
         ({"model": keras.Sequential([L.Dense(3)])}, UnfitError, "not built"),
         ({"model": Subclassed()}, UsageError, "Subclassed models are not supported"),
         ({"model": "mlp"}, UsageError, "`model` must be a keras.Model or a function"),
-        ({"model": lambda: None}, UsageError, "must return a keras.Model"),
+        ({"model": lambda: None}, UsageError, "A keras.Model is expected from the function `model`"),
         ({"model": keras.Sequential([keras.Input((6,)), L.BatchNormalization()])}, UnfitError, "Nothing in the model"),
         ({"include": ["conv*"]}, UsageError, "conv"),
         ({"replicates": 2}, UsageError, "`replicates` must be 1"),

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
-from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers import is_wrapped, strip
+from tf_lottery.layers.acceptance import check_weights_finite
 from tf_lottery.utils.text import one_line
 
 
@@ -61,14 +61,7 @@ def _check(model: keras.Model) -> None:
             raise UnfitError(
                 f"{kind} has the string input {tensor.name!r}.", "Export the part of the model behind its text layers."
             )
-    for variable in model.variables:
-        value = variable.numpy()
-        if not np.issubdtype(value.dtype, np.integer) and not np.isfinite(value.astype(np.float32)).all():
-            bad = int((~np.isfinite(value.astype(np.float32))).sum())
-            raise NonFiniteError(
-                f"{kind}: variable {variable.path!r} has {bad} NaN or infinite of {value.size} values.",
-                "Train again with a smaller learning rate, or export an earlier round.",
-            )
+    check_weights_finite(model)
 
 
 def _without_optimizer(model: keras.Model) -> keras.Model:

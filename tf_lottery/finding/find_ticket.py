@@ -29,8 +29,8 @@ from tf_lottery.finding.progress_display import progress_display
 from tf_lottery.finding.training_data import steps_per_epoch as count_steps_per_epoch
 from tf_lottery.finding.training_data import training_data
 from tf_lottery.finding.training_settings import optimizer_options, training_settings, with_last_rate_held
-from tf_lottery.layers import Selector, discover
-from tf_lottery.layers.wrapping import check_maskable
+from tf_lottery.layers import Selector
+from tf_lottery.layers.acceptance import check_prunable
 from tf_lottery.pruning.criteria import CriterionLike
 from tf_lottery.results.result import Result
 from tf_lottery.training.optimizers import copy_optimizer
@@ -218,8 +218,7 @@ def find_ticket(
         jit_compile=jit_compile,
     )
     config = config.updated(**optimizer_options(settings.optimizer), xla=xla_setting(settings.jit_compile))
-    discovery = discover(first, include=include, exclude=exclude)
-    check_maskable(discovery)
+    discovery = check_prunable(first, include=include, exclude=exclude)
     data = training_data(
         x,
         y,

@@ -9,8 +9,7 @@ import keras
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.problem import replicate_seed
-from tf_lottery.layers.wrapping import check_wrappable
-from tf_lottery.models.building import check_model
+from tf_lottery.layers.acceptance import check_model, check_weights_finite
 from tf_lottery.utils import seeds
 
 
@@ -32,8 +31,8 @@ def model_maker(model: Any, *, replicates: int, seed: int) -> Callable[[int], ke
                 f"A built model has one set of initial weights, so `replicates` must be 1. Received: {replicates}.",
                 "Pass a function that makes the model.",
             )
-        check_wrappable(model)
-        check_model(model, source="`model`")
+        check_model(model)
+        check_weights_finite(model)
         return lambda replicate: model
     if not callable(model):
         raise UsageError(
@@ -44,10 +43,8 @@ def model_maker(model: Any, *, replicates: int, seed: int) -> Callable[[int], ke
     @functools.lru_cache(maxsize=1)
     def make(replicate: int) -> keras.Model:
         with seeds.seeded(replicate_seed(config, replicate, "initial weights")):
-            made = model()
-        if not isinstance(made, keras.Model):
-            raise UsageError(f"`model` must return a keras.Model. It returned: {type(made).__name__}.")
-        check_wrappable(made)
-        return check_model(made, source="`model`")
+            made = check_model(model(), source="the function `model`")
+        check_weights_finite(made, source="the function `model`")
+        return made
 
     return make

@@ -1,5 +1,6 @@
 """Mask-applying layers: wrap a Keras model, strip it, get and set its masks."""
 
+from tf_lottery.layers.acceptance import is_wrapped
 from tf_lottery.layers.architecture import architecture
 from tf_lottery.layers.discovery import Discovery, MaskableWeight, discover
 from tf_lottery.layers.masked import Masked
@@ -9,7 +10,6 @@ from tf_lottery.layers.wrapping import (
     apply_masks,
     get_masks,
     get_weights,
-    is_wrapped,
     load_model,
     set_masks,
     set_weights,

@@ -11,13 +11,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageError
+from tf_lottery.errors import DamagedError, UnfitError, UsageError
+from tf_lottery.layers.acceptance import check_model, check_prunable, is_wrapped
 from tf_lottery.layers.copying import copy_layer, rebuild
-from tf_lottery.layers.discovery import Discovery, discover
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
 from tf_lottery.layers.selectors import Selector
-from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.pruning.masks import Masks, validate
 from tf_lottery.utils.text import one_line
 
@@ -51,11 +50,8 @@ def wrap(
         >>> sorted(get_masks(wrap(model)))
         ['dense/kernel', 'dense_1/kernel']
     """
-    check_wrappable(model)
-    if is_wrapped(model):
-        raise UsageError("The model is already wrapped.", "Use `set_masks` to change its masks, or `strip` it first.")
-    discovery = discover(model, include=include, exclude=exclude)
-    check_maskable(discovery)
+    check_model(model)
+    discovery = check_prunable(model, include=include, exclude=exclude)
     for path, reason in discovery.skipped.items():
         log.info("not masked: %s (%s)", path, reason)
     by_layer: dict[int, list[str]] = {}
@@ -148,11 +144,6 @@ def masked_layers(model: keras.Model) -> dict[str, Masked]:
     return layers
 
 
-def is_wrapped(model: keras.Model) -> bool:
-    """Returns whether a model has mask-applying layers."""
-    return any(isinstance(layer, Masked) for layer in named_layers(model).values())
-
-
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
     """Returns all variables of a model as arrays (copies) keyed by path; pruned weights are exactly 0.0.
 
@@ -205,39 +196,3 @@ def load_model(path: str | os.PathLike[str], **kwargs: Any) -> keras.Model:
             f"{os.fspath(path)!r} can't be loaded as a Keras model: {one_line(error)}",
             "Check that it is a whole .keras file; custom classes must be registered or given as `custom_objects`.",
         ) from error
-
-
-def check_wrappable(model: object) -> None:
-    """Raises unless `model` is a built Sequential or functional model.
-
-    Raises:
-        UsageError: If it is no Keras model, or a subclassed one.
-        UnfitError: If it is not built.
-    """
-    if not isinstance(model, keras.Model):
-        raise UsageError(f"A keras.Model is expected. Received: {type(model).__module__}.{type(model).__name__}.")
-    if not is_nested_model(model):
-        raise UsageError(
-            f"Subclassed models are not supported. Received: {type(model).__name__} (name {model.name!r}).",
-            "Make it a functional model: keras.Model(inputs, outputs).",
-        )
-    if not model.built or not getattr(model, "inputs", None):
-        raise UnfitError(
-            f"The model {model.name!r} is not built, so it has no weights to mask.",
-            "Start it with keras.Input(shape), or call model.build(input_shape) first.",
-        )
-
-
-def check_maskable(discovery: Discovery) -> None:
-    """Raises unless some weight can be masked and all maskable weights are finite.
-
-    Raises:
-        UnfitError: If no weight can be masked.
-        NonFiniteError: If a maskable weight is NaN or infinite.
-    """
-    if not discovery.found:
-        reasons = "; ".join(f"{path}: {reason}" for path, reason in discovery.skipped.items()) or "it has no weights"
-        raise UnfitError(f"Nothing in the model can be masked ({reasons}).", "Name weights by `include`.")
-    for path, weight in discovery.found.items():
-        if not np.isfinite(ops.convert_to_numpy(weight.variable.value)).all():
-            raise NonFiniteError(f"The weights of {path!r} must be finite. Received NaN or infinite values.")

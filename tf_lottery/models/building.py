@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, UnfitError, UsageError
+from tf_lottery.errors import DamagedError, LotteryError, UnfitError, UsageError
 from tf_lottery.layers import Masked
-from tf_lottery.layers.sublayers import is_nested_model
+from tf_lottery.layers.acceptance import check_model, check_weights_finite
 from tf_lottery.models.architectures import ARCHITECTURES
 from tf_lottery.models.catalog import CATALOG
 from tf_lottery.utils.files import reading
@@ -55,45 +54,8 @@ def build(spec: str | os.PathLike[str], *, input_shape: Any, classes: int | None
             f"Unknown model {text!r}: no architecture, no `package.module:function`, no `.keras` file.",
             suggestion(text, CATALOG),
         )
-    return check_model(model, source=text)
-
-
-def check_model(model: Any, *, source: str) -> keras.Model:
-    """Return the model if it is a built Keras 3 model whose weights are all finite.
-
-    Args:
-        model: what a function or a file gave.
-        source: where it is from, for messages.
-
-    Raises:
-        UnfitError: It is something else, subclassed, or not built.
-        NonFiniteError: A weight is NaN or infinite; the message names it.
-    """
-    if not isinstance(model, keras.Model):
-        raise UnfitError(
-            f"{source} must give a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}.",
-            "Return a model made with `import keras` (not tf_keras).",
-        )
-    if not model.built:
-        raise UnfitError(
-            f"The model of {source} is not built: its weights do not exist yet.",
-            "Start it with keras.Input(shape), or call model.build((None, ...)) before returning it.",
-        )
-    if not is_nested_model(model):
-        raise UnfitError(
-            f"Subclassed models are not supported. {source} gives a {type(model).__name__}.",
-            "Make it a functional model: keras.Model(inputs, outputs).",
-        )
-    for variable in model.variables:
-        if not keras.backend.is_float_dtype(variable.dtype):
-            continue
-        values = np.asarray(variable.numpy())
-        count = values.size - int(np.isfinite(values).sum())
-        if count:
-            raise NonFiniteError(
-                f"{variable.path} of {source} holds {count} of {values.size} values that are NaN or infinite.",
-                "Train that model again, or take an earlier file.",
-            )
+    check_model(model, source=text, error=UnfitError)
+    check_weights_finite(model, source=text)
     return model
 
 

@@ -98,13 +98,13 @@ class Ticket:
             UsageError: the ticket has no trained weights.
         """
         from tf_lottery.layers import named_variables, set_masks, set_weights, wrap
-        from tf_lottery.layers.wrapping import check_wrappable
+        from tf_lottery.layers.acceptance import check_model
 
         weights = self.trained_weights if trained else self.rewind_weights
         if not weights:
             kind = "trained" if trained else "rewind"
             raise UsageError(f"The ticket has no {kind} weights.", f"Take the others: `trained={not trained}`.")
-        check_wrappable(model)
+        check_model(model)
         mask_tools.check_keys(weights, named_variables(model), what="ticket")
         wrapped = wrap(model, include=lambda path, variable: path in self.masks)
         set_weights(wrapped, weights)

@@ -5,7 +5,7 @@ import logging
 import keras
 import numpy as np
 
-from tf_lottery.errors import NonFiniteError, UsageError
+from tf_lottery.errors import UsageError
 from tf_lottery.exporting.slim.call_graph import calls_its_layers, trace_calls
 from tf_lottery.exporting.slim.channel_flow import Blocked, find_channel_flows
 from tf_lottery.exporting.slim.channel_groups import find_fixed_groups, group_channels
@@ -16,7 +16,7 @@ from tf_lottery.exporting.slim.layer_errors import name_layer_in_errors
 from tf_lottery.exporting.slim.slim_report import LayerSlimming, SlimReport
 from tf_lottery.exporting.slim.smaller_model import RebuildPlan, build_smaller_model, unique_layer_names
 from tf_lottery.layers import is_wrapped, strip
-from tf_lottery.layers.wrapping import check_wrappable
+from tf_lottery.layers.acceptance import check_model, check_weights_finite
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +55,11 @@ def slim(model: keras.Model, *, multiple: int = 1) -> tuple[keras.Model, SlimRep
     """
     if not isinstance(multiple, int | np.integer) or isinstance(multiple, bool) or multiple < 1:
         raise UsageError(f"`multiple` must be a positive integer. Received: {multiple!r}.", "Use e.g. 1 or 8.")
-    check_wrappable(model)
+    check_model(model)
     if is_wrapped(model):
         model = strip(model)
-    _check_model(model)
+    _check_call(model)
+    check_weights_finite(model)
     with name_layer_in_errors(model, "model"):
         return _slim(model, int(multiple))
 
@@ -85,20 +86,13 @@ def _slim(model: keras.Model, multiple: int) -> tuple[keras.Model, SlimReport]:
     return smaller, report
 
 
-def _check_model(model: keras.Model) -> None:
-    """Raises unless a model's `call` can be followed and its weights are finite."""
+def _check_call(model: keras.Model) -> None:
+    """Raises unless a model's `call` can be followed."""
     if not calls_its_layers(model):
         raise UsageError(
             f"A model with its own `call` can't be followed. Received: {type(model).__name__} (name {model.name!r}).",
             "Make it a functional model: keras.Model(inputs, outputs).",
         )
-    for variable in model.variables:
-        value = variable.numpy()
-        if not np.issubdtype(value.dtype, np.integer) and not np.isfinite(value.astype(np.float32)).all():
-            raise NonFiniteError(
-                f"The weights of {variable.path!r} must be finite. Received NaN or infinite values.",
-                "Train again with a smaller learning rate, or take an earlier round.",
-            )
 
 
 def _layer_slimming(name: str, layer: KernelLayer, needed: np.ndarray, kept: np.ndarray) -> LayerSlimming:

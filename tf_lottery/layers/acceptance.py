@@ -1,0 +1,119 @@
+"""Which models are accepted: one function and one wording for each fact about a model.
+
+`check_model` decides which kinds of models are taken at all. To take another kind, such as a subclassed model, widen it
+there and teach `copying` to rebuild it; a model whose own methods a copy would lose is refused by `copying.rebuild`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+from tf_lottery.layers.discovery import Discovery, discover
+from tf_lottery.layers.masked import Masked
+from tf_lottery.layers.paths import named_layers
+from tf_lottery.layers.selectors import Selector
+from tf_lottery.layers.sublayers import is_nested_model
+
+
+def check_model(
+    model: Any, *, source: str = "", error: type[UsageError] | type[UnfitError] = UsageError
+) -> keras.Model:
+    """Returns the model if it is a built Sequential or functional model of Keras 3.
+
+    Args:
+        model: What should be a model.
+        source: The function or file that gave it, for messages; empty for an argument.
+        error: What a model of another kind raises: `UnfitError` where a file or a function that is named by a text
+            gave it.
+
+    Raises:
+        UsageError: If it is no Keras 3 model, or a subclassed one; or `error`.
+        UnfitError: If it is not built.
+    """
+    origin = f" from {source}" if source else ""
+    if not isinstance(model, keras.Model):
+        raise error(
+            f"A keras.Model is expected{origin}. Received: {type(model).__module__}.{type(model).__name__}.",
+            "Make it with `import keras` (not tf_keras).",
+        )
+    if not is_nested_model(model):
+        raise error(
+            f"Subclassed models are not supported. Received{origin}: {type(model).__name__} (name {model.name!r}).",
+            "Make it a functional model: keras.Model(inputs, outputs).",
+        )
+    if not model.built or not getattr(model, "inputs", None):
+        raise UnfitError(
+            f"The model {model.name!r}{origin} is not built: its weights do not exist yet.",
+            "Start it with keras.Input(shape), or call model.build(input_shape) first.",
+        )
+    return model
+
+
+def is_wrapped(model: keras.Model) -> bool:
+    """Returns whether a model has mask-applying layers."""
+    return any(isinstance(layer, Masked) for layer in named_layers(model).values())
+
+
+def check_prunable(
+    model: keras.Model, *, include: Selector | None = None, exclude: Selector | None = None
+) -> Discovery:
+    """Returns what can be masked in a model, unless that is nothing.
+
+    Args:
+        model: A built model, as from `check_model`.
+        include: What to mask instead of the default, as for `wrap`.
+        exclude: What to leave alone, as for `wrap`.
+
+    Raises:
+        UsageError: If the model is wrapped already, or a pattern matches nothing.
+        UnfitError: If no weight can be masked.
+        NonFiniteError: If a maskable weight is NaN or infinite.
+    """
+    if is_wrapped(model):
+        raise UsageError("The model is already wrapped.", "Use `set_masks` to change its masks, or `strip` it first.")
+    discovery = discover(model, include=include, exclude=exclude)
+    if not discovery.found:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in discovery.skipped.items()) or "it has no weights"
+        raise UnfitError(f"Nothing in the model can be masked ({reasons}).", "Name weights by `include`.")
+    check_finite({path: weight.variable for path, weight in discovery.found.items()})
+    return discovery
+
+
+def check_finite(variables: Mapping[str, keras.Variable], *, source: str = "") -> None:
+    """Raises if a value of a variable is NaN or infinite.
+
+    Args:
+        variables: Variables by the names that messages call them by; those without floats are left out.
+        source: The function or file that gave the model, for messages.
+
+    Raises:
+        NonFiniteError: If a value is; the message names the variable.
+    """
+    for name, variable in variables.items():
+        if not keras.backend.is_float_dtype(variable.dtype):
+            continue
+        values = np.asarray(keras.ops.convert_to_numpy(variable.value))
+        bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+        if bad:
+            origin = f" from {source}" if source else ""
+            raise NonFiniteError(
+                f"The weights of {name!r}{origin} must be finite. Received: {bad} NaN or infinite of {values.size} "
+                "values.",
+                "Train the model again with a smaller learning rate, or take an earlier round or file.",
+            )
+
+
+def check_weights_finite(model: keras.Model, *, source: str = "") -> None:
+    """Raises if a variable of a model, masked or not, is NaN or infinite.
+
+    Args:
+        model: A built model.
+        source: The function or file that gave it, for messages.
+
+    Raises:
+        NonFiniteError: If one is; the message names it.
+    """
+    check_finite({variable.path: variable for variable in model.variables}, source=source)
