@@ -73,7 +73,7 @@ def test_augmentation_needs_images_of_three_axes():
 
 def test_a_model_that_does_not_fit_the_data_is_refused(tmp_path):
     keras.Sequential([keras.Input((8, 8, 1)), L.Flatten(), L.Dense(9)]).save(tmp_path / "nine.keras")
-    with pytest.raises(UnfitError, match=r"Labels must be in \[0, 9\)"):
+    with pytest.raises(UnfitError, match=r"Class numbers must be in \[0, 9\)"):
         from_config(Config(dataset="digits", model=str(tmp_path / "nine.keras")))
     keras.Sequential([keras.Input((28, 28, 1)), L.Flatten(), L.Dense(10)]).save(tmp_path / "large.keras")
     with pytest.raises(UnfitError, match=r"examples of shape \(28, 28, 1\)"):

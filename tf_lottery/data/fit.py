@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from tf_lottery.data.dataset import Dataset
 from tf_lottery.data.tree import leaves
 from tf_lottery.errors import UnfitError
@@ -64,12 +66,25 @@ def _check_targets(dataset: Dataset, part: str, *, outputs: int, sparse_labels: 
             f"{y.shape}.",
             "Give class numbers (argmax of one-hot rows), or use a loss for one-hot targets.",
         )
-    low, high = y.min(), y.max()
-    if low < 0 or high >= outputs:
+    check_class_numbers(y, outputs=outputs, part=f"{part} part of {dataset.name!r}")
+
+
+def check_class_numbers(labels: np.ndarray, *, outputs: int, part: str) -> None:
+    """Check that class numbers are those of a model's outputs.
+
+    Args:
+        labels: class numbers, of any shape; there may be none.
+        outputs: the length of the model's last output axis.
+        part: what holds them, for messages, e.g. "train data".
+
+    Raises:
+        UnfitError: one is negative, or too high.
+    """
+    if labels.size and not 0 <= labels.min() <= labels.max() < outputs:
         raise UnfitError(
-            f"Labels must be in [0, {outputs}), the model's outputs. The {part} part of {dataset.name!r} holds "
-            f"{low} to {high}.",
-            f"Give the model's output layer {int(high) + 1} units, or number the classes from 0.",
+            f"Class numbers must be in [0, {outputs}), the model's outputs. The {part} holds {labels.min()} to "
+            f"{labels.max()}.",
+            f"Give the model's output layer {int(labels.max()) + 1} units, or number the classes from 0.",
         )
 
 

@@ -1,4 +1,8 @@
-"""Do a user's model, data and loss fit together? Asked before a run begins, on two examples, as Keras itself would."""
+"""Do a model, data and a loss fit together? Asked before a run begins.
+
+`classification_loss` serves experiments by configuration, `check_data` those of a user's own model, data and loss: it
+computes two examples, as Keras itself would. Which models are taken at all is asked in `tf_lottery.layers.acceptance`.
+"""
 
 from typing import Any
 
@@ -6,15 +10,50 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_lottery.data import Arrays
+from tf_lottery.data import Arrays, Dataset, check_fits
+from tf_lottery.data.fit import check_class_numbers
 from tf_lottery.data.tree import leaves
 from tf_lottery.errors import UnfitError
+from tf_lottery.layers import Masked
 from tf_lottery.layers.copying import copy_layer, rebuild
 from tf_lottery.training.batches import Batch, as_batch
 from tf_lottery.utils.text import one_line
 
 PARTS = ("train", "validation", "test")
 SPARSE = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
+
+
+def classification_loss(model: keras.Model, dataset: Dataset) -> keras.losses.Loss:
+    """Return the cross-entropy that the output of a model calls for, if the model can classify the data.
+
+    Args:
+        model: a built model.
+        dataset: the data set.
+
+    Raises:
+        UnfitError: the model's input or output does not fit the data.
+    """
+    if len(model.outputs) != 1 or dataset.classes is None:
+        raise UnfitError(
+            f"A run by configuration needs a classifier of one output. Received {len(model.outputs)} outputs.",
+            "Use `find_ticket` from Python, with any loss.",
+        )
+    if len(model.outputs[0].shape) != 2:
+        raise UnfitError(
+            f"The model's output must have the shape (batch, classes). Received: {tuple(model.outputs[0].shape)}.",
+            "Flatten or pool before the last layer.",
+        )
+    outputs = model.outputs[0].shape[-1]
+    shape = tuple(model.inputs[0].shape[1:]) if len(model.inputs) == 1 else [tuple(i.shape[1:]) for i in model.inputs]
+    check_fits(dataset, input_shape=shape, outputs=outputs, sparse_labels=True)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=not _ends_in_softmax(model))
+
+
+def _ends_in_softmax(model: keras.Model) -> bool:
+    layer = model.layers[-1]
+    while isinstance(layer, keras.Model | Masked):
+        layer = layer.layer if isinstance(layer, Masked) else layer.layers[-1]
+    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
 
 
 def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, loss_weights: Any = None) -> None:
@@ -36,7 +75,8 @@ def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, los
             continue
         batch = _first(part, name)
         if _is_sparse(loss) and len(model.outputs) == 1:
-            _check_labels(part.y if isinstance(part, Arrays) else batch.y, loss, model.outputs[0].shape[-1], name)
+            labels = _class_numbers(part.y if isinstance(part, Arrays) else batch.y, loss)
+            check_class_numbers(labels, outputs=model.outputs[0].shape[-1], part=f"{name} data")
         try:
             outputs = trial(batch.x, training=False)
             trial.compute_loss(x=batch.x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=False)
@@ -62,16 +102,11 @@ def _is_sparse(loss: Any) -> bool:
     return name in SPARSE
 
 
-def _check_labels(targets: Any, loss: Any, outputs: int, name: str) -> None:
+def _class_numbers(targets: Any, loss: Any) -> np.ndarray:
+    """Return the class numbers that count for a loss, flat."""
     labels = np.concatenate([np.ravel(leaf) for _, leaf in leaves(targets)])
     ignored = getattr(loss, "ignore_class", None)
-    labels = labels if ignored is None else labels[labels != ignored]
-    if labels.size and not 0 <= labels.min() <= labels.max() < outputs:
-        raise UnfitError(
-            f"Class numbers must be in [0, {outputs}), the model's outputs. The {name} data holds {labels.min()} to "
-            f"{labels.max()}.",
-            f"Give the output layer {int(labels.max()) + 1} units, or number the classes from 0.",
-        )
+    return labels if ignored is None else labels[labels != ignored]
 
 
 def _shapes(tree: Any) -> str:

@@ -14,10 +14,11 @@ import tensorflow as tf
 from tf_lottery import data as datasets
 from tf_lottery.data import Arrays, Dataset
 from tf_lottery.errors import UnfitError
+from tf_lottery.experiment.checking import classification_loss
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.options import MOMENTUM
 from tf_lottery.experiment.step_counts import training_steps
-from tf_lottery.layers import Masked, Selector, architecture
+from tf_lottery.layers import Selector, architecture
 from tf_lottery.models.building import build
 from tf_lottery.training import learning_rates as learning_rate
 from tf_lottery.training.device import configure, precision
@@ -104,7 +105,7 @@ def from_config(config: Config) -> Problem:
     dataset = load_dataset(config)
     make_model = functools.partial(_make_model, config, dataset)
     model = make_model(0)
-    loss = check_model(model, dataset)
+    loss = classification_loss(model, dataset)
     augment = None
     if config.pad_crop or config.flip:
         from tf_lottery.data.augmentation import augment as augmented
@@ -189,39 +190,6 @@ def make_optimizer(config: Config, rate: Any) -> keras.optimizers.Optimizer:
         options["momentum"] = config.momentum
     optimizer = type(keras.optimizers.get(config.optimizer))(**options)
     return keras.optimizers.LossScaleOptimizer(optimizer) if config.precision == "mixed_float16" else optimizer
-
-
-def check_model(model: keras.Model, dataset: Dataset) -> keras.losses.Loss:
-    """Check that the model classifies the data, and choose the cross-entropy that its output calls for.
-
-    Args:
-        model: a built model.
-        dataset: the data set.
-
-    Raises:
-        UnfitError: the model's input or output does not fit the data.
-    """
-    if len(model.outputs) != 1 or dataset.classes is None:
-        raise UnfitError(
-            f"A run by configuration needs a classifier of one output. Received {len(model.outputs)} outputs.",
-            "Use `find_ticket` from Python, with any loss.",
-        )
-    if len(model.outputs[0].shape) != 2:
-        raise UnfitError(
-            f"The model's output must have the shape (batch, classes). Received: {tuple(model.outputs[0].shape)}.",
-            "Flatten or pool before the last layer.",
-        )
-    outputs = model.outputs[0].shape[-1]
-    shape = tuple(model.inputs[0].shape[1:]) if len(model.inputs) == 1 else [tuple(i.shape[1:]) for i in model.inputs]
-    datasets.check_fits(dataset, input_shape=shape, outputs=outputs, sparse_labels=True)
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=not _ends_in_softmax(model))
-
-
-def _ends_in_softmax(model: keras.Model) -> bool:
-    layer = model.layers[-1]
-    while isinstance(layer, keras.Model | Masked):
-        layer = layer.layer if isinstance(layer, Masked) else layer.layers[-1]
-    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
 
 
 def model_hash(config: Config) -> str:
