@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment import plan, round_masks
+from tf_lottery.experiment import density_schedule, plan, round_masks
 from tf_lottery.experiment.compiled_job import MaskOrigin, StateOrigin, compile_job, span
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job
@@ -44,7 +44,7 @@ def test_what_is_ready_starts_with_what_most_depends_on():
 
 
 def test_lenet_300_100_keeps_what_the_paper_keeps():
-    kept = round_masks.kept_per_round(Config(rounds=20, rate=0.2, output_rate=0.1), ROLES, SHAPES)
+    kept = density_schedule.kept_per_round(Config(rounds=20, rate=0.2, output_rate=0.1), ROLES, SHAPES)
     assert kept[:3] == [266200, 213060, 170538]
     assert kept[17] == 6139
     percent = [round(100 * count / 266200, 2) for count in kept]
@@ -54,18 +54,20 @@ def test_lenet_300_100_keeps_what_the_paper_keeps():
 
 
 def test_the_output_layer_goes_at_half_the_rate_unless_said():
-    assert round_masks.rates(Config(rate=0.2), ROLES) == pytest.approx(dict(zip(ROLES, (0.2, 0.2, 0.1), strict=True)))
-    assert round_masks.rates(Config(rate=0.2, output_rate=0.3), ROLES)["output/kernel"] == 0.3
+    assert density_schedule.rates(Config(rate=0.2), ROLES) == pytest.approx(
+        dict(zip(ROLES, (0.2, 0.2, 0.1), strict=True))
+    )
+    assert density_schedule.rates(Config(rate=0.2, output_rate=0.3), ROLES)["output/kernel"] == 0.3
     roles = {**ROLES, "conv/kernel": "conv"}
-    assert round_masks.rates(Config(rate=0.2, conv_rate=0.15), roles)["conv/kernel"] == 0.15
+    assert density_schedule.rates(Config(rate=0.2, conv_rate=0.15), roles)["conv/kernel"] == 0.15
 
 
 def test_a_final_density_is_reached_in_as_many_rounds_as_asked():
     for rounds in (1, 3):
-        kept = round_masks.kept_per_round(Config(final_density=0.1, rounds=rounds), ROLES, SHAPES)
+        kept = density_schedule.kept_per_round(Config(final_density=0.1, rounds=rounds), ROLES, SHAPES)
         assert kept[-1] == pytest.approx(26620, abs=3)
         assert len(kept) == rounds + 1
-    assert round_masks.kept_per_round(Config(densities=(1, 0.5, 0.05)), ROLES, SHAPES) == [266200, 133100, 13310]
+    assert density_schedule.kept_per_round(Config(densities=(1, 0.5, 0.05)), ROLES, SHAPES) == [266200, 133100, 13310]
 
 
 def test_masks_come_from_the_scores_of_the_round_before():
@@ -170,7 +172,7 @@ def test_masks_made_at_once_keep_the_counts_of_masks_made_round_by_round(pruning
         at_once = round_masks.next_masks(config.updated(pruning=pruning), masks=dense, **given)
         # The same scores rank the same weights, so not only the counts are equal.
         assert all(np.array_equal(masks[key], at_once[key]) for key in masks)
-    kept = round_masks.kept_per_round(config, roles, shapes)
+    kept = density_schedule.kept_per_round(config, roles, shapes)
     assert sum(int(mask.sum()) for mask in masks.values()) == kept[4]
 
 
@@ -223,8 +225,10 @@ def test_the_steps_that_jobs_train():
 def test_synflow_ranks_the_whole_network_the_output_layer_included():
     """The output layer's half rate made a group of its own of it."""
     config = Config(criterion="synflow", scope="global", rate=0.2)
-    assert set(round_masks.rates(config, ROLES).values()) == {0.2}
-    assert round_masks.rates(config.updated(final_density=0.25, rounds=2), ROLES)["output/kernel"] == pytest.approx(0.5)
+    assert set(density_schedule.rates(config, ROLES).values()) == {0.2}
+    assert density_schedule.rates(config.updated(final_density=0.25, rounds=2), ROLES)[
+        "output/kernel"
+    ] == pytest.approx(0.5)
 
 
 def test_what_decides_nothing_does_not_make_another_run():

@@ -19,6 +19,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.options import MOMENTUM
 from tf_lottery.experiment.step_counts import training_steps
 from tf_lottery.layers import Selector, architecture
+from tf_lottery.layers.acceptance import check_trained_as_keras_trains
 from tf_lottery.models.building import build
 from tf_lottery.training import learning_rates as learning_rate
 from tf_lottery.training.device import configure, precision
@@ -157,7 +158,9 @@ def replicate_seed(config: Config, replicate: int, purpose: str, *parts: int | s
 
 def _make_model(config: Config, dataset: Dataset, replicate: int) -> keras.Model:
     with precision(config.precision), seeds.seeded(replicate_seed(config, replicate, "initial weights")):
-        return build(config.model, input_shape=dataset.input_shape, classes=dataset.classes)
+        model = build(config.model, input_shape=dataset.input_shape, classes=dataset.classes)
+    check_trained_as_keras_trains(model, source=config.model, error=UnfitError)
+    return model
 
 
 def _augment(function: Callable[..., tf.Tensor], pad: int, flip: bool, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

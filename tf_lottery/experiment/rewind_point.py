@@ -1,4 +1,7 @@
-"""Where a ticket's training starts: the rewind modes by name."""
+"""Where a ticket's training starts: the rewind modes by name.
+
+`step_counts` turns a rewind point into the step to rewind to; `workers/starting_point` makes the state of that step.
+"""
 
 import re
 from collections.abc import Callable

@@ -9,7 +9,7 @@ import keras
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.problem import replicate_seed
-from tf_lottery.layers.acceptance import check_model, check_weights_finite
+from tf_lottery.layers.acceptance import check_model, check_trained_as_keras_trains, check_weights_finite
 from tf_lottery.utils import seeds
 
 
@@ -22,7 +22,8 @@ def model_maker(model: Any, *, replicates: int, seed: int) -> Callable[[int], ke
         seed: the seed that the initial weights of a function's models come from.
 
     Raises:
-        UsageError: `model` is neither, or several replicates are asked of a built model.
+        UsageError: `model` is neither, has its own methods of training, or several replicates are asked of a built
+            model.
         UnfitError: the model is not built.
     """
     if isinstance(model, keras.Model):
@@ -32,6 +33,7 @@ def model_maker(model: Any, *, replicates: int, seed: int) -> Callable[[int], ke
                 "Pass a function that makes the model.",
             )
         check_model(model)
+        check_trained_as_keras_trains(model)
         check_weights_finite(model)
         return lambda replicate: model
     if not callable(model):
@@ -44,6 +46,7 @@ def model_maker(model: Any, *, replicates: int, seed: int) -> Callable[[int], ke
     def make(replicate: int) -> keras.Model:
         with seeds.seeded(replicate_seed(config, replicate, "initial weights")):
             made = check_model(model(), source="the function `model`")
+        check_trained_as_keras_trains(made, source="the function `model`")
         check_weights_finite(made, source="the function `model`")
         return made
 

@@ -17,6 +17,9 @@ from tf_lottery.layers.paths import named_layers
 from tf_lottery.layers.selectors import Selector
 from tf_lottery.layers.sublayers import is_nested_model
 
+TRAINING_METHODS = ("train_step", "test_step", "compute_loss", "compute_metrics")
+"""What `fit` and `evaluate` call on a model, and a class may override."""
+
 
 def check_model(
     model: Any, *, source: str = "", error: type[UsageError] | type[UnfitError] = UsageError
@@ -50,6 +53,33 @@ def check_model(
             "Start it with keras.Input(shape), or call model.build(input_shape) first.",
         )
     return model
+
+
+def check_trained_as_keras_trains(
+    model: keras.Model, *, source: str = "", error: type[UsageError] | type[UnfitError] = UsageError
+) -> None:
+    """Raises if a model has training methods of its own, which a loop that is not `fit` would leave out.
+
+    Args:
+        model: A built model, as from `check_model`.
+        source: The function or file that gave it, for messages; empty for an argument.
+        error: What is raised.
+
+    Raises:
+        UsageError: If its class, or the model, has a method of `TRAINING_METHODS` of its own; or `error`.
+    """
+    own = [
+        name
+        for name in TRAINING_METHODS
+        if name in vars(model) or getattr(type(model), name) is not getattr(keras.Model, name)
+    ]
+    if own:
+        origin = f" from {source}" if source else ""
+        raise error(
+            f"Experiments train in a loop of their own, which leaves out a model's own methods of training. "
+            f"Received{origin}: {type(model).__name__} (name {model.name!r}) with its own {', '.join(own)}.",
+            "Train the model of `tf_lottery.wrap` in `fit`, which calls them; or give the loss as `loss`.",
+        )
 
 
 def is_wrapped(model: keras.Model) -> bool:

@@ -7,6 +7,7 @@ import keras
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers.masked import builds_itself
+from tf_lottery.layers.own_attributes import copy_own_attributes
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.utils.text import one_line
@@ -14,19 +15,22 @@ from tf_lottery.utils.text import one_line
 METHODS = ("call", "train_step", "test_step", "predict_step", "compute_loss")
 
 
-def rebuild(model: keras.Model, replace: Callable[[keras.layers.Layer], keras.layers.Layer]) -> keras.Model:
+def rebuild(
+    model: keras.Model, replace: Callable[[keras.layers.Layer], keras.layers.Layer], *, share_attributes: bool = False
+) -> keras.Model:
     """Returns a copy of the model in which every layer is replaced, nested models included; the weights are copied.
 
     Args:
         model: A built Sequential or functional model. It is not changed.
         replace: From a layer of the model to the layer of the copy. A layer that is returned as it is shares its
             weights with `model`.
+        share_attributes: Whether an attribute that the user set on the model, and that can't be copied, is shared.
 
     Returns:
         The copy, not compiled.
 
     Raises:
-        UsageError: If the model or a nested one has a class that the copy can't keep.
+        UsageError: If the model or a nested one has a class, or an attribute, that the copy can't keep.
         UnfitError: If a layer can't be copied from its configuration, or the copy has other weights.
     """
     compiled = [part for part in _with_nested_models(model) if part.compiled]
@@ -52,8 +56,13 @@ def rebuild(model: keras.Model, replace: Callable[[keras.layers.Layer], keras.la
         if variable is not source[path]:
             variable.assign(source[path].value)
             variable.trainable = source[path].trainable
-    for layer in named_layers(rebuilt).values():
+    layers = named_layers(model)
+    for path, layer in named_layers(rebuilt).items():
         refresh_constants(held_layer(layer))
+        if path in layers:
+            copy_own_attributes(held_layer(layers[path]), held_layer(layer))
+    for part, copy in zip(_with_nested_models(model), _with_nested_models(rebuilt), strict=True):
+        copy_own_attributes(part, copy, share=share_attributes)
     return rebuilt
 
 

@@ -37,11 +37,12 @@ def wrap(
         include: What to mask instead of the default (kernels of dense, convolution, recurrent, attention and embedding
             layers): layer names, glob patterns, or a predicate `(path, variable) -> bool`; see `discover`.
         exclude: What to leave alone, in the same form; it overrides `include`.
-        in_place: Whether to share the weights with `model`, so that training the wrapped model trains `model` too.
+        in_place: Whether to share the weights with `model`, so that training the wrapped model trains `model` too, and
+            the objects that were set on it.
 
     Raises:
-        UsageError: If `model` is not a Sequential or functional model, is already wrapped, or a pattern matches
-            nothing.
+        UsageError: If `model` is not a Sequential or functional model, is already wrapped, has an attribute that can't
+            be copied, or a pattern matches nothing.
         UnfitError: If the model is not built, or nothing in it can be masked.
         NonFiniteError: If a maskable weight is NaN or infinite.
 
@@ -65,7 +66,7 @@ def wrap(
             return layer if in_place else copy_layer(layer)
         return Masked(layer if in_place else copy_layer(layer), weights)
 
-    return rebuild(model, wrap_layer)
+    return rebuild(model, wrap_layer, share_attributes=in_place)
 
 
 def strip(model: keras.Model) -> keras.Model:
@@ -87,7 +88,7 @@ def strip(model: keras.Model) -> keras.Model:
     if not is_wrapped(model):
         raise UsageError("`strip` expects a wrapped model. Received a model without mask-applying layers.")
     apply_masks(model)
-    return rebuild(model, lambda layer: copy_layer(held_layer(layer)))
+    return rebuild(model, lambda layer: copy_layer(held_layer(layer)), share_attributes=True)
 
 
 def get_masks(model: keras.Model) -> Masks:

@@ -1,4 +1,7 @@
-"""How much is pruned per round: by a rate, to a target density in n rounds or one shot, or by a list of densities."""
+"""How much is pruned per round: by a rate, to a target density in n rounds or one shot, or by a list of densities.
+
+`experiment/density_schedule` turns these into the counts of an experiment's rounds.
+"""
 
 import itertools
 from collections.abc import Mapping, Sequence

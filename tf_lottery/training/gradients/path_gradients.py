@@ -141,7 +141,7 @@ def _linear_copy(model: keras.Model) -> keras.Model:
                 f"{tensor.dtype}.",
                 "Choose a criterion that uses data, such as snip or grasp.",
             )
-    copy = rebuild(model, _linear)
+    copy = rebuild(model, _linear, share_attributes=True)
     _compute_in_float64(copy)
     for path, variable in named_variables(copy).items():
         if not keras.backend.is_float_dtype(variable.dtype):

@@ -1,0 +1,94 @@
+"""Attributes that users set on an instance of a model or layer, which `from_config(get_config())` does not bring back.
+
+`model.alpha = 5.0` after the constructor is part of what the model computes when its class reads `self.alpha`. Keras
+knows nothing of it; a copy that trains as the model does has it too.
+"""
+
+import dis
+import functools
+import inspect
+from collections.abc import Iterator
+from types import CodeType
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery.errors import UsageError
+
+PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
+
+
+def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, *, share: bool = False) -> None:
+    """Sets on a copy the plain attributes that differ: numbers, texts, arrays, and lists, tuples and dicts of those.
+
+    Attributes that classes of Keras set are left to Keras.
+
+    Args:
+        source: A model or layer. It is not changed.
+        target: Its copy, of the same class.
+        share: Whether an attribute that is not plain is set on the copy too, as the same object.
+
+    Raises:
+        UsageError: If the copy lacks an attribute that cannot be copied, such as a second model.
+    """
+    if source is target or type(source) is not type(target):
+        return
+    of_keras = _names_set_by_keras(source.__class__)
+    for name, value in vars(source).items():
+        if name in of_keras or name == "history":  # which `fit`'s callback sets
+            continue
+        present = name in vars(target)
+        if share or _is_plain(value):
+            if not present or not _same(value, vars(target)[name]):
+                setattr(target, name, value)
+        elif not present and not name.startswith("_"):
+            raise UsageError(
+                f"The attribute {name!r} of {source.name!r} was set after its class {type(source).__name__} made it, "
+                f"and cannot be copied. Received: {type(value).__name__}.",
+                "Share the model's objects with `in_place=True`, or set the attribute in the constructor.",
+            )
+
+
+@functools.cache
+def _names_set_by_keras(cls: type) -> frozenset[str]:
+    """The attributes that the methods of a class's bases in Keras and TensorFlow assign."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] not in ("keras", "tensorflow"):
+            continue
+        for member in vars(base).values():
+            function = getattr(member, "fset", None) or getattr(member, "__func__", member)
+            code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+            if code is not None:
+                names.update(_assigned(code))
+    return frozenset(names)
+
+
+def _assigned(code: CodeType) -> Iterator[str]:
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "STORE_ATTR":
+            yield str(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _assigned(constant)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, PLAIN)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, (np.ndarray, np.generic)) or isinstance(other, (np.ndarray, np.generic)):
+        return type(one) is type(other) and np.array_equal(one, other)
+    if one is other:
+        return True
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(type(one) is type(other) and isinstance(one, PLAIN) and one == other)
