@@ -88,10 +88,12 @@ def command(
             rows = run(config, store, events=events, model_hash=model_hash, checkpoint_every=checkpoint_every)
     _remark_on_whole_weights(store.environment().get("indivisible", {}), quiet=quiet)
     if as_json:
+        from tf_lottery.results.report.conclusions import conclusions
+
         state = read_state(store.path)
         complete = state.jobs_done == state.jobs_total
         about = {"run_dir": str(store.path), "complete": complete, "config": store.document()}
-        print_json({"schema": SCHEMA, **about, "results": rows})
+        print_json({"schema": SCHEMA, **about, "results": rows, **conclusions(rows, rewind=store.config().rewind)})
         return
     _print_results(rows, store)
     if not quiet:

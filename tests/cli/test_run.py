@@ -23,7 +23,8 @@ def results(run: Path) -> list[dict[str, str]]:
 
 def test_json_is_one_document_of_the_contract(workplace):
     document = json.loads((workplace / "run.json").read_text())
-    assert list(document) == ["schema", "run_dir", "complete", "config", "results"]
+    fields = ["schema", "run_dir", "complete", "config", "results", "verdict", "selected", "answers"]
+    assert list(document) == fields
     assert document["schema"] == "tf-lottery.run/1"
     assert document["complete"] is True
     assert (workplace / document["run_dir"] / "results.csv").is_file()
@@ -31,6 +32,19 @@ def test_json_is_one_document_of_the_contract(workplace):
     assert {"replicate", "round", "variant", "density", "test_accuracy", "early_stop_step"} <= document["results"][
         0
     ].keys()
+
+
+def test_json_concludes_as_the_library_and_the_export_do(workplace):
+    document = json.loads((workplace / "run.json").read_text())
+    result = tf_lottery.open_run(workplace / document["run_dir"])
+    assert document["verdict"] == result.verdict
+    recipe = result.best().recipe
+    assert document["selected"] == {"round": recipe["round"], "replicate": recipe["replicate"]}
+    questions = [answer["question"] for answer in document["answers"]]
+    assert questions[:2] == ["Does a ticket match the dense network?", "How sparse may it be?"]
+    for answer in document["answers"]:  # a single replicate has no interval
+        assert {"question", "answer", "difference", "interval"} <= answer.keys()
+        assert (answer["difference"], answer["interval"]) == (None, None)
 
 
 def test_off_a_terminal_each_training_has_a_line(workplace):

@@ -1,9 +1,13 @@
 """The questions of an experiment, answered from rows with known differences."""
 
+import json
+
 import pytest
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.results.report.answers import answers, compare, comparisons
+from tf_lottery.results.report.conclusions import conclusions
+from tf_lottery.results.report.verdict import verdict
 
 DENSITIES = (1.0, 0.6, 0.3, 0.1)
 
@@ -151,3 +155,42 @@ def test_replicates_without_a_match_are_told():
     evidence = by_question(rows)["How sparse may it be?"].evidence
     assert "; a pruned round matches in 2 of 3 replicates" in evidence
     assert "a pruned round matches" not in by_question(make_rows())["How sparse may it be?"].evidence
+
+
+def test_fields_for_json_are_those_of_the_report():
+    rows = make_rows()
+    fields = conclusions(rows)
+    assert fields["verdict"] == verdict(rows)
+    assert fields["selected"] == {"round": 3, "replicate": 2}
+    assert [(entry["question"], entry["answer"]) for entry in fields["answers"]] == [
+        (entry.question, entry.answer) for entry in answers(rows)
+    ]
+    assert json.loads(json.dumps(fields)) == fields
+
+
+def test_an_answer_from_pairs_has_their_difference_and_interval():
+    answered = {entry["question"]: entry for entry in conclusions(make_rows())["answers"]}
+    control = answered["Does the ticket beat random reinit?"]
+    # Round 3, as above: 3.006 points +- 0.016, here as fractions.
+    assert control["difference"] == pytest.approx(0.03006, abs=1e-6)
+    assert control["interval"] == pytest.approx([0.02990, 0.03022], abs=1e-5)
+    dense = answered["Does a ticket match the dense network?"]
+    assert (dense["answer"], dense["difference"], dense["interval"]) == ("yes", 0.0, [0.0, 0.0])
+    sparsest = answered["How sparse may it be?"]
+    assert (sparsest["difference"], sparsest["interval"]) == (None, None)
+
+
+def test_where_no_round_qualifies_the_dense_network_is_selected():
+    rows = make_rows(gaps={"ticket": 0.1})
+    for row in rows:
+        if row["round"] == 0:
+            row["val_accuracy"] += 0.1
+    fields = conclusions(rows)
+    assert fields["selected"]["round"] == 0
+    assert fields["verdict"].startswith("No winning ticket")
+    assert fields["answers"][0]["answer"] == "no"
+
+
+def test_a_run_that_has_not_pruned_has_no_answers():
+    fields = conclusions([row for row in make_rows() if row["round"] == 0])
+    assert (fields["selected"]["round"], fields["answers"]) == (0, [])

@@ -85,11 +85,24 @@ class Answer:
         question: the question.
         answer: a short answer.
         evidence: what it rests on.
+        difference: of ticket - other, where the answer rests on one.
     """
 
     question: str
     answer: str
     evidence: str
+    difference: Difference | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer for JSON: accuracies as fractions; `difference` and `interval` are None without one."""
+        over = self.difference
+        return {
+            "question": self.question,
+            "answer": self.answer,
+            "difference": over.mean if over else None,
+            "interval": [over.low, over.high] if over else None,
+            "evidence": self.evidence,
+        }
 
 
 def compare(rows: Sequence[Row], against: str, column: str, *, index: int | None) -> Comparison:
@@ -195,7 +208,7 @@ def _answer(question: str, compared: Sequence[Comparison], against: str) -> Answ
     """The answer that comparisons give: what the selected round says, or else the rounds below 50 %."""
     own = [comparison for comparison in compared if comparison.against == against]
     text = "; ".join(comparison.text() for comparison in own)
-    return Answer(question, own[0].outcome, f"{text[:1].upper()}{text[1:]}.")
+    return Answer(question, own[0].outcome, f"{text[:1].upper()}{text[1:]}.", own[0].difference)
 
 
 def _matches_dense(rows: Sequence[Row], scores: Sequence[Comparison], max_drop: float) -> Answer:
@@ -228,7 +241,8 @@ def _matches_dense(rows: Sequence[Row], scores: Sequence[Comparison], max_drop: 
     answer = "yes" if worst <= tolerated else "no" if best > tolerated else "not shown"
     gap = formats.difference_text(difference, kind=column_kind(column))
     bound = formats.tolerance(max_drop, column)
-    return Answer(question, answer, f"{start}: {gap}. A yes needs the whole interval to lose at most {bound}.")
+    evidence = f"{start}: {gap}. A yes needs the whole interval to lose at most {bound}."
+    return Answer(question, answer, evidence, difference)
 
 
 def _sparsest(rows: Sequence[Row], max_drop: float) -> Answer:
