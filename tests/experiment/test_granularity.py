@@ -16,12 +16,12 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS, TicketStart
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.estimate import estimate
-from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.run_verification import verify_run
 from tf_lottery.models.mobile import mobilenet
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning.masks import kept
 from tf_lottery.pruning.units import Axes, collapse_masks, divide
+from toys import classifying_problem
 
 L = keras.layers
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -291,13 +291,12 @@ def test_what_does_not_divide_is_told_before_anything_is_trained(tmp_path):
 
 def test_the_estimate_counts_units():
     data = from_arrays((X, Y))
-    problem = Problem(
-        make_model=lambda replicate: uneven(),
+    problem = classifying_problem(
+        lambda replicate: uneven(),
         make_optimizer=keras.optimizers.Adam,
-        loss=LOSS,
-        metrics=["accuracy"],
         train=data.train,
         validation=data.validation,
+        test=None,
     )
     config = Config(granularity="1x4", indivisible="skip", rounds=2, rate=0.5, steps=10, xla="off", batch_size=16)
     found = estimate(config, problem)

@@ -4,27 +4,21 @@ import keras
 import numpy as np
 import pytest
 
-from tf_lottery.data import Arrays
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.step_counts import rewind_step
 from tf_lottery.experiment.workers.trainer import Trainer
 from tf_lottery.results.result import open_run
 from tf_lottery.training.learning_rates import make
 from tf_lottery.training.state import restore_state
+from toys import classifying_problem
 
 L = keras.layers
 STEPS, K = 24, 9
 STATISTICS = "model/batch_normalization/moving_mean"
 RANDOM = "model/dropout/seed_generator_state"
-
-
-def part(size, seed):
-    generator = np.random.default_rng(seed)
-    return Arrays(generator.normal(size=(size, 6)).astype("float32"), generator.integers(0, 3, size))
 
 
 def make_model(replicate):
@@ -37,14 +31,7 @@ def trained(path, **changes):
     given = {"steps": STEPS, "eval_every": 6, "batch_size": 10, "rounds": 2, "rate": 0.3, "xla": "off"}
     config = Config(**{**given, "variants": ("ticket",), **changes})
     schedule = make("step", base=0.01, steps=STEPS, milestones=(12,), drop=0.1, warmup=6)
-    given = Problem(
-        make_model=make_model,
-        make_optimizer=lambda: keras.optimizers.Adam(schedule),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        train=part(60, 0),
-        validation=part(30, 1),
-    )
+    given = classifying_problem(make_model, make_optimizer=lambda: keras.optimizers.Adam(schedule), test=None)
     store = RunDirectory(path)
     trainer = Trainer(config, given, store)
     for job in plan.jobs(config):

@@ -5,25 +5,19 @@ import os
 import shutil
 
 import keras
-import numpy as np
 import pytest
 
-from tf_lottery.data import Arrays
 from tf_lottery.errors import DamagedError, ResourceError, RunInUseError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.run import Events, extended, locate, run
+from toys import classifying_problem
 
 TIMINGS = ("seconds", "steps_per_second")
 
 
 def make_problem():
-    def part(size, seed):
-        generator = np.random.default_rng(seed)
-        return Arrays(generator.normal(size=(size, 6)).astype("float32"), generator.integers(0, 3, size))
-
     def make_model(replicate):
         keras.utils.set_random_seed(replicate)
         layers = keras.layers
@@ -31,15 +25,7 @@ def make_problem():
             [keras.Input((6,)), layers.Dense(10, activation="relu"), layers.Dropout(0.2), layers.Dense(3)]
         )
 
-    return Problem(
-        make_model=make_model,
-        make_optimizer=lambda: keras.optimizers.Adam(0.01),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        train=part(60, 0),
-        validation=part(30, 1),
-        test=part(30, 2),
-    )
+    return classifying_problem(make_model)
 
 
 SMALL = Config(steps=12, eval_every=6, batch_size=10, rounds=1, rate=0.3, xla="off", variants=("ticket",), jobs=1)

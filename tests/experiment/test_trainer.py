@@ -11,18 +11,13 @@ from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.workers.result_row import accuracy
 from tf_lottery.experiment.workers.trainer import Trainer
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.training.state import capture_state
+from toys import adam, classifying_problem, random_arrays
 
 L = keras.layers
-
-
-def part(size, seed):
-    generator = np.random.default_rng(seed)
-    return Arrays(generator.normal(size=(size, 6)).astype("float32"), generator.integers(0, 3, size))
 
 
 def make_model(replicate):
@@ -31,14 +26,8 @@ def make_model(replicate):
     return keras.Sequential([keras.Input((6,)), *stack])
 
 
-def problem(optimizer=lambda: keras.optimizers.Adam(0.01), model=make_model, **options):
-    return Problem(
-        make_model=model,
-        make_optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        **{"train": part(60, 0), "validation": part(30, 1), "test": part(30, 2), **options},
-    )
+def problem(optimizer=adam, model=make_model, **options):
+    return classifying_problem(model, make_optimizer=optimizer, **options)
 
 
 CONFIG = Config(steps=24, eval_every=6, batch_size=10, rounds=2, rate=0.3, xla="off", rewind="step:9", replicates=2)
@@ -253,7 +242,7 @@ def test_a_nan_loss_names_the_job_and_leaves_what_is_committed(tmp_path):
     config = CONFIG.updated(replicates=1, rewind="init")
     store = RunDirectory(tmp_path)
     Trainer(config, problem(), store).run(Job(0, 0))
-    heavy = Arrays(part(60, 0).x, part(60, 0).y, np.full(60, 3e38, "float32"))
+    heavy = Arrays(random_arrays(60, 0).x, random_arrays(60, 0).y, np.full(60, 3e38, "float32"))
     trainer = Trainer(config, problem(train=heavy), store)
     with pytest.raises(NonFiniteError, match=r"steps \d+ to \d+.*replicate 0, round 1, ticket"):
         trainer.run(Job(0, 1))

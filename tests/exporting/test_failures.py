@@ -21,6 +21,7 @@ from tf_lottery.exporting import export as export_all
 from tf_lottery.exporting.formats import keras_writer, saved_model
 from tf_lottery.exporting.tflite import litert
 from tf_lottery.exporting.tflite import tflite_writer as tflite
+from toys import Subclassed
 
 # The whole matrix of precisions and encodings is the business of test_matrix.py.
 export = partial(export_all, precision="float32", encoding=["dense", "sparse"])
@@ -276,15 +277,6 @@ def test_the_reason_of_a_failing_layer_is_told(tmp_path):
     )
     with pytest.raises(UnfitError, match=r"= 7 is not in \[0, 5\)"):
         export(keras.Sequential([keras.Input((3,), dtype="int32"), model]), tmp_path, samples=np.full((2, 3), 7))
-
-
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.dense = layers.Dense(2)
-
-    def call(self, inputs):
-        return self.dense(inputs)
 
 
 def test_models_that_do_not_fit(tmp_path):

@@ -9,22 +9,11 @@ import pytest
 import tf_lottery as tfl
 from tf_lottery.errors import UsageError
 from tf_lottery.finding.keras_callbacks import check_callbacks
+from toys import AlwaysNoise
 
 L = keras.layers
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(80, 6)).astype("float32"), RNG.integers(0, 3, 80)
-
-
-@keras.saving.register_keras_serializable("tests")
-class AlwaysNoise(L.Layer):
-    """Draws random numbers at inference too, as a sampling layer does."""
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.seed_generator = keras.random.SeedGenerator(7)
-
-    def call(self, inputs):
-        return inputs + 0.1 * keras.random.normal(keras.ops.shape(inputs), seed=self.seed_generator)
 
 
 def make():

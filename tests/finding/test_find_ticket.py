@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tf_lottery as tfl
 from tf_lottery.errors import NonFiniteError, ResourceError, UnfitError, UsageError
+from toys import Subclassed
 
 L = keras.layers
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -173,15 +174,6 @@ def test_another_experiment_in_the_same_directory_is_refused(tmp_path_factory, c
 # Bad input.
 
 
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.dense = L.Dense(3)
-
-    def call(self, inputs):
-        return self.dense(inputs)
-
-
 def with_nan(index):
     model = make()
     weights = model.get_weights()
@@ -194,7 +186,7 @@ def with_nan(index):
     ("options", "kind", "message"),
     [
         ({"model": keras.Sequential([L.Dense(3)])}, UnfitError, "not built"),
-        ({"model": Subclassed()}, UsageError, "Subclassed models are not supported"),
+        ({"model": Subclassed(3)}, UsageError, "Subclassed models are not supported"),
         ({"model": "mlp"}, UsageError, "`model` must be a keras.Model or a function"),
         ({"model": lambda: None}, UsageError, "A keras.Model is expected from the function `model`"),
         ({"model": keras.Sequential([keras.Input((6,)), L.BatchNormalization()])}, UnfitError, "Nothing in the model"),

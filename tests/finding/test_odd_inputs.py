@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_lottery as tfl
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.directory import Job, RunDirectory
+from toys import AlwaysNoise
 
 X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
 Y = np.arange(64) % 2
@@ -21,18 +22,6 @@ def make(*middle):
 def find(model, **changes):
     given = {"loss": LOSS, "rounds": 1, "rate": 0.5, "steps": 12, "batch_size": 8, "eval_every": 4, **changes}
     return tfl.find_ticket(model, X, Y, **given)
-
-
-@keras.saving.register_keras_serializable("tests")
-class AlwaysNoise(keras.layers.Layer):
-    """Draws random numbers at inference too, as a sampling layer does."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.seed_generator = keras.random.SeedGenerator(7)
-
-    def call(self, inputs):
-        return inputs + 0.1 * keras.random.normal(keras.ops.shape(inputs), seed=self.seed_generator)
 
 
 def test_evaluations_and_test_data_do_not_change_the_training_of_a_layer_that_always_draws():

@@ -6,21 +6,13 @@ import pytest
 
 import tf_lottery.layers as layers
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+from toys import Subclassed
 
 L = keras.layers
 
 
 def mlp(**kwargs):
     return keras.Sequential([keras.Input((4,)), L.Dense(3, activation="relu"), L.Dense(2)], **kwargs)
-
-
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.dense = L.Dense(2)
-
-    def call(self, inputs):
-        return self.dense(inputs)
 
 
 class OwnStep(keras.Model):

@@ -7,9 +7,9 @@ import pytest
 from tf_lottery.data import Arrays
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import RunDirectory
-from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.run import run
 from tf_lottery.studies import StudyRun
+from toys import classifying_problem
 
 CONFIG = Config(
     steps=20,
@@ -44,15 +44,7 @@ def make_problem():
         ]
         return keras.Sequential([keras.Input((4, 4, 1)), *layers])
 
-    return Problem(
-        make_model=make_model,
-        make_optimizer=lambda: keras.optimizers.Adam(0.01),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        train=part(80, 0),
-        validation=part(30, 1),
-        test=part(50, 2),
-    )
+    return classifying_problem(make_model, train=part(80, 0), validation=part(30, 1), test=part(50, 2))
 
 
 @pytest.fixture(scope="session")

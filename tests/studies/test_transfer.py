@@ -8,11 +8,11 @@ from tf_lottery.data import Arrays
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import RunDirectory
-from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.run import run
 from tf_lottery.experiment.transferred_tickets import transferred
 from tf_lottery.studies import StudyRun, analyze
 from tf_lottery.studies.transfer import _difference
+from toys import classifying_problem
 
 BASE = Config(steps=10, eval_every=5, batch_size=10, rounds=2, rate=0.5, xla="off", jobs=1, replicates=1)
 
@@ -24,8 +24,7 @@ def make(seed, hidden=8):
 
     generator = np.random.default_rng(seed)
     data = Arrays(generator.normal(size=(40, 4)).astype("float32"), generator.integers(0, 2, 40))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return Problem(make_model, lambda: keras.optimizers.Adam(0.01), loss, ["accuracy"], data, data, data)
+    return classifying_problem(make_model, train=data, validation=data, test=data)
 
 
 @pytest.fixture(scope="module")

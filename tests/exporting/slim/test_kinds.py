@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tf_lottery as tfl
+from toys import Subclassed
 
 L = keras.layers
 
@@ -20,15 +21,6 @@ class Reversed(L.Layer):
 @keras.saving.register_keras_serializable("tf_lottery_tests")
 def flipped(x):
     return x[..., ::-1]
-
-
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.dense = L.Dense(2)
-
-    def call(self, inputs):
-        return self.dense(inputs)
 
 
 @pytest.mark.parametrize(
