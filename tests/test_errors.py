@@ -50,13 +50,14 @@ def test_every_error(error, builtin):
     assert (type(twin), str(twin)) == (error, str(raised))
 
 
-def _fail():
-    raise errors.DamagedError("`path` is cut short.", "Start over with `fresh=True`.", argument="run_dir")
-
-
 def test_an_error_of_a_worker_process_arrives_whole():
+    # Program text, since the process cannot import a test module.
+    code = (
+        "from tf_lottery import errors\n"
+        "raise errors.DamagedError('`path` is cut short.', 'Start over with `fresh=True`.', argument='run_dir')"
+    )
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, pytest.raises(errors.DamagedError) as caught:
-        pool.submit(_fail).result()
+        pool.submit(exec, code).result()
     assert caught.value.argument == "run_dir"
     assert str(caught.value) == "`path` is cut short. Start over with `fresh=True`."
 
