@@ -37,7 +37,7 @@ def examples_and_processes() -> list[object]:
     parameters = []
     for line in examples():
         command = line.split()[1]
-        in_process = command in started and command not in ("run", "reproduce", "resume")
+        in_process = command in started and command not in ("run", "reproduce")
         started.add(command)
         parameters.append(pytest.param(line, in_process, id=line))
     return parameters

@@ -70,6 +70,50 @@ def test_a_setting_of_a_layer_and_of_a_nested_model_is_copied():
     np.testing.assert_array_equal(tfl.strip(wrapped)(X), model(X))
 
 
+def test_a_copy_has_lists_and_arrays_of_its_own():
+    model = scaled()
+    model.steps, model.scales = [1, 2], np.ones(2)
+    wrapped = tfl.wrap(model)
+    wrapped.steps.append(3)
+    wrapped.scales[:] = 7
+    assert list(model.steps) == [1, 2]
+    assert model.scales.tolist() == [1, 1]
+
+
+def test_what_only_keras_methods_could_read_is_shared():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(1)(inputs))
+    model.tokenizer = object()
+    assert tfl.wrap(model).tokenizer is model.tokenizer
+
+
+def test_what_was_set_on_a_layer_is_refused_or_shared_to_the_end():
+    layer = Shifted()
+    layer.source = object()
+    model = scaled(layer)
+    with pytest.raises(UsageError, match=r"attribute 'source' .* class Shifted .*in_place=True"):
+        tfl.wrap(model)
+    assert tfl.strip(tfl.wrap(model, in_place=True)).layers[1].source is layer.source
+
+
+def test_an_object_in_place_of_none_is_not_lost():
+    class Distilled(Scaled):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.teacher = None
+            self.tracker = keras.metrics.Mean()
+
+    inputs = keras.Input((4,))
+    model = Distilled(inputs, layers.Dense(1)(inputs))
+    assert tfl.wrap(model).tracker is not model.tracker
+    model.teacher = lambda inputs: inputs
+    with pytest.raises(UsageError, match="attribute 'teacher'"):
+        tfl.wrap(model)
+    wrapped = tfl.wrap(model, in_place=True)
+    assert wrapped.teacher is model.teacher
+    assert wrapped.tracker is not model.tracker
+
+
 def test_what_cannot_be_copied_is_refused_and_wrapped_in_place():
     model = scaled()
     model.teacher = lambda inputs: inputs

@@ -104,7 +104,7 @@ def units_to_keep(
         masks = _prune_one_round(config, number, roles, equal_scores, masks)
     by_key = dict.fromkeys(masks, 0.0) if config.densities else rates(config, roles)
     groups = pruning.groups({key: by_key[key] for key in masks}, scope=config.scope)
-    return [(keys, count_units(masks, keys)) for keys in groups]
+    return [(keys, mask_tools.kept({key: masks[key] for key in keys})) for keys in groups]
 
 
 def _prune_one_round(
@@ -119,13 +119,3 @@ def _prune_one_round(
         return pruning.prune_to(scores, masks, density=config.densities[round_number], scope=config.scope)
     by_key = rates(config, roles)
     return pruning.prune(scores, masks, rate={key: by_key[key] for key in masks}, scope=config.scope)
-
-
-def count_units(masks: Mapping[str, np.ndarray], keys: Sequence[str]) -> int:
-    """Return how many units of some arrays are kept.
-
-    Args:
-        masks: boolean arrays by weight path.
-        keys: the paths to count.
-    """
-    return sum(int(np.count_nonzero(masks[key])) for key in keys)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.density_schedule import count_units, units_to_keep
+from tf_lottery.experiment.density_schedule import units_to_keep
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning import select as pruning
@@ -55,9 +55,9 @@ def next_masks(
         unit_scores, unit_masks = pruning.unit_arrays(scores, present, blocks)
         pruned: Masks = {}
         for keys, kept in targets:
-            before = count_units(first_units, keys)
+            before = mask_tools.kept({key: first_units[key] for key in keys})
             stage = kept if iteration == iterations else round(before * (kept / before) ** (iteration / iterations))
-            count = count_units(unit_masks, keys) - stage
+            count = mask_tools.kept({key: unit_masks[key] for key in keys}) - stage
             pruned |= pruning.remove_lowest(unit_scores, unit_masks, keys=keys, count=count)
         present = expand(pruned, present, blocks)
     return present

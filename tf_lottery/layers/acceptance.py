@@ -4,7 +4,7 @@
 there and teach `copying` to rebuild it; a model whose own methods a copy would lose is refused by `copying.rebuild`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -55,6 +55,20 @@ def check_model(
     return model
 
 
+def own_methods(model: keras.Model, names: Sequence[str]) -> list[str]:
+    """Returns those of some methods that are not Keras's: of the user's class, or set on the model.
+
+    Args:
+        model: A model.
+        names: Names of methods that every model has.
+    """
+    return [
+        name
+        for name in names
+        if name in vars(model) or not str(getattr(type(model), name).__module__).startswith("keras.")
+    ]
+
+
 def check_trained_as_keras_trains(
     model: keras.Model, *, source: str = "", error: type[UsageError] | type[UnfitError] = UsageError
 ) -> None:
@@ -68,15 +82,11 @@ def check_trained_as_keras_trains(
     Raises:
         UsageError: If its class, or the model, has a method of `TRAINING_METHODS` of its own; or `error`.
     """
-    own = [
-        name
-        for name in TRAINING_METHODS
-        if name in vars(model) or getattr(type(model), name) is not getattr(keras.Model, name)
-    ]
+    own = own_methods(model, TRAINING_METHODS)
     if own:
         origin = f" from {source}" if source else ""
         raise error(
-            f"Experiments train in a loop of their own, which leaves out a model's own methods of training. "
+            "Experiments train in a loop of their own, which leaves out a model's own methods of training. "
             f"Received{origin}: {type(model).__name__} (name {model.name!r}) with its own {', '.join(own)}.",
             "Train the model of `tf_lottery.wrap` in `fit`, which calls them; or give the loss as `loss`.",
         )

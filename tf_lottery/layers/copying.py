@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 import keras
 
 from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.layers.acceptance import TRAINING_METHODS, own_methods
 from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.own_attributes import copy_own_attributes
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.utils.text import one_line
 
-METHODS = ("call", "train_step", "test_step", "predict_step", "compute_loss")
+METHODS = ("call", "predict_step", *TRAINING_METHODS)
+"""What a class may override, and a copy of another class would lose."""
 
 
 def rebuild(
@@ -24,7 +26,8 @@ def rebuild(
         model: A built Sequential or functional model. It is not changed.
         replace: From a layer of the model to the layer of the copy. A layer that is returned as it is shares its
             weights with `model`.
-        share_attributes: Whether an attribute that the user set on the model, and that can't be copied, is shared.
+        share_attributes: Whether attributes that the user set on the model or a layer, and that can't be copied, are
+            shared; otherwise they are refused where a method of the user's may read them.
 
     Returns:
         The copy, not compiled.
@@ -60,9 +63,10 @@ def rebuild(
     for path, layer in named_layers(rebuilt).items():
         refresh_constants(held_layer(layer))
         if path in layers:
-            copy_own_attributes(held_layer(layers[path]), held_layer(layer))
+            copy_own_attributes(held_layer(layers[path]), held_layer(layer), share=share_attributes)
     for part, copy in zip(_with_nested_models(model), _with_nested_models(rebuilt), strict=True):
-        copy_own_attributes(part, copy, share=share_attributes)
+        # What Keras's own methods don't read can be the same object in the copy.
+        copy_own_attributes(part, copy, share=share_attributes or not own_methods(part, METHODS))
     return rebuilt
 
 
@@ -127,7 +131,7 @@ def _with_nested_models(model: keras.Model) -> Iterator[keras.Model]:
 def _check_classes(model: keras.Model, rebuilt: keras.Model) -> None:
     """Raises if the copy has lost methods of the user's own class, such as a `train_step`."""
     for before, after in zip(_with_nested_models(model), _with_nested_models(rebuilt), strict=True):
-        own = [name for name in METHODS if not getattr(type(before), name).__module__.startswith("keras.")]
+        own = own_methods(before, METHODS)
         if own and type(before) is not type(after):
             raise UsageError(
                 f"Subclassed models are not supported. Received: {type(before).__name__} (name {before.name!r}), "

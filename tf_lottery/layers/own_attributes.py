@@ -16,6 +16,7 @@ import numpy as np
 
 from tf_lottery.errors import UsageError
 
+_MISSING = object()
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
 
 
@@ -27,10 +28,10 @@ def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, 
     Args:
         source: A model or layer. It is not changed.
         target: Its copy, of the same class.
-        share: Whether an attribute that is not plain is set on the copy too, as the same object.
+        share: Whether an attribute that is not plain, and that the copy lacks, is set on it as the same object.
 
     Raises:
-        UsageError: If the copy lacks an attribute that cannot be copied, such as a second model.
+        UsageError: If the copy lacks an attribute that cannot be copied, such as a second model, or has None there.
     """
     if source is target or type(source) is not type(target):
         return
@@ -38,11 +39,15 @@ def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, 
     for name, value in vars(source).items():
         if name in of_keras or name == "history":  # which `fit`'s callback sets
             continue
-        present = name in vars(target)
-        if share or _is_plain(value):
-            if not present or not _same(value, vars(target)[name]):
-                setattr(target, name, value)
-        elif not present and not name.startswith("_"):
+        other = vars(target).get(name, _MISSING)
+        if _is_plain(value):
+            if not _same(value, other):
+                setattr(target, name, _copy(value))
+        elif other is not _MISSING and _made_alike(value, other):
+            continue  # the constructor made one for each
+        elif share:
+            setattr(target, name, value)
+        elif not name.startswith("_"):
             raise UsageError(
                 f"The attribute {name!r} of {source.name!r} was set after its class {type(source).__name__} made it, "
                 f"and cannot be copied. Received: {type(value).__name__}.",
@@ -80,6 +85,21 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple, set, frozenset)):
         return all(_is_plain(item) for item in value)
     return isinstance(value, PLAIN)
+
+
+def _made_alike(one: Any, other: Any) -> bool:
+    """Whether two objects, such as metrics or functions, can be what one constructor made for two instances."""
+    return type(one) is type(other) and getattr(one, "__code__", None) is getattr(other, "__code__", None)
+
+
+def _copy(value: Any) -> Any:
+    """A plain value of its own: Keras keeps lists and dicts in containers that belong to one layer."""
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    for kind in (list, tuple, set, frozenset):
+        if isinstance(value, kind):
+            return kind(_copy(item) for item in value)
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _same(one: Any, other: Any) -> bool:

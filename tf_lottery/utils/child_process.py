@@ -62,26 +62,31 @@ def run_program(
         OSError: it failed by one: there was no room for its files.
     """
     command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
-    try:
-        # Any exception here, of a signal too, kills the process.
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False, env=environment
-        )
-    except subprocess.TimeoutExpired:
-        reason = f"did not finish within {timeout:.0f} seconds"
-        raise ProgramError(f"{name} {reason}", reason) from None
-    errors = done.stderr.decode("utf-8", "replace")
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+    with process:
+        try:
+            output, error_output = process.communicate(timeout=timeout)
+        except BaseException as error:  # of a signal too
+            process.kill()
+            process.wait()  # `subprocess.run` stops waiting 0.25 seconds after Ctrl-C
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            reason = f"did not finish within {timeout:.0f} seconds"
+            raise ProgramError(f"{name} {reason}", reason) from None
+    errors = error_output.decode("utf-8", "replace")
     if disk := re.search(r"^OSError: \[Errno (\d+)\] ([^:\n]+)", errors, re.MULTILINE):
         raise OSError(int(disk[1]), disk[2])
-    if done.returncode < 0:
-        number = signal.Signals(-done.returncode).name
+    if process.returncode < 0:
+        number = signal.Signals(-process.returncode).name
         raise ProgramError(f"{name} crashed with {number}", f"crashed with {number}", crashed_with=number)
-    if done.returncode:
+    if process.returncode:
         # A message may span lines: it starts at the traceback's only line that is neither indented nor its heading.
         messages = re.findall(r"^[\w.]+(?:Error|Exception): ((?:.|\n)+)", errors, re.MULTILINE)
-        reason = one_line(messages[-1] if messages else errors or f"exit code {done.returncode}")
+        reason = one_line(messages[-1] if messages else errors or f"exit code {process.returncode}")
         raise ProgramError(f"{name} failed: {reason}", reason)
-    return done.stdout.decode("utf-8", "replace")
+    return output.decode("utf-8", "replace")
 
 
 def wrong_usage(module: str, arguments: str) -> int:
