@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 
 import keras
 import numpy as np
+from keras import layers
 
 Shape: TypeAlias = tuple[int, ...]
 SAMPLES, FEATURES, CLASSES = 360, 12, 4
@@ -16,7 +17,6 @@ def convolutional(input_shape: Shape, classes: int) -> keras.Model:
         input_shape: shape of one image, (height, width, channels).
         classes: number of classes.
     """
-    layers = keras.layers
     return keras.Sequential(
         [
             keras.Input(input_shape),
@@ -42,10 +42,10 @@ def channels(input_shape: Shape, classes: int) -> keras.Model:
         input_shape: shape of one image, (height, width, channels).
         classes: number of classes.
     """
-    layers = keras.layers
+    inputs = keras.Input(input_shape)
     return keras.Sequential(
         [
-            keras.Input(input_shape),
+            inputs,
             layers.Conv2D(16, 3, padding="same", activation="relu", name="conv_0"),
             layers.MaxPooling2D(2, name="pool"),
             layers.Conv2D(16, 3, padding="same", activation="relu", name="conv_1"),

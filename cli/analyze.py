@@ -14,7 +14,7 @@ from .names import RUN, Name
 from .output import print_json, print_line, print_rendered, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import show_progress
-from .shared_options import out_option
+from .shared_options import out_option, output_options
 
 if TYPE_CHECKING:
     from tf_lottery.studies.study_outcome import StudyOutcome
@@ -52,8 +52,7 @@ def _studies(ctx: click.Context) -> Sequence[str]:
 @click.option("--test-examples", type=click.IntRange(1), help="Test examples to disturb.  [default: 2000]")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained; train and write nothing.")
 @click.option("--list", "listed", is_flag=True, help="List the studies.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@output_options
 @click.pass_context
 def command(
     context: click.Context,

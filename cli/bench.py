@@ -12,7 +12,7 @@ from .command import Command
 from .names import RUN
 from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
-from .shared_options import out_option
+from .shared_options import json_option, out_option
 
 EXAMPLES = {
     "tf-lottery bench saved_models --runs 300": "What `tf-lottery export` wrote there.",
@@ -30,7 +30,7 @@ HEADERS = (
 @out_option
 @click.option("--threads", type=IntRange(1), default=1, show_default=True, help="Threads of the runtimes.")
 @click.option("--runs", type=IntRange(1), default=1500, show_default=True, help="Timed calls per file.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.pass_context
 def command(
     context: click.Context,

@@ -10,7 +10,7 @@ from .command import Command
 from .names import RUN
 from .output import print_json, print_line, remark, set_up_logging
 from .process import clean_output
-from .shared_options import max_drop_option, out_option
+from .shared_options import json_option, max_drop_option, out_option
 
 SCHEMA = "tf-lottery.compare/1"
 EXAMPLES = {
@@ -25,7 +25,7 @@ EXAMPLES = {
 @click.option("--to", type=click.Path(path_type=Path), help="Folder to write to.  [default: a folder below --out]")
 @max_drop_option
 @click.option("--allow-data", is_flag=True, help="Compare runs on different or unknown data, without pairing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.pass_context
 def command(
     context: click.Context,

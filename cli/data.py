@@ -9,14 +9,13 @@ from .command import Command, Group
 from .names import DATASET
 from .output import print_json, print_table, remark, set_up_logging
 from .process import clean_output
+from .shared_options import data_dir_option, json_option
 
 EXAMPLES = {
     "tf-lottery data list": "What there is, and where.",
     "tf-lottery data prepare mnist": "From raw files in the data folder, or by downloading.",
     "tf-lottery data check digits": "Read every example.",
 }
-_data_dir = click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group(cls=Group, examples=EXAMPLES)
@@ -28,8 +27,8 @@ def command() -> None:
 
 
 @command.command("list", cls=Command, examples={"tf-lottery data list --json": "For scripts."})
-@_data_dir
-@_json
+@data_dir_option
+@json_option
 def list_command(data_dir: str | None, as_json: bool) -> None:
     """List the data sets: size, state and place."""
     from tf_lottery import data
@@ -54,7 +53,7 @@ def list_command(data_dir: str | None, as_json: bool) -> None:
 
 @command.command(cls=Command, examples={"tf-lottery data prepare mnist": "Ready to load from then on."})
 @click.argument("name", type=DATASET)
-@_data_dir
+@data_dir_option
 @click.pass_context
 def prepare(context: click.Context, /, name: str, data_dir: str | None) -> None:
     """Make a data set ready, from raw files at hand or by downloading it, and print where it is."""
@@ -68,8 +67,8 @@ def prepare(context: click.Context, /, name: str, data_dir: str | None) -> None:
 
 @command.command(cls=Command, examples={"tf-lottery data check digits --json": "The same for scripts."})
 @click.argument("name", type=DATASET)
-@_data_dir
-@_json
+@data_dir_option
+@json_option
 @click.pass_context
 def check(context: click.Context, /, name: str, data_dir: str | None, as_json: bool) -> None:
     """Read every example of a data set and show its shape, classes and counts."""

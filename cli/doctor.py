@@ -15,7 +15,7 @@ from .command import Command
 from .names import RUN
 from .output import print_json, print_line, print_table, remark
 from .process import clean_output
-from .shared_options import max_drop_option, out_option
+from .shared_options import data_dir_option, json_option, max_drop_option, out_option
 
 if TYPE_CHECKING:
     from tf_lottery.exporting.diagnose.diagnosis import Diagnosis
@@ -37,8 +37,8 @@ EXAMPLES = {
 )
 @click.option("--replicate", type=IntRange(0), help="Of a run: the replicate; by default the best of the round.")
 @max_drop_option
-@click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@data_dir_option
+@json_option
 def command(
     model: str | None,
     out: Path,

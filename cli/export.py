@@ -15,7 +15,7 @@ from .command import Command, ListOf, OptionWithAliases
 from .names import DATASET, RUN
 from .output import print_json, print_table, remark, set_up_logging
 from .process import clean_output
-from .shared_options import max_drop_option, out_option
+from .shared_options import data_dir_option, json_option, max_drop_option, out_option
 
 EXAMPLES = {
     "tf-lottery export digits-mlp": "The best ticket of the newest run of that name, as its best TFLite file.",
@@ -73,10 +73,10 @@ _REMEDIES = {
     type=click.Choice(NORMALIZATIONS),
     help="How --dataset is scaled, as the model was trained: unit ([0, 1]) by default; none for raw values.",
 )
-@click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
+@data_dir_option
 @click.option("--samples", type=IntRange(1), default=SAMPLES, show_default=True, help="Most samples of each part.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.pass_context
 def command(
     context: click.Context,

@@ -9,7 +9,7 @@ from tf_lottery.results.run_lookup import last_change, list_runs
 
 from .command import Command
 from .output import print_json, print_table, remark
-from .shared_options import out_option
+from .shared_options import json_option, out_option
 
 SCHEMA = "tf-lottery.ls/1"
 EXAMPLES = {
@@ -20,7 +20,7 @@ EXAMPLES = {
 
 @click.command(cls=Command, examples=EXAMPLES)
 @out_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def command(out: Path, as_json: bool) -> None:
     """List the runs and their states: complete, running, unfinished or damaged."""
     from tf_lottery.experiment.run_state import read_state

@@ -4,6 +4,7 @@ import click
 
 from .command import Command
 from .output import print_json, print_table
+from .shared_options import json_option
 
 SCHEMA = "tf-lottery.methods/1"
 EXAMPLES = {
@@ -13,7 +14,7 @@ EXAMPLES = {
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def command(as_json: bool) -> None:
     """List the criteria, controls, ways of pruning and rewind modes, each in one line."""
     from tf_lottery.experiment.controls import CONTROLS

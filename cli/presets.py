@@ -4,6 +4,7 @@ import click
 
 from .command import Command
 from .output import print_json, print_table
+from .shared_options import json_option
 
 SCHEMA = "tf-lottery.presets/1"
 EXAMPLES = {
@@ -13,7 +14,7 @@ EXAMPLES = {
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def command(as_json: bool) -> None:
     """List the named experiments: where they come from, what they cost, what to expect."""
     from tf_lottery.experiment.presets import PRESETS

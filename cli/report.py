@@ -10,7 +10,7 @@ from .command import Command
 from .names import RUN
 from .output import print_json, remark, set_up_logging
 from .process import clean_output
-from .shared_options import max_drop_option, out_option
+from .shared_options import json_option, max_drop_option, out_option
 
 SCHEMA = "tf-lottery.report/1"
 EXAMPLES = {
@@ -24,7 +24,7 @@ EXAMPLES = {
 @out_option
 @click.option("--to", type=click.Path(path_type=Path), help="Folder to write to.  [default: RUN/report]")
 @max_drop_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.pass_context
 def command(context: click.Context, /, run: str, out: Path, to: Path | None, max_drop: float, as_json: bool) -> None:
     """Write PNG and SVG plots and one self-contained HTML page of a run, and print the page's path.

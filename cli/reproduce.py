@@ -10,7 +10,7 @@ from tf_lottery.errors import CheckFailed
 from tf_lottery.studies.claims.claim_outcome import VERDICTS, ClaimOutcome
 from tf_lottery.studies.claims.claim_registry import ALL, CLAIMS
 from tf_lottery.studies.claims.claim_words import describe_claims_cost, describe_measure, render_outcomes
-from tf_lottery.studies.claims.reproducing import ClaimPlan, carry_out, plan_claims
+from tf_lottery.studies.claims.reproducing import ClaimPlan, plan_claims, reproduce
 from tf_lottery.utils.text import duration
 
 from .command import Command
@@ -18,7 +18,7 @@ from .names import Name
 from .output import print_json, print_line, print_rendered, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import show_progress
-from .shared_options import out_option
+from .shared_options import data_dir_option, out_option, output_options
 
 LIST_SCHEMA = "tf-lottery.claims/1"
 DRY_RUN_SCHEMA = "tf-lottery.reproduce-dry-run/1"
@@ -35,15 +35,14 @@ def _claims(ctx: click.Context) -> Sequence[str]:
 
 @click.command(cls=Command, examples=EXAMPLES)
 @click.argument("claims", metavar="CLAIM...|all", type=Name("claim", _claims), nargs=-1)
+@click.option("--list", "listed", is_flag=True, help="List the claims.")
 @click.option("--quick", is_flag=True, help="The size for a CPU instead of the published one.")
 @out_option
 @click.option("--replicates", type=click.IntRange(1), help="Chains of rounds, instead of each claim's own number.")
-@click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
+@data_dir_option
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes at once; 0: as many as the cores hold.")
 @click.option("--dry-run", is_flag=True, help="Show trainings and time; train and write nothing.")
-@click.option("--list", "listed", is_flag=True, help="List the claims.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--quiet", is_flag=True, help="No progress and no hints.")
+@output_options
 @click.pass_context
 def command(
     context: click.Context,
@@ -77,7 +76,7 @@ def command(
         _print_dry_run(plan, as_json=as_json)
         return
     with clean_output():
-        report = carry_out(
+        report = reproduce(
             plan,
             show_progress=lambda: show_progress(quiet=quiet),
             on_outcome=lambda outcome: None if quiet else _remark_on(outcome),

@@ -21,7 +21,7 @@ from .names import DEFAULT_OUT, PRESET
 from .output import print_json, print_line, print_rendered, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import show_progress
-from .shared_options import out_option
+from .shared_options import out_option, output_options
 
 SCHEMA = "tf-lottery.run/1"
 DRY_RUN_SCHEMA = "tf-lottery.dry-run/1"
@@ -45,8 +45,7 @@ ARGUMENTS = {"drop": "lr_drop", "milestones": "lr_milestones", "pad": "pad_crop"
 @click.option("--dry-run", "dry", is_flag=True, help="Show trainings, weights, disk and time; write nothing.")
 @click.option("--checkpoint-every", type=click.FloatRange(0), help="Seconds between states saved in mid-training.")
 @click.option("--tensorboard", is_flag=True, help="Write learning curves for TensorBoard into the run directory.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--quiet", is_flag=True, help="No progress and no hints.")
+@output_options
 @click.pass_context
 def command(
     context: click.Context,

@@ -10,7 +10,7 @@ from tf_lottery.utils.text import duration
 from .command import Command
 from .names import RUN
 from .output import print_json, print_table
-from .shared_options import out_option
+from .shared_options import json_option, out_option
 
 SCHEMA = "tf-lottery.status/1"
 EXAMPLES = {
@@ -22,7 +22,7 @@ EXAMPLES = {
 @click.command(cls=Command, examples=EXAMPLES)
 @click.argument("run", type=RUN, required=False)
 @out_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def command(run: str | None, out: Path, as_json: bool) -> None:
     """Show how far a run is.
 

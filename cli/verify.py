@@ -9,7 +9,7 @@ from tf_lottery.results.run_lookup import find_run, is_run
 from .command import Command
 from .names import RUN
 from .output import print_json, print_table, remark
-from .shared_options import out_option
+from .shared_options import json_option, out_option
 
 SCHEMA = "tf-lottery.verify/1"
 EXAMPLES = {
@@ -21,7 +21,7 @@ EXAMPLES = {
 @click.command(cls=Command, examples=EXAMPLES)
 @click.argument("path", metavar="RUN|FILE", type=RUN)
 @out_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def command(path: str, out: Path, as_json: bool) -> None:
     """Check a run directory, a ticket's .npz file, an exported file or a folder of them, byte by byte.
 

@@ -64,7 +64,7 @@ what decides nothing; `conclude` puts them together, from the mildest to the mos
 look. A claim that is added at run time, as here, holds for this process:
 
 ```python
-from tf_lottery.studies.claims import CLAIMS, Claim, at_least, conclude, reproduce
+from tf_lottery.studies.claims import CLAIMS, Claim, at_least, conclude, plan_claims, reproduce
 from tf_lottery.experiment.config import Config
 
 
@@ -79,7 +79,7 @@ CLAIMS["half-holds"] = Claim(
     "half-holds", "Half of a small network holds", "this page", "-", lambda quick: {"digits": DIGITS}, half_holds
 )
 
-report = reproduce(["half-holds"], quick=True, jobs=1)
+report = reproduce(plan_claims(["half-holds"], quick=True, jobs=1))
 print(report.outcomes[0].finding.passed)  # True
 ```
 """
@@ -150,7 +150,8 @@ def cost(claim: Claim, *, quick: bool) -> str:
         claim: the claim.
         quick: whether the runs are of the quick size.
     """
-    runs = required_runs([claim], quick=quick, out=ROOT / "no such folder", jobs=2)
+    configs = {key: config.updated(jobs=2) for key, config in claim.configs(quick=quick).items()}
+    runs = required_runs({claim.name: configs}, out=ROOT / "no such folder")
     times = [run.seconds() for run in runs]
     count = sum(len(run.jobs()) for run in runs)
     seconds = None if None in times else sum(time or 0.0 for time in times)

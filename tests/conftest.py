@@ -65,6 +65,20 @@ def data_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., str]:
+    """Runs Python with some arguments in a folder, as a process of its own that must succeed; returns its stdout."""
+
+    def run(*arguments: str | Path, folder: Path) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run
+
+
 @pytest.fixture
 def answers_ctrl_c() -> Iterator[None]:
     """Processes that the test starts answer Ctrl-C: tests that run in the background ignore it, and hand that on."""

@@ -1,11 +1,9 @@
 """The documentation holds what it says: Python blocks run as written, commands parse, links and tables are right."""
 
 import importlib.util
-import os
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -39,29 +37,18 @@ def name(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
-def test_python_blocks_run_as_written(page: Path, tmp_path: Path) -> None:
+def test_python_blocks_run_as_written(page: Path, run_python: Callable[..., str], tmp_path: Path) -> None:
     """All blocks of a page, in their order, in one fresh process and an empty folder."""
     script = tmp_path / "blocks.py"
     script.write_text("\n".join(blocks(page, "python")))
     options = [part for warning in WARNINGS for part in ("-W", warning)]
-    done = subprocess.run(
-        [sys.executable, *options, script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        env=dict(os.environ),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_python(*options, script, folder=tmp_path)
 
 
-def test_what_comments_say_of_printed_values_is_printed(tmp_path: Path) -> None:
+def test_what_comments_say_of_printed_values_is_printed(run_python: Callable[..., str], tmp_path: Path) -> None:
     """`print(...)  # value` in the docs shows the value."""
     text = "\n".join(blocks(ROOT / "docs" / "rewinding.md", "python"))
-    done = subprocess.run(
-        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=900, check=True
-    )
-    assert done.stdout.split("\n")[:2] == ["[100, 80, 80]", "20"]
+    assert run_python("-c", text, folder=tmp_path).split("\n")[:2] == ["[100, 80, 80]", "20"]
 
 
 @pytest.mark.parametrize(

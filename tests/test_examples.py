@@ -1,10 +1,8 @@
 """The examples run as a user runs them: each as a process of its own, in an empty folder."""
 
 import json
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +18,18 @@ def number(pattern: str, text: str) -> float:
     return float(found[1])
 
 
-def run(example: str, *arguments: str | Path, folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", ROOT / "examples" / example, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        env=dict(os.environ),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+@pytest.fixture(scope="module")
+def run(run_python: Callable[..., str]) -> Callable[..., str]:
+    """Runs an example in a folder; returns what it prints."""
+
+    def run_example(example: str, *arguments: str, folder: Path) -> str:
+        return run_python("-W", "error::UserWarning", ROOT / "examples" / example, *arguments, folder=folder)
+
+    return run_example
 
 
 @pytest.fixture(scope="module")
-def own_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def own_model(run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """What `own_model.py` prints, and the folder that it ran in."""
     folder = tmp_path_factory.mktemp("own_model")
     return run("own_model.py", folder=folder), folder
@@ -73,7 +68,9 @@ def test_own_model_writes_verified_files(own_model: tuple[str, Path]) -> None:
     assert [path.name for path in folder.iterdir()] == ["saved_models"]
 
 
-def test_own_model_stays_sparse_in_fit_and_needs_plain_keras_only(own_model: tuple[str, Path]) -> None:
+def test_own_model_stays_sparse_in_fit_and_needs_plain_keras_only(
+    own_model: tuple[str, Path], run_python: Callable[..., str]
+) -> None:
     """What `fit` trained further is still as sparse as the ticket, in a file that plain Keras loads."""
     out, folder = own_model
     code = (
@@ -82,13 +79,12 @@ def test_own_model_stays_sparse_in_fit_and_needs_plain_keras_only(own_model: tup
         "print(100 * sum(map(np.count_nonzero, k)) / sum(a.size for a in k), 'tf_lottery' in sys.modules)"
     )
     file = folder / "saved_models" / "own_model" / "model.keras"
-    done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, timeout=900, check=True)
-    density, loaded = done.stdout.split()
+    density, loaded = run_python("-c", code, file, folder=folder).split()
     assert loaded == "False"
     assert float(density) == pytest.approx(number(r"the ticket keeps ([\d.]+)%", out), abs=0.06)
 
 
-def test_own_loop(tmp_path: Path) -> None:
+def test_own_loop(run: Callable[..., str], tmp_path: Path) -> None:
     out = run("own_loop.py", folder=tmp_path)
     densities = [float(each) for each in re.findall(r"round \d: +([\d.]+)% of the weights", out)]
     # By hand: 6400 * 0.5**r and 1000 * 0.75**r of 7400, each round half to even (422 after 562.5 -> 562 weights).
@@ -103,7 +99,7 @@ def test_own_loop(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_mobile(tmp_path: Path) -> None:
+def test_mobile(run: Callable[..., str], tmp_path: Path) -> None:
     """The ticket runs sparse on a phone, by the rules; the files are written, and say what they are."""
     out = run("mobile.py", "--steps", "30", "--to", "files", folder=tmp_path)
     assert re.findall(r"round (\d): +([\d.]+)% of the 1x1 weights", out) == [

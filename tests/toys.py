@@ -30,6 +30,24 @@ class AlwaysNoise(keras.layers.Layer):
         return inputs + 0.1 * keras.random.normal(keras.ops.shape(inputs), seed=self.seed_generator)
 
 
+@keras.saving.register_keras_serializable("tests")
+class FailingOnceCopied(keras.layers.Layer):
+    """A layer that fails when a copy of it is called, or once its attribute `fails` is set."""
+
+    fails = False
+
+    def call(self, inputs):
+        if self.fails:
+            raise ZeroDivisionError("no mood")
+        return inputs
+
+    @classmethod
+    def from_config(cls, config):
+        copy = cls(**config)
+        copy.fails = True
+        return copy
+
+
 def random_arrays(size, seed):
     """Six normal features an example, and one of three classes at random."""
     generator = np.random.default_rng(seed)

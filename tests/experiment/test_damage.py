@@ -8,7 +8,7 @@ import pytest
 
 import tf_lottery as tfl
 from tf_lottery.errors import DamagedError, LotteryError, UsageError
-from tf_lottery.experiment import density_schedule
+from tf_lottery.experiment import weights_per_round
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.run_verification import verify_run
@@ -103,7 +103,7 @@ def test_the_newest_of_numbered_runs_is_found_over_a_gap(tmp_path):
 )
 def test_a_density_that_would_empty_an_array_is_refused(changes):
     with pytest.raises(UsageError, match="density"):
-        density_schedule.check_reachable(Config(rounds=2, **changes), {"a/kernel": 10, "b/kernel": 5})
+        weights_per_round.check_reachable(Config(rounds=2, **changes), {"a/kernel": 10, "b/kernel": 5})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import tf_lottery as tfl
 from tf_lottery.data import from_arrays
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.experiment import density_schedule, presets, round_masks
+from tf_lottery.experiment import presets, round_masks, weights_per_round
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS, TicketStart
 from tf_lottery.experiment.directory import Job, RunDirectory
@@ -159,7 +159,7 @@ def test_counts_of_blocks_are_exact_in_every_schedule_and_way(options, units, wa
     config = Config(**{"rounds": 3, **options}, granularity="1x4", pruning=way)
     blocks = round_masks.units(config, AXES, SHAPES).blocks
     counts = [4 * sum(each) for each in units]
-    assert density_schedule.kept_per_round(config, ROLES, SHAPES, blocks) == counts
+    assert weights_per_round.kept_per_round(config, ROLES, SHAPES, blocks) == counts
     generator = np.random.default_rng(1)
     weights = {key: generator.normal(size=shape) for key, shape in SHAPES.items()}
     dense = {key: np.ones(shape, bool) for key, shape in SHAPES.items()}

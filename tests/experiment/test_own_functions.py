@@ -19,7 +19,7 @@ from tf_lottery.experiment.rewind_point import RewindPoint
 from tf_lottery.experiment.run import locate, run
 from tf_lottery.experiment.run_state import read_state
 from tf_lottery.experiment.run_verification import verify_run
-from tf_lottery.experiment.step_counts import rewind_step
+from tf_lottery.experiment.training_and_rewind_steps import rewind_step
 from tf_lottery.experiment.workers.executor import workers
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.utils import references

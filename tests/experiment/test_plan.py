@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment import density_schedule, plan, round_masks
+from tf_lottery.experiment import plan, round_masks, weights_per_round
 from tf_lottery.experiment.compiled_job import MaskOrigin, StateOrigin, compile_job, span
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job
-from tf_lottery.experiment.step_counts import rewind_step, step_counts, training_steps
+from tf_lottery.experiment.training_and_rewind_steps import rewind_step, step_counts, training_steps
 from tf_lottery.experiment.workers.executor import workers
 
 BOTH = ("ticket", "random_reinit")
@@ -44,7 +44,7 @@ def test_what_is_ready_starts_with_what_most_depends_on():
 
 
 def test_lenet_300_100_keeps_what_the_paper_keeps():
-    kept = density_schedule.kept_per_round(Config(rounds=20, rate=0.2, output_rate=0.1), ROLES, SHAPES)
+    kept = weights_per_round.kept_per_round(Config(rounds=20, rate=0.2, output_rate=0.1), ROLES, SHAPES)
     assert kept[:3] == [266200, 213060, 170538]
     assert kept[17] == 6139
     percent = [round(100 * count / 266200, 2) for count in kept]
@@ -54,20 +54,20 @@ def test_lenet_300_100_keeps_what_the_paper_keeps():
 
 
 def test_the_output_layer_goes_at_half_the_rate_unless_said():
-    assert density_schedule.rates(Config(rate=0.2), ROLES) == pytest.approx(
+    assert weights_per_round.rates_of_config(Config(rate=0.2), ROLES) == pytest.approx(
         dict(zip(ROLES, (0.2, 0.2, 0.1), strict=True))
     )
-    assert density_schedule.rates(Config(rate=0.2, output_rate=0.3), ROLES)["output/kernel"] == 0.3
+    assert weights_per_round.rates_of_config(Config(rate=0.2, output_rate=0.3), ROLES)["output/kernel"] == 0.3
     roles = {**ROLES, "conv/kernel": "conv"}
-    assert density_schedule.rates(Config(rate=0.2, conv_rate=0.15), roles)["conv/kernel"] == 0.15
+    assert weights_per_round.rates_of_config(Config(rate=0.2, conv_rate=0.15), roles)["conv/kernel"] == 0.15
 
 
 def test_a_final_density_is_reached_in_as_many_rounds_as_asked():
     for rounds in (1, 3):
-        kept = density_schedule.kept_per_round(Config(final_density=0.1, rounds=rounds), ROLES, SHAPES)
+        kept = weights_per_round.kept_per_round(Config(final_density=0.1, rounds=rounds), ROLES, SHAPES)
         assert kept[-1] == pytest.approx(26620, abs=3)
         assert len(kept) == rounds + 1
-    assert density_schedule.kept_per_round(Config(densities=(1, 0.5, 0.05)), ROLES, SHAPES) == [266200, 133100, 13310]
+    assert weights_per_round.kept_per_round(Config(densities=(1, 0.5, 0.05)), ROLES, SHAPES) == [266200, 133100, 13310]
 
 
 def test_masks_come_from_the_scores_of_the_round_before():
@@ -172,7 +172,7 @@ def test_masks_made_at_once_keep_the_counts_of_masks_made_round_by_round(pruning
         at_once = round_masks.next_masks(config.updated(pruning=pruning), masks=dense, **given)
         # The same scores rank the same weights, so not only the counts are equal.
         assert all(np.array_equal(masks[key], at_once[key]) for key in masks)
-    kept = density_schedule.kept_per_round(config, roles, shapes)
+    kept = weights_per_round.kept_per_round(config, roles, shapes)
     assert sum(int(mask.sum()) for mask in masks.values()) == kept[4]
 
 
@@ -225,8 +225,8 @@ def test_the_steps_that_jobs_train():
 def test_synflow_ranks_the_whole_network_the_output_layer_included():
     """The output layer's half rate made a group of its own of it."""
     config = Config(criterion="synflow", scope="global", rate=0.2)
-    assert set(density_schedule.rates(config, ROLES).values()) == {0.2}
-    assert density_schedule.rates(config.updated(final_density=0.25, rounds=2), ROLES)[
+    assert set(weights_per_round.rates_of_config(config, ROLES).values()) == {0.2}
+    assert weights_per_round.rates_of_config(config.updated(final_density=0.25, rounds=2), ROLES)[
         "output/kernel"
     ] == pytest.approx(0.5)
 

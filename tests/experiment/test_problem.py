@@ -7,9 +7,11 @@ import pytest
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.options import OPTIMIZERS
+from tf_lottery.experiment.presets import PRESETS
 from tf_lottery.experiment.problem import (
     configuration_hash,
     from_config,
+    make_learning_rate,
     make_optimizer,
     model_hash,
     replicate_seed,
@@ -101,3 +103,17 @@ def test_seeds_of_replicates_and_purposes_differ():
     }
     assert len(seeds) == 4
     assert replicate_seed(Config(seed=2), 0, "order") not in seeds
+
+
+def test_the_presets_of_residual_nets_drop_and_end_as_their_papers_say():
+    rates = {}
+    for name, preset in PRESETS.items():
+        config = preset.config()
+        rate = make_learning_rate(config, config.steps)
+        if config.lr_schedule == "step":
+            rates[name] = [float(rate(step)) for step in (0, config.lr_milestones[0], config.steps)]
+    assert rates == {
+        "cifar10-resnet20": pytest.approx([0.1, 0.01, 0.001], rel=1e-6),
+        "cifar10-vgg16": pytest.approx([0.1, 0.01, 0.001], rel=1e-6),
+        "cifar10-subset-resnet20": pytest.approx([0.03, 0.003, 0.0003], rel=1e-6),
+    }

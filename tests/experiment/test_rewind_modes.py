@@ -8,10 +8,10 @@ from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.experiment.step_counts import rewind_step
+from tf_lottery.experiment.training_and_rewind_steps import rewind_step
 from tf_lottery.experiment.workers.trainer import Trainer
 from tf_lottery.results.result import open_run
-from tf_lottery.training.learning_rates import make
+from tf_lottery.training.learning_rates import Schedule
 from tf_lottery.training.state import restore_state
 from toys import classifying_problem
 
@@ -30,7 +30,7 @@ def make_model(replicate):
 def trained(path, **changes):
     given = {"steps": STEPS, "eval_every": 6, "batch_size": 10, "rounds": 2, "rate": 0.3, "xla": "off"}
     config = Config(**{**given, "variants": ("ticket",), **changes})
-    schedule = make("step", base=0.01, steps=STEPS, milestones=(12,), drop=0.1, warmup=6)
+    schedule = Schedule("step", base=0.01, steps=STEPS, milestones=(12,), drop=0.1, warmup=6)
     given = classifying_problem(make_model, make_optimizer=lambda: keras.optimizers.Adam(schedule), test=None)
     store = RunDirectory(path)
     trainer = Trainer(config, given, store)

@@ -13,6 +13,7 @@ from tf_lottery.exporting import check_file, export
 from tf_lottery.exporting.checks.agreement import compare_outputs
 from tf_lottery.exporting.tflite import tflite_writer as tflite
 from tf_lottery.exporting.tflite.flatbuffers import operator_name, read
+from toys import FailingOnceCopied
 
 RNG = np.random.default_rng(0)
 X = RNG.random((600, 64)).astype("float32")
@@ -180,7 +181,7 @@ def tamper(monkeypatch, every):
     """Every sparse file loses one of so many stored values."""
     from tf_lottery.exporting.tflite import encoding, flatbuffers
 
-    whole = encoding.encode
+    whole = encoding.encode_weights
 
     def encode(content, *, precision, blocks):
         made, rows, in_blocks = whole(content, precision=precision, blocks=blocks)
@@ -308,17 +309,10 @@ def test_files_not_timed_in_turn_keep_their_latencies(tmp_path, monkeypatch):
 
 
 def test_a_layer_that_fails_and_arguments_that_do_not_fit(tmp_path):
-    class Failing(layers.Layer):
-        broken = False
-
-        def call(self, inputs):
-            if self.broken:
-                raise KeyError("gone")
-            return inputs
-
     inputs = keras.Input((64,))
-    model = keras.Model(inputs, Failing()(inputs))
-    Failing.broken = True
+    layer = FailingOnceCopied()
+    model = keras.Model(inputs, layer(inputs))
+    layer.fails = True
     with pytest.raises(UnfitError, match="does not run on the samples"):
         export(model, tmp_path, samples=X[:4])
     with pytest.raises(UsageError, match="pair of inputs and labels"):

@@ -27,15 +27,13 @@ class OwnConstructor(keras.Model):
         inputs = keras.Input((4,))
         super().__init__(inputs, L.Dense(units)(inputs))
 
+
+class OwnConstructorAndStep(OwnConstructor):
     def train_step(self, data):
         return {"answer": keras.ops.cast(42.0, "float32")}
 
 
-class OwnMetrics(keras.Model):
-    def __init__(self, units):
-        inputs = keras.Input((4,))
-        super().__init__(inputs, L.Dense(units)(inputs))
-
+class OwnConstructorAndMetrics(OwnConstructor):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return {"answer": 42.0}
 
@@ -44,8 +42,8 @@ class OwnMetrics(keras.Model):
     ("make", "error", "message"),
     [
         (lambda: Subclassed(), UsageError, "Subclassed models are not supported. Received: Subclassed"),
-        (lambda: OwnConstructor(2), UsageError, "OwnConstructor .* its own train_step"),
-        (lambda: OwnMetrics(2), UsageError, "OwnMetrics .* its own compute_metrics"),
+        (lambda: OwnConstructorAndStep(2), UsageError, "OwnConstructorAndStep .* its own train_step"),
+        (lambda: OwnConstructorAndMetrics(2), UsageError, "OwnConstructorAndMetrics .* its own compute_metrics"),
         (lambda: keras.Sequential([L.Dense(2)]), UnfitError, "is not built"),
         (lambda: keras.Sequential(), UnfitError, "is not built"),
         (lambda: keras.Sequential([keras.Input((4,)), L.Flatten()]), UnfitError, "Nothing in the model can be masked"),

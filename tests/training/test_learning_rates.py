@@ -8,9 +8,12 @@ import pytest
 import tensorflow as tf
 
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment.presets import PRESETS
-from tf_lottery.training.learning_rates import Held, Schedule, hold, make
+from tf_lottery.training.learning_rates import Held, Schedule, constant_or_schedule, hold
 from tf_lottery.training.optimizers import copy_optimizer
+
+
+def make(kind, **options):
+    return constant_or_schedule(Schedule(kind, **options))
 
 
 def values(schedule, steps):
@@ -84,27 +87,6 @@ def test_the_last_value_is_kept(arguments, last):
     assert values(rate, [9, 10, 11, 10**6, 2**40]) == pytest.approx([last] * 5, rel=1e-5)
     assert len(set(values(rate, [9, 10, 11, 10**6, 2**40]))) == 1
     assert float(rate(8)) != float(rate(9)) or arguments["kind"] == "constant"
-
-
-def test_the_presets_of_residual_nets_drop_and_end_as_their_papers_say():
-    found = {}
-    for name, preset in PRESETS.items():
-        config = preset.config()
-        rate = make(
-            config.lr_schedule,
-            base=config.learning_rate,
-            steps=config.steps,
-            milestones=config.lr_milestones,
-            drop=config.lr_drop,
-            warmup=config.warmup,
-        )
-        if config.lr_schedule == "step":
-            found[name] = values(rate, [0, config.lr_milestones[0], config.steps])
-    assert found == {
-        "cifar10-resnet20": pytest.approx([0.1, 0.01, 0.001], rel=1e-6),
-        "cifar10-vgg16": pytest.approx([0.1, 0.01, 0.001], rel=1e-6),
-        "cifar10-subset-resnet20": pytest.approx([0.03, 0.003, 0.0003], rel=1e-6),
-    }
 
 
 # Exact steps, dtypes, graphs.

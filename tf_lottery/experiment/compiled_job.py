@@ -8,7 +8,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import Control, find_control
 from tf_lottery.experiment.directory import SEARCH, Job
 from tf_lottery.experiment.rewind_point import FINETUNE
-from tf_lottery.experiment.step_counts import StepCounts
+from tf_lottery.experiment.training_and_rewind_steps import StepCounts
 
 
 class MaskOrigin(Enum):

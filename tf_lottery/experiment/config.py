@@ -11,7 +11,7 @@ from tf_lottery.experiment import option as declared
 from tf_lottery.experiment import own_functions
 from tf_lottery.experiment.config_checks import check_combinations
 from tf_lottery.experiment.options import Options, variants
-from tf_lottery.pruning import rates as schedule
+from tf_lottery.pruning import layer_rates
 from tf_lottery.utils.text import suggestion
 
 # Keys of a run's config.json beside the options: digests of a user's own model and functions, which are hashed too.
@@ -42,7 +42,7 @@ class Config(Options):
         self._set({"variants": tuple(dict.fromkeys((*registered, *self.variants)))})
         declared.check_ranges(self)
         if self.densities:
-            rungs = schedule.ladder(self.densities)
+            rungs = layer_rates.ladder(self.densities)
             self._set({"densities": rungs, "rounds": min(self.rounds, len(rungs) - 1)})
         check_combinations(self)
 

@@ -8,7 +8,7 @@ from tf_lottery.experiment.options import MOMENTUM, Options
 from tf_lottery.experiment.own_functions import check_callable
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE
 from tf_lottery.pruning import criteria as scoring
-from tf_lottery.pruning import rates as schedule
+from tf_lottery.pruning import layer_rates
 
 
 def check_combinations(options: Options) -> None:
@@ -81,7 +81,7 @@ def _check_rates(options: Options) -> None:
     if options.densities and other_rates:
         raise UsageError("`densities` is a ladder for all weights alike: it excludes other rates and final_density.")
     if options.final_density is not None:
-        schedule.rate_to_reach(options.final_density, options.rounds)
+        layer_rates.rate_to_reach(options.final_density, options.rounds)
 
 
 def _check_pruning(options: Options) -> None:

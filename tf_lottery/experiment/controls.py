@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tf_lottery.errors import LotteryError, UnfitError
+from tf_lottery.errors import UnfitError
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning import select as pruning
@@ -246,12 +246,7 @@ def start_control(variant: str, control: Control, ticket: TicketStart) -> Contro
     """
     if variant in CONTROLS:
         return control.start(ticket)
-    try:
-        start = control.start(ticket)
-    except LotteryError:
-        raise
-    except Exception as error:  # A user's function may raise anything.
-        raise references.failed("control", variant, error) from error
+    start = references.call_own(control.start, "control", variant, ticket)
     if not isinstance(start, ControlStart):
         raise UnfitError(
             f"The control {variant!r} must return a `ControlStart`. It returned: {type(start).__name__}.",

@@ -10,7 +10,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.config_file import read_config_file
 from tf_lottery.experiment.directory import RunReader
 from tf_lottery.experiment.transferred_tickets import transferred
-from tf_lottery.pruning.rates import ladder
+from tf_lottery.pruning.layer_rates import ladder
 
 # Options that say the same thing in different ways: one of them from a stronger source replaces the others.
 REPLACES: dict[str, dict[str, Any]] = {

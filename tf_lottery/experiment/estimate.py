@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tf_lottery.experiment import density_schedule, plan, round_masks
+from tf_lottery.experiment import plan, round_masks, weights_per_round
 from tf_lottery.experiment.compiled_job import span
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import SEARCH, TICKET
 from tf_lottery.experiment.problem import Problem, replicate_seed
-from tf_lottery.experiment.step_counts import step_counts
+from tf_lottery.experiment.training_and_rewind_steps import step_counts
 from tf_lottery.experiment.workers import executor
 from tf_lottery.layers import discover, get_masks, named_variables, wrap
 from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
@@ -83,7 +83,7 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
     shapes = {key: mask.shape for key, mask in get_masks(model).items()}
     units = round_masks.units(config, discovery.axes, shapes)
     counts = {key: math.prod(shapes[key]) // math.prod(block) for key, block in units.blocks.items()}
-    density_schedule.check_reachable(config, counts)
+    weights_per_round.check_reachable(config, counts)
     engine = problem.engine(model, xla=config.xla)
     step_seconds, evaluation_seconds = _measure(config, problem, engine)
     overhead = time.perf_counter() - begin - MEASURED_SECONDS
@@ -109,7 +109,7 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
         processes=processes,
         steps=steps.training,
         rewind_step=steps.rewind,
-        weights_kept=tuple(density_schedule.kept_per_round(config, discovery.roles, shapes, units.blocks)),
+        weights_kept=tuple(weights_per_round.kept_per_round(config, discovery.roles, shapes, units.blocks)),
         parameters=sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables),
         skipped=tuple(discovery.skipped),
         indivisible=units.remarks,

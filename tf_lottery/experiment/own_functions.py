@@ -62,10 +62,18 @@ def ladder_of_rounds(densities: Any, rounds: int) -> Any:
     Args:
         densities: a function from a round's number, 1 or more, to the fraction of the maskable weights that it keeps.
         rounds: the number of rounds after the dense one.
+
+    Raises:
+        UnfitError: the function fails.
+        UsageError: it does not return numbers.
     """
     if not callable(densities):
         return densities
-    return (1.0, *(float(densities(number)) for number in range(1, rounds + 1)))
+    name = getattr(densities, "__name__", type(densities).__name__)
+    values = [references.call_own(densities, "densities function", name, number) for number in range(1, rounds + 1)]
+    if not all(isinstance(value, int | float | np.integer | np.floating) for value in values):
+        raise UsageError(f"The densities function {name!r} must return numbers. It returned: {values!r}.")
+    return (1.0, *map(float, values))
 
 
 def _own_name(value: Any, what: str, *modules: str) -> str:

@@ -13,7 +13,7 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.run import extended, locate
-from tf_lottery.experiment.step_counts import rewind_step
+from tf_lottery.experiment.training_and_rewind_steps import rewind_step
 from tf_lottery.utils.text import suggestion
 
 if TYPE_CHECKING:

@@ -10,6 +10,9 @@ from tf_lottery.utils.text import suggestion
 PAPER = "Frankle & Carbin 2018, arXiv 1803.03635"
 LATE = "Frankle et al. 2019, arXiv 1903.01611"
 REPORT = "a reproduction report of arXiv 1803.03635"
+# What all experiments on a data set share.
+MNIST = {"dataset": "mnist", "validation": 5000, "learning_rate": 1.2e-3, "batch_size": 60}
+CIFAR10 = {"dataset": "cifar10", "validation": 5000}
 # Of the papers' nets with batch normalization. Their weight decay, 1e-4, is part of the gradient, and momentum 0.9 sums
 # it up ten times; the decoupled one of Keras stands beside the momentum, so ten times as much decays a weight alike.
 SGD = {
@@ -58,9 +61,8 @@ def _conv(depth: int, learning_rate: float, conv_rate: float, steps: int, cost: 
         cost=cost,
         expect=expect,
         values={
-            "dataset": "cifar10",
+            **CIFAR10,
             "model": f"conv{depth}",
-            "validation": 5000,
             "optimizer": "adam",
             "learning_rate": learning_rate,
             "batch_size": 60,
@@ -84,13 +86,10 @@ def _units(granularity: str, expect: str) -> Preset:
         source=f"fc1, a ladder of densities, granularity {granularity}; hyperparameters of {PAPER}",
         cost="about one minute on two CPU cores",
         expect=expect,
-        values={
-            "dataset": "mnist",
+        values=MNIST
+        | {
             "model": "fc1",
             "exclude": ("output",),
-            "validation": 5000,
-            "learning_rate": 1.2e-3,
-            "batch_size": 60,
             "steps": 10_000,
             "densities": (1.0, 0.5, 0.2, 0.1, 0.05, 0.025, 0.012),
             "rounds": 6,
@@ -125,12 +124,9 @@ PRESETS = {
             source=f"{PAPER}, figure 2: LeNet",
             cost="about 15 minutes a replicate on two CPU cores (3 with `steps=10000`)",
             expect="tickets of 21 % to 3.6 % density reach the dense 98.1 %, and sooner; reinitialized ones lose",
-            values={
-                "dataset": "mnist",
+            values=MNIST
+            | {
                 "model": "fc1",
-                "validation": 5000,
-                "learning_rate": 1.2e-3,
-                "batch_size": 60,
                 "steps": 50_000,
                 "rounds": 20,
                 "rate": 0.2,
@@ -143,12 +139,9 @@ PRESETS = {
             source=f"{REPORT}: fc1, 35 rounds of 10 %",
             cost="about 5 minutes a replicate on two CPU cores",
             expect="accuracy holds down to 10 to 15 % density",
-            values={
-                "dataset": "mnist",
+            values=MNIST
+            | {
                 "model": "fc1",
-                "validation": 5000,
-                "learning_rate": 1.2e-3,
-                "batch_size": 60,
                 "steps": 10_000,
                 "rounds": 35,
                 "rate": 0.1,
@@ -166,12 +159,9 @@ PRESETS = {
             source=f"{REPORT}: LeNet5 with two 64-filter convolutions, 35 rounds of 10 %",
             cost="about 12 hours a replicate on two CPU cores",
             expect="accuracy holds down to 10 to 15 % density",
-            values={
-                "dataset": "mnist",
+            values=MNIST
+            | {
                 "model": "lenet5",
-                "validation": 5000,
-                "learning_rate": 1.2e-3,
-                "batch_size": 60,
                 "steps": 10_000,
                 "rounds": 35,
                 "rate": 0.1,
@@ -190,9 +180,8 @@ PRESETS = {
             expect="rewound to step 500, tickets keep the dense accuracy to about a fifth of the weights; "
             "rewound to the start, they lose it far sooner",
             values=RESIDUAL
+            | CIFAR10
             | {
-                "dataset": "cifar10",
-                "validation": 5000,
                 "learning_rate": 0.1,
                 "lr_milestones": (20_000, 25_000),
                 "batch_size": 128,
@@ -207,11 +196,10 @@ PRESETS = {
             cost="about three weeks a replicate on two CPU cores: for a GPU",
             expect="rewound to step 1,000, tickets keep the dense accuracy far below a tenth of the weights",
             values=SGD
+            | CIFAR10
             | {
-                "dataset": "cifar10",
                 "model": "vgg16",
                 "exclude": ("output",),
-                "validation": 5000,
                 "learning_rate": 0.1,
                 "lr_milestones": (32_000, 48_000),
                 "batch_size": 128,

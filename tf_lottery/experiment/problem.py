@@ -17,11 +17,11 @@ from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.checking import classification_loss
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.options import MOMENTUM
-from tf_lottery.experiment.step_counts import training_steps
+from tf_lottery.experiment.training_and_rewind_steps import training_steps
 from tf_lottery.layers import Selector, architecture
 from tf_lottery.layers.acceptance import check_trained_as_keras_trains
 from tf_lottery.models.building import build
-from tf_lottery.training import learning_rates as learning_rate
+from tf_lottery.training import learning_rates
 from tf_lottery.training.device import configure, precision
 from tf_lottery.training.engine import Engine
 from tf_lottery.utils import seeds
@@ -107,6 +107,7 @@ def from_config(config: Config) -> Problem:
     make_model = functools.partial(_make_model, config, dataset)
     model = make_model(0)
     loss = classification_loss(model, dataset)
+    learning_rate = make_learning_rate(config, training_steps(config, dataset.train.size // config.batch_size))
     augment = None
     if config.pad_crop or config.flip:
         from tf_lottery.data.augmentation import augment as augmented
@@ -119,7 +120,7 @@ def from_config(config: Config) -> Problem:
         augment = functools.partial(_augment, augmented, config.pad_crop, config.flip)
     return Problem(
         make_model=make_model,
-        make_optimizer=functools.partial(make_optimizer, config, _schedule(config, dataset)),
+        make_optimizer=functools.partial(make_optimizer, config, learning_rate),
         loss=loss,
         metrics=["accuracy"],
         train=dataset.train,
@@ -167,16 +168,22 @@ def _augment(function: Callable[..., tf.Tensor], pad: int, flip: bool, images: t
     return function(images, seed=seed, pad=pad, flip=flip)
 
 
-def _schedule(config: Config, dataset: Dataset) -> Any:
-    """The learning rate of a configuration: a number, or a schedule over the steps of a full training."""
-    return learning_rate.make(
+def make_learning_rate(config: Config, steps: int) -> Any:
+    """Make the learning rate of a configuration: a number, or a schedule over the steps of a full training.
+
+    Args:
+        config: the experiment.
+        steps: the steps of a full training.
+    """
+    schedule = learning_rates.Schedule(
         config.lr_schedule,
         base=config.learning_rate,
-        steps=training_steps(config, dataset.train.size // config.batch_size),
+        steps=steps,
         milestones=config.lr_milestones,
         drop=config.lr_drop,
         warmup=config.warmup,
     )
+    return learning_rates.constant_or_schedule(schedule)
 
 
 def make_optimizer(config: Config, rate: Any) -> keras.optimizers.Optimizer:

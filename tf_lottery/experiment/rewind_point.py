@@ -1,6 +1,7 @@
 """Where a ticket's training starts: the rewind modes by name.
 
-`step_counts` turns a rewind point into the step to rewind to; `workers/starting_point` makes the state of that step.
+`training_and_rewind_steps` turns a rewind point into the step to rewind to; `workers/starting_point` makes the state of
+that step.
 """
 
 import re

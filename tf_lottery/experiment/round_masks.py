@@ -1,4 +1,4 @@
-"""Which weights each round keeps: its masks from scores and from the counts of `density_schedule`. No TensorFlow."""
+"""Which weights each round keeps: its masks from scores and from the counts of `weights_per_round`. No TensorFlow."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.density_schedule import units_to_keep
+from tf_lottery.experiment.weights_per_round import units_to_keep
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning import select as pruning

@@ -19,7 +19,7 @@ from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.rewind_point import RewindLike
 from tf_lottery.experiment.run import fresh_directory, run
-from tf_lottery.experiment.step_counts import training_steps
+from tf_lottery.experiment.training_and_rewind_steps import training_steps
 from tf_lottery.experiment.workers.executor import available_cores
 from tf_lottery.finding.arguments import check_names, xla_setting
 from tf_lottery.finding.call_hash import call_hash

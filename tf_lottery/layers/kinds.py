@@ -25,7 +25,7 @@ class LayerKind:
     """What the library knows about one kind of layer.
 
     Attributes:
-        role: What its kernels are to `rates`: weights of a kind with a role are maskable by default; "" masks none.
+        role: What its kernels are to `rates_by_path`: weights with a role are maskable by default; "" masks none.
         weight_axes: What runs along the axes of its weights; "" if that is not known. `layers/axes.py` maps it to the
             axes that `prune` takes, `exporting/slim/weight_axes.py` to those that slimming cuts.
         channel_rule: How its output channels depend on its input channels: the name of a rule in
@@ -156,28 +156,23 @@ KINDS: dict[type, LayerKind] = {
     _L.Concatenate: _merge("concatenate"),
     _L.Dot: _XLA_ONLY,
     # Pooling, which leaves out what lies beyond the border, so that a constant channel stays constant.
-    _L.MaxPooling1D: _positions("unchanged", narrowing="between"),
-    _L.MaxPooling2D: _positions("unchanged", narrowing="between"),
-    _L.MaxPooling3D: _positions("unchanged"),
-    _L.AveragePooling1D: _positions("unchanged", narrowing="between"),
-    _L.AveragePooling2D: _positions("unchanged", narrowing="between"),
-    _L.AveragePooling3D: _positions("unchanged"),
-    _L.GlobalMaxPooling1D: _positions("unchanged"),
-    _L.GlobalMaxPooling2D: _positions("unchanged", narrowing="between"),
-    _L.GlobalMaxPooling3D: _positions("unchanged"),
-    _L.GlobalAveragePooling1D: _positions("unchanged", narrowing="between"),
-    _L.GlobalAveragePooling2D: _positions("unchanged", narrowing="between"),
+    **dict.fromkeys(
+        [_L.MaxPooling1D, _L.MaxPooling2D, _L.AveragePooling1D, _L.AveragePooling2D, _L.GlobalMaxPooling2D],
+        _positions("unchanged", narrowing="between"),
+    ),
+    **dict.fromkeys(
+        [_L.GlobalAveragePooling1D, _L.GlobalAveragePooling2D], _positions("unchanged", narrowing="between")
+    ),
+    **dict.fromkeys(
+        [_L.MaxPooling3D, _L.AveragePooling3D, _L.GlobalMaxPooling1D, _L.GlobalMaxPooling3D],
+        _positions("unchanged"),
+    ),
     _L.GlobalAveragePooling3D: _positions("unchanged"),
     # Borders and sizes of images.
-    _L.ZeroPadding1D: _positions("zero padding", narrowing="between"),
-    _L.ZeroPadding2D: _positions("zero padding", narrowing="between"),
+    **dict.fromkeys([_L.ZeroPadding1D, _L.ZeroPadding2D], _positions("zero padding", narrowing="between")),
     _L.ZeroPadding3D: _positions("zero padding"),
-    _L.Cropping1D: _positions("unchanged"),
-    _L.Cropping2D: _positions("unchanged"),
-    _L.Cropping3D: _positions("unchanged"),
-    _L.UpSampling1D: _positions("up sampling"),
-    _L.UpSampling2D: _positions("up sampling"),
-    _L.UpSampling3D: _positions("up sampling"),
+    **dict.fromkeys([_L.Cropping1D, _L.Cropping2D, _L.Cropping3D], _positions("unchanged")),
+    **dict.fromkeys([_L.UpSampling1D, _L.UpSampling2D, _L.UpSampling3D], _positions("up sampling")),
 }
 """The kind of each layer class that the library knows."""
 

@@ -1,25 +1,28 @@
 """The architectures of the papers as Keras models: layers with stable names, logits out, no seeds inside.
 
 Kernels start from the Glorot normal distribution (truncated, as in Frankle & Carbin 2018), those of nets with batch
-normalization (`batch_normalized`) from He's; biases from zero. The initializers carry no seed: build inside
-`tf_lottery.utils.seeds.seeded(seed)` to make the weights a function of that seed.
+normalization (`batch_normalized`, `mobile`) from He's; biases from zero. The initializers carry no seed: build inside
+`tf_lottery.utils.seeds.seeded(seed)` to make the weights a function of that seed. `catalog` describes each in words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import keras
 
-from tf_lottery.models.batch_normalized import resnet8, resnet20, vgg16
+from tf_lottery.models.batch_normalized import residual_network, vgg16
 from tf_lottery.models.inputs import Shape, check_classifier, check_images
 from tf_lottery.models.mobile import mobilenet
 
 
-def mlp(input_shape: Shape, classes: int) -> keras.Model:
-    """Dense 100, 50, classes: a small net for small images, about 97 % accurate on `digits`.
+def dense_network(input_shape: Shape, classes: int, *, name: str, hidden: Sequence[int]) -> keras.Model:
+    """Dense layers with ReLU, on the flattened input.
 
     Args:
         input_shape: shape of one example, without the batch axis; it is flattened.
         classes: the number of classes: units of the last layer, which gives logits.
+        name: of the architecture, and of the model.
+        hidden: the units of each hidden layer.
 
     Returns:
         A built model with new weights.
@@ -27,103 +30,26 @@ def mlp(input_shape: Shape, classes: int) -> keras.Model:
     Raises:
         UnfitError: The shape or the number of classes does not fit.
     """
-    return _dense("mlp", input_shape, classes, hidden=(100, 50))
-
-
-def fc1(input_shape: Shape, classes: int) -> keras.Model:
-    """LeNet-300-100 (LeCun et al. 1998): dense 300, 100, classes; 266,200 weights for MNIST.
-
-    Args:
-        input_shape: shape of one example, without the batch axis; it is flattened.
-        classes: the number of classes: units of the last layer, which gives logits.
-
-    Returns:
-        A built model with new weights.
-
-    Raises:
-        UnfitError: The shape or the number of classes does not fit.
-    """
-    return _dense("fc1", input_shape, classes, hidden=(300, 100))
-
-
-def lenet5(input_shape: Shape, classes: int) -> keras.Model:
-    """The "LeNet5" of the reproduction report: two 64-filter 3x3 convolutions, max pool, dense 256, 256, classes.
-
-    Args:
-        input_shape: (height, width, channels) of one image, in pixels.
-        classes: the number of classes: units of the last layer, which gives logits.
-
-    Returns:
-        A built model with new weights.
-
-    Raises:
-        UnfitError: The shape or the number of classes does not fit.
-    """
-    return _convolutional("lenet5", input_shape, classes, blocks=(64,))
-
-
-def conv2(input_shape: Shape, classes: int) -> keras.Model:
-    """Conv-2 of Frankle & Carbin (2018): convolutions 64, 64, pool, then dense 256, 256, classes.
-
-    Args:
-        input_shape: (height, width, channels) of one image, in pixels.
-        classes: the number of classes: units of the last layer, which gives logits.
-
-    Returns:
-        A built model with new weights.
-
-    Raises:
-        UnfitError: The shape or the number of classes does not fit.
-    """
-    return _convolutional("conv2", input_shape, classes, blocks=(64,))
-
-
-def conv4(input_shape: Shape, classes: int) -> keras.Model:
-    """Conv-4 of Frankle & Carbin (2018): as Conv-2, with 128, 128, pool after the first block.
-
-    Args:
-        input_shape: (height, width, channels) of one image, in pixels.
-        classes: the number of classes: units of the last layer, which gives logits.
-
-    Returns:
-        A built model with new weights.
-
-    Raises:
-        UnfitError: The shape or the number of classes does not fit.
-    """
-    return _convolutional("conv4", input_shape, classes, blocks=(64, 128))
-
-
-def conv6(input_shape: Shape, classes: int) -> keras.Model:
-    """Conv-6 of Frankle & Carbin (2018): as Conv-4, with 256, 256, pool after the second block.
-
-    Args:
-        input_shape: (height, width, channels) of one image, in pixels.
-        classes: the number of classes: units of the last layer, which gives logits.
-
-    Returns:
-        A built model with new weights.
-
-    Raises:
-        UnfitError: The shape or the number of classes does not fit.
-    """
-    return _convolutional("conv6", input_shape, classes, blocks=(64, 128, 256))
-
-
-ARCHITECTURES = {
-    function.__name__: function
-    for function in (mlp, fc1, lenet5, conv2, conv4, conv6, resnet8, resnet20, vgg16, mobilenet)
-}
-"""The builders by their catalog names."""
-
-
-def _dense(name: str, input_shape: Shape, classes: int, *, hidden: Sequence[int]) -> keras.Model:
     check_classifier(name, input_shape, classes)
     layers = [keras.Input(input_shape, name="image"), keras.layers.Flatten(name="flatten")]
     return keras.Sequential([*layers, *_head(hidden, classes)], name=name)
 
 
-def _convolutional(name: str, input_shape: Shape, classes: int, *, blocks: Sequence[int]) -> keras.Model:
+def convolutional_network(input_shape: Shape, classes: int, *, name: str, blocks: Sequence[int]) -> keras.Model:
+    """Blocks of two 3x3 convolutions and a max pool, then dense 256, 256, classes.
+
+    Args:
+        input_shape: (height, width, channels) of one image, in pixels.
+        classes: the number of classes: units of the last layer, which gives logits.
+        name: of the architecture, and of the model.
+        blocks: the filters of each block.
+
+    Returns:
+        A built model with new weights.
+
+    Raises:
+        UnfitError: The shape or the number of classes does not fit.
+    """
     check_images(name, input_shape, classes, least=2 ** len(blocks))
     layers: list[keras.layers.Layer] = [keras.Input(input_shape, name="image")]
     for block, filters in enumerate(blocks, start=1):
@@ -156,3 +82,18 @@ def _head(hidden: Sequence[int], classes: int) -> list[keras.layers.Layer]:
     ]
     output = keras.layers.Dense(classes, kernel_initializer=keras.initializers.GlorotNormal(), name="output")
     return [*layers, output]
+
+
+ARCHITECTURES: dict[str, Callable[[Shape, int], keras.Model]] = {
+    "mlp": partial(dense_network, name="mlp", hidden=(100, 50)),
+    "fc1": partial(dense_network, name="fc1", hidden=(300, 100)),
+    "lenet5": partial(convolutional_network, name="lenet5", blocks=(64,)),
+    "conv2": partial(convolutional_network, name="conv2", blocks=(64,)),
+    "conv4": partial(convolutional_network, name="conv4", blocks=(64, 128)),
+    "conv6": partial(convolutional_network, name="conv6", blocks=(64, 128, 256)),
+    "resnet8": partial(residual_network, name="resnet8", blocks=1),
+    "resnet20": partial(residual_network, name="resnet20", blocks=3),
+    "vgg16": vgg16,
+    "mobilenet": mobilenet,
+}
+"""The builders by their catalog names: functions of the shape of one example and the number of classes."""

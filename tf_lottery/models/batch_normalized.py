@@ -15,31 +15,17 @@ WIDTHS = (16, 32, 64)
 VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
-def resnet8(input_shape: Shape, classes: int) -> keras.Model:
-    """ResNet-8: as ResNet-20, with one block a stage; a residual net that a CPU trains in minutes.
-
-    Args:
-        input_shape: (height, width, channels) of one image, in pixels.
-        classes: the number of classes: units of the last layer, which gives logits.
-
-    Returns:
-        A built model with new weights.
-
-    Raises:
-        UnfitError: The shape or the number of classes does not fit.
-    """
-    return _residual("resnet8", input_shape, classes, blocks=1)
-
-
-def resnet20(input_shape: Shape, classes: int) -> keras.Model:
-    """ResNet-20 for CIFAR (He et al. 2015): three stages of three blocks, 16, 32 and 64 channels.
+def residual_network(input_shape: Shape, classes: int, *, name: str, blocks: int) -> keras.Model:
+    """A residual net for CIFAR (He et al. 2015): stages of 16, 32 and 64 channels; ResNet-20 has three blocks a stage.
 
     Where a stage halves the image, the shortcut is a strided 1x1 convolution with batch normalization, as in the
-    lottery-ticket papers: this net has their 270K convolution weights (with He's zero-padded shortcuts, 267.7K).
+    lottery-ticket papers: ResNet-20 has their 270K convolution weights (with He's zero-padded shortcuts, 267.7K).
 
     Args:
         input_shape: (height, width, channels) of one image, in pixels.
         classes: the number of classes: units of the last layer, which gives logits.
+        name: of the architecture, and of the model.
+        blocks: the blocks of each stage, of two convolutions each.
 
     Returns:
         A built model with new weights.
@@ -47,7 +33,13 @@ def resnet20(input_shape: Shape, classes: int) -> keras.Model:
     Raises:
         UnfitError: The shape or the number of classes does not fit.
     """
-    return _residual("resnet20", input_shape, classes, blocks=3)
+    check_images(name, input_shape, classes, least=LEAST_PIXELS)
+    image = keras.Input(input_shape, name="image")
+    x = keras.layers.ReLU(name="stem_relu")(_batch_normalized(image, "stem", WIDTHS[0]))
+    for stage, filters in enumerate(WIDTHS, start=1):
+        for block in range(1, blocks + 1):
+            x = _block(x, f"block_{stage}_{block}", filters, halve=stage > 1 and block == 1)
+    return keras.Model(image, _head(x, classes), name=name)
 
 
 def vgg16(input_shape: Shape, classes: int) -> keras.Model:
@@ -75,16 +67,6 @@ def vgg16(input_shape: Shape, classes: int) -> keras.Model:
             x = _batch_normalized(x, f"conv_{block}_{position}", filters)
             x = keras.layers.ReLU(name=f"conv_{block}_{position}_relu")(x)
     return keras.Model(image, _head(x, classes), name="vgg16")
-
-
-def _residual(name: str, input_shape: Shape, classes: int, *, blocks: int) -> keras.Model:
-    check_images(name, input_shape, classes, least=LEAST_PIXELS)
-    image = keras.Input(input_shape, name="image")
-    x = keras.layers.ReLU(name="stem_relu")(_batch_normalized(image, "stem", WIDTHS[0]))
-    for stage, filters in enumerate(WIDTHS, start=1):
-        for block in range(1, blocks + 1):
-            x = _block(x, f"block_{stage}_{block}", filters, halve=stage > 1 and block == 1)
-    return keras.Model(image, _head(x, classes), name=name)
 
 
 def _block(x: keras.KerasTensor, name: str, filters: int, *, halve: bool) -> keras.KerasTensor:

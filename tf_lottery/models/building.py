@@ -16,7 +16,7 @@ from tf_lottery.layers.acceptance import check_model, check_weights_finite
 from tf_lottery.models.architectures import ARCHITECTURES
 from tf_lottery.models.catalog import CATALOG
 from tf_lottery.utils.files import reading
-from tf_lottery.utils.references import current_directory_importable, failed, import_module
+from tf_lottery.utils.references import call_own, current_directory_importable, import_module
 from tf_lottery.utils.text import one_line, suggestion
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -98,12 +98,7 @@ def _call(text: str, *, input_shape: Any, classes: int | None) -> Any:
                 f"The module {module_name!r} has no function {function_name!r}.", suggestion(function_name, functions)
             )
         arguments = _accepted(function, text, {"input_shape": input_shape, "classes": classes})
-        try:
-            return function(**arguments)
-        except LotteryError:
-            raise
-        except (Exception, SystemExit) as error:  # A user's function may raise anything; its exit code is not ours.
-            raise failed("model function", text, error) from error
+        return call_own(function, "model function", text, **arguments)
 
 
 def _accepted(function: Any, text: str, offered: dict[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The pruning core: criteria, masks, exact selection, units, rates. Pure functions over NumPy arrays."""
+"""The pruning core: criteria, masks, exact selection, units, rates per layer. Pure functions over NumPy arrays."""

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tf_lottery.errors import LotteryError, NonFiniteError, UnfitError, UsageError
+from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.pruning.masks import Scores, WeightArrays
 from tf_lottery.utils import references, seeds
 from tf_lottery.utils.text import suggestion
@@ -210,12 +210,7 @@ def scores(weights: WeightArrays, criterion: CriterionLike = "magnitude", **kwar
 
 def _own_scores(function: Criterion, name: str, weights: WeightArrays, kwargs: Mapping[str, Any]) -> Scores:
     """Returns the scores of a user's own criterion, if they fit the weights."""
-    try:
-        result = function(weights, **kwargs)
-    except LotteryError:
-        raise
-    except Exception as error:  # A user's function may raise anything.
-        raise references.failed("criterion", name, error) from error
+    result = references.call_own(function, "criterion", name, weights, **kwargs)
     if not isinstance(result, Mapping):
         raise UnfitError(
             f"The criterion {name!r} must return scores by weight path. It returned: {type(result).__name__}.",

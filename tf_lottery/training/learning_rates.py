@@ -168,38 +168,17 @@ class Held(keras.optimizers.schedules.LearningRateSchedule):
         return cls(keras.optimizers.schedules.deserialize(config["schedule"], custom_objects), config["last"])
 
 
-def make(
-    kind: str,
-    *,
-    base: float,
-    steps: int,
-    milestones: Iterable[int] = (),
-    drop: float = 0.1,
-    warmup: int = 0,
-) -> float | Schedule:
-    """The learning rate for a Keras optimizer: a number where it never changes, else a `Schedule`.
-
-    Args:
-        kind: as for `Schedule`.
-        base: as for `Schedule`.
-        steps: as for `Schedule`.
-        milestones: as for `Schedule`.
-        drop: as for `Schedule`.
-        warmup: as for `Schedule`.
-
-    Returns:
-        `base` for "constant" without a warm-up, else a `Schedule`.
-
-    Raises:
-        UsageError: as `Schedule` does.
+def constant_or_schedule(schedule: Schedule) -> float | Schedule:
+    """The learning rate for a Keras optimizer: a number where the schedule never changes, else the schedule.
 
     Example:
-        >>> rate = make("step", base=0.5, steps=10, milestones=(4, 8), warmup=2)
+        >>> constant_or_schedule(Schedule("constant", base=0.5, steps=10))
+        0.5
+        >>> rate = constant_or_schedule(Schedule("step", base=0.5, steps=10, milestones=(4, 8), warmup=2))
         >>> [round(float(rate(step)), 4) for step in (0, 1, 3, 4, 8, 9, 99)]
         [0.25, 0.5, 0.5, 0.05, 0.005, 0.005, 0.005]
     """
-    schedule = Schedule(kind, base=base, steps=steps, milestones=milestones, drop=drop, warmup=warmup)
-    return schedule.base if kind == "constant" and not warmup else schedule
+    return schedule.base if schedule.kind == "constant" and not schedule.warmup else schedule
 
 
 def hold(schedule: keras.optimizers.schedules.LearningRateSchedule, last: int) -> Held:

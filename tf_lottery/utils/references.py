@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,31 @@ def import_module(module_name: str, *, reference: str, what: str) -> Any:
             ) from error
         raise failed(what, reference, error) from error
     except (Exception, SystemExit) as error:  # A user's module may raise anything; its exit code is not ours.
+        raise failed(what, reference, error) from error
+
+
+def call_own(function: Callable[..., Any], what: str, reference: str, *args: Any, **kwargs: Any) -> Any:
+    """Call a user's own function, and return what it returns.
+
+    Args:
+        function: the function.
+        what: what it is, for messages, e.g. "criterion".
+        reference: its name.
+        *args: its positional arguments.
+        **kwargs: its keyword arguments.
+
+    Raises:
+        UnfitError: the function raises an error; one of this library's passes through.
+
+    Example:
+        >>> call_own(max, "criterion", "builtins:max", 1, 2)
+        2
+    """
+    try:
+        return function(*args, **kwargs)
+    except LotteryError:
+        raise
+    except (Exception, SystemExit) as error:  # A user's function may raise anything; its exit code is not ours.
         raise failed(what, reference, error) from error
 
 

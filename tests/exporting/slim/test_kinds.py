@@ -132,11 +132,11 @@ def test_a_number_is_added_to_constants():
 
 
 def test_papers_architectures(difference):
-    from tf_lottery.models import architectures
+    from tf_lottery.models.architectures import ARCHITECTURES
 
     rng = np.random.default_rng(0)
-    for build in (architectures.resnet8, architectures.conv2):
-        model = build((16, 16, 3), 4)
+    for name in ("resnet8", "conv2"):
+        model = ARCHITECTURES[name]((16, 16, 3), 4)
         for layer in model.layers[:-1]:
             if isinstance(layer, L.Conv2D):
                 weights = layer.get_weights()

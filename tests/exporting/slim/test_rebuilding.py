@@ -8,6 +8,7 @@ import tf_lottery as tfl
 from tf_lottery.errors import UnfitError
 from tf_lottery.exporting.slim.channel_map import ChannelMap
 from tf_lottery.exporting.slim.layer_rules import CHANNEL_RULES
+from toys import FailingOnceCopied
 
 L = keras.layers
 
@@ -160,26 +161,8 @@ class Unrepeatable(L.Layer):
         raise RuntimeError("once\n  only")
 
 
-@keras.saving.register_keras_serializable("tf_lottery_tests")
-class Moody(L.Layer):
-    """A layer that fails when a copy of it is called."""
-
-    copied = False
-
-    def call(self, inputs):
-        if self.copied:
-            raise ZeroDivisionError("no mood")
-        return inputs
-
-    @classmethod
-    def from_config(cls, config):
-        copy = cls(**config)
-        copy.copied = True
-        return copy
-
-
 @pytest.mark.parametrize(
-    ("layer", "text"), [(Unrepeatable, "RuntimeError: once"), (Moody, "ZeroDivisionError: .*no mood")]
+    ("layer", "text"), [(Unrepeatable, "RuntimeError: once"), (FailingOnceCopied, "ZeroDivisionError: .*no mood")]
 )
 def test_errors_of_rebuilding_name_the_layer(layer, text):
     chain = model_of(L.Dense(8), layer(name="culprit"))

@@ -96,7 +96,7 @@ def test_what_does_not_decode_is_an_error(monkeypatch):
     with tempfile.TemporaryDirectory() as folder:
         content = tflite.convert_dense(model, Path(folder))
     with pytest.raises(ArithmeticError, match="does not decode"):
-        encoding.encode(content, precision="float32", blocks=False)
+        encoding.encode_weights(content, precision="float32", blocks=False)
 
 
 def test_a_float16_embedding_stays_dense_beside_sparse_layers(tmp_path):
@@ -108,7 +108,7 @@ def test_a_float16_embedding_stays_dense_beside_sparse_layers(tmp_path):
     random = np.random.default_rng(0)
     model.set_weights([weight * (random.random(weight.shape) < 0.1) for weight in model.get_weights()])
     content = tflite.convert_dense(model, tmp_path, precision="float16")
-    made, rows, blocks = encoding.encode(content, precision="float16", blocks=True)
+    made, rows, blocks = encoding.encode_weights(content, precision="float16", blocks=True)
     assert (rows, blocks) == (1, 0)
     graph = flatbuffers.read(made).subgraphs[0]
     shapes = [tuple(tensor.shape) for tensor in graph.tensors if tensor.sparsity is not None]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tf_lottery.studies.claims import CLAIMS, reproduce
+from tf_lottery.studies.claims import CLAIMS, plan_claims, reproduce
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -32,7 +32,7 @@ def change(out, name, *, date, keras=None):
 
 
 def test_the_page_tells_what_came_out(module, small_claims, tmp_path, capsys):
-    reproduce(["quarter-learns", "reinit-better"], quick=True, out=tmp_path / "runs", jobs=1)
+    reproduce(plan_claims(["quarter-learns", "reinit-better"], quick=True, out=tmp_path / "runs", jobs=1))
     # The page once took today for the day of the verdicts, one version for all, and part of the list for all of it.
     change(tmp_path / "runs", "quarter-learns", date="2026-11-02")
     change(tmp_path / "runs", "reinit-better", date="2026-11-04", keras="9.9.9")

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.experiment import density_schedule, plan
+from tf_lottery.experiment import plan, weights_per_round
 from tf_lottery.experiment.config import Config
-from tf_lottery.studies.claims import claim_runs as runs
-from tf_lottery.studies.claims import recipes
+from tf_lottery.studies.claims import plan_claims, recipes
 from tf_lottery.studies.claims.claim_figure import lines_by_variant
 from tf_lottery.studies.claims.claim_registry import CLAIMS, select_claims
 from tf_lottery.studies.claims.evidence import ClaimRun, Evidence
@@ -36,7 +35,7 @@ def world(claim, *, quick, accuracy=published, early_stop=stop, spread=0.0002, d
     """The evidence of a claim, its rows made from functions of (claim, run, variant, round)."""
     claim_runs = {}
     for key, config in claim.configs(quick=quick).items():
-        kept = density_schedule.kept_per_round(config, ROLES, FC1)
+        kept = weights_per_round.kept_per_round(config, ROLES, FC1)
         rows = []
         for job in plan.jobs(config):
             # The spread must differ from side to side: the same in both would cancel.
@@ -131,16 +130,16 @@ def test_late_tickets_must_both_match_and_be_stable(barriers):
 
 
 def test_one_shot_keeps_as_many_weights_as_the_rounds():
-    iterative = density_schedule.kept_per_round(recipes.lenet(True), ROLES, FC1)
+    iterative = weights_per_round.kept_per_round(recipes.lenet(True), ROLES, FC1)
     for rounds in (12, 15):
         config = recipes.one_shot(True, rounds)
-        assert density_schedule.kept_per_round(config, ROLES, FC1)[1] == pytest.approx(iterative[rounds], rel=0.001)
+        assert weights_per_round.kept_per_round(config, ROLES, FC1)[1] == pytest.approx(iterative[rounds], rel=0.001)
 
 
 def test_densities_are_those_of_the_paper():
-    kept = density_schedule.kept_per_round(recipes.lenet(True), ROLES, FC1)
+    kept = weights_per_round.kept_per_round(recipes.lenet(True), ROLES, FC1)
     assert [round(100 * kept[k] / kept[0], 2) for k in (4, 7, 12, 15)] == [41.05, 21.07, 6.95, 3.58]
-    kept = density_schedule.kept_per_round(recipes.fc1_35(True), ROLES, FC1)
+    kept = weights_per_round.kept_per_round(recipes.fc1_35(True), ROLES, FC1)
     assert [round(100 * kept[k] / kept[0], 1) for k in (18, 22)] == [15.1, 9.9]
 
 
@@ -172,7 +171,7 @@ def test_controls_without_masks_stand_at_the_density_of_their_ticket():
 
 
 def test_claims_share_runs(tmp_path):
-    required = runs.required_runs(list(CLAIMS.values()), quick=True, out=tmp_path)
+    required = plan_claims(["all"], quick=True, out=tmp_path).required
     by_claim = {name: [run for run in required if name in run.claims] for name in CLAIMS}
     (lenet,) = by_claim["tickets-match-dense"]
     assert lenet.claims == ("tickets-match-dense", "early-stop", "random-reinit-worse", "one-shot-weaker")

@@ -17,7 +17,6 @@ from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.run import Events
 from tf_lottery.studies.claims import CLAIMS, plan_claims, reproduce
 from tf_lottery.studies.claims.claim_outcome import markdown_table
-from tf_lottery.studies.claims.reproducing import carry_out
 
 pytestmark = pytest.mark.usefixtures("small_claims")
 
@@ -40,7 +39,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def report(folder):
     """Two claims of one run; the second and later uses only read."""
-    return reproduce(["quarter-learns", "reinit-better"], quick=True, out=folder, jobs=1)
+    return reproduce(plan_claims(["quarter-learns", "reinit-better"], quick=True, out=folder, jobs=1))
 
 
 def test_a_run_is_shared_and_each_claim_has_its_verdict(report, folder):
@@ -78,7 +77,9 @@ def test_seconds_are_those_of_the_trainings_that_the_claim_asks_for(report, fold
 
 def test_what_is_done_is_not_done_again(report, folder):
     done, events = heard()
-    again = reproduce(["reinit-better"], quick=True, out=folder, jobs=1, events=events)
+    again = reproduce(
+        plan_claims(["reinit-better"], quick=True, out=folder, jobs=1), show_progress=lambda: nullcontext(events)
+    )
     assert done == []
     assert again.outcomes[0].finding == report.outcomes[1].finding
     plan = plan_claims(["quarter-learns", "reinit-better"], quick=True, out=folder, jobs=1)
@@ -127,17 +128,17 @@ def test_a_stopped_call_continues(report, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        carry_out(plan, show_progress=lambda: nullcontext(Events(on_done=stop)))
+        reproduce(plan, show_progress=lambda: nullcontext(Events(on_done=stop)))
     assert not (tmp_path / "claims-quick").exists()
     assert plan.cost()["waiting"] == 5  # 3 of round 0 and one of round 1 are committed
     done, events = heard()
-    again = carry_out(plan, show_progress=lambda: nullcontext(events))
+    again = reproduce(plan, show_progress=lambda: nullcontext(events))
     assert len(done) == 5
     assert again.outcomes[0].finding == report.outcomes[0].finding
 
 
 def test_the_barrier_of_a_ticket_under_two_data_orders(folder):
-    report = reproduce(["stable"], quick=True, out=folder, jobs=1)
+    report = reproduce(plan_claims(["stable"], quick=True, out=folder, jobs=1))
     (outcome,) = report.outcomes
     barriers = [row for row in outcome.rows if "test_error_barrier" in row]
     assert [row["replicate"] for row in barriers] == [0, 1, 2]
@@ -159,7 +160,7 @@ def test_a_missing_data_set_leaves_a_claim_open_and_a_training_that_diverges_too
     plan = plan_claims(["all"], quick=True, out=folder, data_dir=str(tmp_path), jobs=1)
     assert plan.cost()["without_data"] == ["elsewhere"]
     judged = []
-    report = carry_out(plan, on_outcome=lambda outcome: judged.append(outcome.claim.name))
+    report = reproduce(plan, on_outcome=lambda outcome: judged.append(outcome.claim.name))
     verdicts = {outcome.claim.name: outcome.finding for outcome in report.outcomes}
     assert {name: finding.passed for name, finding in verdicts.items()} == {
         **{"quarter-learns": True, "reinit-better": False, "stable": True, "elsewhere": None, "diverges": None}
@@ -173,13 +174,13 @@ def test_a_missing_data_set_leaves_a_claim_open_and_a_training_that_diverges_too
     assert sorted(judged) == sorted(verdicts)
     assert (folder / "claims-quick/elsewhere/figure.png").exists()
     with pytest.raises(UnfitError, match="replicate 0, round 0"):
-        reproduce(["diverges"], quick=True, out=folder, jobs=1)
+        reproduce(plan_claims(["diverges"], quick=True, out=folder, jobs=1))
 
 
 def test_a_run_that_is_in_use_is_refused(report, folder):
     run = report.outcomes[0].runs["digits"]["run_dir"]
     with RunDirectory(run).lock(), pytest.raises(RunInUseError):
-        reproduce(["quarter-learns"], quick=True, out=folder, jobs=1)
+        reproduce(plan_claims(["quarter-learns"], quick=True, out=folder, jobs=1))
 
 
 def test_more_replicates_extend_the_run(report, folder, tmp_path):
@@ -187,11 +188,14 @@ def test_more_replicates_extend_the_run(report, folder, tmp_path):
 
     shutil.copytree(folder, tmp_path / "copy")
     done, events = heard()
-    more = reproduce(["quarter-learns"], quick=True, out=tmp_path / "copy", jobs=1, replicates=4, events=events)
+    more = reproduce(
+        plan_claims(["quarter-learns"], quick=True, out=tmp_path / "copy", jobs=1, replicates=4),
+        show_progress=lambda: nullcontext(events),
+    )
     assert done == [f"replicate 3, round {index}, ticket" for index in range(3)]
     assert more.outcomes[0].finding.measures[0].count == 4
     # Asked for three again, the verdict is that of three, though a fourth is there.
-    back = reproduce(["quarter-learns"], quick=True, out=tmp_path / "copy", jobs=1)
+    back = reproduce(plan_claims(["quarter-learns"], quick=True, out=tmp_path / "copy", jobs=1))
     assert back.outcomes[0].finding == report.outcomes[0].finding
 
 
@@ -203,7 +207,7 @@ def test_a_claim_that_asks_for_what_is_not_there_is_left_open_and_the_others_are
 
     wrong = replace(CLAIMS["quarter-learns"], name="wrong", judge=judge)
     monkeypatch.setitem(CLAIMS, "wrong", wrong)
-    found = reproduce(["wrong", "reinit-better"], quick=True, out=folder, jobs=1)
+    found = reproduce(plan_claims(["wrong", "reinit-better"], quick=True, out=folder, jobs=1))
     assert {outcome.claim.name: outcome.finding.passed for outcome in found.outcomes} == {
         "reinit-better": False,
         "wrong": None,
@@ -216,15 +220,15 @@ BARRIERS_FIRST = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from conftest import SMALL
-from tf_lottery.studies.claims import CLAIMS, reproduce
+from tf_lottery.studies.claims import CLAIMS, plan_claims, reproduce
 
 if __name__ == "__main__":
     CLAIMS.clear()
     CLAIMS.update({each.name: each for each in SMALL})
-    first = reproduce(["stable"], quick=True, out="runs", jobs=2)
+    first = reproduce(plan_claims(["stable"], quick=True, out="runs", jobs=2))
     import tensorflow
     print("threads", tensorflow.config.threading.get_intra_op_parallelism_threads())
-    second = reproduce(["stable", "quarter-learns"], quick=True, out="runs", jobs=1)
+    second = reproduce(plan_claims(["stable", "quarter-learns"], quick=True, out="runs", jobs=1))
     same = first.outcomes[0].finding == second.outcomes[-1].finding
     print("passed", [outcome.finding.passed for outcome in second.outcomes], "same", same)
 """

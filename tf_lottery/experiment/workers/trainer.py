@@ -19,7 +19,7 @@ from tf_lottery.experiment.job_observer import JobObserver, JobTraining
 from tf_lottery.experiment.own_functions import control_digest
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.round_masks import mask_distance
-from tf_lottery.experiment.step_counts import MASK_WINDOW, step_counts
+from tf_lottery.experiment.training_and_rewind_steps import MASK_WINDOW, step_counts
 from tf_lottery.experiment.workers.result_row import result_row
 from tf_lottery.experiment.workers.starting_point import StartingPoints, TrainingStart
 from tf_lottery.experiment.workers.workbench import Workbench

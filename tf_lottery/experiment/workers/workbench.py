@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tf_lottery.errors import UnfitError
-from tf_lottery.experiment import density_schedule, round_masks
+from tf_lottery.experiment import round_masks, weights_per_round
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import find_control
 from tf_lottery.experiment.problem import Problem, replicate_seed
@@ -62,7 +62,7 @@ class Workbench:
         self.units = round_masks.units(config, discovery.axes, {key: mask.shape for key, mask in dense.items()})
         for path, remark in self.units.remarks.items():
             log.info("%s is %s", path, remark)
-        density_schedule.check_reachable(
+        weights_per_round.check_reachable(
             config, {key: unit.size for key, unit in collapse_masks(dense, self.units.blocks).items()}
         )
         self.data = splits(problem.train, problem.validation, problem.test)

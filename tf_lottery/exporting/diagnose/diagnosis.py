@@ -161,8 +161,8 @@ def _judge(
 
 def _files(dense: bytes) -> dict[str, bytes]:
     """The float32 files that `export` offers, by their layouts."""
-    rows, row_count, _ = encoding.encode(dense, precision="float32", blocks=False)
-    blocks, _, block_count = encoding.encode(dense, precision="float32", blocks=True)
+    rows, row_count, _ = encoding.encode_weights(dense, precision="float32", blocks=False)
+    blocks, _, block_count = encoding.encode_weights(dense, precision="float32", blocks=True)
     files = {"dense": dense}
     if block_count and len(blocks) < len(dense):
         files["1x4"] = blocks

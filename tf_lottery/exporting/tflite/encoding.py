@@ -35,7 +35,7 @@ MOST_BLOCKS = 0.35
 OWN_KERNEL = 8
 
 
-def encode(content: bytes, *, precision: str, blocks: bool) -> tuple[bytes, int, int]:
+def encode_weights(content: bytes, *, precision: str, blocks: bool) -> tuple[bytes, int, int]:
     """Store the weights of a dense file sparse where that is smaller.
 
     Args:

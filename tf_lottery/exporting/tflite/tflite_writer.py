@@ -148,8 +148,8 @@ class _Attempts:
         if isinstance(dense, Refusal):
             return [self._refusal(precision, "sparse", dense.reason, mismatch=dense.mismatch)]
         content = dense.file.read_bytes()
-        rows, row_count, _ = encoding.encode(content, precision=precision, blocks=False)
-        blocks, _, block_count = encoding.encode(content, precision=precision, blocks=True)
+        rows, row_count, _ = encoding.encode_weights(content, precision=precision, blocks=False)
+        blocks, _, block_count = encoding.encode_weights(content, precision=precision, blocks=True)
         # Blocks are faster than rows but for int8, whose rows run as dense convolutions.
         contents = {}
         if block_count and (precision != "int8" or len(blocks) < len(rows)):

@@ -1,6 +1,6 @@
 """The runs that claims need, shared between claims: what is trained, and what the rest costs. No TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from tf_lottery.experiment.events import Events
 from tf_lottery.experiment.workers import executor
 from tf_lottery.models.catalog import CATALOG
 from tf_lottery.results.statistics.values import spread
-from tf_lottery.studies.claims.claim import Claim
 
 # Seconds of a step and of an evaluation by model, measured on one core of a server of 2026 for the batches of the
 # recipes: for a plan before anything is trained. Where a run has trainings, their own time is taken.
@@ -83,40 +82,24 @@ class RequiredRun:
         return self.config.steps * step + (self.config.steps // self.config.eval_every) * evaluation
 
 
-def required_runs(
-    claims: Sequence[Claim],
-    *,
-    quick: bool,
-    out: str | Path,
-    replicates: int | None = None,
-    data_dir: str | None = None,
-    jobs: int = 0,
-) -> list[RequiredRun]:
+def required_runs(configs: Mapping[str, Mapping[str, Config]], *, out: str | Path) -> list[RequiredRun]:
     """Return the runs that claims need, in the order of the claims; equal configurations share a run.
 
     Args:
-        claims: the claims.
-        quick: whether the runs are of the size for a CPU, instead of the published one.
+        configs: for each claim, by name, the configurations that it asks for.
         out: the folder of the runs.
-        replicates: the number of replicates, instead of the claims' own.
-        data_dir: the folder of the data sets.
-        jobs: the most trainings side by side; 0: as many as the cores hold.
-
-    Raises:
-        UsageError: too few replicates for an interval.
     """
     runs: dict[str, RequiredRun] = {}
-    for claim in claims:
-        for config in claim.configs(quick=quick, replicates=replicates).values():
-            config = config.updated(data_dir=data_dir, jobs=jobs)
+    for name, of_claim in configs.items():
+        for config in of_claim.values():
             key = config.hash()
             if key in runs:
                 before = runs[key]
-                names = tuple(dict.fromkeys([*before.claims, claim.name]))
+                names = tuple(dict.fromkeys([*before.claims, name]))
                 runs[key] = replace(before, config=merge_configs(before.config, config), claims=names)
             else:
                 problem = missing_data_error(config)
-                runs[key] = RequiredRun(config, experiment.locate(config, out), (claim.name,), problem)
+                runs[key] = RequiredRun(config, experiment.locate(config, out), (name,), problem)
     return list(runs.values())
 
 

@@ -112,11 +112,6 @@ def plan_claims(
         1
     """
     claims = select_claims(names)
-    strict = ALL not in names
-    required = required_runs(claims, quick=quick, out=out, replicates=replicates, data_dir=data_dir, jobs=jobs)
-    for run in required:
-        if run.problem and strict:
-            raise run.problem
     configs = {
         claim.name: {
             key: config.updated(data_dir=data_dir, jobs=jobs)
@@ -124,18 +119,23 @@ def plan_claims(
         }
         for claim in claims
     }
+    required = required_runs(configs, out=out)
+    strict = ALL not in names
+    for run in required:
+        if run.problem and strict:
+            raise run.problem
     return ClaimPlan(tuple(claims), tuple(required), configs, quick, Path(out), strict)
 
 
-def carry_out(
+def reproduce(
     plan: ClaimPlan,
     *,
     show_progress: Callable[[], AbstractContextManager[Events]] = lambda: nullcontext(Events()),
     on_outcome: Callable[[ClaimOutcome], None] = lambda outcome: None,
 ) -> Reproduction:
-    """Train what is missing, and judge each claim as soon as its runs are there.
+    """Check claims of the literature: train what their runs lack, and judge them by intervals over replicates.
 
-    A signal leaves nothing half-written: the same call again continues.
+    Each is judged as soon as its runs are there. A signal leaves nothing half-written: the same call again continues.
 
     Args:
         plan: the runs, from `plan_claims`.
@@ -144,6 +144,9 @@ def carry_out(
 
     Raises:
         LotteryError: a run is in use or damaged, or, if `plan.strict`, a training diverged.
+
+    Example:
+        `reproduce(plan_claims(["early-stop"], quick=True)).outcomes[0].finding.passed`
     """
     begin = time.perf_counter()
     problems: dict[str, str] = {}
@@ -198,34 +201,3 @@ def judge_claim(plan: ClaimPlan, claim: Claim, problem: str) -> ClaimOutcome:
     about = {key: describe_run(config, stores[key].path, stores[key].environment()) for key, config in configs.items()}
     time_spent = training_seconds(list(configs.values()), list(stores.values()))
     return ClaimOutcome(claim, plan.quick, finding, about, evidence.table(), time_spent)
-
-
-def reproduce(
-    names: Sequence[str],
-    *,
-    quick: bool = False,
-    out: str | Path = "runs",
-    replicates: int | None = None,
-    data_dir: str | None = None,
-    jobs: int = 0,
-    events: Events | None = None,
-) -> Reproduction:
-    """Check claims of the literature: train what their runs lack, and judge them by intervals over replicates.
-
-    Args:
-        names: the names of claims, or "all"; as for `plan_claims`.
-        quick: whether the runs are of the size for a CPU, instead of the published one.
-        out: the folder of the runs.
-        replicates: the number of replicates, instead of the claims' own.
-        data_dir: the folder of the data sets.
-        jobs: the most trainings side by side; 0: as many as the cores hold.
-        events: the functions to call as trainings start, evaluate and end.
-
-    Raises:
-        LotteryError: the arguments are wrong, or a run can't be made, is in use or damaged.
-
-    Example:
-        `reproduce(["early-stop"], quick=True).outcomes[0].finding.passed`
-    """
-    plan = plan_claims(names, quick=quick, out=out, replicates=replicates, data_dir=data_dir, jobs=jobs)
-    return carry_out(plan, show_progress=lambda: nullcontext(events or Events()))

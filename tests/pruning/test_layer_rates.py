@@ -4,27 +4,27 @@ import numpy as np
 import pytest
 
 from tf_lottery.errors import UsageError
-from tf_lottery.pruning import rates as schedule
+from tf_lottery.pruning import layer_rates
 from tf_lottery.pruning import select as pruning
 
 
 @pytest.mark.parametrize(("density", "rounds", "rate"), [(0.25, 2, 0.5), (0.1, 1, 0.9), (1.0, 5, 0.0), (0.512, 3, 0.2)])
 def test_the_rate_that_reaches_a_density(density, rounds, rate):
-    assert schedule.rate_to_reach(density, rounds) == pytest.approx(rate, abs=1e-12)
+    assert layer_rates.rate_to_reach(density, rounds) == pytest.approx(rate, abs=1e-12)
 
 
 def test_the_rate_reaches_the_density_in_so_many_rounds():
     masks = {"a": np.ones(1000, bool)}
     scores = {"a": np.arange(1000.0)}
     for _ in range(3):
-        masks = pruning.prune(scores, masks, rate=schedule.rate_to_reach(0.125, 3))
+        masks = pruning.prune(scores, masks, rate=layer_rates.rate_to_reach(0.125, 3))
     assert masks["a"].sum() == 125
 
 
 @pytest.mark.parametrize(("density", "rounds"), [(0, 1), (-0.1, 1), (1.1, 1), (float("nan"), 1), (0.5, 0), (0.5, -1)])
 def test_targets_out_of_range(density, rounds):
     with pytest.raises(UsageError):
-        schedule.rate_to_reach(density, rounds)
+        layer_rates.rate_to_reach(density, rounds)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_targets_out_of_range(density, rounds):
     [([1, 0.5, 0.2], (1.0, 0.5, 0.2)), ([0.5], (1.0, 0.5)), ([1], (1.0,)), ((0.3, 0.1), (1.0, 0.3, 0.1))],
 )
 def test_ladders(densities, rungs):
-    assert schedule.ladder(densities) == rungs
+    assert layer_rates.ladder(densities) == rungs
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_ladders(densities, rungs):
 )
 def test_ladders_that_are_refused(densities):
     with pytest.raises(UsageError, match="Densities must"):
-        schedule.ladder(densities)
+        layer_rates.ladder(densities)
 
 
 ROLES = {"c": "conv", "d": "dense", "e": "embedding", "o": "output"}
@@ -57,7 +57,7 @@ ROLES = {"c": "conv", "d": "dense", "e": "embedding", "o": "output"}
     ],
 )
 def test_rates_by_role(options, expected):
-    assert schedule.rates(ROLES, rate=0.2, **options) == dict(zip("cdeo", expected, strict=True))
+    assert layer_rates.rates_by_path(ROLES, rate=0.2, **options) == dict(zip("cdeo", expected, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_rates_by_role(options, expected):
 )
 def test_rates_that_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
-        schedule.rates(ROLES, **options)
+        layer_rates.rates_by_path(ROLES, **options)

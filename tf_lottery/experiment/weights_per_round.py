@@ -7,14 +7,14 @@ import numpy as np
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.pruning import criteria as scoring
+from tf_lottery.pruning import layer_rates
 from tf_lottery.pruning import masks as mask_tools
-from tf_lottery.pruning import rates as schedule
 from tf_lottery.pruning import select as pruning
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.pruning.units import UNSTRUCTURED, Blocks, collapse_masks, expand, one_by_one
 
 
-def rates(config: Config, roles: Mapping[str, str]) -> dict[str, float]:
+def rates_of_config(config: Config, roles: Mapping[str, str]) -> dict[str, float]:
     """Return the fraction that a round prunes of each maskable array.
 
     To reach a final density, all arrays have one rate unless a role's is set.
@@ -26,11 +26,11 @@ def rates(config: Config, roles: Mapping[str, str]) -> dict[str, float]:
     if config.final_density is None:
         rate, output_rate = config.rate, config.output_rate
     else:
-        rate = schedule.rate_to_reach(config.final_density, config.rounds)
+        rate = layer_rates.rate_to_reach(config.final_density, config.rounds)
         output_rate = rate if config.output_rate is None else config.output_rate
     if config.criterion in scoring.GLOBAL:
         return dict.fromkeys(roles, rate)
-    return schedule.rates(roles, rate=rate, output_rate=output_rate, conv_rate=config.conv_rate)
+    return layer_rates.rates_by_path(roles, rate=rate, output_rate=output_rate, conv_rate=config.conv_rate)
 
 
 def kept_per_round(
@@ -102,7 +102,7 @@ def units_to_keep(
     equal_scores = {key: np.zeros(mask.shape, np.float32) for key, mask in masks.items()}
     for number in range(round_number - steps + 1, round_number + 1):
         masks = _prune_one_round(config, number, roles, equal_scores, masks)
-    by_key = dict.fromkeys(masks, 0.0) if config.densities else rates(config, roles)
+    by_key = dict.fromkeys(masks, 0.0) if config.densities else rates_of_config(config, roles)
     groups = pruning.groups({key: by_key[key] for key in masks}, scope=config.scope)
     return [(keys, mask_tools.kept({key: masks[key] for key in keys})) for keys in groups]
 
@@ -117,5 +117,5 @@ def _prune_one_round(
     """Return masks, of weights or of larger units, after one round of pruning."""
     if config.densities:
         return pruning.prune_to(scores, masks, density=config.densities[round_number], scope=config.scope)
-    by_key = rates(config, roles)
+    by_key = rates_of_config(config, roles)
     return pruning.prune(scores, masks, rate={key: by_key[key] for key in masks}, scope=config.scope)

@@ -1,6 +1,6 @@
-"""How much is pruned per round: by a rate, to a target density in n rounds or one shot, or by a list of densities.
+"""Rates and densities as numbers: a rate for each weight array by its role, the rate that reaches a density.
 
-`experiment/density_schedule` turns these into the counts of an experiment's rounds.
+How many weights an experiment's rounds keep is decided from these in `experiment/weights_per_round`.
 """
 
 import itertools
@@ -56,7 +56,7 @@ def ladder(densities: Sequence[float]) -> tuple[float, ...]:
     return rungs
 
 
-def rates(
+def rates_by_path(
     roles: Mapping[str, str],
     *,
     rate: float,
@@ -82,7 +82,7 @@ def rates(
         UsageError: If a rate is out of range, or `layer_rates` names an unknown weight.
 
     Example:
-        >>> rates({"hidden/kernel": "dense", "output/kernel": "output"}, rate=0.2)
+        >>> rates_by_path({"hidden/kernel": "dense", "output/kernel": "output"}, rate=0.2)
         {'hidden/kernel': 0.2, 'output/kernel': 0.1}
     """
     by_role = {

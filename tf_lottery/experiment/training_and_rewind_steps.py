@@ -8,6 +8,7 @@ from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.own_functions import check_callable
 from tf_lottery.experiment.rewind_point import FINETUNE
+from tf_lottery.utils import references
 
 # How many masks before the newest an early-bird search compares with it (You et al. 2020, arXiv 1909.11957).
 MASK_WINDOW = 5
@@ -107,7 +108,7 @@ def rewind_step(config: Config, steps_per_epoch: int | None) -> int:
 
 def _step_by_function(name: str, total: int) -> int:
     """Return the step that a user's own function chooses in a training of `total` steps."""
-    step = check_callable(name, "rewind function")(total)
+    step = references.call_own(check_callable(name, "rewind function"), "rewind function", name, total)
     if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
         raise UsageError(
             f"The rewind function {name!r} must return a step, an integer of at least 0. It returned: {step!r}.",
