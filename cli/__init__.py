@@ -10,6 +10,6 @@ def main() -> None:
         from .app import app
         from .process import prepare
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        raise SystemExit(130) from None  # `failures.INTERRUPTED`, which may not be loaded yet
     prepare()
     app.main(prog_name="tf-lottery")

@@ -6,7 +6,7 @@ import pytest
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.results.statistics.intervals import Interval
-from tf_lottery.results.statistics.matching import by_round, matches, matching_density, peak
+from tf_lottery.results.statistics.matching import matches, matching_density, peak
 from tf_lottery.results.statistics.values import Spread
 
 
@@ -86,15 +86,3 @@ def test_the_peak_is_the_best_mean_and_of_equals_the_sparsest():
     rows = chain(0, 0.90, 0.95, 0.93, 0.7) + chain(1, 0.90, 0.91, 0.93, 0.7)
     best = peak(rows)
     assert (best.round, best.value, best.dense) == (2, pytest.approx(0.93), pytest.approx(0.90))
-
-
-def test_a_metric_by_round_against_dense():
-    rows = [row for replicate in range(3) for row in chain(replicate, 0.9, 0.9, 0.9)]
-    line = by_round(rows, "early_stop_step")
-    assert [(band.round, band.density, band.value.mean) for band in line] == [
-        (0, 1, 999),
-        (1, 0.5, 899),
-        (2, 0.25, 799),
-    ]
-    assert (line[2].against_dense.mean, line[2].against_dense.low, line[2].against_dense.high) == (-200, -200, -200)
-    assert by_round(rows[:6], "early_stop_step")[1].against_dense is None

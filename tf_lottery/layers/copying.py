@@ -110,15 +110,8 @@ def refresh_constants(layer: keras.layers.Layer) -> None:
 
 
 def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
-    return keras.layers.Lambda(
-        layer.function,
-        output_shape=layer._output_shape,
-        mask=layer.mask,
-        arguments=layer.arguments,
-        name=layer.name,
-        dtype=layer.dtype_policy,
-        trainable=layer.trainable,
-    )
+    same = {name: getattr(layer, name) for name in ("mask", "arguments", "name", "trainable")}
+    return keras.layers.Lambda(layer.function, output_shape=layer._output_shape, dtype=layer.dtype_policy, **same)
 
 
 def _with_nested_models(model: keras.Model) -> Iterator[keras.Model]:

@@ -52,6 +52,11 @@ class LayerKind:
     passive: bool = False
     folded_by_tflite: bool = False
 
+    @property
+    def keeps_units(self) -> bool:
+        """Whether it is a kernel of units, or passes each channel of its one input on to itself."""
+        return bool(self.narrowing) or self.channel_rule in ("unchanged", "rescaling")
+
 
 UNKNOWN = LayerKind()
 """The kind of every layer class that `KINDS` does not list."""

@@ -10,9 +10,9 @@ from typing import cast
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.directory import TICKET
-from tf_lottery.results.statistics.intervals import LEAST, Difference, Interval, band, paired_difference
+from tf_lottery.results.statistics.intervals import Interval, band
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP, RoundCandidate, judge_rounds, select_round
-from tf_lottery.results.statistics.values import Row, Spread, number, select, ticket_densities
+from tf_lottery.results.statistics.values import Row, Spread, select, ticket_densities
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,6 @@ class MatchingDensity:
     def matched(self) -> int:
         """In how many replicates a pruned round matches; the others count with their dense network, 100 %."""
         return sum(match.round > 0 for match in self.matches)
-
-
-@dataclass(frozen=True)
-class RoundBand:
-    """A metric in one round.
-
-    Attributes:
-        round: the round.
-        density: the ticket's mean density in it.
-        value: mean and interval (fewer than 3 replicates: range).
-        against_dense: paired difference to the dense round 0; None with fewer than 3 pairs.
-    """
-
-    round: int
-    density: float
-    value: Interval | Spread
-    against_dense: Difference | None
 
 
 def matches(rows: Sequence[Row], *, tolerance: float = DEFAULT_MAX_DROP) -> list[Match]:
@@ -147,28 +130,3 @@ def peak(rows: Sequence[Row]) -> RoundCandidate:
         UnfitError: there is no dense round, or it has neither validation accuracy nor validation loss.
     """
     return min(judge_rounds(rows), key=lambda candidate: (candidate.drop, candidate.kept))
-
-
-def by_round(rows: Sequence[Row], column: str, *, variant: str = TICKET) -> list[RoundBand]:
-    """A metric in each round of a variant, at the density of the ticket of that round, and against the dense network.
-
-    Args:
-        rows: result rows; a round without the value, or whose ticket is not there, is left out.
-        column: e.g. "early_stop_step".
-        variant: the ticket or a control.
-    """
-    line = []
-    for index, density in ticket_densities(rows).items():
-        here = select(rows, variant, index)
-        over = band(row.get(column) for row in here)
-        if over is not None and density > 0:
-            line.append(RoundBand(index, density, over, _against_dense(rows, here, column)))
-    return line
-
-
-def _against_dense(rows: Sequence[Row], here: Sequence[Row], column: str) -> Difference | None:
-    """Paired difference of rows to the dense round 0; None with fewer than 3 pairs."""
-    dense = select(rows, TICKET, 0)
-    paired = {number(row.get("replicate")) for row in here if number(row.get(column)) is not None}
-    paired &= {number(row.get("replicate")) for row in dense if number(row.get(column)) is not None}
-    return paired_difference(rows, here, dense, column) if len(paired) >= LEAST else None

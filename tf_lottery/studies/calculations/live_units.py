@@ -1,4 +1,4 @@
-"""Live units of a sparse network: those on a path of surviving weights from input to output. NumPy only."""
+"""Live units of a sparse network: those on a path of surviving weights from input to output."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,16 +7,10 @@ from typing import Any
 
 import numpy as np
 
-# Layers that pass each channel on to itself; behind any other one, channels can't be followed from masks alone.
-FOLLOWED = frozenset(
-    {
-        *("InputLayer", "Dense", "Conv1D", "Conv2D", "Conv3D", "Flatten", "Activation", "ReLU", "LeakyReLU", "ELU"),
-        *("Softmax", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "GaussianNoise", "BatchNormalization"),
-        *("Rescaling", "Identity", "MaxPooling1D", "MaxPooling2D", "AveragePooling1D", "AveragePooling2D"),
-        *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D"),
-        *("ZeroPadding1D", "ZeroPadding2D"),
-    }
-)
+from tf_lottery.layers.kinds import KINDS
+
+# Behind any other layer, channels can't be followed from masks alone.
+FOLLOWED = {"InputLayer"} | {layer.__name__ for layer, kind in KINDS.items() if kind.keeps_units}
 
 
 def is_chain(architecture: str) -> bool:
