@@ -66,11 +66,11 @@ def targets(results: dict[str, dict[str, Any]], *, convolutional: bool) -> list[
             ("fit", ENGINE, "at least", 2.5),
             ("tfmot", ENGINE, "at least", 3.0),
         ]
-    found = []
+    actual = []
     for name, other, sense, bound in wanted:
         if name in results and other in results:
             ratio = results[name]["us"] / results[other]["us"]
-            found.append(
+            actual.append(
                 {
                     "what": f"{name} / {other} {sense} {bound:g}",
                     "ratio": ratio,
@@ -79,7 +79,7 @@ def targets(results: dict[str, dict[str, Any]], *, convolutional: bool) -> list[
                     "held": ratio <= bound if sense == "at most" else ratio >= bound,
                 }
             )
-    return found
+    return actual
 
 
 def table(document: dict[str, Any]) -> str:

@@ -84,8 +84,8 @@ def imported_rooms(path: Path) -> set[str]:
 
 
 def rooms() -> set[str]:
-    found = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    return found | {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    actual = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    return actual | {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
 
 
 def test_every_room_has_its_place():
@@ -181,11 +181,11 @@ def test_every_package_is_installed():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
-    found = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
-    found |= {
+    actual = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
+    actual |= {
         ".".join(("tf_lottery_cli", *path.parent.relative_to(ROOT / "cli").parts))
         for path in (ROOT / "cli").rglob("__init__.py")
     }
-    assert listed == found
+    assert listed == actual
     folders = {path.parent for path in LIBRARY}
     assert all((folder / "__init__.py").exists() for folder in folders)

@@ -108,11 +108,11 @@ def test_options_in_prose_exist(page: Path) -> None:
 
 
 def _commands(group: click.Group) -> list[click.Command]:
-    found: list[click.Command] = []
+    actual: list[click.Command] = []
     context = click.Context(group)
     for child in filter(None, (group.get_command(context, each) for each in group.list_commands(context))):
-        found += [child, *(_commands(child) if isinstance(child, click.Group) else [])]
-    return found
+        actual += [child, *(_commands(child) if isinstance(child, click.Group) else [])]
+    return actual
 
 
 def test_the_table_of_presets_is_that_of_the_code() -> None:

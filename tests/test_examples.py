@@ -13,9 +13,9 @@ EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 
 
 def number(pattern: str, text: str) -> float:
-    found = re.search(pattern, text)
-    assert found is not None, text
-    return float(found[1])
+    actual = re.search(pattern, text)
+    assert actual is not None, text
+    return float(actual[1])
 
 
 @pytest.fixture(scope="module")

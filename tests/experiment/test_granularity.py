@@ -63,8 +63,8 @@ def test_discovery_tells_what_runs_along_the_axes_of_each_layer_kind():
     z = L.Dense(7, name="hidden")(L.Concatenate()([x, y]))
     model = keras.Model([images, words], L.Softmax()(L.Dense(2, name="output")(z)))
     for each in (model, tfl.wrap(model)):
-        found = tfl.discover(each).axes
-        axes = {path: (one.inputs, one.channels, one.output) for path, one in found.items()}
+        discovery = tfl.discover(each).axes
+        axes = {path: (one.inputs, one.channels, one.output) for path, one in discovery.items()}
         assert axes == {
             "conv/kernel": (-2, (-1,), False),
             "depthwise/kernel": (None, (), False),
@@ -81,10 +81,10 @@ def test_discovery_tells_what_runs_along_the_axes_of_each_layer_kind():
             "hidden/kernel": (-2, (-1,), False),
             "output/kernel": (-2, (-1,), True),
         }
-        follows = {path for path, one in found.items() if one.follows}
+        follows = {path for path, one in discovery.items() if one.follows}
         assert follows == {"depthwise/kernel", "separable/depthwise_kernel"}
     shapes = {path: tuple(one.variable.shape) for path, one in tfl.discover(model).found.items()}
-    units = divide(shapes, granularity="channel", indivisible="skip", axes=found)
+    units = divide(shapes, granularity="channel", indivisible="skip", axes=discovery)
     assert units.blocks["transposed/kernel"] == (3, 3, 1, 6)
     for path in follows:
         assert units.remarks[path] == "kept whole: the channels of a depthwise convolution follow those of its input"
@@ -99,9 +99,9 @@ def test_filters_that_become_outputs_of_the_model_are_never_pruned_as_such():
     x = L.DepthwiseConv2D(3, name="smooth")(L.BatchNormalization()(x))
     head = keras.Sequential([keras.Input((4, 4, 3)), L.PReLU(), L.GlobalAveragePooling2D(), L.Softmax()])
     model = keras.Model(images, head(x))
-    found = tfl.discover(model)
-    assert {path for path, axes in found.axes.items() if axes.output} == {"classes/kernel", "smooth/kernel"}
-    assert set(found.roles.values()) == {"conv"}  # what decides rates is what it was
+    discovery = tfl.discover(model)
+    assert {path for path, axes in discovery.axes.items() if axes.output} == {"classes/kernel", "smooth/kernel"}
+    assert set(discovery.roles.values()) == {"conv"}  # what decides rates is what it was
 
 
 def test_a_network_of_depthwise_convolutions_lives_on_without_half_of_its_channels():
@@ -112,10 +112,10 @@ def test_a_network_of_depthwise_convolutions_lives_on_without_half_of_its_channe
     for layer in model.layers:
         if isinstance(layer, L.BatchNormalization):  # so that the signal does not fade from layer to layer
             layer.set_weights([*layer.get_weights()[:3], np.full(layer.moving_variance.shape, 0.1)])
-    found = tfl.discover(model)
-    weights = {path: np.abs(one.variable.numpy()) for path, one in found.found.items()}
+    discovery = tfl.discover(model)
+    weights = {path: np.abs(one.variable.numpy()) for path, one in discovery.found.items()}
     dense = {path: np.ones(weight.shape, bool) for path, weight in weights.items()}
-    masks = tfl.prune(weights, dense, rate=0.5, granularity="channel", axes=found.axes)
+    masks = tfl.prune(weights, dense, rate=0.5, granularity="channel", axes=discovery.axes)
     filters = {path: mask.reshape(-1, mask.shape[-1]).all(axis=0).sum() for path, mask in masks.items()}
     layers = ["stem", *(f"block_{number}_pointwise" for number in range(1, 7))]
     assert [filters[f"{name}/kernel"] for name in layers] == [8, 16, 32, 32, 64, 64, 128]  # of twice as many
@@ -299,9 +299,9 @@ def test_the_estimate_counts_units():
         test=None,
     )
     config = Config(granularity="1x4", indivisible="skip", rounds=2, rate=0.5, steps=10, xla="off", batch_size=16)
-    found = estimate(config, problem)
-    assert found.weights_kept == (120, 24 + 48 + 16, 12 + 48 + 12)  # 12, 6, 3 blocks; whole; 6, 4, 3 blocks
-    assert json.loads(json.dumps(found.to_json()))["indivisible"] == {
+    actual = estimate(config, problem)
+    assert actual.weights_kept == (120, 24 + 48 + 16, 12 + 48 + 12)  # 12, 6, 3 blocks; whole; 6, 4, 3 blocks
+    assert json.loads(json.dumps(actual.to_json()))["indivisible"] == {
         "dense_1/kernel": "kept whole: its 6 inputs are no multiple of 4"
     }
     with pytest.raises(UnfitError, match="do not divide"):

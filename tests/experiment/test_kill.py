@@ -66,25 +66,25 @@ def kill(process):
 
 def content(run_dir):
     """Every byte of a run but the timings, by file."""
-    found = {}
+    actual = {}
     for path in sorted(run_dir.rglob("*")):
         name = str(path.relative_to(run_dir))
         if path.is_dir() or name == ".lock":
             continue
         if path.name == "results.csv":
             with open(path) as file:
-                found[name] = [{k: v for k, v in row.items() if k not in TIMINGS} for row in csv.DictReader(file)]
+                actual[name] = [{k: v for k, v in row.items() if k not in TIMINGS} for row in csv.DictReader(file)]
         elif path.name == "metrics.json":
             document = json.loads(path.read_bytes())
             document.pop("seconds")
             document["row"] = {key: value for key, value in document["row"].items() if key not in TIMINGS}
-            found[name] = document
+            actual[name] = document
         elif path.name == "manifest.json":
             files = json.loads(path.read_bytes())["files"]
-            found[name] = {key: value for key, value in files.items() if key != "metrics.json"}
+            actual[name] = {key: value for key, value in files.items() if key != "metrics.json"}
         else:
-            found[name] = path.read_bytes()
-    return found
+            actual[name] = path.read_bytes()
+    return actual
 
 
 def assert_same(first, second):
@@ -96,13 +96,13 @@ def assert_same(first, second):
 def whole(folder):
     """The content of the uninterrupted run."""
     finish(start(folder, "whole"), folder, "whole")
-    found = content(folder / "whole")
+    actual = content(folder / "whole")
     # Round 0 and two rounds of ticket and control, their curves, the rewind state.
-    assert sum(name.endswith("weights.npz") for name in found) == 5
-    assert len(found["results.csv"]) == 5
-    assert found["metrics.jsonl"].count(b"\n") == 10 + 2 * (9 + 10)
-    assert not any("partial" in name or name.endswith(".tmp") for name in found)
-    return found
+    assert sum(name.endswith("weights.npz") for name in actual) == 5
+    assert len(actual["results.csv"]) == 5
+    assert actual["metrics.jsonl"].count(b"\n") == 10 + 2 * (9 + 10)
+    assert not any("partial" in name or name.endswith(".tmp") for name in actual)
+    return actual
 
 
 def kill_until_done(folder, name, *, generator):
@@ -155,21 +155,21 @@ def test_killed_at_twenty_random_moments(folder, whole):
 def test_the_same_seed_gives_the_same_bits_with_any_number_of_jobs(folder, whole):
     process = start(folder, "jobs", jobs=2)
     finish(process, folder, "jobs")
-    found = content(folder / "jobs")
-    for files in (found, expected := dict(whole)):
+    actual = content(folder / "jobs")
+    for files in (actual, expected := dict(whole)):
         document = json.loads(files["config.json"])
         document.pop("jobs")
         files["config.json"] = document
-    assert_same(found, expected)
+    assert_same(actual, expected)
 
 
 def test_a_killed_run_in_blocks_goes_on_to_the_same_bytes(folder):
     """Blocks of four inputs: 64 x 24 and 24 x 10 weights are 384 and 60 blocks, of which 0.8 (output: 0.9) stay."""
     blocks = {"granularity": "1x4", "steps": 200, "rounds": 2, "variants": ["ticket"]}
     finish(start(folder, "blocks", **blocks), folder, "blocks")
-    found = content(folder / "blocks")
+    actual = content(folder / "blocks")
     # 384, 307, 246 and 60, 54, 49 blocks: 76.8, 61.4 and 6, 5.4 go.
-    assert [int(row["weights_kept"]) for row in found["results.csv"]] == [4 * 444, 4 * 361, 4 * 295]
+    assert [int(row["weights_kept"]) for row in actual["results.csv"]] == [4 * 444, 4 * 361, 4 * 295]
     process = start(folder, "blocks-killed", last="at replicate 0, round 1, ticket 200", **blocks)
     assert any("round 1" in line for line in process.stdout)
     kill(process)
@@ -177,4 +177,4 @@ def test_a_killed_run_in_blocks_goes_on_to_the_same_bytes(folder):
     process = start(folder, "blocks-killed", **blocks)
     assert "round 0" not in process.stdout.readline()  # it is not trained again
     finish(process, folder, "blocks-killed")
-    assert_same(content(folder / "blocks-killed"), found)
+    assert_same(content(folder / "blocks-killed"), actual)

@@ -90,13 +90,13 @@ def test_random_scores_differ_by_round_and_replicate_and_not_by_variant():
     masks = {"a": np.ones(1000, bool)}
     given = {"roles": {"a": "dense"}, "weights": weights, "masks": masks}
     config = Config(criterion="random", rate=0.5)
-    found = [
+    actual = [
         round_masks.next_masks(config, round_number=n, replicate=r, **given)["a"].tobytes()
         for n in (1, 2)
         for r in (0, 1)
     ]
-    assert len(set(found)) == 4
-    assert round_masks.next_masks(config, round_number=1, replicate=0, **given)["a"].tobytes() == found[0]
+    assert len(set(actual)) == 4
+    assert round_masks.next_masks(config, round_number=1, replicate=0, **given)["a"].tobytes() == actual[0]
 
 
 def test_lengths_in_steps_and_epochs():

@@ -54,8 +54,8 @@ def test_width_scales_filters_to_multiples_of_eight(width, filters):
 
 
 def test_every_convolution_is_maskable():
-    found = discover(mobilenet((32, 32, 3), 10)).found
-    assert len(found) == 1 + 6 + 6 + 1
+    discovery = discover(mobilenet((32, 32, 3), 10)).found
+    assert len(discovery) == 1 + 6 + 6 + 1
 
 
 @pytest.mark.parametrize(("shape", "classes"), [((4, 4, 3), 10), ((64,), 10), ((32, 32, 3), None)])

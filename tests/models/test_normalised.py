@@ -146,11 +146,11 @@ def test_wrapping_masking_and_stripping(models, name):
     plain, x = models[name], images(3, 32, 32, 3)
     wrapped = layers.wrap(plain)
     np.testing.assert_allclose(wrapped(x), plain(x), rtol=1e-5, atol=1e-5)
-    found = layers.discover(plain)
-    assert {path for path, role in found.roles.items() if role == "output"} == {"output/kernel"}
-    assert set(found.roles.values()) == {"conv", "output"}
-    assert len(found.found) == len(kernels(plain))
-    assert all(path.endswith(("gamma", "beta", "moving_mean", "moving_variance", "bias")) for path in found.skipped)
+    discovery = layers.discover(plain)
+    assert {path for path, role in discovery.roles.items() if role == "output"} == {"output/kernel"}
+    assert set(discovery.roles.values()) == {"conv", "output"}
+    assert len(discovery.found) == len(kernels(plain))
+    assert all(path.endswith(("gamma", "beta", "moving_mean", "moving_variance", "bias")) for path in discovery.skipped)
     generator = np.random.default_rng(1)
     masks = {path: generator.random(mask.shape) < 0.5 for path, mask in layers.get_masks(wrapped).items()}
     layers.set_masks(wrapped, masks)
@@ -163,8 +163,8 @@ def test_wrapping_masking_and_stripping(models, name):
 
 
 def test_shortcuts_can_be_left_alone(models):
-    found = layers.discover(models["resnet20"], exclude=("*_shortcut", "output"))
-    assert sum(int(np.prod(one.variable.shape)) for one in found.found.values()) == 270_896 - 2_560 - 640
+    discovery = layers.discover(models["resnet20"], exclude=("*_shortcut", "output"))
+    assert sum(int(np.prod(one.variable.shape)) for one in discovery.found.values()) == 270_896 - 2_560 - 640
 
 
 @pytest.mark.parametrize("name", ["resnet8", "vgg16"])

@@ -15,11 +15,11 @@ from tf_lottery.studies.calculations.evaluator import Evaluator, take_examples
 
 
 def test_a_network_with_itself_has_barrier_zero_exactly(toy):
-    found = barrier(toy, Job(0, 1), Job(0, 1), points=7)
+    actual = barrier(toy, Job(0, 1), Job(0, 1), points=7)
     for measure in ("test_error", "test_loss", "train_error", "train_loss"):
-        assert len(found.values[measure]) == 7
-        assert found.height(measure) == 0.0
-        assert len(set(found.values[measure])) == 1
+        assert len(actual.values[measure]) == 7
+        assert actual.height(measure) == 0.0
+        assert len(set(actual.values[measure])) == 1
 
 
 def test_the_barrier_is_that_of_the_path_and_the_same_backwards(toy):
@@ -33,9 +33,9 @@ def test_the_barrier_is_that_of_the_path_and_the_same_backwards(toy):
 def test_without_batch_norm_statistics_anew_a_network_scores_as_in_its_row(toy):
     for row in toy.rows():
         job = Job(row["replicate"], row["round"], row["variant"])
-        found = toy.evaluator.evaluate(toy.weights(job), parts=("test",))
-        assert found["test_accuracy"] == pytest.approx(row["test_accuracy"], abs=1e-7)
-        assert found["test_loss"] == pytest.approx(row["test_loss"], rel=1e-5)
+        actual = toy.evaluator.evaluate(toy.weights(job), parts=("test",))
+        assert actual["test_accuracy"] == pytest.approx(row["test_accuracy"], abs=1e-7)
+        assert actual["test_loss"] == pytest.approx(row["test_loss"], rel=1e-5)
 
 
 def test_swapped_hidden_units_make_a_barrier_of_known_height():
@@ -111,11 +111,11 @@ def test_rounds_barrier_joins_each_round_with_the_one_before(toy):
 
 def test_the_training_subset_is_fixed_and_without_repetition():
     data = Arrays(np.arange(50.0)[:, None], np.arange(50))
-    found = take_examples(data, 10, seed=3)
-    assert found.size == 10
-    assert len(set(found.y.tolist())) == 10
-    assert np.array_equal(found.y, take_examples(data, 10, seed=3).y)
-    assert not np.array_equal(found.y, take_examples(data, 10, seed=4).y)
+    actual = take_examples(data, 10, seed=3)
+    assert actual.size == 10
+    assert len(set(actual.y.tolist())) == 10
+    assert np.array_equal(actual.y, take_examples(data, 10, seed=3).y)
+    assert not np.array_equal(actual.y, take_examples(data, 10, seed=4).y)
     assert take_examples(data, 100) is data
 
 

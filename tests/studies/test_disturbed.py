@@ -64,11 +64,11 @@ def test_corruptions_by_hand():
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_corruption_changes_more_at_each_level_keeps_the_range_and_repeats(name):
     each = CORRUPTIONS[name]
-    found = [each.function(IMAGES, level, 3) for level in each.levels]
-    changes = [float(np.abs(x - IMAGES).mean()) for x in found]
+    actual = [each.function(IMAGES, level, 3) for level in each.levels]
+    changes = [float(np.abs(x - IMAGES).mean()) for x in actual]
     assert changes == sorted(changes)
     assert changes[0] > 0
-    for level, x in zip(each.levels, found, strict=True):
+    for level, x in zip(each.levels, actual, strict=True):
         assert x.shape == IMAGES.shape
         assert x.min() >= 0
         assert x.max() <= 1

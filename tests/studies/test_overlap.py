@@ -38,13 +38,13 @@ def test_chance_of_empty_full_and_large_masks():
 def test_compare_by_hand():
     first = {"a": np.array([1, 1, 0, 0], bool), "b": np.array([1, 0], bool)}
     second = {"a": np.array([1, 0, 1, 0], bool), "b": np.array([1, 0], bool)}
-    found = compare_masks(first, second)
-    assert found["a"]["overlap"] == pytest.approx(1 / 3)
-    assert found["a"]["chance"] == pytest.approx((1 * 1 + 4 / 3 + 0) / 6)  # of 6 masks: 1 equal, 4 share one, 1 none
-    assert found["b"]["overlap"] == 1.0
-    assert found["b"]["chance"] == 0.5
-    assert found["(all)"]["overlap"] == 0.5  # 2 of 4
-    assert found["(all)"]["chance"] == pytest.approx(1.5 / (6 - 1.5))  # 1 + 0.5 expected in common
+    actual = compare_masks(first, second)
+    assert actual["a"]["overlap"] == pytest.approx(1 / 3)
+    assert actual["a"]["chance"] == pytest.approx((1 * 1 + 4 / 3 + 0) / 6)  # of 6 masks: 1 equal, 4 share one, 1 none
+    assert actual["b"]["overlap"] == 1.0
+    assert actual["b"]["chance"] == 0.5
+    assert actual["(all)"]["overlap"] == 0.5  # 2 of 4
+    assert actual["(all)"]["chance"] == pytest.approx(1.5 / (6 - 1.5))  # 1 + 0.5 expected in common
 
 
 def test_masks_of_another_model_are_refused():

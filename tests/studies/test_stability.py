@@ -17,24 +17,24 @@ TRUE = {"a": np.ones((2,), bool), "b": np.ones((1,), bool)}
 def test_distance_and_angle_by_hand():
     full = {"a": np.array([1.0, 0.0]), "b": np.array([0.0])}
     pruned = {"a": np.array([0.0, 1.0]), "b": np.array([2.0])}
-    found = distance_and_angle(full, pruned, TRUE)
-    assert found["a"] == {"distance": pytest.approx(2**0.5), "relative_distance": pytest.approx(2**0.5), "angle": 90.0}
-    assert found["b"] == {"distance": 2.0, "relative_distance": None, "angle": None}  # the full one has no direction
-    assert found["(all)"]["distance"] == pytest.approx(6**0.5)
-    assert found["(all)"]["angle"] == 90.0
+    actual = distance_and_angle(full, pruned, TRUE)
+    assert actual["a"] == {"distance": pytest.approx(2**0.5), "relative_distance": pytest.approx(2**0.5), "angle": 90.0}
+    assert actual["b"] == {"distance": 2.0, "relative_distance": None, "angle": None}  # the full one has no direction
+    assert actual["(all)"]["distance"] == pytest.approx(6**0.5)
+    assert actual["(all)"]["angle"] == 90.0
 
 
 def test_only_survivors_count():
     full, pruned = {"a": np.array([3.0, 100.0])}, {"a": np.array([5.0, 0.0])}
-    found = distance_and_angle(full, pruned, {"a": np.array([True, False])})
-    assert found["(all)"] == {"distance": 2.0, "relative_distance": pytest.approx(2 / 3), "angle": 0.0}
+    actual = distance_and_angle(full, pruned, {"a": np.array([True, False])})
+    assert actual["(all)"] == {"distance": 2.0, "relative_distance": pytest.approx(2 / 3), "angle": 0.0}
 
 
 @given(arrays.arrays("float32", 3, elements=st.floats(0.125, 100, width=32)), st.floats(0.1, 10))
 def test_scaling_changes_the_distance_only(weights, factor):
-    found = distance_and_angle({"a": weights}, {"a": weights * factor}, {"a": np.ones(3, bool)})["(all)"]
-    assert found["angle"] == pytest.approx(0.0, abs=0.1)
-    assert found["relative_distance"] == pytest.approx(abs(factor - 1), abs=1e-5)
+    actual = distance_and_angle({"a": weights}, {"a": weights * factor}, {"a": np.ones(3, bool)})["(all)"]
+    assert actual["angle"] == pytest.approx(0.0, abs=0.1)
+    assert actual["relative_distance"] == pytest.approx(abs(factor - 1), abs=1e-5)
 
 
 def test_the_study_compares_ticket_and_control_with_round_0(toy):

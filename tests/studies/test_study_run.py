@@ -92,11 +92,11 @@ def test_the_command_line_names_the_directory_as_run_will_find_it(unfinished):
 
 
 def test_the_cost_of_missing_controls_is_their_number_times_the_mean_time(unfinished):
-    found = extension_cost(StudyRun(unfinished, replicates=[0]), ("other_order",))
-    assert {job.variant for job in found.jobs} == {"ticket", "random_reinit", "other_order"}
-    assert len(found.jobs) == 8  # 6 of the other order, and the missing round of replicate 1
+    actual = extension_cost(StudyRun(unfinished, replicates=[0]), ("other_order",))
+    assert {job.variant for job in actual.jobs} == {"ticket", "random_reinit", "other_order"}
+    assert len(actual.jobs) == 8  # 6 of the other order, and the missing round of replicate 1
     times = [row["seconds"] for row in RunDirectory(unfinished).rows()]
-    assert found.seconds == pytest.approx(8 * sum(times) / len(times))
+    assert actual.seconds == pytest.approx(8 * sum(times) / len(times))
 
 
 def test_extending_a_run_trains_the_controls(monkeypatch, unfinished, problem):

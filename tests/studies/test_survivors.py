@@ -59,8 +59,8 @@ def test_live_is_on_a_path_from_input_to_output(a, b, c):
     edges = [{path[position : position + 2] for path in paths} for position in range(3)]
     assert count_live_weights([a, b, c], live) == [
         # A weight between two live units is on a path: the one leads to it, the other on from it.
-        len(found)
-        for found in edges
+        len(actual)
+        for actual in edges
     ]
 
 
@@ -98,13 +98,13 @@ def test_a_functional_chain_is_one_until_it_branches():
 def test_statistics_by_hand():
     trained = np.array([1.0, -3.0, 0.0, 4.0])
     rewound = np.array([2.0, 1.0, 1.0, 1.0])
-    found = survivor_statistics(trained, rewound, np.array([True, True, False, True]))
-    assert (found["kept"], found["total"], found["layer_density"]) == (3, 4, 0.75)
-    assert found["mean_size"] == pytest.approx(8 / 3)
-    assert found["deviation"] == pytest.approx(np.std([1, -3, 4]))
-    assert found["positive"] == pytest.approx(2 / 3)
-    assert found["signs_kept"] == pytest.approx(2 / 3)
-    assert found["rewind_mean_size"] == pytest.approx(4 / 3)
+    actual = survivor_statistics(trained, rewound, np.array([True, True, False, True]))
+    assert (actual["kept"], actual["total"], actual["layer_density"]) == (3, 4, 0.75)
+    assert actual["mean_size"] == pytest.approx(8 / 3)
+    assert actual["deviation"] == pytest.approx(np.std([1, -3, 4]))
+    assert actual["positive"] == pytest.approx(2 / 3)
+    assert actual["signs_kept"] == pytest.approx(2 / 3)
+    assert actual["rewind_mean_size"] == pytest.approx(4 / 3)
     nothing = survivor_statistics(trained, rewound, np.zeros(4, bool))
     assert nothing["kept"] == 0
     assert nothing["mean_size"] is None
@@ -137,12 +137,12 @@ def test_tickets_that_start_from_trained_weights_are_compared_with_those(rewind,
     """The rewind state, which such a ticket never saw, was once taken for its start."""
     config = toy.config.updated(rewind=rewind, replicates=1, variants=("ticket",))
     run(config, RunDirectory(tmp_path / "run"), make_problem=lambda: problem)
-    found = StudyRun(tmp_path / "run")
-    mask, before = found.masks(Job(0, 2))["dense/kernel"], found.weights(Job(0, 1))["dense/kernel"]
-    after, rewound = found.weights(Job(0, 2))["dense/kernel"], found.rewind_weights(0)["dense/kernel"]
+    actual = StudyRun(tmp_path / "run")
+    mask, before = actual.masks(Job(0, 2))["dense/kernel"], actual.weights(Job(0, 1))["dense/kernel"]
+    after, rewound = actual.weights(Job(0, 2))["dense/kernel"], actual.rewind_weights(0)["dense/kernel"]
     rows = {
         row["round"]: row
-        for row in analyze("survivors", found).tables["survivors_by_replicate"]
+        for row in analyze("survivors", actual).tables["survivors_by_replicate"]
         if row["layer"] == "dense/kernel"
     }
     assert rows[2]["rewind_mean_size"] == pytest.approx(np.abs(before[mask]).mean(), rel=1e-6)

@@ -55,8 +55,8 @@ def test_transferred_native_and_redrawn_stand_side_by_side(runs):
         ("target", "transferred masks, new weights", "random_reinit"),
     ):
         (expected,) = [r["test_accuracy"] for r in runs[name].rows() if (r["round"], r["variant"]) == (2, variant)]
-        (found,) = [row["test_accuracy"] for row in rows if (row["round"], row["kind"]) == (2, kind)]
-        assert found == expected
+        (actual,) = [row["test_accuracy"] for row in rows if (row["round"], row["kind"]) == (2, kind)]
+        assert actual == expected
     assert "source" in outcome.sentences[0]
     assert "transfer" in outcome.figures
     assert all("too few replicates for an interval: 1" in sentence for sentence in outcome.sentences[-2:])

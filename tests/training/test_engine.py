@@ -85,15 +85,15 @@ def test_steps_are_those_of_keras_fit_on_the_same_batches(name, xla):
 @pytest.mark.parametrize("xla", ["on", "off"])
 def test_chunks_of_other_bounds_change_no_bit_and_trace_nothing(xla):
     batch, order = data(), Order(64, 16, seed=3)
-    found = []
+    actual = []
     for bounds in ([0, 20], [0, 1, 3, 9, 10, 20]):
         engine = engine_of(make(normalised), OPTIMIZERS["adam"](), batch, xla=xla)
         for start, stop in itertools.pairwise(bounds):
             engine.run(batch, order, start=start, stop=stop)
-        found.append(bits(engine))
+        actual.append(bits(engine))
         assert engine.traces["train"] == 1
         assert engine._train_chunk.experimental_get_tracing_count() == 1
-    assert found[0] == found[1]
+    assert actual[0] == actual[1]
 
 
 def test_other_masks_other_weights_and_another_order_trace_nothing():

@@ -66,10 +66,10 @@ OUTPUT_GRADIENT = {
 
 @pytest.mark.parametrize("prepare", [lambda m: m, tfl.wrap], ids=["plain", "wrapped"])
 def test_snip_on_ten_weights(prepare):
-    found = gradients(prepare(ten()), X, Y, loss="mse")
-    assert all(array.dtype == np.float32 for array in found.values())
-    check(found, {key: -2 * array for key, array in OUTPUT_GRADIENT.items()}, 1e-6)
-    scores = tfl.scores(TEN, "snip", gradients=found)
+    actual = gradients(prepare(ten()), X, Y, loss="mse")
+    assert all(array.dtype == np.float32 for array in actual.values())
+    check(actual, {key: -2 * array for key, array in OUTPUT_GRADIENT.items()}, 1e-6)
+    scores = tfl.scores(TEN, "snip", gradients=actual)
     hand = {"first/kernel": [[2, 16], [6, 8]], "second/kernel": [[16, 24], [2, 6]], "third/kernel": [[18], [18]]}
     check(scores, hand, 1e-6)
     # The two that score 2 go first, then the two that score 6.
@@ -120,8 +120,8 @@ GRASP = {
 
 @pytest.mark.parametrize("prepare", [lambda m: m, tfl.wrap], ids=["plain", "wrapped"])
 def test_grasp_on_ten_weights(prepare):
-    found = hessian_gradients(prepare(ten()), X, Y, loss="mse")
-    scores = tfl.scores(TEN, "grasp", hessian_gradients=found)
+    actual = hessian_gradients(prepare(ten()), X, Y, loss="mse")
+    scores = tfl.scores(TEN, "grasp", hessian_gradients=actual)
     check(scores, GRASP, 1e-6)
     # The lowest: -10500 in the third layer, -9280 in the first, -9136 in the second.
     assert masks_of(scores, 0.3) == {
@@ -179,16 +179,16 @@ def test_synflow_is_the_sum_over_the_paths_that_masks_leave():
     check(tfl.scores(TEN, "synflow", path_gradients=path_gradients(model, masks)), expected, 1e-15)
     wrapped = tfl.wrap(model)
     tfl.set_masks(wrapped, masks)
-    found = path_gradients(wrapped)
-    check(tfl.scores(TEN, "synflow", path_gradients=found), expected, 1e-15)
-    assert all((found[key][~masks[key]] == 0).all() for key in masks)
+    actual = path_gradients(wrapped)
+    check(tfl.scores(TEN, "synflow", path_gradients=actual), expected, 1e-15)
+    assert all((actual[key][~masks[key]] == 0).all() for key in masks)
     # One copy serves many masks, in any order.
     function = path_function(model)
     function(
         {key: ~mask | (mask.shape[1] == 1) for key, mask in masks.items()} | {"first/kernel": masks["first/kernel"]}
     )
     for key, array in function(masks).items():
-        np.testing.assert_array_equal(array, found[key])
+        np.testing.assert_array_equal(array, actual[key])
     np.testing.assert_array_equal(function(None)["third/kernel"], [[11], [7]])
 
 
@@ -246,13 +246,13 @@ def test_losses_as_compile_takes_them():
     check(gradients(model, x, y.tolist(), loss=[CROSS_ENTROPY]), expected, 1e-6)
     check(gradients(model, tf.constant(x), y, loss=summed, batch=4), expected, 1e-6)
     for loss in ("categorical_crossentropy", keras.losses.categorical_crossentropy):
-        found = gradients(probabilities, x, one_hot, loss=loss)
-        check({key.removeprefix("sequential/"): array for key, array in found.items()}, expected, 1e-5)
+        actual = gradients(probabilities, x, one_hot, loss=loss)
+        check({key.removeprefix("sequential/"): array for key, array in actual.items()}, expected, 1e-5)
     # A weight of 0 leaves an example out, but not of the count.
     weight = np.array([1.0, 1, 1, 0, 0, 0, 0])
     part = by_hand(tfl.get_weights(model), x[:3], y[:3])
-    found = gradients(model, x, y, loss=CROSS_ENTROPY, sample_weight=weight, batch=4)
-    check(found, {key: array * 3 / 7 for key, array in part.items()}, 1e-6)
+    actual = gradients(model, x, y, loss=CROSS_ENTROPY, sample_weight=weight, batch=4)
+    check(actual, {key: array * 3 / 7 for key, array in part.items()}, 1e-6)
 
 
 def test_several_inputs_and_outputs():
@@ -266,12 +266,12 @@ def test_several_inputs_and_outputs():
     draw = np.random.default_rng(0)
     x = {"left": draw.normal(size=(5, 2)), "right": draw.normal(size=(5, 3))}
     y = {"size": draw.normal(size=(5, 1)), "kind": draw.normal(size=(5, 3))}
-    found = gradients(model, x, y, loss={"size": "mse", "kind": "mae"}, batch=2)
+    actual = gradients(model, x, y, loss={"size": "mse", "kind": "mae"}, batch=2)
     with tf.GradientTape() as tape:
         out = model(x)
         loss = tf.reduce_mean((out["size"] - y["size"]) ** 2) + tf.reduce_mean(tf.abs(out["kind"] - y["kind"]))
-    variables = [model.get_layer(path.split("/")[0]).kernel.value for path in found]
-    check(found, dict(zip(found, tape.gradient(loss, variables), strict=True)), 1e-5)
+    variables = [model.get_layer(path.split("/")[0]).kernel.value for path in actual]
+    check(actual, dict(zip(actual, tape.gradient(loss, variables), strict=True)), 1e-5)
     paths = path_gradients(model)
     scores = tfl.scores(maskable_weights(model, paths), "synflow", path_gradients=paths)
     sums = {key: float(score.sum()) for key, score in scores.items()}
@@ -350,7 +350,7 @@ def test_batch_norm_trains_and_nothing_stays_behind(prepare):
     before = tfl.get_weights(model)
     assert any("seed" in path for path in before)
     assert any("moving" in path for path in before)
-    found = gradients(model, x, y, loss="sparse_categorical_crossentropy", batch=4)
+    actual = gradients(model, x, y, loss="sparse_categorical_crossentropy", batch=4)
     again = gradients(model, x, y, loss="sparse_categorical_crossentropy", batch=4)
     hessian_gradients(model, x, y, loss="sparse_categorical_crossentropy", batch=4)
     path_gradients(model)
@@ -358,19 +358,19 @@ def test_batch_norm_trains_and_nothing_stays_behind(prepare):
     assert not model.optimizer.built
     for path, weight in tfl.get_weights(model).items():
         np.testing.assert_array_equal(weight, before[path], err_msg=path)
-    for path in found:  # the same draws of Dropout each time
-        np.testing.assert_array_equal(found[path], again[path])
+    for path in actual:  # the same draws of Dropout each time
+        np.testing.assert_array_equal(actual[path], again[path])
     # By an ordinary tape in training mode, batch by batch; it does leave a trace, and draws the same numbers.
-    sums = dict.fromkeys(found, 0.0)
-    variables = {path: tfl.layers.named_variables(model)[path].value for path in found}
+    sums = dict.fromkeys(actual, 0.0)
+    variables = {path: tfl.layers.named_variables(model)[path].value for path in actual}
     for start in (0, 4, 8):
         with tf.GradientTape() as tape:
             loss = keras.losses.SparseCategoricalCrossentropy()(
                 y[start : start + 4], model(x[start : start + 4], training=True)
             )
-        for path, g in zip(found, tape.gradient(loss, list(variables.values())), strict=True):
+        for path, g in zip(actual, tape.gradient(loss, list(variables.values())), strict=True):
             sums[path] = sums[path] + g.numpy() * len(y[start : start + 4]) / 10
-    check(found, sums, 1e-5)
+    check(actual, sums, 1e-5)
 
 
 def test_hessian_of_a_residual_network_by_differences_of_its_gradients():
@@ -401,11 +401,11 @@ def positive(model: keras.Model) -> keras.Model:
 
 def test_synflow_of_a_residual_network_is_the_slope_of_its_flow():
     model = residual()
-    found = path_gradients(model)
+    actual = path_gradients(model)
     ordinary = positive(model)
     ones = np.ones((1, 6, 6, 2), "float32")
     flow = float(np.sum(ordinary(ones, training=False)))
-    scores = tfl.scores(maskable_weights(model, found), "synflow", path_gradients=found)
+    scores = tfl.scores(maskable_weights(model, actual), "synflow", path_gradients=actual)
     sums = {key.split("/")[0]: float(score.sum()) for key, score in scores.items()}
     assert sums["stem"] == pytest.approx(flow, rel=1e-5)
     assert sums["out"] == pytest.approx(flow, rel=1e-5)
@@ -419,7 +419,7 @@ def test_synflow_of_a_residual_network_is_the_slope_of_its_flow():
         tfl.set_weights(ordinary, {path: changed})
         slope = (float(np.sum(ordinary(ones, training=False))) - flow) / 0.01
         tfl.set_weights(ordinary, {path: weight})
-        assert found[path][index] == pytest.approx(slope, rel=2e-2)
+        assert actual[path][index] == pytest.approx(slope, rel=2e-2)
 
 
 @pytest.mark.parametrize(
@@ -454,8 +454,8 @@ def test_synflow_of_a_residual_network_is_the_slope_of_its_flow():
 )
 def test_synflow_is_conserved_from_layer_to_layer(build: Callable[[], list]):
     model = keras.Sequential(build())
-    found = path_gradients(tfl.wrap(model))
-    scores = tfl.scores(maskable_weights(model, found), "synflow", path_gradients=found)
+    actual = path_gradients(tfl.wrap(model))
+    scores = tfl.scores(maskable_weights(model, actual), "synflow", path_gradients=actual)
     sums = [float(score.sum()) for score in scores.values()]
     assert min(sums) > 0
     assert sums == pytest.approx([sums[0]] * len(sums), rel=1e-6)
@@ -470,9 +470,9 @@ def test_synflow_in_deep_networks(depth, scale):
     kernels = [np.float32(draw.normal(size=(12, 12)) * scale) for _ in range(depth)]
     nested = keras.Sequential([keras.Input((12,)), *(L.Dense(12, "relu") for _ in range(depth - 1))], name="body")
     model = keras.Sequential([keras.Input((12,)), nested, L.Dense(12, name="head")])
-    found = path_gradients(model)
-    tfl.set_weights(model, dict(zip(found, kernels, strict=True)))
-    scores = tfl.scores(maskable_weights(model, found), "synflow", path_gradients=path_gradients(model))
+    actual = path_gradients(model)
+    tfl.set_weights(model, dict(zip(actual, kernels, strict=True)))
+    scores = tfl.scores(maskable_weights(model, actual), "synflow", path_gradients=path_gradients(model))
     # In NumPy, with the flow normalized after each layer: a layer's scores as parts of their sum. It must stay finite:
     # some BLAS kernels fill a register up with zeros, and infinity times zero makes NumPy warn.
     forward, backward, exponent = [np.ones(12)], [np.ones(12)], 0.0
@@ -485,7 +485,7 @@ def test_synflow_in_deep_networks(depth, scale):
         flow = np.abs(kernel.astype(float)) @ backward[-1]
         backward.append(flow / flow.sum())
     total = float(scores["head/kernel"].sum())
-    for index, (key, kernel) in enumerate(zip(found, kernels, strict=True)):
+    for index, (key, kernel) in enumerate(zip(actual, kernels, strict=True)):
         part = np.abs(kernel) * np.outer(forward[index], backward[depth - 1 - index])
         np.testing.assert_allclose(scores[key] / total, part / part.sum(), rtol=1e-9)
 

@@ -117,9 +117,9 @@ def test_graphs_with_and_without_xla_agree_with_eager_steps(name, jit):
     schedule = SCHEDULES[name]
     compiled = tf.function(lambda step: schedule(step), jit_compile=jit, autograph=False)
     for dtype in ("int32", "int64"):
-        found = [compiled(tf.constant(step, dtype)) for step in range(12)]
-        assert all(value.dtype == tf.float32 and value.shape == () for value in found)
-        assert [float(value) for value in found] == pytest.approx(values(schedule, range(12)), rel=1e-6)
+        actual = [compiled(tf.constant(step, dtype)) for step in range(12)]
+        assert all(value.dtype == tf.float32 and value.shape == () for value in actual)
+        assert [float(value) for value in actual] == pytest.approx(values(schedule, range(12)), rel=1e-6)
 
 
 def test_an_optimizer_follows_its_iterations_and_goes_on_where_they_are_set_back():

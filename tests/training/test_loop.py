@@ -72,16 +72,16 @@ def test_the_grid_of_evaluations_and_the_captured_step_change_no_bit_of_the_weig
 @pytest.mark.parametrize("step", [0, 9, 12])
 def test_the_state_is_captured_at_the_step_that_was_asked_for(step):
     engine, data = setup()
-    found = []
-    run(engine, data, capture_at=step, on_capture=lambda: found.append(capture_state(engine.variables())))
-    assert len(found) == 1
-    assert found[0]["optimizer/0"] == step
+    actual = []
+    run(engine, data, capture_at=step, on_capture=lambda: actual.append(capture_state(engine.variables())))
+    assert len(actual) == 1
+    assert actual[0]["optimizer/0"] == step
     plain, data = setup()
     if step:
         run(plain, data, stop=step, eval_every=100)
     for key, value in capture_state(plain.variables()).items():
         if not key.startswith("metrics/"):
-            np.testing.assert_array_equal(found[0][key], value, err_msg=key)
+            np.testing.assert_array_equal(actual[0][key], value, err_msg=key)
 
 
 def test_the_early_stop_step_is_the_first_of_least_validation_loss_and_stops_nothing():
@@ -136,10 +136,10 @@ def test_a_training_that_goes_on_from_a_saved_state_ends_the_same(stop_at):
 def test_a_stream_rewinds_to_the_batches_of_a_step():
     stream = tf.data.Dataset.from_tensor_slices((part(50, 0).x, part(50, 0).y)).batch(16)
     engine, data = setup(train=stream)
-    found = []
-    run(engine, data, capture_at=9, on_capture=lambda: found.append(capture_state(engine.variables())))
+    actual = []
+    run(engine, data, capture_at=9, on_capture=lambda: actual.append(capture_state(engine.variables())))
     again, data = setup(train=stream)
-    restore_state(again.variables(), found[0])
+    restore_state(again.variables(), actual[0])
     run(again, data, TrainingProgress(9))
     first = {key: value for key, value in bits(engine).items() if not key.startswith("metrics/")}
     assert first == {key: value for key, value in bits(again).items() if not key.startswith("metrics/")}

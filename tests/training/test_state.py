@@ -154,7 +154,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_never_a_wrong_value(tmp_path):
     files = [path for path in tmp_path.iterdir() if path.is_file()]
     assert len(files) == 2
     generator = np.random.default_rng(0)
-    found = 0
+    actual = 0
     for _ in range(40):
         path = files[generator.integers(2)]
         content = bytearray(path.read_bytes())
@@ -165,11 +165,11 @@ def test_a_flipped_bit_in_a_checkpoint_is_never_a_wrong_value(tmp_path):
         try:
             loaded = load_checkpoint(tmp_path / "state")
         except DamagedError:
-            found += 1
+            actual += 1
         else:
             assert_same_bits(dict(sorted(loaded.items())), dict(sorted(arrays().items())))
         path.write_bytes(original)
-    assert found > 30
+    assert actual > 30
 
 
 @pytest.mark.parametrize("name", ["plain", "a [1]", "a[", "b*", "back\\slash", "ünï", os.fsdecode(b"x\xff"), "{%s}"])

@@ -32,21 +32,21 @@ def x():
 def test_one_batch_is_the_direct_computation_layer_after_layer(model, x):
     weights = get_weights(model)
     reestimate_statistics(model, x)
-    found = get_weights(model)
+    actual = get_weights(model)
     before = x @ weights["dense/kernel"]
     mean, variance = before.mean(0), before.var(0)
-    np.testing.assert_allclose(found["batch_normalization/moving_mean"], mean, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found["batch_normalization/moving_variance"], variance, rtol=1e-4)
+    np.testing.assert_allclose(actual["batch_normalization/moving_mean"], mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual["batch_normalization/moving_variance"], variance, rtol=1e-4)
     after = np.maximum((before - mean) / np.sqrt(variance + EPSILON), 0.0) @ weights["dense_1/kernel"]
-    np.testing.assert_allclose(found["batch_normalization_1/moving_mean"], after.mean(0), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(found["batch_normalization_1/moving_variance"], after.var(0), rtol=1e-3)
+    np.testing.assert_allclose(actual["batch_normalization_1/moving_mean"], after.mean(0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(actual["batch_normalization_1/moving_variance"], after.var(0), rtol=1e-3)
 
 
 def test_several_batches_give_the_first_layer_the_statistics_of_all_examples(model, x):
     reestimate_statistics(model, x, batch_size=20)
-    found, before = get_weights(model), x @ get_weights(model)["dense/kernel"]
-    np.testing.assert_allclose(found["batch_normalization/moving_mean"], before.mean(0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found["batch_normalization/moving_variance"], before.var(0), rtol=1e-4)
+    actual, before = get_weights(model), x @ get_weights(model)["dense/kernel"]
+    np.testing.assert_allclose(actual["batch_normalization/moving_mean"], before.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual["batch_normalization/moving_variance"], before.var(0), rtol=1e-4)
 
 
 def values(model):

@@ -17,9 +17,9 @@ def test_the_line_by_hand():
     second = {"w": np.array([2.0, 0.0], "float32"), "seed": np.array([7, 7], "uint32")}
     assert interpolate_weights(first, second, 0.25)["w"].tolist() == [0.5, 3.0]
     for fraction in (0.0, 0.5, 1.0):
-        found = interpolate_weights(first, second, fraction)
-        assert found["seed"].tolist() == [1, 2]
-        assert found["w"].dtype == np.float32
+        actual = interpolate_weights(first, second, fraction)
+        assert actual["seed"].tolist() == [1, 2]
+        assert actual["w"].dtype == np.float32
 
 
 @given(FLOATS, FLOATS, st.floats(0, 1))

@@ -74,15 +74,15 @@ def test_values_are_written_in_their_unit():
 def test_a_claim_passes_if_all_its_parts_do():
     good, open_, bad = estimate(0.01, 0.02), estimate(-0.01, 0.02, text="other"), estimate(-0.02, -0.01, text="bad")
     assert conclude([more_than(good), reported(bad)]) == ClaimFinding((more_than(good), reported(bad)), True)
-    found = conclude([more_than(good), more_than(open_)])
-    assert found.passed is None
-    assert found.reason == (
+    actual = conclude([more_than(good), more_than(open_)])
+    assert actual.passed is None
+    assert actual.reason == (
         "Other is +0.50 points (-1.00 to +2.00), wanted above zero, which the interval leaves open."
     )
-    found = conclude([more_than(open_), more_than(bad), more_than(good)])
-    assert found.passed is False
-    assert found.reason.startswith("Bad is -1.50 points (-2.00 to -1.00), wanted above zero;")
-    assert found.deciding_measure().text == "bad"
+    actual = conclude([more_than(open_), more_than(bad), more_than(good)])
+    assert actual.passed is False
+    assert actual.reason.startswith("Bad is -1.50 points (-2.00 to -1.00), wanted above zero;")
+    assert actual.deciding_measure().text == "bad"
 
 
 def test_the_deciding_measure_is_the_last_of_the_worst():
@@ -95,10 +95,10 @@ def test_the_deciding_measure_is_the_last_of_the_worst():
 def test_outside_of_the_regime_nothing_is_passed_or_failed():
     regime = at_least(estimate(0.60, 0.70, text="dense", unit="percent"), 0.85)
     for each in (estimate(0.01, 0.02), estimate(-0.02, -0.01)):
-        found = conclude([more_than(each)], regime=regime)
-        assert found.passed is None
-        assert found.measures == (regime, more_than(each))
-        assert "dense is 65.00 % (60.00 to 70.00), wanted at least 85.00 %" in found.reason
+        actual = conclude([more_than(each)], regime=regime)
+        assert actual.passed is None
+        assert actual.measures == (regime, more_than(each))
+        assert "dense is 65.00 % (60.00 to 70.00), wanted at least 85.00 %" in actual.reason
     reached = at_least(estimate(0.86, 0.87, text="dense", unit="percent"), 0.85)
     assert conclude([more_than(estimate(0.01, 0.02))], regime=reached).passed is True
 

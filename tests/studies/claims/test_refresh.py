@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture(scope="module")
 def module():
     spec = importlib.util.spec_from_file_location("refresh_claims", ROOT / "docs" / "refresh_claims.py")
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def change(out, name, *, date, keras=None):

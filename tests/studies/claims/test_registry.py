@@ -163,8 +163,8 @@ def test_controls_without_masks_stand_at_the_density_of_their_ticket():
         )
     ]
     evidence = Evidence({"run": ClaimRun(config, "runs/run", tuple(rows))})
-    found = evidence.difference(("run", "dense_longer", 1), ("run", "ticket", 1))
-    assert found.interval.mean == pytest.approx(0.01)
+    actual = evidence.difference(("run", "dense_longer", 1), ("run", "ticket", 1))
+    assert actual.interval.mean == pytest.approx(0.01)
     assert evidence.density(("run", "dense_longer", 1)) == 0.5
     drawn = {line.label: [x for x, _ in line.points] for line in lines_by_variant(evidence.table(), "test_accuracy")}
     assert drawn == {"ticket": [1.0, 0.5], "dense longer": [0.5]}

@@ -147,8 +147,8 @@ def test_the_barrier_of_a_ticket_under_two_data_orders(folder):
     from tf_lottery.experiment.directory import Job
     from tf_lottery.studies import barrier
 
-    found = barrier(directory, Job(1, 1), Job(1, 1, "other_order"), points=11).height()
-    assert barriers[1]["test_error_barrier"] == pytest.approx(found, abs=1e-6)
+    actual = barrier(directory, Job(1, 1), Job(1, 1, "other_order"), points=11).height()
+    assert barriers[1]["test_error_barrier"] == pytest.approx(actual, abs=1e-6)
 
 
 def test_a_missing_data_set_leaves_a_claim_open_and_a_training_that_diverges_too(folder, tmp_path):
@@ -207,13 +207,13 @@ def test_a_claim_that_asks_for_what_is_not_there_is_left_open_and_the_others_are
 
     wrong = replace(CLAIMS["quarter-learns"], name="wrong", judge=judge)
     monkeypatch.setitem(CLAIMS, "wrong", wrong)
-    found = reproduce(plan_claims(["wrong", "reinit-better"], quick=True, out=folder, jobs=1))
-    assert {outcome.claim.name: outcome.finding.passed for outcome in found.outcomes} == {
+    actual = reproduce(plan_claims(["wrong", "reinit-better"], quick=True, out=folder, jobs=1))
+    assert {outcome.claim.name: outcome.finding.passed for outcome in actual.outcomes} == {
         "reinit-better": False,
         "wrong": None,
     }
-    assert "It could not be judged: The claim asks for no run 'nowhere'." in found.outcomes[-1].finding.reason
-    assert "`wrong`" in found.table.read_text()
+    assert "It could not be judged: The claim asks for no run 'nowhere'." in actual.outcomes[-1].finding.reason
+    assert "`wrong`" in actual.table.read_text()
 
 
 BARRIERS_FIRST = """
