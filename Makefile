@@ -13,9 +13,10 @@ demo: $(STAMP)
 	$(BIN)/tf-lottery report digits-mlp --out runs
 	$(BIN)/tf-lottery export digits-mlp --out runs --to saved_models/demo --force
 
-# A process of tests for each core, at most four (each takes up to 3 GB); the tests of one file share one.
+# A process of tests for each core, at most four (each takes up to 3 GB); the tests of one file share one. In the order
+# of the files: xdist's own puts files of few, slow tests last, where one process waits for another.
 test: check
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow

@@ -35,6 +35,7 @@ def own_model(run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory)
     return run("own_model.py", folder=folder), folder
 
 
+@pytest.mark.slow
 def test_own_model_finds_a_ticket(own_model: tuple[str, Path]) -> None:
     out, _ = own_model
     rounds = re.findall(r"round (\d) +(\w+): +([\d.]+)% of the weights, validation ([\d.]+)%, test ([\d.]+)%", out)
@@ -49,6 +50,7 @@ def test_own_model_finds_a_ticket(own_model: tuple[str, Path]) -> None:
     assert number(r"test loss [\d.]+, accuracy ([\d.]+)%", out) > 90
 
 
+@pytest.mark.slow
 def test_own_model_writes_verified_files(own_model: tuple[str, Path]) -> None:
     out, folder = own_model
     files = folder / "saved_models" / "own_model"
@@ -68,6 +70,7 @@ def test_own_model_writes_verified_files(own_model: tuple[str, Path]) -> None:
     assert [path.name for path in folder.iterdir()] == ["saved_models"]
 
 
+@pytest.mark.slow
 def test_own_model_stays_sparse_in_fit_and_needs_plain_keras_only(
     own_model: tuple[str, Path], run_python: Callable[..., str]
 ) -> None:

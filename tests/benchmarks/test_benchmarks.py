@@ -50,6 +50,7 @@ def test_throughput_of_a_dense_net(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_throughput_of_a_convolutional_net_leaves_xla_out(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     size = ["--steps", "2", "--repeats", "1", "--patience", "0", "--batch", "8"]

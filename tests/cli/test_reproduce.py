@@ -109,6 +109,7 @@ def test_a_claim_that_fails(invoke, worse, tmp_path):
     assert "Written to" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("answers_ctrl_c")
 def test_side_by_side_stopped_by_ctrl_c_and_resumed(environment, tmp_path, start_process, wait_until, patience):
     program = tmp_path / "program.py"

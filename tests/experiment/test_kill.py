@@ -163,6 +163,7 @@ def test_the_same_seed_gives_the_same_bits_with_any_number_of_jobs(folder, whole
     assert_same(actual, expected)
 
 
+@pytest.mark.slow
 def test_a_killed_run_in_blocks_goes_on_to_the_same_bytes(folder):
     """Blocks of four inputs: 64 x 24 and 24 x 10 weights are 384 and 60 blocks, of which 0.8 (output: 0.9) stay."""
     blocks = {"granularity": "1x4", "steps": 200, "rounds": 2, "variants": ["ticket"]}

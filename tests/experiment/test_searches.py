@@ -100,6 +100,7 @@ def test_the_sum_of_changes_is_that_of_the_steps(tmp_path):
         assert changes[key][mask].min() >= changes[key][~mask].max()
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_no_result(tmp_path):
     names = ("ticket", "shuffled_masks", "small_dense", "dense_longer", "other_order", "noise_1")
     config = Config(**{**BASE, "variants": names, "rewind": "lr:step:10", "replicates": 2, "steps": 20})

@@ -194,7 +194,7 @@ def tamper(monkeypatch, every):
                 tree.buffers[tensor.buffer].data = values.ravel()
         return flatbuffers.write(tree), rows, in_blocks
 
-    monkeypatch.setattr(encoding, "encode", encode)
+    monkeypatch.setattr(encoding, "encode_weights", encode)
 
 
 def test_a_slightly_wrong_sparse_file_is_refused_by_its_twin(tmp_path, monkeypatch):

@@ -234,6 +234,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_barrier_leaves_this_process_able_to_train(tmp_path):
     """Barriers once started TensorFlow with its own threads, and the next training in the process was refused."""
     (tmp_path / "program.py").write_text(BARRIERS_FIRST)
