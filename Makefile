@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check lint types format clean
+.PHONY: demo test test-slow check lint types language format clean
 
 demo: $(STAMP)
 	$(BIN)/tf-lottery run --out runs
@@ -15,13 +15,13 @@ demo: $(STAMP)
 
 # A process of tests for each core, at most four (each takes up to 3 GB); the tests of one file share one. In the order
 # of the files: xdist's own puts files of few, slow tests last, where one process waits for another.
-test: check
+test: lint types
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
 
-check: lint types
+check: lint types language
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -29,6 +29,9 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+language: $(STAMP)
+	$(BIN)/pytest tests/test_language.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -285,6 +285,15 @@ def test_a_rewind_function_returns_a_step(step):
     assert rewind_step(Config(steps=10, rewind=lambda steps: np.int64(steps // 2)), None) == 5
 
 
+def test_functions_of_rewind_and_densities_that_fail():
+    with pytest.raises(UnfitError, match=r"The rewind function '.*' failed: ZeroDivisionError"):
+        rewind_step(Config(steps=10, rewind=lambda steps: 1 // 0), None)
+    with pytest.raises(UnfitError, match=r"The densities function '<lambda>' failed: ZeroDivisionError"):
+        Config(rounds=2, densities=lambda number: 1 / 0)
+    with pytest.raises(UsageError, match=r"must return numbers. It returned: \['half', 'half'\]"):
+        Config(rounds=2, densities=lambda number: "half")
+
+
 def test_scores_of_functions():
     weights = {"a": np.array([1.0, -2.0])}
     assert scoring.scores(weights, half)["a"].tolist() == [0.5, -1.0]
