@@ -73,6 +73,7 @@ def test_what_must_be_trained_is_said_first(copied, invoke):
     assert "Everything" in invoke("analyze", "stability", copied.name, "--dry-run").stdout
 
 
+@pytest.mark.slow
 def test_instability_trains_the_second_order(copied, shell):
     arguments = ("analyze", "instability", str(copied), "--points", "5", "--json", "--examples", "500")
     done = shell(*arguments, cwd=copied.parent.parent)

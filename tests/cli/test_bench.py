@@ -138,6 +138,7 @@ def _alive(process):
     return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
+@pytest.mark.slow
 def test_the_real_thing_in_short(models, shell, tmp_path):
     done = shell("bench", str(models), "--runs", "9", "--threads", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

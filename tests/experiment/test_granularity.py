@@ -323,6 +323,7 @@ def shell(*arguments, cwd):
     return subprocess.run([*command, *arguments], cwd=cwd, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_command_line_tells_counts_of_units_and_what_is_kept_whole(tmp_path):
     """digits-mlp has kernels of 64 x 100, 100 x 50 and 50 x 10 weights."""
     whole = "output/kernel is kept whole: its channels are outputs of the model"

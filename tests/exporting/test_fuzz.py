@@ -145,7 +145,8 @@ def check(seed, folder):
     return len(report.files), len(report.refused)
 
 
-@pytest.mark.parametrize("seed", [2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (3, 4))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3, 4])
 def test_random_models(seed, tmp_path):
     files, refused = check(seed, tmp_path)
     assert files >= 4

@@ -95,6 +95,7 @@ def test_what_cannot_be_fed_is_unfit_and_not_damaged(tmp_path):
     assert not any(failure.damaged for failure in outcomes.values())
 
 
+@pytest.mark.slow
 def test_several_inputs_and_a_dynamic_flatbuffer(tmp_path):
     one, ids = keras.Input((3,), name="one"), keras.Input((2,), dtype="int32", name="ids")
     both = layers.Concatenate()([layers.Dense(4)(one), layers.Flatten()(layers.Embedding(7, 2)(ids))])
