@@ -12,8 +12,8 @@ import numpy as np
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.layers.discovery import Discovery, discover
-from tf_lottery.layers.masked import Masked
-from tf_lottery.layers.paths import named_layers
+from tf_lottery.layers.masked_variable import is_masked
+from tf_lottery.layers.paths import named_variables
 from tf_lottery.layers.selectors import Selector
 from tf_lottery.layers.sublayers import is_nested_model
 
@@ -22,18 +22,19 @@ TRAINING_METHODS = ("train_step", "test_step", "compute_loss", "compute_metrics"
 
 
 def check_model(
-    model: Any, *, source: str = "", error: type[UsageError] | type[UnfitError] = UsageError
+    model: Any, *, source: str = "", error: type[UsageError] | type[UnfitError] = UsageError, subclassed: bool = False
 ) -> keras.Model:
-    """Returns the model if it is a built Sequential or functional model of Keras 3.
+    """Returns the model if it is a built model of Keras 3: Sequential, functional or, where that is taken, subclassed.
 
     Args:
         model: What should be a model.
         source: The function or file that gave it, for messages; empty for an argument.
         error: What a model of another kind raises: `UnfitError` where a file or a function that is named by a text
             gave it.
+        subclassed: Whether a subclassed model is taken too.
 
     Raises:
-        UsageError: If it is no Keras 3 model, or a subclassed one; or `error`.
+        UsageError: If it is no Keras 3 model, or a subclassed one that is not taken; or `error`.
         UnfitError: If it is not built.
     """
     origin = f" from {source}" if source else ""
@@ -43,6 +44,13 @@ def check_model(
             "Make it with `import keras` (not tf_keras).",
         )
     if not is_nested_model(model):
+        if subclassed and model.built and model.variables:
+            return model
+        if subclassed:
+            raise UnfitError(
+                f"The model {model.name!r}{origin} is not built: its weights do not exist yet.",
+                "Call it once on a batch of data: model(x).",
+            )
         raise error(
             f"Subclassed models are not supported. Received{origin}: {type(model).__name__} (name {model.name!r}).",
             "Make it a functional model: keras.Model(inputs, outputs).",
@@ -93,8 +101,8 @@ def check_trained_as_keras_trains(
 
 
 def is_wrapped(model: keras.Model) -> bool:
-    """Returns whether a model has mask-applying layers."""
-    return any(isinstance(layer, Masked) for layer in named_layers(model).values())
+    """Returns whether a model has masked variables."""
+    return any(is_masked(variable) for variable in named_variables(model).values())
 
 
 def check_prunable(
@@ -119,7 +127,23 @@ def check_prunable(
         reasons = "; ".join(f"{path}: {reason}" for path, reason in discovery.skipped.items()) or "it has no weights"
         raise UnfitError(f"Nothing in the model can be masked ({reasons}).", "Name weights by `include`.")
     check_finite({path: weight.variable for path, weight in discovery.found.items()})
+    _check_lora(model, discovery)
     return discovery
+
+
+def _check_lora(model: keras.Model, discovery: Discovery) -> None:
+    """Raises if a maskable weight has LoRA enabled: it computes with the kernel plus a product that is not masked."""
+    paths = {id(weight.variable): path for path, weight in discovery.found.items()}
+    for layer in model._flatten_layers():
+        if getattr(layer, "lora_enabled", False):
+            own = layer._trainable_variables + layer._non_trainable_variables
+            adapted = [paths[id(variable)] for variable in own if id(variable) in paths]
+            if adapted:
+                raise UsageError(
+                    f"A mask of {', '.join(adapted)} would not hold: LoRA is enabled, and its product is added to the "
+                    "kernel.",
+                    "Save and load the model, which adds the product to the kernel, or leave the layer out: `exclude`.",
+                )
 
 
 def check_finite(variables: Mapping[str, keras.Variable], *, source: str = "") -> None:

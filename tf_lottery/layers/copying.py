@@ -1,7 +1,9 @@
 """Copies of models, layer by layer, with their weights."""
 
+import inspect
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 
@@ -65,6 +67,8 @@ def rebuild(
         if path in layers:
             copy_own_attributes(held_layer(layers[path]), held_layer(layer), share=share_attributes)
     for part, copy in zip(_with_nested_models(model), _with_nested_models(rebuilt), strict=True):
+        # Its own flag alone: setting `trainable` to what it is does nothing, so a frozen copy could not be unfrozen.
+        copy._trainable = part._trainable
         # What Keras's own methods don't read can be the same object in the copy.
         copy_own_attributes(part, copy, share=share_attributes or not own_methods(part, METHODS))
     return rebuilt
@@ -79,7 +83,8 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     if isinstance(layer, keras.layers.Lambda):
         return _copy_lambda(layer)  # Keras refuses to make a function from a configuration
     try:
-        copy = type(layer).from_config(layer.get_config())
+        config = model_config(layer) if isinstance(layer, keras.Model) else layer.get_config()
+        copy = type(layer).from_config(config)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise UnfitError(
             f"The layer {layer.name!r} of class {type(layer).__name__} cannot be copied: {one_line(error)}",
@@ -95,6 +100,25 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
             layer.save_assets(folder)
             copy.load_assets(folder)
     return copy
+
+
+def model_config(model: keras.Model) -> dict[str, Any]:
+    """Returns the configuration of a model, from which its class makes it again.
+
+    Where a subclassed model's class has none, Keras would give the constructor's defaults for its arguments.
+
+    Raises:
+        NotImplementedError: If its class has no `get_config`, and a constructor that takes arguments.
+    """
+    if is_nested_model(model) or not hasattr(type(model).get_config, "_is_default"):
+        return dict(model.get_config())
+    parameters = list(inspect.signature(type(model).__init__).parameters.values())[1:]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    of_keras = ("name", "trainable", "dtype")
+    own = [one.name for one in parameters if one.kind not in variadic and one.name not in of_keras]
+    if own:
+        raise NotImplementedError(f"its class has no `get_config`, so its {', '.join(own)} would be lost")
+    return {}
 
 
 def copy_input(tensor: keras.KerasTensor) -> keras.KerasTensor:

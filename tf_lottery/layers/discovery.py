@@ -15,6 +15,8 @@ from tf_lottery.layers.sublayers import is_nested_model, join, owned_variables
 from tf_lottery.pruning.units import UNKNOWN_AXES, Axes
 from tf_lottery.utils import html
 
+PROTOCOL = ("maskable_weights", "get_prunable_weights")
+"""Methods by which a layer of the user's own says which of its variables are masked by default."""
 MASKED_NAMES = (*KERNEL_NAMES, *EMBEDDING_NAMES)
 """Names of variables that are maskable by default, in a layer of a kind that has a role."""
 
@@ -87,7 +89,8 @@ class Discovery:
 def discover(model: keras.Model, *, include: Selector | None = None, exclude: Selector | None = None) -> Discovery:
     """Returns the maskable weights of a model, and why the others are left alone.
 
-    Maskable by default are the kernels of dense, convolution, recurrent, attention and embedding layers; biases,
+    Maskable by default are the kernels of dense, convolution, recurrent, attention and embedding layers, and what a
+    layer of the user's own returns from a method `maskable_weights()` (or tfmot's `get_prunable_weights()`); biases,
     normalization parameters and other state are not.
 
     Args:
@@ -111,13 +114,16 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
     skipped: dict[str, str] = {}
     layers = named_layers(model)
     included, excluded = Selection("include", include, layers), Selection("exclude", exclude, layers)
-    outputs = _output_layers(model.outputs)
-    last_channels = _output_layers(model.outputs, look_through=_keeps_channels)
+    tensors = model.outputs if is_nested_model(model) else []  # which a subclassed model has only while it is called
+    outputs = _output_layers(tensors)
+    last_channels = _output_layers(tensors, look_through=_keeps_channels)
     seen: set[int] = set()
     for layer_path, layer in layers.items():
         for weight_path, variable, owner in owned_variables(held_layer(layer)):
             path = join(layer_path, weight_path)
             role = _role(owner, variable, output=id(owner) in outputs)
+            if not role and id(variable) in declared_maskable(owner):
+                role = "other"
             is_included = None
             if include is not None:
                 is_included = included.matches(path, layer_path, variable, kernel=_is_kernel(owner, variable))
@@ -141,6 +147,14 @@ def _role(owner: keras.layers.Layer, variable: keras.Variable, *, output: bool) 
     """Returns the role of a weight that is masked by default; "" for one that is not."""
     role = kind_of(owner).role if variable.name in MASKED_NAMES else ""
     return "output" if role == "dense" and output else role
+
+
+def declared_maskable(layer: keras.layers.Layer) -> set[int]:
+    """Returns the ids of the variables that a layer's own method `maskable_weights` or `get_prunable_weights` names."""
+    for method in PROTOCOL:
+        if callable(declare := getattr(layer, method, None)):
+            return {id(variable) for variable in declare()}
+    return set()
 
 
 def _reason_skipped(variable: keras.Variable, role: str, is_included: bool | None) -> str:

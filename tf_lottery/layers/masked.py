@@ -8,17 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_lottery.errors import UsageError
+from tf_lottery.layers.masked_variable import is_masked, mask_variable, read_once
+from tf_lottery.layers.own_attributes import OF_WRAPPING
 from tf_lottery.layers.sublayers import layer_variables
-
-
-def apply_mask(mask: keras.Variable, weight: Any) -> Any:
-    """Returns the weight with exactly 0.0 where the mask is False; its gradient is exactly zero there as well.
-
-    Args:
-        mask: A boolean variable of the shape of `weight`.
-        weight: The weight as a tensor.
-    """
-    return ops.where(mask.value, weight, ops.zeros_like(weight))
 
 
 def builds_itself(layer: keras.layers.Layer) -> bool:
@@ -26,21 +19,25 @@ def builds_itself(layer: keras.layers.Layer) -> bool:
     return type(layer).build is not keras.layers.Layer.build
 
 
-class _OnMasked:
-    """A regularizer or constraint that is applied to the masked weight."""
+def refuse_new_weights(layer: keras.layers.Layer) -> None:
+    """Makes the methods of a layer and its sublayers that replace masked weights, or add to them, raise an error."""
+    for sublayer in layer._flatten_layers():
+        if not any(is_masked(v) for v in sublayer._trainable_variables + sublayer._non_trainable_variables):
+            continue
+        for method in ("enable_lora", "quantize"):
+            if hasattr(sublayer, method):
+                object.__setattr__(sublayer, method, _refusal(sublayer.name, method))
 
-    def __init__(self, function: Callable[[Any], Any], mask: keras.Variable) -> None:
-        self.function = function
-        self.mask = mask
 
-    def __call__(self, weight: Any) -> Any:
-        return self.function(apply_mask(self.mask, weight))
+def _refusal(layer: str, method: str) -> Callable[..., None]:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise UsageError(
+            f"`{method}` of the layer {layer!r} would compute with weights that its masks do not hold for.",
+            "`strip` the model first.",
+        )
 
-    @classmethod
-    def wrap(cls, function: Callable[[Any], Any] | None, mask: keras.Variable) -> "_OnMasked | None":
-        if function is None:
-            return None
-        return cls(function.function if isinstance(function, cls) else function, mask)
+    setattr(refuse, OF_WRAPPING, True)
+    return refuse
 
 
 @keras.saving.register_keras_serializable("tf_lottery")
@@ -90,6 +87,7 @@ class Masked(keras.layers.Wrapper):
         self.supports_masking = layer.supports_masking
         self.masked_variables: dict[str, keras.Variable] = {}
         self.mask_variables: dict[str, keras.Variable] = {}
+        self._loops = any(isinstance(one, keras.layers.RNN) for one in layer._flatten_layers())
         if builds_itself(layer):
             if not layer.built:
                 raise ValueError(f"`layer` must be built before it is masked. Received: {layer.name!r}, not built.")
@@ -125,36 +123,19 @@ class Masked(keras.layers.Wrapper):
             )
             self.masked_variables[path] = variable
             self.mask_variables[path] = mask
-            # Keras applies these to the stored weight, which a foreign optimizer may have moved where it is pruned.
-            variable.regularizer = _OnMasked.wrap(variable.regularizer, mask)
-            variable.constraint = _OnMasked.wrap(variable.constraint, mask)
+            mask_variable(variable, mask)
+        refuse_new_weights(self.layer)
         self.built = True
 
     def _call_masked(self, *args: Any, **kwargs: Any) -> Any:
-        # Every variable is mapped, also the unmasked ones: under an outer stateless call a variable that is not mapped
-        # would be read past the outer scope, and get no gradient.
-        values = {id(variable): variable.value for variable in self.layer.variables}
-        for path, variable in self.masked_variables.items():
-            values[id(variable)] = apply_mask(self.mask_variables[path], values[id(variable)])
-        mapping = [(variable, values[id(variable)]) for variable in self.layer.variables]
-        with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-            before = {id(variable): scope.get_current_value(variable) for variable in self.layer.variables}
-            outputs = self.layer(*args, **kwargs)
-            losses = list(scope.losses)
-            # The held layer remembers its losses by id, and would report them a second time beside this layer.
-            self.layer._clear_losses()
-        for variable in self.layer.variables:
-            value = scope.get_current_value(variable)
-            if value is not before[id(variable)]:
-                variable.assign(value)
-        for loss in losses:
-            self.add_loss(loss)
-        return outputs
+        # A recurrent layer would mask its weights at each step of its loop.
+        with read_once(self.masked_variables.values() if self._loops else ()):
+            return self.layer(*args, **kwargs)
 
     def apply_masks(self) -> None:
         """Sets the stored weights to exactly 0.0 where they are pruned."""
-        for path, variable in self.masked_variables.items():
-            variable.assign(apply_mask(self.mask_variables[path], variable.value))
+        for variable in self.masked_variables.values():
+            variable.assign(variable.value)
 
     def get_masks(self) -> dict[str, np.ndarray]:
         """Returns the masks as boolean arrays (copies), by path below the layer."""
@@ -186,18 +167,6 @@ class Masked(keras.layers.Wrapper):
             previous_mask: Their timestep masks.
         """
         return self.layer.compute_mask(inputs, previous_mask)
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Returns the weights of the held layer and the masks; pruned weights are exactly 0.0."""
-        self.apply_masks()
-        return list(super().get_weights())
-
-    def save_own_variables(self, store: Any) -> None:
-        """Saves the masks to `store`, and sets pruned weights to exactly 0.0 before Keras saves the held layer."""
-        # An optimizer of the user's own may have moved a stored pruned weight. Keras saves this layer before the layer
-        # it holds, so what reaches the file is masked.
-        self.apply_masks()
-        super().save_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration, from which `from_config` builds the layer again."""

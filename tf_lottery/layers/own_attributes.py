@@ -15,7 +15,10 @@ import keras
 import numpy as np
 
 from tf_lottery.errors import UsageError
+from tf_lottery.layers.sublayers import MASKS
 
+OF_WRAPPING = "tf_lottery_of_wrapping"
+"""An attribute of what `wrap` sets on a layer, and copies do not have."""
 _MISSING = object()
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
 
@@ -27,17 +30,19 @@ def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, 
 
     Args:
         source: A model or layer. It is not changed.
-        target: Its copy, of the same class.
+        target: Its copy, of the same class, or of one of its bases.
         share: Whether an attribute that is not plain, and that the copy lacks, is set on it as the same object.
 
     Raises:
         UsageError: If the copy lacks an attribute that cannot be copied, such as a second model, or has None there.
     """
-    if source is target or type(source) is not type(target):
+    if source is target or not isinstance(source, type(target)):
         return
     of_keras = _names_set_by_keras(source.__class__)
     for name, value in vars(source).items():
-        if name in of_keras or name == "history":  # which `fit`'s callback sets
+        if name in of_keras or name in (MASKS, "history") or hasattr(value, OF_WRAPPING):  # `fit` sets the history
+            continue
+        if isinstance(value, keras.Variable):  # which the copy made for itself, and may be masked
             continue
         other = vars(target).get(name, _MISSING)
         if _is_plain(value):

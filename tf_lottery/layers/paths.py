@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import keras
 
 from tf_lottery.layers.masked import Masked
-from tf_lottery.layers.sublayers import canonical_name, free_name, is_nested_model, join, layer_variables
+from tf_lottery.layers.sublayers import canonical_name, children, free_name, is_nested_model, join, layer_variables
 
 
 def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
@@ -47,6 +47,25 @@ def held_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _walk(model: keras.Model, prefix: str, seen: set[int]) -> Iterator[tuple[str, keras.layers.Layer]]:
+    for name, layer in _direct_layers(model):
+        inner = held_layer(layer)
+        if id(inner) in seen:
+            continue
+        seen.add(id(inner))
+        path = join(prefix, name)
+        if is_nested_model(layer) or (isinstance(layer, keras.Model) and not is_nested_model(model)):
+            yield from _walk(layer, path, seen)
+        else:
+            yield path, layer
+    if not is_nested_model(model) and model._trainable_variables + model._non_trainable_variables:
+        yield prefix, model  # weights of its own, beside those of its layers
+
+
+def _direct_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yields the layers of a model by name: by attribute, if it is a subclassed one."""
+    if not is_nested_model(model):
+        yield from children(model).items()
+        return
     taken: set[str] = set()
     counts: dict[str, int] = {}
     for layer in model.layers:
@@ -55,11 +74,4 @@ def _walk(model: keras.Model, prefix: str, seen: set[int]) -> Iterator[tuple[str
             continue
         name = free_name(canonical_name(inner, counts), taken)
         taken.add(name)
-        if id(inner) in seen:
-            continue
-        seen.add(id(inner))
-        path = join(prefix, name)
-        if is_nested_model(layer):
-            yield from _walk(layer, path, seen)
-        else:
-            yield path, layer
+        yield name, layer

@@ -11,6 +11,10 @@ from typing import Any
 import keras
 
 SEPARATOR = "/"
+MASKS = "tf_lottery_masks"
+"""The attribute in which a wrapped subclassed model holds its masks."""
+# Attributes in which TensorFlow's and Keras's trackers list what an object holds.
+_OF_TRACKERS = re.compile(rf"_layers|_(self_)?(unconditional|setattr|saveable|name_based|update_uid)\w*|{MASKS}")
 
 
 def layer_variables(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
@@ -26,7 +30,8 @@ def owned_variables(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable
     owned: list[tuple[str, keras.Variable, keras.layers.Layer]] = []
     taken: set[str] = set()
     for path, sublayer in _walk(layer, "", set()):
-        below = {id(variable) for child in children(sublayer).values() for variable in child.variables}
+        inner = [*children(sublayer).values(), *filter(None, [getattr(sublayer, MASKS, None)])]
+        below = {id(variable) for child in inner for variable in child.variables}
         for variable in sublayer.variables:
             if id(variable) in below:
                 continue
@@ -46,7 +51,7 @@ def children(layer: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
         return sublayers
     seen = {id(layer)}
     for attribute, value in vars(layer).items():
-        if attribute == "_layers" or attribute.startswith(("_self_", "_unconditional_")):  # lists kept by the trackers
+        if _OF_TRACKERS.fullmatch(attribute):
             continue
         for suffix, item in _items(value):
             if isinstance(item, keras.layers.Layer) and id(item) not in seen:

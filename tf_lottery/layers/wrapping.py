@@ -1,7 +1,9 @@
 """`wrap` and `strip`: from a plain model to one with mask-applying layers and back, and access to its masks."""
 
 import logging
+import math
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,13 +16,20 @@ from keras import ops
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.layers.acceptance import check_model, check_prunable, is_wrapped
 from tf_lottery.layers.copying import copy_layer, rebuild
+from tf_lottery.layers.discovery import Discovery
 from tf_lottery.layers.masked import Masked
+from tf_lottery.layers.masked_variable import is_masked, mask_of
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
 from tf_lottery.layers.selectors import Selector
+from tf_lottery.layers.subclassed import WrappedModel, copy_subclassed, mask_in_place, unmask_in_place
+from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.pruning.masks import Masks, validate
 from tf_lottery.utils.text import one_line
 
 log = logging.getLogger(__name__)
+LEAST_COVERAGE = 0.9
+NO_KERNELS = ("bias", "gamma", "beta", "alpha", "scale")
+"""Parts of the names of trainable variables that are no kernels, whatever their shape."""
 
 
 def wrap(
@@ -51,10 +60,14 @@ def wrap(
         >>> sorted(get_masks(wrap(model)))
         ['dense/kernel', 'dense_1/kernel']
     """
-    check_model(model)
+    check_model(model, subclassed=True)
     discovery = check_prunable(model, include=include, exclude=exclude)
     for path, reason in discovery.skipped.items():
         log.info("not masked: %s (%s)", path, reason)
+    if include is None and exclude is None:
+        _warn_of_kernels_left_out(model, discovery)
+    if not is_nested_model(model):
+        return mask_in_place(model if in_place else copy_subclassed(model), list(discovery.found))
     by_layer: dict[int, list[str]] = {}
     layers = named_layers(model)
     for weight in discovery.found.values():
@@ -69,14 +82,39 @@ def wrap(
     return rebuild(model, wrap_layer, share_attributes=in_place)
 
 
-def strip(model: keras.Model) -> keras.Model:
+def _warn_of_kernels_left_out(model: keras.Model, discovery: Discovery) -> None:
+    """Warns if less than `LEAST_COVERAGE` of the weights in trainable kernels are masked, naming the largest others."""
+    variables = named_variables(model)
+    others = {path: variables[path] for path in discovery.skipped if path in variables}
+    kernels = {
+        path: math.prod(variable.shape)
+        for path, variable in others.items()
+        if variable.trainable
+        and len(variable.shape) > 1
+        and keras.backend.is_float_dtype(variable.dtype)
+        and not any(word in variable.name for word in NO_KERNELS)
+    }
+    masked = sum(math.prod(weight.variable.shape) for weight in discovery.found.values())
+    coverage = masked / (masked + sum(kernels.values()))
+    if coverage < LEAST_COVERAGE:
+        largest = sorted(kernels, key=lambda path: -kernels[path])[:3]
+        warnings.warn(
+            f"Only {coverage:.0%} of the weights in trainable kernels are masked. The largest that are left out: "
+            f"{', '.join(f'{path} ({kernels[path]:,} weights)' for path in largest)}. Name them by `include`, or give "
+            "their layer a method `maskable_weights()` that returns them.",
+            stacklevel=3,
+        )
+
+
+def strip(model: keras.Model, *, in_place: bool = False) -> keras.Model:
     """Returns a plain copy of a wrapped model, with the masks applied to the weights and without custom objects.
 
     Args:
         model: A wrapped model. It keeps its masks.
+        in_place: Whether to make a subclassed model itself plain again and return it, which needs no copy.
 
     Raises:
-        UsageError: If the model is not wrapped.
+        UsageError: If the model is not wrapped, or a subclassed model can't be copied.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
@@ -87,7 +125,10 @@ def strip(model: keras.Model) -> keras.Model:
     """
     if not is_wrapped(model):
         raise UsageError("`strip` expects a wrapped model. Received a model without mask-applying layers.")
-    apply_masks(model)
+    if isinstance(model, WrappedModel):
+        return unmask_in_place(model) if in_place else copy_subclassed(model, share=True)
+    if in_place:
+        raise UsageError("Only a subclassed model is stripped in place.", "Call `strip(model)`: it returns a copy.")
     return rebuild(model, lambda layer: copy_layer(held_layer(layer)), share_attributes=True)
 
 
@@ -97,11 +138,7 @@ def get_masks(model: keras.Model) -> Masks:
     Raises:
         UsageError: If the model is not wrapped.
     """
-    return {
-        f"{path}/{weight}": mask
-        for path, layer in masked_layers(model).items()
-        for weight, mask in layer.get_masks().items()
-    }
+    return {path: np.array(ops.convert_to_numpy(mask_of(v).value)) for path, v in masked_variables(model).items()}
 
 
 def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
@@ -116,33 +153,34 @@ def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
         UsageError: If the model is not wrapped.
         UnfitError: If a key is missing or unexpected, or a shape differs; nothing is changed then.
     """
-    layers = masked_layers(model)
-    shapes = {f"{p}/{w}": m.shape for p, layer in layers.items() for w, m in layer.mask_variables.items()}
-    checked = validate(masks, shapes)
-    for path, layer in layers.items():
-        for weight, variable in layer.mask_variables.items():
-            variable.assign(checked[f"{path}/{weight}"])
-        layer.apply_masks()
+    variables = masked_variables(model)
+    checked = validate(masks, {path: tuple(variable.shape) for path, variable in variables.items()})
+    for path, variable in variables.items():
+        mask_of(variable).assign(checked[path])
+        variable.assign(variable.value)
 
 
 def apply_masks(model: keras.Model) -> None:
-    """Sets the stored weights of a wrapped model to exactly 0.0 where they are pruned."""
-    for layer in masked_layers(model).values():
-        layer.apply_masks()
+    """Sets the stored weights of a wrapped model to exactly 0.0 where they are pruned.
+
+    What is read of them is 0.0 in any case; this also drops what an optimizer added to the stored values.
+    """
+    for variable in masked_variables(model).values():
+        variable.assign(variable.value)
 
 
-def masked_layers(model: keras.Model) -> dict[str, Masked]:
-    """Returns the mask-applying layers of a wrapped model by path.
+def masked_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Returns the masked variables of a wrapped model by path.
 
     Raises:
         UsageError: If the model is not wrapped.
     """
-    layers = {path: layer for path, layer in named_layers(model).items() if isinstance(layer, Masked)}
-    if not layers:
+    variables = {path: variable for path, variable in named_variables(model).items() if is_masked(variable)}
+    if not variables:
         raise UsageError(
             "A wrapped model is expected. Received a model without mask-applying layers.", "`wrap` it first."
         )
-    return layers
+    return variables
 
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
@@ -150,8 +188,6 @@ def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
 
     The paths are those of `get_masks`, and the same for a plain and a wrapped model.
     """
-    if is_wrapped(model):
-        apply_masks(model)
     return {path: np.array(ops.convert_to_numpy(v.value)) for path, v in named_variables(model).items()}
 
 

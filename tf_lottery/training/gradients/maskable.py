@@ -3,13 +3,12 @@
 import keras
 
 from tf_lottery.layers.acceptance import check_model, check_prunable, is_wrapped
-from tf_lottery.layers.wrapping import masked_layers
+from tf_lottery.layers.wrapping import masked_variables
 
 
 def maskable(model: keras.Model) -> dict[str, keras.Variable]:
     """Return the maskable weights by path: the masked ones, or, in a plain model, those that `wrap` would mask."""
     check_model(model)
     if is_wrapped(model):
-        layers = masked_layers(model).items()
-        return {f"{path}/{weight}": v for path, layer in layers for weight, v in layer.masked_variables.items()}
+        return masked_variables(model)
     return {path: weight.variable for path, weight in check_prunable(model).found.items()}
