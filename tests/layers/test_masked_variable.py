@@ -297,3 +297,18 @@ def test_sublayers_in_attributes_that_start_with_self_are_found():
 
     model = keras.Sequential([keras.Input((6,)), Attention(name="a"), L.Dense(1)])
     assert set(tfl.get_masks(tfl.wrap(model))) == {"a/self_attention_layer/kernel", "dense/kernel"}
+
+
+def test_a_mask_applying_layer_has_the_attributes_of_the_layer_that_it_holds():
+    wrapped = tfl.wrap(keras.Sequential([keras.Input((3, 6), batch_size=2), L.LSTM(5, stateful=True, name="lstm")]))
+    layer = wrapped.get_layer("lstm")
+    assert layer.units == 5
+    assert layer.cell.kernel is layer.layer.cell.kernel
+    wrapped(np.ones((2, 3, 6), "float32"))
+    assert all(np.any(state.numpy()) for state in layer.states)
+    layer.reset_states()
+    assert not any(np.any(state.numpy()) for state in layer.states)
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = layer.nothing_like_it
+    with pytest.raises(AttributeError, match="save_assets"):
+        _ = layer.save_assets

@@ -19,6 +19,10 @@ def builds_itself(layer: keras.layers.Layer) -> bool:
     return type(layer).build is not keras.layers.Layer.build
 
 
+ASKED_OF_LAYERS = ("save_assets", "load_assets", "maskable_weights", "get_prunable_weights")
+"""Methods that the held layer is asked for itself, since it is found among the layers too."""
+
+
 def refuse_new_weights(layer: keras.layers.Layer) -> None:
     """Makes the methods of a layer and its sublayers that replace masked weights, or add to them, raise an error."""
     for sublayer in layer._flatten_layers():
@@ -102,6 +106,13 @@ class Masked(keras.layers.Wrapper):
             self.layer(*args, **kwargs)
             self._add_masks()
         return super().__call__(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns what only the held layer has: `model.get_layer("dense").kernel`, `.units`, `.reset_states`."""
+        held = vars(self).get("layer")
+        if held is None or name.startswith("_") or name in ASKED_OF_LAYERS:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(held, name)
 
     def _missing(self) -> list[str]:
         return sorted(set(self.weight_paths) - set(layer_variables(self.layer)))

@@ -81,7 +81,7 @@ def read_once(variables: Iterable[keras.Variable]) -> Iterator[None]:
     values = dict(before)
     for variable in variables:
         if is_masked(variable) and isinstance(variable._value, _Masking):
-            values[id(variable._value)] = variable._value.value()
+            values[id(variable._value)] = tf.convert_to_tensor(variable._value)
     _reads.values = values
     try:
         yield

@@ -44,8 +44,8 @@ class WrappedModel:
         """Returns the user's configuration, how the layers were built, and the paths of the masked weights."""
         masks: _Masks = getattr(self, MASKS)
         return {
-            "model": _serialize(self),  # type: ignore[arg-type]
-            "builds": _build_configs(self),  # type: ignore[arg-type]
+            "model": _serialize(self),
+            "builds": _build_configs(self),
             "weights": list(masks.by_path),
         }
 
@@ -74,7 +74,8 @@ def mask_in_place(model: keras.Model, paths: Sequence[str]) -> keras.Model:
     model._tracker.unlock()
     setattr(model, MASKS, masks)
     model._tracker.lock()
-    model.__class__ = _wrapped_class(type(model))
+    kind: Any = type(model)
+    model.__class__ = _wrapped_class(kind)
     for path, mask in masks.by_path.items():
         mask_variable(variables[path], mask)
     refuse_new_weights(model)
