@@ -59,6 +59,17 @@ SMALL = (
 @pytest.fixture
 def small_claims() -> Iterator[None]:
     """The claims above are those of the list."""
+    yield from list_small_claims()
+
+
+@pytest.fixture(scope="module")
+def small_claims_of_the_module() -> Iterator[None]:
+    """They are so for all tests of a module."""
+    yield from list_small_claims()
+
+
+def list_small_claims() -> Iterator[None]:
+    """Put the claims above in place of the list, until the generator is resumed."""
     before = dict(CLAIMS)
     CLAIMS.clear()
     CLAIMS.update({each.name: each for each in SMALL})

@@ -3,6 +3,7 @@
 import csv
 import datetime
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ from tf_lottery.experiment.run import Events
 from tf_lottery.studies.claims import CLAIMS, plan_claims, reproduce
 from tf_lottery.studies.claims.claim_outcome import markdown_table
 
-pytestmark = pytest.mark.usefixtures("small_claims")
+pytestmark = pytest.mark.usefixtures("small_claims_of_the_module")
 
 
 def heard():
@@ -32,13 +33,22 @@ def table(path):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
+def trained(tmp_path_factory, small_claims_of_the_module):
+    """A folder with the run of two claims."""
+    runs = tmp_path_factory.mktemp("trained") / "runs"
+    reproduce(plan_claims(["quarter-learns", "reinit-better"], quick=True, out=runs, jobs=1))
+    return runs
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    """A copy of that folder, to which a test may add."""
+    return shutil.copytree(trained, tmp_path / "copied")
 
 
 @pytest.fixture
 def report(folder):
-    """Two claims of one run; the second and later uses only read."""
+    """The claims of the copied run, judged again; nothing is trained."""
     return reproduce(plan_claims(["quarter-learns", "reinit-better"], quick=True, out=folder, jobs=1))
 
 
@@ -184,8 +194,6 @@ def test_a_run_that_is_in_use_is_refused(report, folder):
 
 
 def test_more_replicates_extend_the_run(report, folder, tmp_path):
-    import shutil
-
     shutil.copytree(folder, tmp_path / "copy")
     done, events = heard()
     more = reproduce(
