@@ -66,6 +66,52 @@ def test_every_way_of_reading_a_variable_is_masked(planted):
         assert (read[mask] != 0).all(), number
 
 
+@pytest.mark.parametrize("of", ["keras", "tensorflow"])
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+def test_operations_that_take_the_variable_itself_are_masked(planted, of, graph):
+    """Eager operations once took the handle of a `tf.Variable` past the mask."""
+    model, masks = planted
+    kernel, mask = model.layers[0].layer.kernel, masks["dense/kernel"]
+    variable = kernel if of == "keras" else kernel.value
+    masked = np.where(mask, np.array(stored_value(kernel)), 0)
+    operations = {
+        "square": (tf.square, masked**2),
+        "relu": (tf.nn.relu, np.maximum(masked, 0)),
+        "transpose": (tf.transpose, masked.T),
+        "matmul": (lambda v: tf.raw_ops.MatMul(a=tf.constant(X), b=v), X @ masked),
+        "einsum": (lambda v: tf.einsum("ab,bc->ac", tf.constant(X), v), X @ masked),
+        "concat": (lambda v: tf.concat([v, v], 0), np.concatenate([masked, masked])),
+        "gather": (lambda v: tf.gather(v, [1, 0]), masked[[1, 0]]),
+        "argument": (tf.function(lambda v: v + 0.0), masked),
+        "cond": (lambda v: tf.cond(tf.reduce_sum(X) < 1e9, lambda: v + 0.0, lambda: v * 2.0), masked),
+    }
+    if graph and of == "keras":
+        del operations["argument"]  # which Keras variables can't be there
+    for name, (operation, expected) in operations.items():
+        call = tf.function(lambda operation=operation: operation(variable)) if graph else lambda: operation(variable)  # noqa: B023
+        np.testing.assert_allclose(call(), expected, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_an_eager_gradient_of_the_variable_itself_is_masked(planted):
+    model, masks = planted
+    kernel, mask = model.layers[0].layer.kernel, masks["dense/kernel"]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(kernel.value))
+    gradient = tape.gradient(loss, kernel.value)
+    np.testing.assert_allclose(gradient, 2 * np.where(mask, np.array(stored_value(kernel)), 0), rtol=1e-6)
+
+
+def test_functions_of_a_model_that_is_wrapped_in_place_are_traced_again():
+    model = mlp()
+    model.compile("sgd", "mse")
+    model.predict(X, verbose=0)
+    wrapped = tfl.wrap(model, in_place=True)
+    masks = {path: np.zeros_like(mask) for path, mask in tfl.get_masks(wrapped).items()}
+    tfl.set_masks(wrapped, masks)
+    plant(wrapped, masks)
+    np.testing.assert_array_equal(model.predict(X, verbose=0), np.zeros((16, 1)))
+
+
 def test_reading_changes_nothing(planted):
     model, masks = planted
     before = np.array(model(X))

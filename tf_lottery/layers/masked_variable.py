@@ -137,6 +137,21 @@ def _masked_tensor_class(kind: Any) -> type:
             value = kind._read_variable_op(self, no_copy)
             return tf.where(tf.convert_to_tensor(self.tf_lottery_mask.value), value, tf.zeros_like(value))
 
+        @property
+        def handle(self) -> Any:
+            return vars(self)["_handle"]
+
+        @property
+        def _handle(self) -> None:
+            # Eager operations read past the mask where this is the handle; where it is none, they convert the variable.
+            return None
+
+        def __tf_tracing_type__(self, signature_context: Any) -> Any:
+            # Of a function that is given the `tf.Variable`: its placeholder is this variable.
+            alias = signature_context.alias_global_id(self.handle._id)
+            signature_context.add_placeholder(alias, self)
+            return self._type_spec.__class__(self.shape, self.dtype, self.trainable, alias_id=alias)
+
         def sparse_read(self, indices: Any, name: str | None = None) -> tf.Tensor:
             return tf.gather(self.value(), indices, name=name)
 

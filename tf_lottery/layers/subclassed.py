@@ -82,7 +82,7 @@ def mask_in_place(model: keras.Model, paths: Sequence[str]) -> keras.Model:
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.RNN):
             _read_once_a_call(layer)
-    _forget_traces(model)
+    forget_traces(model)
     return model
 
 
@@ -101,7 +101,7 @@ def unmask_in_place(model: keras.Model) -> keras.Model:
     vars(model).pop(MASKS)
     model._tracker.lock()
     model.__class__ = plain_class(model)
-    _forget_traces(model)
+    forget_traces(model)
     return model
 
 
@@ -219,7 +219,7 @@ def _read_once_a_call(layer: keras.layers.RNN) -> None:
     object.__setattr__(layer, CALL, call_reading_once)
 
 
-def _forget_traces(model: keras.Model) -> None:
+def forget_traces(model: keras.Model) -> None:
     """Drops the compiled functions of `fit`, which read the variables as they were traced."""
     model.train_function = model.test_function = model.predict_function = None
 

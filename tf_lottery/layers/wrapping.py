@@ -21,7 +21,7 @@ from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.masked_variable import is_masked, mask_of
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
 from tf_lottery.layers.selectors import Selector
-from tf_lottery.layers.subclassed import WrappedModel, copy_subclassed, mask_in_place, unmask_in_place
+from tf_lottery.layers.subclassed import WrappedModel, copy_subclassed, forget_traces, mask_in_place, unmask_in_place
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.pruning.masks import Masks, validate
 from tf_lottery.utils.text import one_line
@@ -79,7 +79,10 @@ def wrap(
             return layer if in_place else copy_layer(layer)
         return Masked(layer if in_place else copy_layer(layer), weights)
 
-    return rebuild(model, wrap_layer, share_attributes=in_place)
+    wrapped = rebuild(model, wrap_layer, share_attributes=in_place)
+    if in_place:
+        forget_traces(model)
+    return wrapped
 
 
 def _warn_of_kernels_left_out(model: keras.Model, discovery: Discovery) -> None:
