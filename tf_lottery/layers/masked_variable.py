@@ -143,7 +143,7 @@ def _masked_tensor_class(kind: Any) -> type:
 
         @property
         def _handle(self) -> None:
-            # Eager operations read past the mask where this is the handle; where it is none, they convert the variable.
+            # Eager operations would read past the mask by the handle; with None here they convert the variable.
             return None
 
         def __tf_tracing_type__(self, signature_context: Any) -> Any:
