@@ -143,11 +143,6 @@ class Masked(keras.layers.Wrapper):
         with read_once(self.masked_variables.values() if self._loops else ()):
             return self.layer(*args, **kwargs)
 
-    def apply_masks(self) -> None:
-        """Sets the stored weights to exactly 0.0 where they are pruned."""
-        for variable in self.masked_variables.values():
-            variable.assign(variable.value)
-
     def get_masks(self) -> dict[str, np.ndarray]:
         """Returns the masks as boolean arrays (copies), by path below the layer."""
         return {path: np.array(ops.convert_to_numpy(mask.value)) for path, mask in self.mask_variables.items()}

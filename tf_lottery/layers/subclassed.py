@@ -19,8 +19,6 @@ from tf_lottery.layers.paths import named_variables
 from tf_lottery.layers.sublayers import MASKS, children, join
 from tf_lottery.utils.text import one_line
 
-CALL = "call"
-
 
 class _Masks(keras.layers.Layer):
     """Holds the masks of a model as variables, by weight path. It computes nothing."""
@@ -153,11 +151,12 @@ def build_like(model: keras.Model, builds: Mapping[str, Any]) -> None:
         model: A model that is not built.
         builds: The build configuration of each layer of the other model by path, parents first.
     """
+    layers = dict(_sublayers(model))
     for path, config in builds.items():
-        layer = dict(_sublayers(model)).get(path)
-        if layer is None or layer.built:
-            continue
-        if config and builds_itself(layer):
+        if path not in layers:
+            layers = dict(_sublayers(model))  # a layer above may have made it when it was built
+        layer = layers.get(path)
+        if layer is not None and not layer.built and config and builds_itself(layer):
             layer.build_from_config(config)
     for path, layer in reversed(list(_sublayers(model))):
         if path in builds and not layer.built:
@@ -216,7 +215,7 @@ def _read_once_a_call(layer: keras.layers.RNN) -> None:
             return call(*args, **kwargs)
 
     setattr(call_reading_once, OF_WRAPPING, True)
-    object.__setattr__(layer, CALL, call_reading_once)
+    vars(layer)["call"] = call_reading_once  # not an attribute that Keras tracks
 
 
 def forget_traces(model: keras.Model) -> None:

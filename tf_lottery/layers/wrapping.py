@@ -42,16 +42,17 @@ def wrap(
     logged at INFO level, and returned by `discover`.
 
     Args:
-        model: A built Sequential or functional model.
+        model: A built model: Sequential, functional or subclassed. A subclassed one is copied from its `get_config`; it
+            keeps its layers, and its class becomes a subclass of its own.
         include: What to mask instead of the default (kernels of dense, convolution, recurrent, attention and embedding
             layers): layer names, glob patterns, or a predicate `(path, variable) -> bool`; see `discover`.
         exclude: What to leave alone, in the same form; it overrides `include`.
         in_place: Whether to share the weights with `model`, so that training the wrapped model trains `model` too, and
-            the objects that were set on it.
+            the objects that were set on it; the masks hold for `model` too. A subclassed model is itself returned.
 
     Raises:
-        UsageError: If `model` is not a Sequential or functional model, is already wrapped, has an attribute that can't
-            be copied, or a pattern matches nothing.
+        UsageError: If `model` is not a Keras 3 model, is already wrapped, can't be copied, has an attribute that can't
+            be, has LoRA enabled on a maskable weight, or a pattern matches nothing.
         UnfitError: If the model is not built, or nothing in it can be masked.
         NonFiniteError: If a maskable weight is NaN or infinite.
 
