@@ -15,7 +15,8 @@ from tf_lottery.data.fit import check_class_numbers
 from tf_lottery.data.tree import leaves
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers import Masked
-from tf_lottery.layers.copying import copy_layer, rebuild
+from tf_lottery.layers.acceptance import own_methods
+from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.training.batches import Batch, as_batch
 from tf_lottery.utils.text import one_line
 
@@ -33,20 +34,47 @@ def classification_loss(model: keras.Model, dataset: Dataset) -> keras.losses.Lo
     Raises:
         UnfitError: the model's input or output does not fit the data.
     """
+    if not is_nested_model(model):
+        return _loss_of_subclassed(model, dataset)
     if len(model.outputs) != 1 or dataset.classes is None:
+        raise _no_classifier(len(model.outputs))
+    shape = tuple(model.inputs[0].shape[1:]) if len(model.inputs) == 1 else [tuple(i.shape[1:]) for i in model.inputs]
+    _check_class_output(model.outputs[0], dataset, input_shape=shape)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=not _ends_in_softmax(model))
+
+
+def _loss_of_subclassed(model: keras.Model, dataset: Dataset) -> keras.losses.Loss:
+    """Returns the cross-entropy for what a subclassed model computes of a few examples: probabilities or logits."""
+    few = dataset.train.take(range(min(32, dataset.train.size)))
+    try:
+        outputs = model(few.x, training=False)
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         raise UnfitError(
-            f"A run by configuration needs a classifier of one output. Received {len(model.outputs)} outputs.",
-            "Use `find_ticket` from Python, with any loss.",
-        )
-    if len(model.outputs[0].shape) != 2:
+            f"The model {type(model).__name__} does not take the data: {one_line(error)}",
+            f"An example of {dataset.name!r} has the shape {dataset.input_shape}.",
+        ) from error
+    if not keras.ops.is_tensor(outputs) or dataset.classes is None:
+        raise _no_classifier(len(keras.tree.flatten(outputs)))
+    _check_class_output(outputs, dataset, input_shape=dataset.input_shape)
+    values = np.asarray(keras.ops.convert_to_numpy(outputs), np.float64)
+    probabilities = bool((values >= 0).all() and np.allclose(values.sum(axis=-1), 1, atol=1e-3))
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=not probabilities)
+
+
+def _no_classifier(outputs: int) -> UnfitError:
+    return UnfitError(
+        f"A run by configuration needs a classifier of one output. Received {outputs} outputs.",
+        "Use `find_ticket` from Python, with any loss.",
+    )
+
+
+def _check_class_output(output: Any, dataset: Dataset, *, input_shape: Any) -> None:
+    if len(output.shape) != 2:
         raise UnfitError(
-            f"The model's output must have the shape (batch, classes). Received: {tuple(model.outputs[0].shape)}.",
+            f"The model's output must have the shape (batch, classes). Received: {tuple(output.shape)}.",
             "Flatten or pool before the last layer.",
         )
-    outputs = model.outputs[0].shape[-1]
-    shape = tuple(model.inputs[0].shape[1:]) if len(model.inputs) == 1 else [tuple(i.shape[1:]) for i in model.inputs]
-    check_fits(dataset, input_shape=shape, outputs=outputs, sparse_labels=True)
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=not _ends_in_softmax(model))
+    check_fits(dataset, input_shape=input_shape, outputs=output.shape[-1], sparse_labels=True)
 
 
 def _ends_in_softmax(model: keras.Model) -> bool:
@@ -60,7 +88,7 @@ def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, los
     """Compute the outputs and the loss of the first examples of each part.
 
     Args:
-        model: a built model; a copy of it is compiled and called.
+        model: a built model that is compiled and called here: a copy of the caller's.
         data: training, validation and test data (or None), as `Arrays` or as `tf.data.Dataset`s of batches.
         loss: as in `model.compile`.
         loss_weights: as in `model.compile`.
@@ -68,20 +96,23 @@ def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, los
     Raises:
         UnfitError: a shape, a structure, or the range of class numbers does not fit.
     """
-    trial = rebuild(model, copy_layer)
-    trial.compile(loss=loss, loss_weights=loss_weights)
+    keras.Model.compile(model, loss=loss, loss_weights=loss_weights)
+    own_steps = len(own_methods(model, ("train_step", "test_step"))) == 2
     for name, part in zip(PARTS, data, strict=True):
         if part is None:
             continue
         batch = _first(part, name)
-        if _is_sparse(loss) and len(model.outputs) == 1:
-            labels = _class_numbers(part.y if isinstance(part, Arrays) else batch.y, loss)
-            check_class_numbers(labels, outputs=model.outputs[0].shape[-1], part=f"{name} data")
+        if own_steps:  # which need not call the model, nor take its targets as Keras does
+            continue
         try:
-            outputs = trial(batch.x, training=False)
-            trial.compute_loss(x=batch.x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=False)
+            outputs = model(batch.x, training=False)
+            if _is_sparse(loss) and keras.ops.is_tensor(outputs):
+                labels = _class_numbers(part.y if isinstance(part, Arrays) else batch.y, loss)
+                check_class_numbers(labels, outputs=outputs.shape[-1], part=f"{name} data")
+            model.compute_loss(x=batch.x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=False)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, tf.errors.InvalidArgumentError) as error:
-            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
+            inputs = getattr(model, "inputs", None) or []  # of a subclassed model nothing is known
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs) or "other inputs"
             raise UnfitError(
                 f"The {name} data does not fit the model and the loss: {one_line(error)}",
                 f"The model takes {shapes}; a batch here has x of {_shapes(batch.x)} and y of {_shapes(batch.y)}.",

@@ -14,7 +14,7 @@ from tf_lottery.experiment.directory import SEARCH, TICKET
 from tf_lottery.experiment.problem import Problem, replicate_seed
 from tf_lottery.experiment.training_and_rewind_steps import step_counts
 from tf_lottery.experiment.workers import executor
-from tf_lottery.layers import discover, get_masks, named_variables, wrap
+from tf_lottery.layers import discover, get_masks, named_variables
 from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
 from tf_lottery.training.loop import MemoryFeed, StreamFeed, splits
 from tf_lottery.training.order import Order
@@ -79,7 +79,7 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
     steps = step_counts(config, problem.steps_per_epoch(config.batch_size))
     plain = problem.make_model(0)
     discovery = discover(plain, include=problem.include, exclude=problem.exclude)
-    model = wrap(plain, include=problem.include, exclude=problem.exclude)
+    model = problem.wrapped(plain)
     shapes = {key: mask.shape for key, mask in get_masks(model).items()}
     units = round_masks.units(config, discovery.axes, shapes)
     counts = {key: math.prod(shapes[key]) // math.prod(block) for key, block in units.blocks.items()}

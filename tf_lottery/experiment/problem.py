@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,12 +19,15 @@ from tf_lottery.experiment.checking import classification_loss
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.options import MOMENTUM
 from tf_lottery.experiment.training_and_rewind_steps import training_steps
-from tf_lottery.layers import Selector, architecture
-from tf_lottery.layers.acceptance import check_trained_as_keras_trains
+from tf_lottery.layers import Selector, architecture, wrap
+from tf_lottery.layers.acceptance import check_has_no_training_loop, own_methods
+from tf_lottery.layers.copying import METHODS
+from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.models.building import build
 from tf_lottery.training import learning_rates
 from tf_lottery.training.device import configure, precision
 from tf_lottery.training.engine import Engine
+from tf_lottery.training.identity import describe
 from tf_lottery.utils import seeds
 from tf_lottery.utils.files import file_digest
 
@@ -36,6 +40,7 @@ class Problem:
 
     Attributes:
         make_model: makes the plain model of a replicate, with the initial weights of that replicate.
+        makes_new_models: whether each call of `make_model` makes another model; else it is the caller's own.
         make_optimizer: makes a new optimizer.
         loss: as in `model.compile`.
         metrics: as in `model.compile`.
@@ -65,11 +70,22 @@ class Problem:
     include: Selector | None = None
     exclude: Selector | None = None
     steps_in_epoch: int | None = None
+    makes_new_models: bool = True
 
     @property
     def replayable(self) -> bool:
         """Whether the batch of a step is known from the seed alone, so that a training can resume in its middle."""
         return isinstance(self.train, Arrays)
+
+    def wrapped(self, plain: keras.Model) -> keras.Model:
+        """Return a wrapped model of the first replicate; a subclassed one that is newly made needs no copy.
+
+        Args:
+            plain: the plain model, as from `make_model(0)`; it is not changed.
+        """
+        in_place = self.makes_new_models and not is_nested_model(plain)
+        model = self.make_model(0) if in_place else plain
+        return wrap(model, include=self.include, exclude=self.exclude, in_place=in_place)
 
     def engine(self, model: keras.Model, *, xla: str, track_changes: bool = False) -> Engine:
         """Make an engine that trains a wrapped model on this problem.
@@ -160,7 +176,7 @@ def replicate_seed(config: Config, replicate: int, purpose: str, *parts: int | s
 def _make_model(config: Config, dataset: Dataset, replicate: int) -> keras.Model:
     with precision(config.precision), seeds.seeded(replicate_seed(config, replicate, "initial weights")):
         model = build(config.model, input_shape=dataset.input_shape, classes=dataset.classes)
-    check_trained_as_keras_trains(model, source=config.model, error=UnfitError)
+    check_has_no_training_loop(model, source=config.model, error=UnfitError)
     return model
 
 
@@ -218,8 +234,10 @@ def model_hash(config: Config) -> str:
 
 
 def configuration_hash(model: keras.Model) -> str:
-    """SHA-256 of a model's architecture: its layers, their configurations and connections."""
-    return hashlib.sha256(architecture(model).encode()).hexdigest()
+    """SHA-256 of a model's architecture: its layers, their configurations and connections; methods of its own class."""
+    own = {name: describe(getattr(type(model), name)) for name in own_methods(model, METHODS)}
+    text = architecture(model) + (json.dumps(own, sort_keys=True, default=str) if own else "")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def without_automatic_names(document: Any) -> Any:

@@ -29,7 +29,7 @@ from tf_lottery.finding.progress_display import progress_display
 from tf_lottery.finding.training_data import steps_per_epoch as count_steps_per_epoch
 from tf_lottery.finding.training_data import training_data
 from tf_lottery.finding.training_settings import optimizer_options, training_settings, with_last_rate_held
-from tf_lottery.layers import Selector
+from tf_lottery.layers import Selector, copy_model
 from tf_lottery.layers.acceptance import check_prunable
 from tf_lottery.pruning.criteria import CriterionLike
 from tf_lottery.results.result import Result
@@ -93,8 +93,9 @@ def find_ticket(
     (round 0), prunes it, rewinds the weights that are left and trains them again, `rounds` times.
 
     Args:
-        model: a built Sequential or functional model, compiled or not, for one replicate; or a function that makes one,
-            for several (its unseeded initializers are then a function of `seed`). It is not changed.
+        model: a built model, Sequential, functional or subclassed, compiled or not, for one replicate; or a function
+            that makes one, for several (its unseeded initializers are then a function of `seed`). It is not changed.
+            Its own `train_step`, `test_step`, `compute_loss` and `compute_metrics` are run as in `fit`.
         x: the training inputs, arrays of shape (examples, ...): one, or a tuple, list or dictionary for several inputs;
             or a `tf.data.Dataset` or `keras.utils.PyDataset` of batches (x, y) or (x, y, sample_weight).
         y: the training targets, likewise; left out beside a data set.
@@ -229,11 +230,13 @@ def find_ticket(
         validation_split=validation_split,
         seed=seed,
     )
-    check_data(first, data.parts(), loss=settings.loss, loss_weights=settings.loss_weights)
+    trial = copy_model(first) if isinstance(model, keras.Model) else first
+    check_data(trial, data.parts(), loss=settings.loss, loss_weights=settings.loss_weights)
     copy_optimizer(settings.optimizer)  # one that can't be copied is an error before the run begins
     in_epochs = config.steps is None or config.rewind_point.unit == "epoch"
     problem = Problem(
         make_model=make_model,
+        makes_new_models=not isinstance(model, keras.Model),
         make_optimizer=lambda: with_last_rate_held(copy_optimizer(settings.optimizer), total_steps - 1),
         loss=settings.loss,
         metrics=settings.metrics,

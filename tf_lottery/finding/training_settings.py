@@ -10,6 +10,7 @@ import keras
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.options import MOMENTUM, OPTIMIZERS
+from tf_lottery.layers.acceptance import own_methods
 from tf_lottery.training import learning_rates
 from tf_lottery.training.optimizers import get_optimizer
 
@@ -60,13 +61,16 @@ def training_settings(
         jit_compile: "auto", True or False; "auto" takes over a model's own choice.
 
     Raises:
-        UsageError: there is no loss, or the optimizer is not one of Keras.
+        UsageError: there is no loss (which a model with its own computes), or the optimizer is not one of Keras.
     """
     compiled = compiled_settings(model)
-    if loss is None and compiled.get("loss") is None:
+    own = own_methods(model, ("train_step", "test_step", "compute_loss"))
+    if loss is None and compiled.get("loss") is None and "compute_loss" not in own and len(own) < 2:
         raise UsageError(
             "`loss` must be given: the model is not compiled with one.",
-            "Pass `loss='sparse_categorical_crossentropy'`, say, or compile the model first.",
+            f"The model has its own `{own[0]}`: give it the other step as well, or a `compute_loss`."
+            if own
+            else "Pass `loss='sparse_categorical_crossentropy'`, say, or compile the model first.",
         )
     if compiled.get("run_eagerly"):
         log.warning("run_eagerly of the model is not used: the steps of a training are compiled")

@@ -19,6 +19,8 @@ from tf_lottery.layers.sublayers import is_nested_model
 
 TRAINING_METHODS = ("train_step", "test_step", "compute_loss", "compute_metrics")
 """What `fit` and `evaluate` call on a model, and a class may override."""
+TRAINING_LOOPS = ("fit", "evaluate", "make_train_function", "make_test_function")
+"""The loops around those, which experiments replace by their own."""
 
 
 def check_model(
@@ -77,10 +79,10 @@ def own_methods(model: keras.Model, names: Sequence[str]) -> list[str]:
     ]
 
 
-def check_trained_as_keras_trains(
+def check_has_no_training_loop(
     model: keras.Model, *, source: str = "", error: type[UsageError] | type[UnfitError] = UsageError
 ) -> None:
-    """Raises if a model has training methods of its own, which a loop that is not `fit` would leave out.
+    """Raises if a model has a training loop of its own, which experiments would leave out.
 
     Args:
         model: A built model, as from `check_model`.
@@ -88,15 +90,16 @@ def check_trained_as_keras_trains(
         error: What is raised.
 
     Raises:
-        UsageError: If its class, or the model, has a method of `TRAINING_METHODS` of its own; or `error`.
+        UsageError: If its class, or the model, has a method of `TRAINING_LOOPS` of its own; or `error`.
     """
-    own = own_methods(model, TRAINING_METHODS)
+    own = own_methods(model, TRAINING_LOOPS)
     if own:
         origin = f" from {source}" if source else ""
         raise error(
-            "Experiments train in a loop of their own, which leaves out a model's own methods of training. "
-            f"Received{origin}: {type(model).__name__} (name {model.name!r}) with its own {', '.join(own)}.",
-            "Train the model of `tf_lottery.wrap` in `fit`, which calls them; or give the loss as `loss`.",
+            "Experiments train in a loop of their own, which runs a model's own "
+            f"{', '.join(f'`{name}`' for name in TRAINING_METHODS)}, but no loop. Received{origin}: "
+            f"{type(model).__name__} (name {model.name!r}) with its own {', '.join(own)}.",
+            "Move what it does into `train_step`, or train the model of `tf_lottery.wrap` in its own loop.",
         )
 
 

@@ -6,15 +6,22 @@ from typing import Any
 
 import keras
 
+from tf_lottery.errors import UnfitError
+from tf_lottery.layers.paths import named_variables
+from tf_lottery.layers.subclassed import build_configs, build_like, serialize_plain
+from tf_lottery.layers.sublayers import is_nested_model
+from tf_lottery.utils.text import one_line
+
 
 def architecture(model: keras.Model) -> str:
-    """Returns the architecture as JSON, which `keras.models.model_from_json` reads: layers and their connections.
+    """Returns the architecture as JSON, which `model_from_architecture` reads: layers and their connections.
 
     Automatic names, which Keras counts up within a process (`dense_4`), are renumbered in order of appearance; object
     ids and the compile configuration are left out. So equal text means equal architecture.
 
     Args:
-        model: A plain Sequential or functional model.
+        model: A plain model. Of a subclassed one, the configuration of its class and how its layers were built; without
+            a configuration, the shapes of its variables, from which no model can be made.
 
     Example:
         >>> build = lambda: keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
@@ -24,7 +31,7 @@ def architecture(model: keras.Model) -> str:
     compiled = model.compiled
     try:
         model.compiled = False  # Keras would serialize the loss, with a warning for a lambda
-        document = keras.saving.serialize_keras_object(model)
+        document = keras.saving.serialize_keras_object(model) if is_nested_model(model) else _subclassed(model)
     finally:
         model.compiled = compiled
     document.pop("compile_config", None)
@@ -40,6 +47,40 @@ def architecture(model: keras.Model) -> str:
         taken.add(new)
         renamed[name] = new
     return json.dumps(_rename(document, renamed))
+
+
+def model_from_architecture(text: str) -> keras.Model:
+    """Returns a new model of an architecture.
+
+    Args:
+        text: As from `architecture`.
+
+    Raises:
+        UnfitError: If it has code of the caller's own that is not registered, or no configuration.
+    """
+    try:
+        document = json.loads(text)
+        if "variables" in document:
+            raise ValueError(f"its class {document['class_name']} has no `get_config` with all of its arguments")
+        builds = document.pop("builds", None)
+        model = keras.models.model_from_json(json.dumps(document))
+        if builds is not None:
+            build_like(model, builds)
+    except (ValueError, TypeError, ImportError, AttributeError) as error:
+        raise UnfitError(
+            f"The model can't be made from its architecture: {one_line(error)}",
+            "Register its custom classes with `keras.saving.register_keras_serializable`; a Lambda layer can't be made "
+            "from a configuration.",
+        ) from error
+    return model
+
+
+def _subclassed(model: keras.Model) -> dict[str, Any]:
+    try:
+        return {**serialize_plain(model), "builds": build_configs(model)}
+    except (NotImplementedError, TypeError, ValueError):
+        shapes = {path: list(variable.shape) for path, variable in named_variables(model).items()}
+        return {"class_name": type(model).__name__, "variables": shapes}
 
 
 def _object_names(document: Any) -> list[tuple[str, str | None]]:

@@ -12,6 +12,7 @@ from tf_lottery.layers.kinds import EMBEDDING_NAMES, KERNEL_NAMES, kind_of
 from tf_lottery.layers.paths import held_layer, named_layers
 from tf_lottery.layers.selectors import Selection, Selector
 from tf_lottery.layers.sublayers import is_nested_model, join, owned_variables
+from tf_lottery.layers.tracing import symbolic_outputs
 from tf_lottery.pruning.units import UNKNOWN_AXES, Axes
 from tf_lottery.utils import html
 
@@ -94,7 +95,7 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
     normalization parameters and other state are not.
 
     Args:
-        model: A built Sequential or functional model, plain or wrapped.
+        model: A built model, Sequential, functional or subclassed, plain or wrapped.
         include: What to mask instead of the default: names or glob patterns, or a predicate `(path, variable) -> bool`.
             A pattern for a layer or nested model (`"conv*"`, `"encoder"`, `"dense_1"`) stands for its kernels; one for
             the path of a weight (`"conv*/bias"`) for that weight, whatever it is.
@@ -114,9 +115,9 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
     skipped: dict[str, str] = {}
     layers = named_layers(model)
     included, excluded = Selection("include", include, layers), Selection("exclude", exclude, layers)
-    tensors = model.outputs if is_nested_model(model) else []  # which a subclassed model has only while it is called
-    outputs = _output_layers(tensors)
-    last_channels = _output_layers(tensors, look_through=_keeps_channels)
+    with symbolic_outputs(model) as tensors:
+        outputs = _output_layers(tensors)
+        last_channels = _output_layers(tensors, look_through=_keeps_channels)
     seen: set[int] = set()
     for layer_path, layer in layers.items():
         for weight_path, variable, owner in owned_variables(held_layer(layer)):

@@ -42,8 +42,8 @@ class WrappedModel:
         """Returns the user's configuration, how the layers were built, and the paths of the masked weights."""
         masks: _Masks = getattr(self, MASKS)
         return {
-            "model": _serialize(self),
-            "builds": _build_configs(self),
+            "model": serialize_plain(self),
+            "builds": build_configs(self),
             "weights": list(masks.by_path),
         }
 
@@ -121,9 +121,9 @@ def copy_subclassed(model: keras.Model, *, share: bool = False) -> keras.Model:
     kind = plain_class(model)
     try:
         copy = keras.saving.deserialize_keras_object(
-            _serialize(model), custom_objects={kind.__name__: kind, keras.saving.get_registered_name(kind): kind}
+            serialize_plain(model), custom_objects={kind.__name__: kind, keras.saving.get_registered_name(kind): kind}
         )
-        build_like(copy, _build_configs(model))
+        build_like(copy, build_configs(model))
     except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
         raise _no_copy(model, one_line(error)) from error
     source, target = named_variables(model), named_variables(copy)
@@ -166,7 +166,8 @@ def build_like(model: keras.Model, builds: Mapping[str, Any]) -> None:
             layer._build_shapes_dict = config.get("shapes_dict", config) or None
 
 
-def _build_configs(model: keras.Model) -> dict[str, Any]:
+def build_configs(model: keras.Model) -> dict[str, Any]:
+    """Returns the build configuration of a model and of each of its layers by path, parents first."""
     return {path: layer.get_build_config() for path, layer in _sublayers(model) if layer.built}
 
 
@@ -183,7 +184,12 @@ def _sublayers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
         pending += [(join(path, name), child) for name, child in children(layer).items()]
 
 
-def _serialize(model: keras.Model) -> dict[str, Any]:
+def serialize_plain(model: keras.Model) -> dict[str, Any]:
+    """Returns the configuration of a subclassed model, wrapped or plain, as one of the user's class.
+
+    Raises:
+        NotImplementedError: If its class has no `get_config` with the arguments of its constructor.
+    """
     kind, own = plain_class(model), type(model)
     model.__class__ = kind
     try:

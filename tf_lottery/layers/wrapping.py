@@ -136,6 +136,16 @@ def strip(model: keras.Model, *, in_place: bool = False) -> keras.Model:
     return rebuild(model, lambda layer: copy_layer(held_layer(layer)), share_attributes=True)
 
 
+def copy_model(model: keras.Model) -> keras.Model:
+    """Returns a plain copy of a plain model, not compiled, with its weights.
+
+    Raises:
+        UsageError: If it can't be copied.
+        UnfitError: If a layer can't be.
+    """
+    return rebuild(model, copy_layer) if is_nested_model(model) else copy_subclassed(model)
+
+
 def get_masks(model: keras.Model) -> Masks:
     """Returns the masks of a wrapped model: boolean arrays (copies) keyed by weight path.
 

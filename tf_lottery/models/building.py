@@ -54,7 +54,7 @@ def build(spec: str | os.PathLike[str], *, input_shape: Any, classes: int | None
             f"Unknown model {text!r}: no architecture, no `package.module:function`, no `.keras` file.",
             suggestion(text, CATALOG),
         )
-    check_model(model, source=text, error=UnfitError)
+    check_model(model, source=text, error=UnfitError, subclassed=True)
     check_weights_finite(model, source=text)
     return model
 

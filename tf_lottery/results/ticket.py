@@ -17,7 +17,6 @@ from tf_lottery.results.statistics.values import number
 from tf_lottery.results.tables.formats import count, density_percent, percent
 from tf_lottery.utils import html
 from tf_lottery.utils.files import damaged, dump_arrays, json_text, load_arrays, write_bytes
-from tf_lottery.utils.text import one_line
 
 SCHEMA = "tf-lottery.ticket/1"
 
@@ -104,7 +103,7 @@ class Ticket:
         if not weights:
             kind = "trained" if trained else "rewind"
             raise UsageError(f"The ticket has no {kind} weights.", f"Take the others: `trained={not trained}`.")
-        check_model(model)
+        check_model(model, subclassed=True)
         mask_tools.check_keys(weights, named_variables(model), what="ticket")
         wrapped = wrap(model, include=lambda path, variable: path in self.masks)
         set_weights(wrapped, weights)
@@ -118,19 +117,15 @@ class Ticket:
             UsageError: the recipe has no architecture, or there are no trained weights.
             UnfitError: the architecture has code of the caller's own, which no recipe holds.
         """
-        import keras
-
-        from tf_lottery.layers import strip
+        from tf_lottery.layers import model_from_architecture, strip
 
         if "architecture" not in self.recipe:
             raise UsageError("The ticket's recipe has no architecture.", "Use `apply(model)` with a model of your own.")
         try:
-            plain = keras.models.model_from_json(self.recipe["architecture"])
-        except (ValueError, TypeError, ImportError, AttributeError) as error:
+            plain = model_from_architecture(self.recipe["architecture"])
+        except UnfitError as error:
             raise UnfitError(
-                f"The model can't be made from the recipe: {one_line(error)}",
-                "Make it yourself: `strip(ticket.apply(model, trained=True))`. Or register its custom classes with "
-                "`keras.saving.register_keras_serializable`; a Lambda layer can't be made from a recipe.",
+                error.cause, f"Make it yourself: `strip(ticket.apply(model, trained=True))`. {error.remedy}"
             ) from error
         return strip(self.apply(plain, trained=trained))
 

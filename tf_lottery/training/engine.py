@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+from tf_lottery.errors import NonFiniteError, UnfitError
 from tf_lottery.layers import apply_masks, named_variables
 from tf_lottery.training.batches import Batch, as_batch, gather, piece
 from tf_lottery.training.changes import WeightChanges
@@ -23,6 +23,7 @@ from tf_lottery.training.device import choose_xla
 from tf_lottery.training.optimizers import with_loss_scale
 from tf_lottery.training.order import Order
 from tf_lottery.training.state import optimizer_variables
+from tf_lottery.training.steps import Steps
 from tf_lottery.training.timings import Timings
 from tf_lottery.utils.text import one_line
 
@@ -37,7 +38,8 @@ class Engine:
     """Trains and evaluates one wrapped model with one optimizer.
 
     Args:
-        model: a wrapped model; it is compiled here (loss and metrics as in `model.compile`).
+        model: a wrapped model; it is compiled here by `keras.Model.compile`, so what a `compile` of its own class set
+            before stays set.
         optimizer: a new Keras optimizer; it is built here.
         loss: as in `model.compile`.
         metrics: as in `model.compile`.
@@ -73,7 +75,8 @@ class Engine:
         self.xla = choose_xla(model, xla)
         self.traces = {"train": 0, "evaluate": 0}
         self.timings = Timings()
-        model.compile(
+        keras.Model.compile(
+            model,
             optimizer=optimizer,
             loss=loss,
             metrics=metrics,
@@ -82,9 +85,8 @@ class Engine:
             jit_compile=False,
         )
         optimizer.build(model.trainable_variables)
-        self._loss = keras.metrics.Mean(name="loss")
         self.changes = WeightChanges(model) if track_changes else None
-        self._drawing: list[keras.Variable] = []
+        self._steps = Steps(model, self.changes)
         self._may_drop_xla = self.xla and xla == "auto"
         self._compile()
 
@@ -100,53 +102,26 @@ class Engine:
         """Create the variables of the metrics, which Keras makes at first use, outside of any compiled function.
 
         Raises:
-            UsageError: Keras does not take the loss or a metric.
+            UsageError: Keras does not take the loss or a metric, or a step of the model's own returns no loss.
         """
-        state = [variable for variable in named_variables(self.model).values() if not variable.trainable]
-        before = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in state]
-        outputs = self.model(example.x, training=False)
-        try:
-            self.model.compute_loss(
-                x=example.x, y=example.y, y_pred=outputs, sample_weight=example.weight, training=False
-            )
-            self.model.compute_metrics(example.x, example.y, outputs, example.weight)
-        except (ValueError, TypeError) as error:
-            raise UsageError(
-                f"Keras does not take the loss or a metric: {one_line(error)}", "Correct `loss` and `metrics`."
-            ) from error
-        self.reset_metrics()
-        # What draws random numbers at inference too (sampling layers) would train otherwise for each evaluation.
-        for variable, value in zip(state, before, strict=True):
-            if not np.array_equal(keras.ops.convert_to_numpy(variable.value), value):
-                self._drawing.append(variable)
-                variable.assign(value)
+        self._steps.prepare(example)
 
     def variables(self) -> dict[str, keras.Variable]:
         """Every variable that a training changes, by a stable name: model, optimizer and running metrics."""
-        metrics = [variable for metric in (self._loss, *self.model.metrics) for variable in metric.variables]
         return {
             **{f"model/{path}": variable for path, variable in named_variables(self.model).items()},
             **optimizer_variables(self.optimizer),
-            **{f"{METRICS}{index}": variable for index, variable in enumerate(metrics)},
+            **{f"{METRICS}{index}": variable for index, variable in enumerate(self._steps.metric_variables())},
             **(self.changes.variables() if self.changes else {}),
         }
 
     def reset_metrics(self) -> None:
         """Set the running loss and metrics to zero."""
-        self._loss.reset_state()
-        self.model.reset_metrics()
+        self._steps.reset()
 
     def results(self) -> dict[str, float]:
         """Running loss and metrics since the last reset."""
-        metrics = keras.tree.flatten_with_path(self.model.get_metrics_result())
-        named: dict[str, float] = {}
-        for path, value in metrics:
-            name, values = "_".join(map(str, path)), np.asarray(value)
-            if values.ndim:  # a value per class, say
-                named |= {f"{name}_{index}": float(item) for index, item in enumerate(values.ravel())}
-            elif path != ("loss",):
-                named[name] = float(values)
-        return {"loss": float(self._loss.result()), **named}
+        return self._steps.train_results()
 
     def run(self, data: Batch, order: Order, *, start: int, stop: int, augment_seed: int = 0) -> None:
         """Train steps start..stop-1, at most CHUNK_CAPACITY of them, on data in memory.
@@ -221,7 +196,7 @@ class Engine:
         The state of the training is not changed, also not by layers that draw random numbers at inference.
         """
         self.reset_metrics()
-        drawing = [variable.value + 0 for variable in self._drawing]
+        before = self._steps.state_before_evaluation()
         if isinstance(data, tf.data.Dataset):
             with self.timings.measure("evaluate", "stream"):
                 for element in data:
@@ -234,10 +209,9 @@ class Engine:
                 self._try_xla("_evaluate_pieces", data, 0, length, count)
                 if rest:
                     self._evaluate_pieces(data, data.size - rest, rest, 1)
-        results = self.results()
+        results = self._steps.test_results()
         self.reset_metrics()
-        for variable, value in zip(self._drawing, drawing, strict=True):
-            variable.assign(value)
+        self._steps.restore(before)
         return results
 
     def _try_xla(self, name: str, *arguments: Any) -> None:
@@ -277,19 +251,9 @@ class Engine:
         tf.while_loop(lambda step: step < count, body, [tf.constant(0)], parallel_iterations=1)
 
     def _step(self, batch: Batch, seeds: tf.Tensor) -> None:
-        x = batch.x if self.augment is None else tf.nest.map_structure(lambda t: self.augment(t, seeds), batch.x)
-        variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            outputs = self.model(x, training=True)
-            loss = self.model.compute_loss(x=x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=True)
-            scaled = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, [variable.value for variable in variables])
-        before = self.changes.values() if self.changes else []
-        self.optimizer.apply(gradients, variables)
-        if self.changes:
-            self.changes.add_since(before)
-        self._loss.update_state(loss)
-        self.model.compute_metrics(x, batch.y, outputs, batch.weight)
+        if self.augment is not None:
+            batch = batch._replace(x=tf.nest.map_structure(lambda t: self.augment(t, seeds), batch.x))
+        self._steps.train(batch)
 
     def _pieces(self, data: Batch, start: int, length: int, count: int) -> None:
         def body(index: tf.Tensor) -> tuple[tf.Tensor]:
@@ -300,15 +264,11 @@ class Engine:
 
     def _score(self, batch: Batch) -> None:
         self.traces["evaluate"] += 1
-        outputs = self.model(batch.x, training=False)
-        loss = self.model.compute_loss(x=batch.x, y=batch.y, y_pred=outputs, sample_weight=batch.weight, training=False)
-        self._loss.update_state(loss, sample_weight=tf.shape(tf.nest.flatten(batch.x)[0])[0])
-        self.model.compute_metrics(batch.x, batch.y, outputs, batch.weight)
+        self._steps.evaluate(batch)
 
     def _check_loss(self, start: int, stop: int) -> None:
-        if not np.isfinite(self._loss.result()):
+        if not np.isfinite(loss := self._steps.mean_loss()):
             raise NonFiniteError(
-                f"The training loss must be finite. It became {float(self._loss.result())} in steps {start} to "
-                f"{stop - 1}.",
+                f"The training loss must be finite. It became {loss} in steps {start} to {stop - 1}.",
                 "Lower the learning rate, clip the gradients, or look at the data.",
             )

@@ -12,7 +12,7 @@ from tf_lottery.experiment import round_masks, weights_per_round
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import find_control
 from tf_lottery.experiment.problem import Problem, replicate_seed
-from tf_lottery.layers import discover, get_masks, get_weights, named_variables, set_masks, set_weights, wrap
+from tf_lottery.layers import discover, get_masks, get_weights, named_variables, set_masks, set_weights
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
@@ -49,7 +49,7 @@ class Workbench:
         _check_stream(config, problem)
         self.plain = functools.lru_cache(maxsize=2)(problem.make_model)
         plain = self.plain(0)
-        self.model = wrap(plain, include=problem.include, exclude=problem.exclude)
+        self.model = problem.wrapped(plain)
         discovery = discover(plain, include=problem.include, exclude=problem.exclude)
         self.roles = discovery.roles
         for path, variable in named_variables(self.model).items():

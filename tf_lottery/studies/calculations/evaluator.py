@@ -12,7 +12,7 @@ from tf_lottery.data.tree import map_leaves
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.workers.result_row import accuracy
-from tf_lottery.layers import set_weights, wrap
+from tf_lottery.layers import set_weights
 from tf_lottery.studies.calculations.batch_norm_statistics import batch_norm_layers, reestimate_statistics
 from tf_lottery.training.batches import Batch, on_device
 from tf_lottery.utils import seeds
@@ -41,7 +41,7 @@ class Evaluator:
     def __init__(self, problem: Problem, *, examples: int, seed: int, xla: str = "auto") -> None:
         """Build and compile the model, and move the data to the device."""
         self.problem = problem
-        self.model = wrap(problem.make_model(0), include=problem.include, exclude=problem.exclude)
+        self.model = problem.wrapped(problem.make_model(0))
         self.parts: dict[str, Arrays] = {TRAIN: take_examples(problem.train, examples, seed=seed)}
         if problem.test is not None:
             self.parts[TEST] = take_examples(problem.test, None)
