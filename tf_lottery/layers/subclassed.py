@@ -5,6 +5,8 @@ a saved file knows which weights are masked; the masks are the variables of one 
 """
 
 import functools
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -120,9 +122,9 @@ def copy_subclassed(model: keras.Model, *, share: bool = False) -> keras.Model:
     """
     kind = plain_class(model)
     try:
-        copy = keras.saving.deserialize_keras_object(
-            serialize_plain(model), custom_objects={kind.__name__: kind, keras.saving.get_registered_name(kind): kind}
-        )
+        # The scope goes before the registry, which in a notebook may know another class by this name.
+        with keras.saving.custom_object_scope({kind.__name__: kind, keras.saving.get_registered_name(kind): kind}):
+            copy = keras.saving.deserialize_keras_object(serialize_plain(model))
         build_like(copy, build_configs(model))
     except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
         raise _no_copy(model, one_line(error)) from error
@@ -137,11 +139,31 @@ def copy_subclassed(model: keras.Model, *, share: bool = False) -> keras.Model:
     for path, layer in layers.items():
         if path in copies:
             copies[path]._trainable = layer._trainable
+            if layer is not model and (changed := _changed_settings(layer, copies[path])):
+                raise _no_copy(
+                    model,
+                    f"its layer {path} has another {', '.join(changed)} than the class of the model gives it",
+                )
             copy_own_attributes(layer, copies[path], share=share)
     for path, variable in target.items():
         variable.assign(source[path].value)
         variable.trainable = source[path].trainable
     return copy
+
+
+def _changed_settings(layer: keras.layers.Layer, copy: keras.layers.Layer) -> list[str]:
+    """Returns what is another in the configurations of a layer and of its copy, names aside."""
+    try:
+        one, other = layer.get_config(), copy.get_config()
+    except (NotImplementedError, TypeError, ValueError):
+        return []  # nothing is known of it but its attributes, which are compared elsewhere
+    names = ("name", "build_config", "trainable")
+    keys = [key for key in {**one, **other} if key not in names]
+    return [key for key in keys if _without_names(one.get(key)) != _without_names(other.get(key))]
+
+
+def _without_names(document: Any) -> str:
+    return re.sub(r'"(name|shared_object_id)": ("[^"]*"|\d+)', "", json.dumps(document, sort_keys=True, default=repr))
 
 
 def build_like(model: keras.Model, builds: Mapping[str, Any]) -> None:

@@ -85,12 +85,13 @@ class Ticket:
         """Weights kept / weights in all, of the maskable ones."""
         return mask_tools.density(self.masks)
 
-    def apply(self, model: Any, *, trained: bool = False) -> Any:
+    def apply(self, model: Any, *, trained: bool = False, in_place: bool = False) -> Any:
         """A wrapped copy of a model that holds the ticket, ready to train in `fit` or any loop.
 
         Args:
             model: a plain model of the ticket's architecture, from any build of it.
             trained: take the trained weights instead of the rewind weights.
+            in_place: share the variables with `model`, as in `wrap`; its weights become the ticket's.
 
         Raises:
             UnfitError: the model's weights do not fit the ticket's.
@@ -105,7 +106,7 @@ class Ticket:
             raise UsageError(f"The ticket has no {kind} weights.", f"Take the others: `trained={not trained}`.")
         check_model(model, subclassed=True)
         mask_tools.check_keys(weights, named_variables(model), what="ticket")
-        wrapped = wrap(model, include=lambda path, variable: path in self.masks)
+        wrapped = wrap(model, include=lambda path, variable: path in self.masks, in_place=in_place)
         set_weights(wrapped, weights)
         set_masks(wrapped, self.masks)
         return wrapped
