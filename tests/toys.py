@@ -8,7 +8,7 @@ from tf_lottery.experiment.problem import Problem
 
 
 class Subclassed(keras.Model):
-    """A subclassed model of one dense layer, unbuilt: experiments take Sequential and functional models only."""
+    """A subclassed model of one dense layer, unbuilt."""
 
     def __init__(self, units=2):
         super().__init__()

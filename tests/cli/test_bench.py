@@ -101,6 +101,7 @@ def test_bad_input(arguments, code, text, invoke, tmp_path, monkeypatch):
     assert result.stdout == ""
 
 
+@pytest.mark.slow
 def test_the_files_of_a_run_with_its_network_as_the_baseline(workplace, shell):
     exported = shell("export", "digits-mlp", "--formats", "tflite", "--to", "benched", cwd=workplace)
     assert exported.returncode == 0, exported.stderr

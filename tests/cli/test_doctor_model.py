@@ -26,7 +26,7 @@ def mobile(tmp_path_factory):
     return file
 
 
-def test_a_foreign_model_as_a_table_and_as_json(shell, mobile, tmp_path):
+def test_a_foreign_model_as_a_table_and_as_json(shell, invoke, mobile, tmp_path):
     done = shell("doctor", str(mobile), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -37,8 +37,8 @@ def test_a_foreign_model_as_a_table_and_as_json(shell, mobile, tmp_path):
     assert any(line.startswith("3, 6, 8, 11, 13, 15: sparse on ARM: 80 % zeros") for line in lines)
     assert any(line.startswith("Speed: ") for line in lines)
 
-    done = shell("doctor", str(mobile), "--json", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = invoke("doctor", str(mobile), "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
     document = json.loads(done.stdout)
     assert (document["schema"], document["model"]) == ("tf-lottery.doctor/1", "mobile")
     assert [op["index"] for op in document["ops"]] == list(range(18))

@@ -10,6 +10,7 @@ import pytest
 from tf_lottery_cli import app as application
 from tf_lottery_cli import data
 
+SLOW = ("run", "reproduce", "export", "bench", "data")
 HEAVY = ("tensorflow", "keras", "matplotlib", "sklearn", "tensorflow_datasets")
 
 
@@ -31,15 +32,16 @@ def examples() -> list[str]:
 def examples_and_processes() -> list[object]:
     """Each example, and whether it runs in this process: the first of each command starts the program, as a user does.
 
-    An example that trains starts it too.
+    An example that trains starts it too. Further ones of the commands that take seconds are in the slow set.
     """
     started = set()
     parameters = []
     for line in examples():
         command = line.split()[1]
         in_process = command in started and command not in ("run", "reproduce")
+        marks = [pytest.mark.slow] if command in started and command in SLOW else []
         started.add(command)
-        parameters.append(pytest.param(line, in_process, id=line))
+        parameters.append(pytest.param(line, in_process, id=line, marks=marks))
     return parameters
 
 

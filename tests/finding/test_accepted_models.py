@@ -54,20 +54,23 @@ def test_one_fact_has_one_wording(door, make, error, cause, remedy):
     assert remedy in caught.value.remedy
 
 
-@pytest.mark.parametrize("door", [door for door in DOORS if door != "wrap"])
-def test_subclassed_models_are_wrapped_and_not_taken_elsewhere(door):
-    with pytest.raises(UsageError, match=r"Subclassed models are not supported\. Received.*: Subclassed") as caught:
+@pytest.mark.parametrize("door", [door for door in DOORS if door != "slim"])
+def test_a_subclassed_model_must_have_been_called(door):
+    with pytest.raises(UnfitError, match=r"The model 'subclassed.*' .*is not built: .* Call it once on a batch"):
         DOORS[door](Subclassed())
+
+
+def test_slim_takes_no_subclassed_model():
+    with pytest.raises(UsageError, match=r"Subclassed models are not supported\. Received.*: Subclassed") as caught:
+        tfl.slim(Subclassed())
     assert "keras.Model(" in caught.value.remedy
-    with pytest.raises(UnfitError, match=r"The model 'subclassed.*' is not built: .* Call it once on a batch"):
-        tfl.wrap(Subclassed())
 
 
 @pytest.mark.parametrize(
     ("source", "cause"),
     [
         ("{0}:nothing", "A keras.Model is expected from {0}:nothing. Received: builtins.NoneType"),
-        ("{0}:own", "Subclassed models are not supported. Received from {0}:own: Own"),
+        ("{0}:own", "The model 'own' from {0}:own is not built"),
         ("{0}:raw", "The model 'raw' from {0}:raw is not built"),
     ],
     ids=["nothing", "subclassed", "not built"],
@@ -76,7 +79,8 @@ def test_what_a_named_function_gives_is_unfit(tmp_path, monkeypatch, source, cau
     monkeypatch.chdir(tmp_path)
     name = f"given_{tmp_path.name.replace('-', '_')}"
     (tmp_path / f"{name}.py").write_text(
-        "import keras\nclass Own(keras.Model):\n    pass\ndef nothing():\n    pass\ndef own():\n    return Own()\n"
+        "import keras\nclass Own(keras.Model):\n    pass\ndef nothing():\n    pass\n"
+        "def own():\n    return Own(name='own')\n"
         "def raw():\n    return keras.Sequential([keras.layers.Dense(2)], name='raw')\n"
     )
     with pytest.raises(UnfitError) as caught:

@@ -186,7 +186,7 @@ def with_nan(index):
     ("options", "kind", "message"),
     [
         ({"model": keras.Sequential([L.Dense(3)])}, UnfitError, "not built"),
-        ({"model": Subclassed(3)}, UsageError, "Subclassed models are not supported"),
+        ({"model": Subclassed(3)}, UnfitError, "is not built: .* Call it once on a batch"),
         ({"model": "mlp"}, UsageError, "`model` must be a keras.Model or a function"),
         ({"model": lambda: None}, UsageError, "A keras.Model is expected from the function `model`"),
         ({"model": keras.Sequential([keras.Input((6,)), L.BatchNormalization()])}, UnfitError, "Nothing in the model"),

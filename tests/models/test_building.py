@@ -100,7 +100,7 @@ def test_function_inside_a_package(module, tmp_path):
             "def own():\n    model = Own()\n    model.built = True\n    return model\n",
             "own",
             UnfitError,
-            "Subclassed models are not supported",
+            "is not built",
         ),
     ],
 )

@@ -8,7 +8,7 @@ import dis
 import functools
 import inspect
 from collections.abc import Iterator
-from types import CodeType, FunctionType
+from types import CodeType
 from typing import Any
 
 import keras
@@ -20,15 +20,14 @@ from tf_lottery.layers.sublayers import MASKS
 OF_WRAPPING = "tf_lottery_of_wrapping"
 """An attribute of what `wrap` sets on a layer, and copies do not have."""
 _MISSING = object()
-STATELESS = (FunctionType, keras.losses.Loss)
-"""What several models can hold as one object, as `compile` of a class of its own sets it."""
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
 
 
 def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, *, share: bool = False) -> None:
     """Sets on a copy the plain attributes that differ: numbers, texts, arrays, and lists, tuples and dicts of those.
 
-    Functions and losses are shared; a metric is made again from its configuration.
+    A loss, which a `compile` of the class may have set, is shared; a metric is made again from its configuration. Other
+    functions are not: they may read the model that they were made for.
 
     Attributes that classes of Keras set are left to Keras.
 
@@ -54,7 +53,7 @@ def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, 
                 setattr(target, name, _copy(value))
         elif other is not _MISSING and _made_alike(value, other):
             continue  # the constructor made one for each
-        elif share or (isinstance(value, STATELESS) and not hasattr(type(source), name)):
+        elif share or isinstance(value, keras.losses.Loss):
             setattr(target, name, value)
         elif isinstance(value, keras.metrics.Metric):  # of a `compile` of the class's own
             setattr(target, name, type(value).from_config(value.get_config()))
