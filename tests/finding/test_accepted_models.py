@@ -54,16 +54,10 @@ def test_one_fact_has_one_wording(door, make, error, cause, remedy):
     assert remedy in caught.value.remedy
 
 
-@pytest.mark.parametrize("door", [door for door in DOORS if door != "slim"])
+@pytest.mark.parametrize("door", DOORS)
 def test_a_subclassed_model_must_have_been_called(door):
     with pytest.raises(UnfitError, match=r"The model 'subclassed.*' .*is not built: .* Call it once on a batch"):
         DOORS[door](Subclassed())
-
-
-def test_slim_takes_no_subclassed_model():
-    with pytest.raises(UsageError, match=r"Subclassed models are not supported\. Received.*: Subclassed") as caught:
-        tfl.slim(Subclassed())
-    assert "keras.Model(" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

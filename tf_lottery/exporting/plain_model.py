@@ -7,7 +7,10 @@ import keras
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers import is_wrapped, strip
-from tf_lottery.layers.acceptance import check_weights_finite
+from tf_lottery.layers.acceptance import check_model, check_weights_finite
+from tf_lottery.layers.functional_copy import functional_copy
+from tf_lottery.layers.subclassed import plain_class
+from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.utils.text import one_line
 
 
@@ -19,14 +22,14 @@ def make_deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
     its float16 computations in the file.
 
     Args:
-        model: a built functional or Sequential model, wrapped or plain.
+        model: a built model, wrapped or plain. A subclassed one becomes a functional model of its layers.
 
     Returns:
         The model, and notes on what was changed, one sentence each.
 
     Raises:
         UsageError: if it is no Keras model.
-        UnfitError: if it is subclassed, not built, has a string input, or cannot be rebuilt in float32.
+        UnfitError: if it is not built, has a string input, can't be traced, or cannot be rebuilt in float32.
         NonFiniteError: if a weight is NaN or infinite.
     """
     if not isinstance(model, keras.Model):
@@ -34,14 +37,17 @@ def make_deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
             f"Expected a keras.Model to export, received {type(model).__module__}.{type(model).__qualname__}.",
             "Give a Keras 3 model; for a file, load it first with `tf_lottery.load_model(path)`.",
         )
-    if is_wrapped(model):
+    notes: tuple[str, ...] = ()
+    if not is_nested_model(model):
+        kind, model = plain_class(model).__name__, functional_copy(check_model(model, subclassed=True))
+        notes = (f"The subclassed model {kind} was traced: the files hold a functional model of its layers.",)
+    elif is_wrapped(model):
         model = strip(model)
     _check(model)
-    notes: tuple[str, ...] = ()
     reduced = sorted({layer.compute_dtype for layer in _layers(model) if layer.compute_dtype != "float32"} - {None})
     if any(dtype in ("float16", "bfloat16", "float64") for dtype in reduced):
         model = _in_float32(model)
-        notes = (f"The model computes in {', '.join(reduced)}; the exported files compute in float32.",)
+        notes += (f"The model computes in {', '.join(reduced)}; the exported files compute in float32.",)
     elif getattr(model, "compiled", False):
         model = _without_optimizer(model)
     return model, notes
@@ -49,11 +55,6 @@ def make_deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
 
 def _check(model: keras.Model) -> None:
     kind = f"{type(model).__name__} {model.name!r}"
-    if not isinstance(model, keras.Sequential) and not hasattr(model, "input_shape"):
-        raise UnfitError(
-            f"{kind} is a subclassed model, whose inputs and outputs are not known.",
-            "Export a functional or Sequential model: call yours on a `keras.Input` and make a `keras.Model` of it.",
-        )
     if not model.built or not getattr(model, "inputs", None):
         raise UnfitError(f"{kind} is not built.", "Call it once on data or start it with a `keras.Input`.")
     for tensor in model.inputs:

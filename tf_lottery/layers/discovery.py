@@ -12,7 +12,7 @@ from tf_lottery.layers.kinds import EMBEDDING_NAMES, KERNEL_NAMES, kind_of
 from tf_lottery.layers.paths import held_layer, named_layers
 from tf_lottery.layers.selectors import Selection, Selector
 from tf_lottery.layers.sublayers import is_nested_model, join, owned_variables
-from tf_lottery.layers.tracing import symbolic_outputs
+from tf_lottery.layers.tracing import symbolic_graph
 from tf_lottery.pruning.units import UNKNOWN_AXES, Axes
 from tf_lottery.utils import html
 
@@ -115,9 +115,9 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
     skipped: dict[str, str] = {}
     layers = named_layers(model)
     included, excluded = Selection("include", include, layers), Selection("exclude", exclude, layers)
-    with symbolic_outputs(model) as tensors:
-        outputs = _output_layers(tensors)
-        last_channels = _output_layers(tensors, look_through=_keeps_channels)
+    with symbolic_graph(model) as graph:  # of a subclassed model that can't be traced, no outputs are known
+        outputs = _output_layers(graph.output_tensors)
+        last_channels = _output_layers(graph.output_tensors, look_through=_keeps_channels)
     seen: set[int] = set()
     for layer_path, layer in layers.items():
         for weight_path, variable, owner in owned_variables(held_layer(layer)):

@@ -158,7 +158,7 @@ def test_multiple_is_a_positive_integer(multiple):
 def test_models_that_can_not_be_slimmed():
     for model, message in (
         ("model", "A keras.Model is expected"),
-        (Subclassed(), "Subclassed models are not supported"),
+        (Subclassed(), "is not built"),
         (keras.Sequential([L.Dense(2)]), "is not built"),
     ):
         with pytest.raises(tfl.LotteryError, match=message):

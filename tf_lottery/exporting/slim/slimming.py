@@ -17,6 +17,8 @@ from tf_lottery.exporting.slim.slim_report import LayerSlimming, SlimReport
 from tf_lottery.exporting.slim.smaller_model import RebuildPlan, build_smaller_model, unique_layer_names
 from tf_lottery.layers import is_wrapped, strip
 from tf_lottery.layers.acceptance import check_model, check_weights_finite
+from tf_lottery.layers.functional_copy import functional_copy
+from tf_lottery.layers.sublayers import is_nested_model
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,9 @@ def slim(model: keras.Model, *, multiple: int = 1) -> tuple[keras.Model, SlimRep
     the report gives the reason.
 
     Args:
-        model: A built functional or Sequential model with exact zeros in its kernels, or a wrapped one, whose masks
-            are applied first. It is not changed.
+        model: A built model with exact zeros in its kernels, or a wrapped one, whose masks are applied first. It is
+            not changed. The `call` of a subclassed one is traced; what it calls is kept whole where it is itself
+            subclassed.
         multiple: Numbers of channels are rounded up to multiples of this, with channels of zeros; some hardware is
             faster with multiples of 8.
 
@@ -42,8 +45,9 @@ def slim(model: keras.Model, *, multiple: int = 1) -> tuple[keras.Model, SlimRep
         output takes its name).
 
     Raises:
-        UsageError: If `model` is not a Sequential or functional model, or `multiple` is not a positive integer.
-        UnfitError: If the model is not built, or a layer can't be analyzed or built again; the message names it.
+        UsageError: If `model` is not a Keras model, or `multiple` is not a positive integer.
+        UnfitError: If the model is not built or can't be traced, or a layer can't be analyzed or built again; the
+            message names it.
         NonFiniteError: If a weight is NaN or infinite.
 
     Example:
@@ -55,8 +59,10 @@ def slim(model: keras.Model, *, multiple: int = 1) -> tuple[keras.Model, SlimRep
     """
     if not isinstance(multiple, int | np.integer) or isinstance(multiple, bool) or multiple < 1:
         raise UsageError(f"`multiple` must be a positive integer. Received: {multiple!r}.", "Use e.g. 1 or 8.")
-    check_model(model)
-    if is_wrapped(model):
+    check_model(model, subclassed=True)
+    if not is_nested_model(model):
+        model = functional_copy(model)
+    elif is_wrapped(model):
         model = strip(model)
     _check_call(model)
     check_weights_finite(model)

@@ -1,0 +1,82 @@
+"""A functional copy of a subclassed model, for what needs to know its graph: slimming, export, diagnosis."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery.errors import UnfitError
+from tf_lottery.layers.copying import copy_layer, rebuild
+from tf_lottery.layers.subclassed import plain_class
+from tf_lottery.layers.sublayers import MASKS
+from tf_lottery.layers.tracing import SymbolicGraph, symbolic_graph
+from tf_lottery.utils.text import one_line
+
+CHECKED_EXAMPLES = 2
+RELATIVE, ABSOLUTE = 1e-5, 1e-6
+
+
+def functional_copy(model: keras.Model) -> keras.Model:
+    """Returns a plain functional model of copies of a subclassed model's layers, which computes the same.
+
+    Its `call` is traced once, for inference. Layers and models that it calls are kept whole: what they compute inside
+    is not traced. Masks are applied to the weights. Outputs of both are compared on random inputs.
+
+    Args:
+        model: A built subclassed model, wrapped or plain. It is not changed.
+
+    Raises:
+        UnfitError: If its `call` can't be traced, uses weights of the model's own, or computes otherwise than traced.
+    """
+    with symbolic_graph(model) as graph:
+        if graph.inputs is None:
+            raise _not_traced(model, graph.reason)
+        try:
+            traced = keras.Model(graph.inputs, graph.outputs, name=model.name)
+        except ValueError as error:
+            raise _not_traced(model, one_line(error)) from error
+        _check_no_weight_is_lost(model, traced)
+        copy = rebuild(traced, copy_layer)
+        _check_computes_the_same(model, copy, graph)
+    return copy
+
+
+def _check_no_weight_is_lost(model: keras.Model, traced: keras.Model) -> None:
+    kept = {id(variable) for variable in traced.variables}
+    masks = {id(variable) for variable in getattr(model, MASKS).variables} if hasattr(model, MASKS) else set()
+    lost = [
+        variable.path
+        for variable in model.trainable_variables + model._non_trainable_variables
+        if id(variable) not in kept | masks
+    ]
+    if lost:
+        raise _not_traced(model, f"no layer that it calls holds its weights {', '.join(lost[:5])}")
+
+
+def _check_computes_the_same(model: keras.Model, copy: keras.Model, graph: SymbolicGraph) -> None:
+    rng = np.random.default_rng(0)
+
+    def draw(tensor: keras.KerasTensor) -> Any:
+        shape = [CHECKED_EXAMPLES, *(size or 1 for size in tensor.shape[1:])]
+        values = rng.integers(0, 2, shape) if "int" in tensor.dtype else rng.normal(size=shape)
+        return keras.ops.convert_to_tensor(values.astype(tensor.dtype))
+
+    inputs = keras.tree.map_structure(draw, graph.inputs)
+    several = isinstance(graph.inputs, list) and len(model.get_build_config().get("shapes_dict", ())) > 1
+    own = keras.tree.flatten(model(*inputs) if several else model(inputs))
+    for one, other in zip(own, keras.tree.flatten(copy(inputs)), strict=True):
+        one, other = keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other)
+        if not np.allclose(one, other, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True):
+            raise _not_traced(
+                model,
+                f"what is traced differs by {float(np.abs(one - other).max()):.2g} from what it computes, so its "
+                "`call` depends on more than its inputs and weights",
+            )
+
+
+def _not_traced(model: keras.Model, reason: str) -> UnfitError:
+    return UnfitError(
+        f"The graph of the subclassed model {model.name!r} of class {plain_class(model).__name__} can't be traced: "
+        f"{reason}.",
+        "Make it a functional model: keras.Model(inputs, outputs).",
+    )
