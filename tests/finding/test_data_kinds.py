@@ -248,3 +248,20 @@ def test_class_weight_of_a_data_set(targets):
 def test_data_that_fit_would_not_take_is_refused(options, message):
     with pytest.raises(UsageError, match=message):
         find(**{"validation_data": (X, Y), **options})
+
+
+def test_sparse_batches_train_without_xla_where_it_was_not_asked_for():
+    dense = (np.random.default_rng(0).random((32, 200)) < 0.05).astype("float32")
+    labels = np.arange(32) % 2
+    batches = tf.data.Dataset.from_tensor_slices((tf.sparse.from_dense(dense), labels)).batch(8)
+    inputs = keras.Input((200,), sparse=True)
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dense(8, activation="relu")(inputs)))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    options = {"validation_data": batches, "loss": loss, "rounds": 1, "steps": 8, "verbose": 0}
+    automatic, without = (
+        tfl.find_ticket(model, batches, jit_compile=jit, **options).ticket(1) for jit in ("auto", False)
+    )
+    for path, weights in without.trained_weights.items():
+        np.testing.assert_array_equal(automatic.trained_weights[path], weights)  # no batch was lost
+    with pytest.raises(UnfitError, match=r"XLA can't compile a step: .*SparseFillEmptyRows.*`jit_compile`"):
+        tfl.find_ticket(model, batches, jit_compile=True, **options)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tf_lottery.layers as layers
-from tf_lottery.errors import DamagedError, UsageError
+from tf_lottery.errors import DamagedError, UnfitError, UsageError
 
 LOAD_ALL = """
 import json, pathlib, sys
@@ -116,19 +116,39 @@ def test_weights_files_hold_masked_weights(kinds, random_masks, tmp_path):
 
 
 def test_a_missing_or_damaged_file_is_refused(kinds, tmp_path):
-    with pytest.raises(UsageError, match="no model file"):
+    with pytest.raises(UsageError, match="model file .* does not exist"):
         layers.load_model(tmp_path / "none.keras")
     path = tmp_path / "model.keras"
     layers.wrap(kinds["dense"].model()).save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DamagedError, match="can't be loaded"):
+    with pytest.raises(DamagedError, match="is damaged"):
         layers.load_model(path)
     middle = bytearray(whole)
     middle[len(whole) // 2] ^= 255
     path.write_bytes(middle)
-    with pytest.raises(DamagedError, match="can't be loaded"):
+    with pytest.raises(DamagedError, match="is damaged"):
         layers.load_model(path)
     path.write_bytes(b"")
-    with pytest.raises(DamagedError, match="can't be loaded"):
+    with pytest.raises(DamagedError, match="is damaged"):
+        layers.load_model(path)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_a_whole_file_that_safe_mode_refuses_is_not_damaged(tmp_path, name):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), keras.layers.Lambda(lambda x: 2 * x)])
+    model.save(tmp_path / name)
+    with pytest.raises(UnfitError, match=r"Keras cannot load .*Lambda.*`safe_mode=False`"):
+        layers.load_model(tmp_path / name)
+    loaded = layers.load_model(tmp_path / name, safe_mode=False)
+    np.testing.assert_array_equal(loaded(np.ones((1, 2))), model(np.ones((1, 2))))
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_a_damaged_hdf5_file_is_refused(tmp_path):
+    path = tmp_path / "model.h5"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DamagedError, match="is damaged"):
         layers.load_model(path)

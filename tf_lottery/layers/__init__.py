@@ -4,6 +4,7 @@ from tf_lottery.layers.acceptance import is_wrapped
 from tf_lottery.layers.architecture import architecture, model_from_architecture
 from tf_lottery.layers.discovery import Discovery, MaskableWeight, discover
 from tf_lottery.layers.masked import Masked
+from tf_lottery.layers.model_file import load_model
 from tf_lottery.layers.paths import named_layers, named_variables
 from tf_lottery.layers.selectors import Selector
 from tf_lottery.layers.wrapping import (
@@ -11,7 +12,6 @@ from tf_lottery.layers.wrapping import (
     copy_model,
     get_masks,
     get_weights,
-    load_model,
     set_masks,
     set_weights,
     strip,

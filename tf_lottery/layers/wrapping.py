@@ -2,18 +2,14 @@
 
 import logging
 import math
-import os
 import warnings
-import zipfile
-import zlib
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from tf_lottery.errors import DamagedError, UnfitError, UsageError
+from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers.acceptance import check_model, check_prunable, is_wrapped
 from tf_lottery.layers.copying import copy_layer, rebuild
 from tf_lottery.layers.discovery import Discovery
@@ -24,7 +20,6 @@ from tf_lottery.layers.selectors import Selector
 from tf_lottery.layers.subclassed import WrappedModel, copy_subclassed, forget_traces, mask_in_place, unmask_in_place
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.pruning.masks import Masks, validate
-from tf_lottery.utils.text import one_line
 
 log = logging.getLogger(__name__)
 LEAST_COVERAGE = 0.9
@@ -225,25 +220,3 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
         variables[path].assign(weight)
     if is_wrapped(model):
         apply_masks(model)
-
-
-def load_model(path: str | os.PathLike[str], **kwargs: Any) -> keras.Model:
-    """Loads a wrapped or plain model from a `.keras` file.
-
-    Args:
-        path: The path of the file.
-        **kwargs: Passed to `keras.models.load_model`. Safe mode stays on unless `safe_mode=False` is passed.
-
-    Raises:
-        UsageError: If there is no such file.
-        DamagedError: If the file can't be read as a Keras model.
-    """
-    if not os.path.exists(path):
-        raise UsageError(f"There is no model file {os.fspath(path)!r}.", "Give the path of a .keras file.")
-    try:
-        return keras.models.load_model(path, **kwargs)
-    except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DamagedError(
-            f"{os.fspath(path)!r} can't be loaded as a Keras model: {one_line(error)}",
-            "Check that it is a whole .keras file; custom classes must be registered or given as `custom_objects`.",
-        ) from error

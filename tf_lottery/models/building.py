@@ -3,21 +3,18 @@
 import inspect
 import os
 import re
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from tf_lottery.errors import DamagedError, LotteryError, UnfitError, UsageError
-from tf_lottery.layers import Masked
+from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.layers import load_model
 from tf_lottery.layers.acceptance import check_model, check_weights_finite
 from tf_lottery.models.architectures import ARCHITECTURES
 from tf_lottery.models.catalog import CATALOG
-from tf_lottery.utils.files import reading
 from tf_lottery.utils.references import call_own, current_directory_importable, import_module
-from tf_lottery.utils.text import one_line, suggestion
+from tf_lottery.utils.text import suggestion
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -61,28 +58,10 @@ def build(spec: str | os.PathLike[str], *, input_shape: Any, classes: int | None
 
 def _load(path: Path) -> keras.Model:
     try:
-        with reading(path, kind="model file"), zipfile.ZipFile(path) as archive:
-            broken, members = archive.testzip(), set(archive.namelist())
-    except LotteryError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError) as error:
-        raise _damaged(path, str(error)) from error
-    if broken:
-        raise _damaged(path, f"the checksum of {broken} inside does not match")
-    if "config.json" not in members or not members & {"model.weights.h5", "model.weights.npz"}:
-        raise _damaged(
-            path, f"it lacks the configuration or the weights, and holds {', '.join(sorted(members)) or 'nothing'}"
-        )
-    try:
-        # A wrapped model is as good as a plain one, also where nothing has registered its layer yet.
-        return keras.models.load_model(path, custom_objects={"Masked": Masked}, safe_mode=True)
-    except (KeyError, EOFError, OSError) as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
-    except Exception as error:
-        # The file is whole. What is left is code: a custom class that is not registered, a Lambda, which safe mode
-        # refuses, or a constructor of the user's that raises whatever it likes.
+        return load_model(path, safe_mode=True)
+    except UnfitError as error:
         raise UnfitError(
-            f"Keras cannot load {path}: {type(error).__name__}: {one_line(error)}",
+            error.cause,
             "Give a function as `package.module:function` that imports its custom layers and loads or builds it.",
         ) from error
 
@@ -120,7 +99,3 @@ def _accepted(function: Any, text: str, offered: dict[str, Any]) -> dict[str, An
             "Give those defaults.",
         )
     return {parameter.name: offered[parameter.name] for parameter in parameters if parameter.name in offered}
-
-
-def _damaged(path: Path, reason: str) -> DamagedError:
-    return DamagedError(f"The model file {path} is damaged: {reason}.", "Save the model again, or take a backup.")

@@ -32,6 +32,12 @@ CHUNK_SECONDS = 1.0
 CHUNK_CAPACITY = 500
 EVALUATION_BATCH = 1000
 METRICS = "metrics/"
+XLA_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
+"""What XLA raises when it compiles; nothing has been computed then."""
+
+
+class XlaDroppedError(Exception):
+    """XLA can't compile the steps on a stream; from now on it is not used."""
 
 
 class Engine:
@@ -158,8 +164,10 @@ class Engine:
 
         Raises:
             NonFiniteError: as `run` does.
-            UnfitError: the iterator has no more batches.
+            UnfitError: the iterator has no more batches, or XLA can't compile a step and was asked for.
+            XlaDroppedError: XLA can't compile the first step, and will not be used; a batch was taken.
         """
+        iterations = int(self.optimizer.iterations)
         with self.timings.measure("train", "stream", steps=stop - start):
             try:
                 if self.timings.is_first("train", "stream"):
@@ -172,10 +180,13 @@ class Engine:
                     "Give a data set of at least one batch.",
                 ) from error
             except tf.errors.OpError as error:
+                if self.xla and isinstance(error, XLA_ERRORS) and int(self.optimizer.iterations) == iterations:
+                    self._drop_xla(error)
+                    raise XlaDroppedError from error
                 raise UnfitError(
                     f"The training data can't be read or trained on in steps {start} to {stop - 1}: "
                     f"{one_line(error.message)}",
-                    "Look at what the tf.data.Dataset yields, or force xla='off'.",
+                    "Look at what the tf.data.Dataset yields.",
                 ) from error
             self._check_loss(start, stop)
 
@@ -222,13 +233,21 @@ class Engine:
         """
         try:
             getattr(self, name)(*arguments)
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-            if not self._may_drop_xla:
+        except XLA_ERRORS as error:
+            if not self.xla:
                 raise
-            log.warning("training continues without XLA, which can't compile it: %s", one_line(error.message))
-            self.xla = self._may_drop_xla = False
-            self._compile()
+            self._drop_xla(error)
             getattr(self, name)(*arguments)
+
+    def _drop_xla(self, error: tf.errors.OpError) -> None:
+        if not self._may_drop_xla:
+            raise UnfitError(
+                f"XLA can't compile a step: {one_line(error.message)}",
+                "Set `jit_compile` to 'auto' or False (`xla` to auto or off in a configuration).",
+            ) from error
+        log.warning("training continues without XLA, which can't compile it: %s", one_line(error.message))
+        self.xla = self._may_drop_xla = False
+        self._compile()
 
     def _chunk(self, data: Batch, indices: tf.Tensor, numbers: tf.Tensor) -> None:
         self.traces["train"] += 1

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_lottery.data import Arrays
 from tf_lottery.errors import NonFiniteError
 from tf_lottery.training.batches import Batch, as_batch, map_tensors, on_device
-from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
+from tf_lottery.training.engine import CHUNK_CAPACITY, Engine, XlaDroppedError
 from tf_lottery.training.observer import TrainingObserver
 from tf_lottery.training.order import Order
 
@@ -81,7 +81,11 @@ class StreamFeed:
         """
         if start != self._next:
             self._iterator = iter(self.dataset.repeat().skip(start))
-        engine.run_stream(self._iterator, start=start, stop=stop, augment_seed=self.augment_seed)
+        try:
+            engine.run_stream(self._iterator, start=start, stop=stop, augment_seed=self.augment_seed)
+        except XlaDroppedError:  # at the first step, which took a batch
+            self._iterator = iter(self.dataset.repeat().skip(start))
+            engine.run_stream(self._iterator, start=start, stop=stop, augment_seed=self.augment_seed)
         self._next = stop
 
 

@@ -128,8 +128,8 @@ def _load_keras(file: str, threads: int) -> LoadedModel:
         return _NOTHING
     try:
         model = load_model(file, compile=False)
-    except DamagedError:
-        model = _explain(file)
+    except UnfitError as error:
+        raise NotMeasurableError(error.cause.rstrip("."), _WITHOUT_CODE) from error
     if not getattr(model, "inputs", None):
         raise NotMeasurableError(
             "it is a subclassed or unbuilt model, whose inputs are not known",
@@ -241,16 +241,6 @@ def _inputs(wanted: list[tuple[str, tuple[int, ...], Any]]) -> dict[str, npt.NDA
         else:
             arrays[name] = generator.standard_normal(shape, np.float32).astype(kind, copy=False)
     return arrays
-
-
-def _explain(file: str) -> Any:
-    """Raise for a file that Keras doesn't load: it is damaged, or it needs code that is not here."""
-    from tf_lottery.models.building import build
-
-    try:
-        return build(file, input_shape=None, classes=None)
-    except UnfitError as error:
-        raise NotMeasurableError(error.cause.rstrip("."), _WITHOUT_CODE) from error
 
 
 def _of_one(name: str, shape: Any) -> tuple[int, ...]:

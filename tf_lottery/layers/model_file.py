@@ -1,0 +1,75 @@
+"""Models from files: damaged ones and whole ones that Keras can't make a model of are told apart."""
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from tf_lottery.errors import DamagedError, LotteryError, UnfitError
+from tf_lottery.layers.masked import Masked
+from tf_lottery.utils.files import reading
+from tf_lottery.utils.text import one_line
+
+HDF5 = (".h5", ".hdf5")
+WEIGHTS = {"model.weights.h5", "model.weights.npz"}
+
+
+def load_model(path: str | os.PathLike[str], **kwargs: Any) -> keras.Model:
+    """Loads a wrapped or plain model from a `.keras` (or `.h5`) file.
+
+    Args:
+        path: The path of the file.
+        **kwargs: Passed to `keras.models.load_model`. Safe mode stays on unless `safe_mode=False` is passed.
+
+    Raises:
+        UsageError: If there is no such file.
+        DamagedError: If the file is truncated or altered, or no model's.
+        UnfitError: If the file is whole and Keras can't make its model: it needs code that is not registered, or a
+            Lambda layer, which safe mode refuses.
+        ResourceError: If it may not be read.
+    """
+    path = Path(path)
+    with reading(path, kind="model file"):
+        _check_whole(path)
+    try:
+        objects = {"Masked": Masked, **(kwargs.pop("custom_objects", None) or {})}
+        return keras.models.load_model(path, custom_objects=objects, **kwargs)
+    except (KeyError, EOFError, OSError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {one_line(error)}") from error
+    except Exception as error:
+        # The file is whole. What is left is code: a class that is not registered, a Lambda, a constructor that raises.
+        raise UnfitError(
+            f"Keras cannot load {path}: {type(error).__name__}: {one_line(error)}",
+            "Register its custom classes or give them as `custom_objects`; a Lambda needs `safe_mode=False`, which "
+            "runs code of the file.",
+        ) from error
+
+
+def _check_whole(path: Path) -> None:
+    """Raises if a file is not a whole `.keras` archive or HDF5 file."""
+    try:
+        if path.suffix in HDF5:
+            with path.open("rb"), h5py.File(path, "r") as file:
+                if "model_config" not in file.attrs:
+                    raise _damaged(path, "it holds weights alone, no model")
+            return
+        with zipfile.ZipFile(path) as archive:
+            broken, members = archive.testzip(), set(archive.namelist())
+    except (LotteryError, FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError) as error:
+        raise _damaged(path, one_line(error)) from error
+    if broken:
+        raise _damaged(path, f"the checksum of {broken} inside does not match")
+    if "config.json" not in members or not members & WEIGHTS:
+        raise _damaged(
+            path, f"it lacks the configuration or the weights, and holds {', '.join(sorted(members)) or 'nothing'}"
+        )
+
+
+def _damaged(path: Path, reason: str) -> DamagedError:
+    return DamagedError(f"The model file {path} is damaged: {reason}.", "Save the model again, or take a backup.")
