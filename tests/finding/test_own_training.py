@@ -222,3 +222,35 @@ def test_a_subclass_without_methods_of_training_is_taken():
         pass
 
     assert find(make(Plain)).best().density == 1.0
+
+
+class Contrast(keras.Model):
+    """Learns without targets: the mean of its outputs goes to 4."""
+
+    def train_step(self, x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self(x, training=True) - 4.0) ** 2)
+        self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+        return {"loss": loss}
+
+    def test_step(self, x):
+        return {"loss": tf.reduce_mean((self(x, training=False) - 4.0) ** 2)}
+
+
+@pytest.mark.parametrize("kind", ["arrays", "data set"])
+def test_a_model_whose_steps_need_no_targets(kind):
+    options = {"optimizer": keras.optimizers.SGD(0.1), "rounds": 0, "steps": 200, "verbose": 0}
+    if kind == "arrays":
+        result = tfl.find_ticket(make(Contrast), X, test_data=X, **options)
+    else:
+        batches = tf.data.Dataset.from_tensor_slices(X).batch(32)
+        result = tfl.find_ticket(make(Contrast), batches, validation_data=batches, **options)
+    assert learned(result) == pytest.approx(4.0, abs=1e-4)
+
+
+def test_other_models_need_targets():
+    with pytest.raises(UsageError, match="`y` must be given"):
+        tfl.find_ticket(make(keras.Model), X, loss="mse", rounds=0)
+    batches = tf.data.Dataset.from_tensor_slices(X).batch(32)
+    with pytest.raises(UnfitError, match="the loss needs targets"):
+        tfl.find_ticket(make(keras.Model), batches, validation_data=batches, loss="mse", rounds=0, steps=2)

@@ -116,7 +116,7 @@ def test_weights_files_hold_masked_weights(kinds, random_masks, tmp_path):
 
 
 def test_a_missing_or_damaged_file_is_refused(kinds, tmp_path):
-    with pytest.raises(UsageError, match="model file .* does not exist"):
+    with pytest.raises(UsageError, match=r"model file .* does not exist"):
         layers.load_model(tmp_path / "none.keras")
     path = tmp_path / "model.keras"
     layers.wrap(kinds["dense"].model()).save(path)

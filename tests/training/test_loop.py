@@ -153,11 +153,18 @@ def test_a_validation_loss_that_is_not_finite_is_an_error():
         run(engine, data)
 
 
-@pytest.mark.parametrize("element", [np.zeros((4, 5)), (np.zeros((4, 5)),), {"x": np.zeros((4, 5))}])
+@pytest.mark.parametrize("element", [(np.zeros((4, 5)),) * 4, {"x": np.zeros((4, 5))}])
 def test_elements_of_another_form_are_an_error(element):
     stream = tf.data.Dataset.from_tensors(element)
     with pytest.raises(UnfitError, match=r"must yield \(x, y\)"):
         splits(stream, stream).example()
+
+
+def test_inputs_alone_have_no_targets():
+    for element in (np.zeros((4, 5)), (np.zeros((4, 5)),)):
+        stream = tf.data.Dataset.from_tensors(element)
+        batch = splits(stream, stream).example()
+        assert (tuple(batch.x.shape), batch.y, batch.weight) == ((4, 5), None, None)
 
 
 class Watch(TrainingObserver):

@@ -16,7 +16,7 @@ class Arrays:
 
     Attributes:
         x: inputs, shape (examples, ...): an array, or a tuple or dictionary of arrays for several inputs.
-        y: targets, in the same forms.
+        y: targets, in the same forms, or None for a model whose own steps need none.
         sample_weight: shape (examples,), or None.
 
     Raises:
@@ -35,7 +35,8 @@ class Arrays:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", to_arrays(self.x, what="x"))
-        object.__setattr__(self, "y", to_arrays(self.y, what="y"))
+        if self.y is not None:
+            object.__setattr__(self, "y", to_arrays(self.y, what="y"))
         if self.sample_weight is not None:
             object.__setattr__(self, "sample_weight", to_arrays(self.sample_weight, what="sample_weight"))
         self._validate()
@@ -49,7 +50,8 @@ class Arrays:
         """The examples at `indices`, shape (n,) of integers, in that order."""
         index = np.asarray(indices)
         weight = None if self.sample_weight is None else self.sample_weight[index]
-        return Arrays(map_leaves(lambda a: a[index], self.x), map_leaves(lambda a: a[index], self.y), weight)
+        y = None if self.y is None else map_leaves(lambda a: a[index], self.y)
+        return Arrays(map_leaves(lambda a: a[index], self.x), y, weight)
 
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) over structure, dtypes, shapes and contents."""
@@ -61,7 +63,7 @@ class Arrays:
 
     def _named(self) -> list[tuple[str, np.ndarray]]:
         named = [("x" + path, array) for path, array in leaves(self.x)]
-        named += [("y" + path, array) for path, array in leaves(self.y)]
+        named += [] if self.y is None else [("y" + path, array) for path, array in leaves(self.y)]
         return named if self.sample_weight is None else [*named, ("sample_weight", self.sample_weight)]
 
     def _validate(self) -> None:

@@ -54,8 +54,8 @@ class Dataset:
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    return {path: tuple(array.shape[1:]) for path, array in leaves(tree)}
+    return {} if tree is None else {path: tuple(array.shape[1:]) for path, array in leaves(tree)}
 
 
 def _text(shapes: dict[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{path} {shape}".strip() for path, shape in shapes.items())
+    return ", ".join(f"{path} {shape}".strip() for path, shape in shapes.items()) or "nothing"

@@ -106,6 +106,8 @@ def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, los
             continue
         try:
             outputs = model(batch.x, training=False)
+            if batch.y is None and not own_methods(model, ("compute_loss",)):
+                raise ValueError("the loss needs targets: the data must yield (x, y)")
             if _is_sparse(loss) and keras.ops.is_tensor(outputs):
                 labels = _class_numbers(part.y if isinstance(part, Arrays) else batch.y, loss)
                 check_class_numbers(labels, outputs=outputs.shape[-1], part=f"{name} data")
@@ -115,7 +117,8 @@ def check_data(model: keras.Model, data: tuple[Any, Any, Any], *, loss: Any, los
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs) or "other inputs"
             raise UnfitError(
                 f"The {name} data does not fit the model and the loss: {one_line(error)}",
-                f"The model takes {shapes}; a batch here has x of {_shapes(batch.x)} and y of {_shapes(batch.y)}.",
+                f"The model takes {shapes}; a batch here has x of {_shapes(batch.x)} and y of "
+                f"{'nothing' if batch.y is None else _shapes(batch.y)}.",
             ) from error
 
 

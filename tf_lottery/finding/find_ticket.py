@@ -30,7 +30,7 @@ from tf_lottery.finding.training_data import steps_per_epoch as count_steps_per_
 from tf_lottery.finding.training_data import training_data
 from tf_lottery.finding.training_settings import optimizer_options, training_settings, with_last_rate_held
 from tf_lottery.layers import Selector, copy_model
-from tf_lottery.layers.acceptance import check_prunable
+from tf_lottery.layers.acceptance import check_prunable, own_methods
 from tf_lottery.pruning.criteria import CriterionLike
 from tf_lottery.results.result import Result
 from tf_lottery.training.optimizers import copy_optimizer
@@ -98,7 +98,7 @@ def find_ticket(
             Its own `train_step`, `test_step`, `compute_loss` and `compute_metrics` are run as in `fit`.
         x: the training inputs, arrays of shape (examples, ...): one, or a tuple, list or dictionary for several inputs;
             or a `tf.data.Dataset` or `keras.utils.PyDataset` of batches (x, y) or (x, y, sample_weight).
-        y: the training targets, likewise; left out beside a data set.
+        y: the training targets, likewise; left out beside a data set, or for a model whose own steps need none.
         validation_data: chooses the early-stop step and the round: (x, y) or (x, y, sample_weight) of arrays, or a data
             set of batches, of another kind than `x` if you like. By default a random part of the training arrays.
         test_data: likewise; it is only reported.
@@ -229,6 +229,7 @@ def find_ticket(
         test_data=test_data,
         validation_split=validation_split,
         seed=seed,
+        needs_targets=not own_methods(first, ("train_step", "test_step", "compute_loss")),
     )
     trial = copy_model(first) if isinstance(model, keras.Model) else first
     check_data(trial, data.parts(), loss=settings.loss, loss_weights=settings.loss_weights)

@@ -57,6 +57,7 @@ def training_data(
     test_data: Any = None,
     validation_split: float = 0.1,
     seed: int = 0,
+    needs_targets: bool = True,
 ) -> TrainingData:
     """Return the data of a call as `fit` and `evaluate` take it.
 
@@ -69,14 +70,15 @@ def training_data(
         test_data: the same, or None.
         validation_split: the part of the training arrays that is set aside: a fraction, or a count of examples.
         seed: decides which examples those are, and the order of the batches of a `keras.utils.PyDataset`.
+        needs_targets: whether `y` must be given beside arrays: not for a model whose own steps need none.
 
     Raises:
         UsageError: an argument is missing, of a kind that can't be read again for each training, or out of range.
         UnfitError: the arrays do not fit together, or hold NaN.
     """
-    train, batches = _training_part(x, y, sample_weight, seed=seed)
-    validation = _evaluation_part(validation_data, "validation_data")
-    test = _evaluation_part(test_data, "test_data")
+    train, batches = _training_part(x, y, sample_weight, seed=seed, needs_targets=needs_targets)
+    validation = _evaluation_part(validation_data, "validation_data", needs_targets=needs_targets)
+    test = _evaluation_part(test_data, "test_data", needs_targets=needs_targets)
     if validation is None and not isinstance(train, Arrays):
         raise UsageError(
             f"`validation_data` must be given: only arrays can be split. Received: `x` of {type(x).__name__}.",
@@ -140,7 +142,9 @@ def count_batches(dataset: tf.data.Dataset) -> int:
     return count
 
 
-def _training_part(x: Any, y: Any, sample_weight: Any, *, seed: int) -> tuple[Arrays | tf.data.Dataset, int | None]:
+def _training_part(
+    x: Any, y: Any, sample_weight: Any, *, seed: int, needs_targets: bool
+) -> tuple[Arrays | tf.data.Dataset, int | None]:
     """The training data, and the number of batches of a PyDataset."""
     if x is None:
         raise UsageError("`x` must be given: the training data.", "Call `tfl.find_ticket(model, x, y, rounds=...)`.")
@@ -156,7 +160,7 @@ def _training_part(x: Any, y: Any, sample_weight: Any, *, seed: int) -> tuple[Ar
             return x, None
         stream = py_datasets.training_stream(x, seed=seed)
         return stream, x.num_batches
-    if y is None:
+    if y is None and needs_targets:
         raise UsageError(
             f"`y` must be given beside arrays. Received: `x` of {type(x).__name__}.",
             f"Pass `x` and `y` as arrays, or one data set as `x`: {KINDS}.",
@@ -164,7 +168,7 @@ def _training_part(x: Any, y: Any, sample_weight: Any, *, seed: int) -> tuple[Ar
     return single_precision(Arrays(x, y, sample_weight)), None
 
 
-def _evaluation_part(value: Any, name: str) -> Arrays | tf.data.Dataset | None:
+def _evaluation_part(value: Any, name: str, *, needs_targets: bool) -> Arrays | tf.data.Dataset | None:
     if value is None:
         return None
     _check_can_be_read_again(value, name)
@@ -176,6 +180,8 @@ def _evaluation_part(value: Any, name: str) -> Arrays | tf.data.Dataset | None:
         if value.cardinality() == tf.data.INFINITE_CARDINALITY:
             raise _without_end(name)
         return value
+    if not needs_targets and (not isinstance(value, tuple | list) or len(value) == 1):
+        return single_precision(Arrays(value[0] if isinstance(value, tuple | list) else value, None))
     if not isinstance(value, tuple | list) or len(value) not in (2, 3):
         received = type(value).__name__ + (f" of length {len(value)}" if isinstance(value, tuple | list) else "")
         raise UsageError(

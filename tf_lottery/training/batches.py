@@ -10,7 +10,10 @@ from tf_lottery.errors import UnfitError
 
 
 class Batch(NamedTuple):
-    """Some examples: `x` and `y` are tensors or nests of tensors, `weight` is a tensor of shape (examples,) or None."""
+    """Some examples: `x` and `y` are tensors or nests of tensors, `weight` is a tensor of shape (examples,) or None.
+
+    `y` is None where a model's own steps need no targets.
+    """
 
     x: Any
     y: Any
@@ -28,28 +31,31 @@ def on_device(arrays: Arrays) -> Batch:
 
 
 def as_batch(element: Any) -> Batch:
-    """A batch from an element of a user's `tf.data.Dataset`: (x, y) or (x, y, sample_weight).
+    """A batch from an element of a user's `tf.data.Dataset`: (x, y) or (x, y, sample_weight); x alone has no targets.
 
     Raises:
         UnfitError: the element is of another form.
     """
-    if not isinstance(element, tuple) or len(element) not in (2, 3):
+    if tf.is_tensor(element):
+        return Batch(element, None)
+    if not isinstance(element, tuple) or len(element) not in (1, 2, 3):
         raise UnfitError(
             f"A tf.data.Dataset must yield (x, y) or (x, y, sample_weight). Received: {type(element).__name__}.",
             "Map it to such tuples, in batches.",
         )
-    return Batch(*element)
+    return Batch(element[0], *(element[1:] or (None,)))
 
 
 def map_tensors(function: Callable[[Any], Any], batch: Batch) -> Batch:
-    """Apply a function to every tensor of a batch; a missing weight stays None.
+    """Apply a function to every tensor of a batch; missing targets and weights stay None.
 
     Args:
         function: from a tensor to a tensor.
         batch: the examples.
     """
     weight = None if batch.weight is None else function(batch.weight)
-    return Batch(tf.nest.map_structure(function, batch.x), tf.nest.map_structure(function, batch.y), weight)
+    y = None if batch.y is None else tf.nest.map_structure(function, batch.y)
+    return Batch(tf.nest.map_structure(function, batch.x), y, weight)
 
 
 def gather(batch: Batch, indices: tf.Tensor) -> Batch:

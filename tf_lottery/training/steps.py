@@ -174,11 +174,9 @@ class Steps:
         return {"loss": self.mean_loss()} | {name: named[name] for name in named if name != "loss"}
 
 
-def _as_fit_passes(batch: Batch) -> tuple[Any, ...]:
-    """Returns a batch as `fit` passes it to `train_step`: (x,), (x, y) or (x, y, sample_weight)."""
-    if batch.weight is not None:
-        return (batch.x, batch.y, batch.weight)
-    return (batch.x,) if batch.y is None else (batch.x, batch.y)
+def _as_fit_passes(batch: Batch) -> Any:
+    """Returns a batch as `fit` passes it to `train_step`: x, (x, y) or (x, y, sample_weight)."""
+    return keras.utils.pack_x_y_sample_weight(batch.x, batch.y, batch.weight)
 
 
 def _check_one_optimizer(model: keras.Model) -> None:
