@@ -120,20 +120,27 @@ class OptionWithAliases(click.Option):
         self.opts = listed
 
 
-class ChoiceOrImportPath(click.Choice[str]):
-    """A choice of names, or the import path `package.module:name` of the user's own."""
+class OpenChoice(click.Choice[str]):
+    """A choice of names that takes other values too, e.g. the import path `package.module:name` of the user's own.
+
+    Args:
+        names: the names that help pages list.
+        accepts: says of a text whether it is another valid value.
+    """
+
+    def __init__(self, names: Sequence[str], accepts: Callable[[str], bool]) -> None:
+        super().__init__(names)
+        self.accepts = accepts
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the value if it is an import path, else as a choice does.
+        """Return the value if it is accepted, else as a choice does.
 
         Args:
             value: as typed.
             param: the option.
             ctx: the command's context.
         """
-        from tf_lottery.utils.references import is_import_path
-
-        return value if is_import_path(str(value)) else super().convert(value, param, ctx)
+        return value if self.accepts(str(value)) else super().convert(value, param, ctx)
 
 
 class ListOf(click.ParamType[tuple[Any, ...]]):

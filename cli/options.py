@@ -11,7 +11,7 @@ from tf_lottery.experiment.option import Option, options
 from tf_lottery.experiment.options import Options
 from tf_lottery.utils.references import is_import_path
 
-from .command import ChoiceOrImportPath, ListOf, OptionWithAliases
+from .command import ListOf, OpenChoice, OptionWithAliases
 from .names import DATASET, MODEL
 from .wording import command_line
 
@@ -83,7 +83,8 @@ def _list_type(kind: Any, declared: Option) -> ListOf:
 def _type(kind: Any, declared: Option) -> "click.ParamType[Any] | None":
     names = declared.valid_names()
     if names is not None:
-        return ChoiceOrImportPath(names) if declared.importable else click.Choice(names)
+        accepts = is_import_path if declared.importable else declared.accepts
+        return click.Choice(names) if accepts is None else OpenChoice(names, accepts)
     # The configuration checks limits, which only catch slips: help pages leave them out.
     if int in (kind, *get_args(kind)):
         return click.IntRange(_integer(declared.minimum), _integer(declared.maximum))

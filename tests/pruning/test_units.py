@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.pruning import masks as masking
 from tf_lottery.pruning import select as pruning
-from tf_lottery.pruning.units import BLOCK_SIZES, GRANULARITIES, Axes, collapse, collapse_masks, divide, expand
+from tf_lottery.pruning.granularities import BLOCK_SIZES, CHANNEL, UNSTRUCTURED, Axes
+from tf_lottery.pruning.unit_arrays import collapse, collapse_masks, expand
+from tf_lottery.pruning.units import Units, divide
 
 DENSE = Axes(inputs=0, channels=(1,))
 DEPTHWISE = Axes(kind="a depthwise convolution", follows=True)
@@ -62,7 +64,7 @@ def test_the_block_of_each_kind_of_weight(shape, axes, granularity, block):
 def test_blocks_of_a_dense_kernel_by_hand():
     # Means of four inputs: 1.0 and 2.0 of unit 0; 1.5 and 0.25 of unit 1.
     kernel = np.array([[1, 3], [1, 1], [1, 1], [1, 1], [0, 1], [0, 0], [8, 0], [0, 0]], "float32")
-    assert collapse({"a": kernel}, {"a": (4, 1)})["a"].tolist() == [[1.0, 1.5], [2.0, 0.25]]
+    assert collapse({"a": kernel}, Units({"a": (4, 1)}))["a"].tolist() == [[1.0, 1.5], [2.0, 0.25]]
     high = [[1, 1]] * 4
     assert pruned({"a": kernel}, rate=0.25, granularity="1x4") == {"a": high + [[1, 0]] * 4}
     assert pruned({"a": kernel}, rate=0.5, granularity="1x4") == {"a": [[0, 1]] * 4 + [[1, 0]] * 4}
@@ -258,7 +260,7 @@ ARRAYS = st.dictionaries(
 @settings(max_examples=200, deadline=None)
 @given(
     ARRAYS,
-    st.sampled_from(GRANULARITIES),
+    st.sampled_from([UNSTRUCTURED, *BLOCK_SIZES, CHANNEL]),
     st.sampled_from(["layerwise", "global"]),
     st.lists(st.floats(0, 0.95), min_size=1, max_size=3),
     st.integers(0, 3),
@@ -266,16 +268,16 @@ ARRAYS = st.dictionaries(
 def test_counts_are_exact_masks_are_subsets_and_units_whole(shapes, granularity, scope, rates, seed):
     size = BLOCK_SIZES.get(granularity, 1)
     shapes = {key: (*shape[:-2], shape[-2] * size, shape[-1]) for key, shape in shapes.items()}
-    blocks = divide(shapes, granularity=granularity).blocks
+    division = divide(shapes, granularity=granularity)
     random = np.random.default_rng(seed)
     masks = ones(shapes)
     for rate in rates:
         scores = {key: random.integers(0, 4, shape).astype("float32") for key, shape in shapes.items()}
         before, after = masks, pruning.prune(scores, masks, rate=rate, scope=scope, granularity=granularity)
         assert not any((after[key] & ~before[key]).any() for key in shapes)
-        old, new = collapse_masks(before, blocks), collapse_masks(after, blocks)  # raises if a unit is in parts
-        assert all(np.array_equal(expand(new, after, blocks)[key], after[key]) for key in shapes)
-        units = collapse(scores, blocks)
+        old, new = collapse_masks(before, division), collapse_masks(after, division)  # raises if a unit is in parts
+        assert all(np.array_equal(expand(new, after, division)[key], after[key]) for key in shapes)
+        units = collapse(scores, division)
         for keys in [[key] for key in shapes] if scope == "layerwise" else [list(shapes)]:
             alive = sum(old[key].sum() for key in keys)
             # Each array keeps one unit at least.

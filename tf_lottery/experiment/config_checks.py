@@ -9,6 +9,7 @@ from tf_lottery.experiment.own_functions import check_callable
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import layer_rates
+from tf_lottery.pruning.distributions import LAMP, UNIFORM
 
 
 def check_combinations(options: Options) -> None:
@@ -19,6 +20,7 @@ def check_combinations(options: Options) -> None:
     """
     _check_run(options)
     _check_rates(options)
+    _check_distribution(options)
     _check_pruning(options)
     _check_controls(options)
     if options.criterion in scoring.CRITERIA:
@@ -82,6 +84,30 @@ def _check_rates(options: Options) -> None:
         raise UsageError("`densities` is a ladder for all weights alike: it excludes other rates and final_density.")
     if options.final_density is not None:
         layer_rates.rate_to_reach(options.final_density, options.rounds)
+
+
+def _check_distribution(options: Options) -> None:
+    """Check what excludes a distribution that divides what is kept among all arrays."""
+    if options.distribution == UNIFORM:
+        return
+    if options.scope != "layerwise":
+        raise UsageError(
+            f"The distribution {options.distribution!r} decides how many weights each layer keeps, the scope "
+            f"{options.scope!r} ranks them all together.",
+            "Drop one of them.",
+        )
+    if options.output_rate is not None or options.conv_rate is not None:
+        raise UsageError(
+            f"The distribution {options.distribution!r} divides one number of weights among all layers: they have one "
+            "rate.",
+            "Drop `output_rate` and `conv_rate`.",
+        )
+    if options.distribution == LAMP and options.criterion in scoring.SIGNED:
+        raise UsageError(
+            f"The distribution 'lamp' compares squares of scores. Received: criterion {options.criterion!r}, whose "
+            "scores may be negative.",
+            "Take 'magnitude', or another distribution.",
+        )
 
 
 def _check_pruning(options: Options) -> None:

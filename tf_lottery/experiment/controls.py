@@ -5,7 +5,6 @@ line in `CONTROLS`.
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -15,9 +14,11 @@ import numpy as np
 from tf_lottery.errors import UnfitError
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import masks as mask_tools
-from tf_lottery.pruning import select as pruning
+from tf_lottery.pruning.group_floors import GroupFloor, grouped, ungrouped
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.pruning.units import Blocks, collapse_masks, expand, one_by_one
+from tf_lottery.pruning.ranking import remove_lowest
+from tf_lottery.pruning.unit_arrays import collapse_masks, expand
+from tf_lottery.pruning.units import Units, single_weights
 from tf_lottery.utils import references, seeds
 
 Weights = Mapping[str, np.ndarray]
@@ -35,7 +36,7 @@ class TicketStart:
         narrow: takes a number of weights and returns masks (a corner of each array) and variables of a dense network
             of about that many weights.
         seed: the control's own seed, in this replicate and round.
-        blocks: the shape of a pruning unit in each array that is pruned; None means single weights.
+        units: the units of the arrays that are pruned; None means single weights.
     """
 
     masks: Masks
@@ -44,11 +45,13 @@ class TicketStart:
     draw: Callable[[], Weights]
     narrow: Callable[[int], tuple[Masks, Weights]]
     seed: int
-    blocks: Blocks | None = None
+    units: Units | None = None
 
-    def units(self) -> Blocks:
-        """Return the shape of a pruning unit in each array that is pruned; an array without one is kept whole."""
-        return one_by_one({key: mask.shape for key, mask in self.masks.items()}) if self.blocks is None else self.blocks
+    def pruning_units(self) -> Units:
+        """Return the units in which the ticket was pruned."""
+        if self.units is not None:
+            return self.units
+        return single_weights({key: mask.shape for key, mask in self.masks.items()})
 
 
 @dataclass(frozen=True)
@@ -131,14 +134,21 @@ def reshuffled_weights(ticket: TicketStart) -> ControlStart:
 def shuffled_masks(ticket: TicketStart) -> ControlStart:
     """Keep the ticket's start weights; permute its masks within each array, with the same counts.
 
-    The units in which the ticket was pruned are permuted.
+    The units in which the ticket was pruned are permuted; under a pattern N:M the groups, and the weights in each.
     """
-    blocks = ticket.units()
+    units = ticket.pruning_units()
     shuffled = {
-        key: seeds.generator(ticket.seed, "masks", key).permutation(units.ravel()).reshape(units.shape)
-        for key, units in collapse_masks(ticket.masks, blocks).items()
+        key: _permuted(mask, seeds.generator(ticket.seed, "masks", key), units.floors.get(key))
+        for key, mask in collapse_masks(ticket.masks, units).items()
     }
-    return ControlStart(expand(shuffled, ticket.masks, blocks), from_step_zero=False)
+    return ControlStart(expand(shuffled, ticket.masks, units), from_step_zero=False)
+
+
+def _permuted(mask: np.ndarray, generator: np.random.Generator, floor: GroupFloor | None) -> np.ndarray:
+    if floor is None:
+        return generator.permutation(mask.ravel()).reshape(mask.shape)
+    rows = generator.permuted(generator.permutation(grouped(mask, floor)), axis=1)
+    return ungrouped(rows, mask.shape, floor)
 
 
 def random_masks(ticket: TicketStart) -> ControlStart:
@@ -147,17 +157,16 @@ def random_masks(ticket: TicketStart) -> ControlStart:
     Units of the size in which the ticket was pruned are chosen, among those of equal size, so the numbers of units and
     of weights stay the ticket's.
     """
-    blocks = ticket.units()
-    units = collapse_masks(ticket.masks, blocks)
-    dense = mask_tools.ones(units)
+    units = ticket.pruning_units()
+    masks = collapse_masks(ticket.masks, units)
+    dense = mask_tools.ones(masks)
     scores = scoring.random(dense, seed=ticket.seed)
-    sizes = {key: math.prod(blocks[key]) for key in units}
     chosen: Masks = {}
-    for size in dict.fromkeys(sizes.values()):
-        keys = [key for key in units if sizes[key] == size]
-        pruned_units = sum(int(np.count_nonzero(~units[key])) for key in keys)
-        chosen |= pruning.remove_lowest(scores, dense, keys=keys, count=pruned_units)
-    return ControlStart(expand(chosen, ticket.masks, blocks), from_step_zero=False)
+    for size in dict.fromkeys(units.sizes.values()):
+        keys = [key for key in masks if units.sizes[key] == size]
+        pruned_units = sum(int(np.count_nonzero(~masks[key])) for key in keys)
+        chosen |= remove_lowest(scores, dense, keys=keys, count=pruned_units, floors=units.floors)
+    return ControlStart(expand(chosen, ticket.masks, units), from_step_zero=False)
 
 
 def small_dense(ticket: TicketStart) -> ControlStart:

@@ -22,8 +22,9 @@ REPLACES: dict[str, dict[str, Any]] = {
 }
 # What makes masks: a run that trains the tickets of another one makes none of its own.
 DECIDED_BY_TICKETS = (
-    *("rate", "output_rate", "conv_rate", "final_density", "densities", "scope", "criterion", "score_examples"),
-    *("pruning", "search_steps", "mask_distance", "granularity", "indivisible", "include", "exclude", "rewind"),
+    *("rate", "output_rate", "conv_rate", "final_density", "densities", "scope", "distribution", "criterion"),
+    *("score_examples", "pruning", "search_steps", "mask_distance", "granularity", "indivisible"),
+    *("include", "exclude", "rewind"),
 )
 
 

@@ -81,9 +81,9 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
     discovery = discover(plain, include=problem.include, exclude=problem.exclude)
     model = problem.wrapped(plain)
     shapes = {key: mask.shape for key, mask in get_masks(model).items()}
-    units = round_masks.units(config, discovery.axes, shapes)
-    counts = {key: math.prod(shapes[key]) // math.prod(block) for key, block in units.blocks.items()}
-    weights_per_round.check_reachable(config, counts)
+    units = round_masks.units_of_config(config, discovery.axes, shapes)
+    weights_per_round.check_reachable(config, units.counts(shapes))
+    weights_per_round.check_patterns(config, discovery.roles, shapes, units)
     engine = problem.engine(model, xla=config.xla)
     step_seconds, evaluation_seconds = _measure(config, problem, engine)
     overhead = time.perf_counter() - begin - MEASURED_SECONDS
@@ -109,7 +109,7 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
         processes=processes,
         steps=steps.training,
         rewind_step=steps.rewind,
-        weights_kept=tuple(weights_per_round.kept_per_round(config, discovery.roles, shapes, units.blocks)),
+        weights_kept=tuple(weights_per_round.kept_per_round(config, discovery.roles, shapes, units)),
         parameters=sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables),
         skipped=tuple(discovery.skipped),
         indivisible=units.remarks,

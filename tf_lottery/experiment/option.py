@@ -24,6 +24,7 @@ class Option:
         help: one sentence for help pages; names of other options stand in backticks.
         choices: the valid values, or a function that returns them; None accepts every value of the type.
         unlisted: further valid values that no help page lists, because only the library itself sets them.
+        accepts: says of a value whether it is valid beside the choices.
         importable: whether `package.module:name`, the import path of a user's own, is valid beside the choices.
         minimum: the smallest valid value.
         maximum: the largest valid value.
@@ -45,6 +46,7 @@ class Option:
     help: str
     choices: tuple[str, ...] | Callable[[], Iterable[str]] | None = None
     unlisted: tuple[str, ...] = ()
+    accepts: Callable[[str], bool] | None = None
     importable: bool = False
     minimum: float | None = None
     maximum: float | None = None
@@ -157,6 +159,8 @@ def check_choices(settings: Any) -> None:
         several = get_origin(item.type) is tuple
         for value in getattr(settings, item.name) if several else [getattr(settings, item.name)]:
             if value in names or value in declared.unlisted or (declared.importable and is_reference(value)):
+                continue
+            if declared.accepts is not None and declared.accepts(value):
                 continue
             what = item.name.removesuffix("s") if several else item.name
             raise UsageError(f"Unknown {what} {value!r}.", suggestion(str(value), (*names, *declared.unlisted)))

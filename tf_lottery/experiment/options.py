@@ -10,8 +10,9 @@ from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.option import option
 from tf_lottery.experiment.rewind_point import RewindPoint, rewind_point
 from tf_lottery.pruning import criteria as scoring
-from tf_lottery.pruning.select import SCOPES
-from tf_lottery.pruning.units import GRANULARITIES, INDIVISIBLE, UNSTRUCTURED
+from tf_lottery.pruning.distributions import DISTRIBUTIONS, UNIFORM
+from tf_lottery.pruning.granularities import GRANULARITIES, INDIVISIBLE, UNSTRUCTURED, is_group_pattern
+from tf_lottery.pruning.ranking import SCOPES
 from tf_lottery.utils.references import is_local, is_reference
 
 DEFAULT_VARIANTS = ("ticket", "random_reinit")
@@ -62,6 +63,8 @@ class Options:
         final_density: density to reach in the last round by equal rates, instead of `rate`.
         densities: density of each round, instead of a rate: a ladder, or a function of the round's number.
         scope: which weights are ranked together: "layerwise" or "global".
+        distribution: how the weights that a round keeps are divided among the arrays: "uniform" (by the rates, or as
+            `scope` says), "erk" or "lamp".
         criterion: the score by which weights are ranked: a registered name, `package.module:function`, or a function,
             from weights (arrays by path) to scores of the same shapes.
         score_examples: number of training examples for criteria that look at data.
@@ -73,7 +76,7 @@ class Options:
         mask_distance: fraction of the kept weights by which masks may still differ when an early-bird search stops.
         tickets_from: path of a run whose masks and rewind weights are trained here.
         tickets_hash: digest of that run's configuration and rewind weights.
-        granularity: the units in which weights are pruned.
+        granularity: the units in which weights are pruned, or a pattern N:M under which they are.
         indivisible: what happens to weights that do not divide into such units: "error", "skip" or "unstructured".
         rewind: where tickets start: "init", "step:K", "epoch:K"; "lr" (learning-rate rewinding), "lr:step:K",
             "lr:epoch:K"; "finetune", "finetune:step:N", "finetune:epoch:N"; a `RewindPoint`; or a function, from the
@@ -143,6 +146,12 @@ class Options:
     )
     densities: tuple[float, ...] = option((), "A ladder such as 1,0.5,0.2 instead of a rate.", metavar="densities")
     scope: str = option("layerwise", "What is ranked together.", choices=SCOPES)
+    distribution: str = option(
+        UNIFORM,
+        "How what a round keeps is divided among the layers.",
+        choices=DISTRIBUTIONS,
+        hashed="if set",
+    )
     criterion: str = option(
         "magnitude",
         "Score that ranks weights: see `tf_lottery.experiment.options.variants()`, or package.module:function.",
@@ -178,7 +187,12 @@ class Options:
         None, "Train the tickets of another run, on other data or classes.", hashed="never", metavar="RUN"
     )
     tickets_hash: str = option("", "Digest of the run that tickets come from.", hashed="if set", on_command_line=False)
-    granularity: str = option(UNSTRUCTURED, "In what units weights are pruned.", choices=GRANULARITIES)
+    granularity: str = option(
+        UNSTRUCTURED,
+        "In what units weights are pruned; or another pattern N:M.",
+        choices=GRANULARITIES,
+        accepts=is_group_pattern,
+    )
     indivisible: str = option(
         "error",
         "What is done with weights that do not divide so; skip keeps them whole.",
@@ -233,6 +247,11 @@ class Options:
     def scores_examples(self) -> bool:
         """Whether the criterion looks at training examples."""
         return bool({"gradients", "hessian_gradients"} & scoring.needs(self.criterion))
+
+    @property
+    def prunes_single_weights(self) -> bool:
+        """Whether the units of pruning are single weights, with or without a pattern N:M."""
+        return self.granularity == UNSTRUCTURED or is_group_pattern(self.granularity)
 
     @property
     def own_functions(self) -> dict[str, str]:

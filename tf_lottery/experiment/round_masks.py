@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.weights_per_round import units_to_keep
+from tf_lottery.experiment.weights_per_round import rule_of_config, units_to_keep
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import masks as mask_tools
-from tf_lottery.pruning import select as pruning
+from tf_lottery.pruning.granularities import Axes
+from tf_lottery.pruning.keeping import keep_highest
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.pruning.units import Axes, Blocks, Units, collapse_masks, divide, expand, one_by_one
+from tf_lottery.pruning.select import unit_arrays
+from tf_lottery.pruning.unit_arrays import collapse_masks, expand
+from tf_lottery.pruning.units import Units, divide, single_weights
 from tf_lottery.utils import seeds
 
 
@@ -24,7 +27,7 @@ def next_masks(
     weights: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
     material: Mapping[str, Callable[[Masks], Any]] | None = None,
-    blocks: Blocks | None = None,
+    units: Units | None = None,
 ) -> Masks:
     """Return the masks of a round, from weights to score and the masks that they were trained with.
 
@@ -39,31 +42,32 @@ def next_masks(
         masks: present masks, boolean, by path: those of the round before, or dense ones, from which as many rounds are
             pruned at once.
         material: what the criterion needs beside weights (gradients, ...), by name, as functions of masks.
-        blocks: the shape of a pruning unit in each array that is pruned, as from `units`; None means single weights.
+        units: the units of the arrays that are pruned, as from `units_of_config`; None means single weights.
     """
-    blocks = one_by_one({key: mask.shape for key, mask in masks.items()}) if blocks is None else blocks
+    shapes = {key: mask.shape for key, mask in masks.items()}
+    units = single_weights(shapes) if units is None else units
+    rule = rule_of_config(config, units, shapes)
     seed = seeds.derive(config.seed, "score", replicate, round_number)
     material = {"seed": lambda masks: seed, **(material or {})}
     present = dict(masks)
     iterations = scoring.iterations(config.criterion)
-    first_units = collapse_masks(present, blocks)
-    targets = units_to_keep(config, round_number, roles, first_units)
+    first_units = collapse_masks(present, units)
+    targets = units_to_keep(config, round_number, roles, first_units, rule)
     maskable = {key: weights[key] for key in masks}
     for iteration in range(1, iterations + 1):
         arguments = {name: material[name](present) for name in scoring.needs(config.criterion)}
         scores = scoring.scores(mask_tools.apply(maskable, present), config.criterion, **arguments)
-        unit_scores, unit_masks = pruning.unit_arrays(scores, present, blocks)
+        unit_scores, unit_masks = unit_arrays(scores, present, units)
         pruned: Masks = {}
         for keys, kept in targets:
             before = mask_tools.kept({key: first_units[key] for key in keys})
             stage = kept if iteration == iterations else round(before * (kept / before) ** (iteration / iterations))
-            count = mask_tools.kept({key: unit_masks[key] for key in keys}) - stage
-            pruned |= pruning.remove_lowest(unit_scores, unit_masks, keys=keys, count=count)
-        present = expand(pruned, present, blocks)
+            pruned |= keep_highest(unit_scores, unit_masks, keys=keys, count=stage, rule=rule)
+        present = expand(pruned, present, units)
     return present
 
 
-def units(config: Config, axes: Mapping[str, Axes], shapes: Mapping[str, Sequence[int]]) -> Units:
+def units_of_config(config: Config, axes: Mapping[str, Axes], shapes: Mapping[str, Sequence[int]]) -> Units:
     """Return the units in which the weights of a model are pruned.
 
     Args:

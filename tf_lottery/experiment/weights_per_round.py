@@ -1,6 +1,6 @@
 """How many weights each round keeps: the rates, densities and counts of an experiment. No TensorFlow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -9,15 +9,18 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import layer_rates
 from tf_lottery.pruning import masks as mask_tools
-from tf_lottery.pruning import select as pruning
+from tf_lottery.pruning.distributions import LAMP, UNIFORM
+from tf_lottery.pruning.keeping import Rule, prune_by_rate, prune_to_density
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.pruning.units import UNSTRUCTURED, Blocks, collapse_masks, expand, one_by_one
+from tf_lottery.pruning.unit_arrays import collapse_masks, expand
+from tf_lottery.pruning.units import Units, single_weights
 
 
 def rates_of_config(config: Config, roles: Mapping[str, str]) -> dict[str, float]:
     """Return the fraction that a round prunes of each maskable array.
 
-    To reach a final density, all arrays have one rate unless a role's is set.
+    To reach a final density, all arrays have one rate unless a role's is set. They have one too where a distribution
+    divides among them what a round keeps.
 
     Args:
         config: the experiment.
@@ -28,13 +31,24 @@ def rates_of_config(config: Config, roles: Mapping[str, str]) -> dict[str, float
     else:
         rate = layer_rates.rate_to_reach(config.final_density, config.rounds)
         output_rate = rate if config.output_rate is None else config.output_rate
-    if config.criterion in scoring.GLOBAL:
+    if config.criterion in scoring.GLOBAL or config.distribution != UNIFORM:
         return dict.fromkeys(roles, rate)
     return layer_rates.rates_by_path(roles, rate=rate, output_rate=output_rate, conv_rate=config.conv_rate)
 
 
+def rule_of_config(config: Config, units: Units, shapes: Mapping[str, Sequence[int]]) -> Rule:
+    """Return what decides how many units each array keeps, beside the rates.
+
+    Args:
+        config: the experiment.
+        units: the units of the arrays.
+        shapes: shape of each maskable weight, by path.
+    """
+    return Rule(units, shapes, scope=config.scope, distribution=config.distribution)
+
+
 def kept_per_round(
-    config: Config, roles: Mapping[str, str], shapes: Mapping[str, Sequence[int]], blocks: Blocks | None = None
+    config: Config, roles: Mapping[str, str], shapes: Mapping[str, Sequence[int]], units: Units | None = None
 ) -> list[int]:
     """Return the number of weights kept in each round, from counts alone.
 
@@ -45,20 +59,21 @@ def kept_per_round(
         config: the experiment.
         roles: role of each maskable weight, by path.
         shapes: shape of each maskable weight, by path.
-        blocks: the shape of a pruning unit in each array that is pruned; None means single weights.
+        units: the units of the arrays that are pruned; None means single weights.
     """
     dense = {key: np.ones(shape, bool) for key, shape in shapes.items()}
-    blocks = one_by_one(shapes) if blocks is None else blocks
-    masks = collapse_masks(dense, blocks)
-    larger = any(max(block, default=1) > 1 for block in blocks.values())
+    units = single_weights(shapes) if units is None else units
+    masks = collapse_masks(dense, units)
+    rule = rule_of_config(config, units, shapes)
+    larger = max(units.sizes.values(), default=1) > 1
     scores = {
         key: (np.arange(mask.size) / mask.size).reshape(mask.shape) if larger else np.zeros(mask.shape, np.float32)
         for key, mask in masks.items()
     }
     kept = [mask_tools.kept(dense)]
     for round_number in range(1, config.rounds + 1):
-        masks = _prune_one_round(config, round_number, roles, scores, masks)
-        kept.append(mask_tools.kept(expand(masks, dense, blocks)))
+        masks = _prune_one_round(config, round_number, roles, scores, masks, rule)
+        kept.append(mask_tools.kept(expand(masks, dense, units)))
     return kept
 
 
@@ -75,8 +90,9 @@ def check_reachable(config: Config, sizes: Mapping[str, int]) -> None:
     last = config.final_density or min(config.densities, default=None)
     if last is None or config.output_rate is not None or config.conv_rate is not None:
         return
-    what = "weights" if config.granularity == UNSTRUCTURED else "units"
-    groups = [[key] for key in sizes] if config.scope == "layerwise" else [list(sizes)]
+    what = "weights" if config.prunes_single_weights else "units"
+    alone = config.scope == "layerwise" and config.distribution == UNIFORM
+    groups = [[key] for key in sizes] if alone else [list(sizes)]
     for keys in groups:
         kept = round(last * sum(sizes[key] for key in keys))
         if kept < len(keys):
@@ -86,8 +102,41 @@ def check_reachable(config: Config, sizes: Mapping[str, int]) -> None:
             )
 
 
+def check_patterns(config: Config, roles: Mapping[str, str], shapes: Mapping[str, Sequence[int]], units: Units) -> None:
+    """Check that no round prunes below a pattern N:M, from counts alone.
+
+    Args:
+        config: the experiment.
+        roles: role of each maskable weight, by path.
+        shapes: shape of each maskable weight, by path.
+        units: the units of the arrays that are pruned.
+
+    Raises:
+        UsageError: a round would keep fewer weights than the pattern does.
+    """
+    if not units.floors:
+        return
+    rates = _rates(config, roles, units.members)
+    sizes = units.counts(shapes)
+    for keys in rule_of_config(config, units, shapes).groups(rates):
+        total = alive = sum(sizes[key] for key in keys)
+        least = sum(units.floors[key].total(shapes[key]) if key in units.floors else 1 for key in keys)
+        for number in range(1, config.rounds + 1):
+            density = _stated_density(config, number, units)
+            exact = (1 - rates[keys[0]]) * alive if density is None else round(density * total)
+            alive = alive - round(rates[keys[0]] * alive) if density is None else round(density * total)
+            if alive < least and exact <= least - 1:
+                raise UsageError(
+                    f"Round {number} would keep {alive} of the {total} weights of {', '.join(keys)}, and the pattern "
+                    f"{config.granularity} keeps at least {least}.",
+                    "Prune in fewer rounds or at a lower rate; the pattern's own density is reached by "
+                    "`final_density=`.",
+                )
+            alive = max(alive, least)
+
+
 def units_to_keep(
-    config: Config, round_number: int, roles: Mapping[str, str], masks: Mapping[str, np.ndarray]
+    config: Config, round_number: int, roles: Mapping[str, str], masks: Mapping[str, np.ndarray], rule: Rule
 ) -> list[tuple[list[str], int]]:
     """Return the arrays of each group that is ranked together, and how many of its units the round keeps.
 
@@ -97,14 +146,34 @@ def units_to_keep(
         roles: role of each maskable weight, by path.
         masks: present masks of units, boolean, by path: those of the round before, or dense ones, from which as many
             rounds are pruned at once.
+        rule: what decides how many units each array keeps, beside the rates.
     """
     steps = 1 if config.pruning == "iterative" else round_number
     equal_scores = {key: np.zeros(mask.shape, np.float32) for key, mask in masks.items()}
     for number in range(round_number - steps + 1, round_number + 1):
-        masks = _prune_one_round(config, number, roles, equal_scores, masks)
-    by_key = dict.fromkeys(masks, 0.0) if config.densities else rates_of_config(config, roles)
-    groups = pruning.groups({key: by_key[key] for key in masks}, scope=config.scope)
+        masks = _prune_one_round(config, number, roles, equal_scores, masks, rule)
+    if config.distribution in (UNIFORM, LAMP):
+        groups = rule.groups(_rates(config, roles, masks))
+    else:
+        groups = [[key] for key in sorted(masks)]  # whose counts no score decides
     return [(keys, mask_tools.kept({key: masks[key] for key in keys})) for keys in groups]
+
+
+def _rates(config: Config, roles: Mapping[str, str], keys: Iterable[str]) -> dict[str, float]:
+    """Return the rate of each array of units; 0 where densities are given instead."""
+    by_path = dict.fromkeys(roles, 0.0) if config.densities else rates_of_config(config, roles)
+    return {key: by_path[key] for key in keys}
+
+
+def _stated_density(config: Config, round_number: int, units: Units) -> float | None:
+    """Return the density that a round must reach exactly; None where it prunes by a rate."""
+    if config.densities:
+        return config.densities[round_number]
+    one_rate = config.output_rate is None and config.conv_rate is None
+    if units.floors and config.final_density and one_rate and round_number == config.rounds:
+        # Rounds of a rate come near to it; a pattern N:M is exact.
+        return config.final_density
+    return None
 
 
 def _prune_one_round(
@@ -113,9 +182,10 @@ def _prune_one_round(
     roles: Mapping[str, str],
     scores: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
+    rule: Rule,
 ) -> Masks:
     """Return masks, of weights or of larger units, after one round of pruning."""
-    if config.densities:
-        return pruning.prune_to(scores, masks, density=config.densities[round_number], scope=config.scope)
-    by_key = rates_of_config(config, roles)
-    return pruning.prune(scores, masks, rate={key: by_key[key] for key in masks}, scope=config.scope)
+    density = _stated_density(config, round_number, rule.units)
+    if density is not None:
+        return prune_to_density(scores, masks, density=density, rule=rule)
+    return prune_by_rate(scores, masks, rates=_rates(config, roles, masks), rule=rule)

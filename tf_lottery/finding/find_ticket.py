@@ -68,6 +68,7 @@ def find_ticket(
     eval_every: int | None = None,
     criterion: CriterionLike = "magnitude",
     scope: str = "layerwise",
+    distribution: str = "uniform",
     granularity: str = "unstructured",
     indivisible: str = "error",
     output_rate: float | None = None,
@@ -134,8 +135,11 @@ def find_ticket(
             "magnitude", "snip", or "synflow" with the scope "global"; or a function from weights (arrays by path) to
             scores of the same shapes, or its `package.module:function`.
         scope: which weights are ranked together: "layerwise" or "global".
+        distribution: how what a round keeps is divided among the arrays: "uniform" (by the rates, or as `scope` says),
+            "erk" (Evci et al. 2020, arXiv 1911.11134) or "lamp" (Lee et al. 2021, arXiv 2010.07611).
         granularity: the units in which weights are pruned: "unstructured", blocks of "1x4" or "1x16" consecutive
-            inputs, or "channel": units of dense layers and filters of convolutions; the output layer then stays whole.
+            inputs, "channel" (units of dense layers and filters of convolutions; the output layer then stays whole),
+            "head" (of attention) or "row" (of an embedding); or a pattern such as "2:4", which no round prunes below.
         indivisible: what happens to weights that do not divide into such units: "error", "skip" (kept whole) or
             "unstructured".
         output_rate: rate of the output layer; half of `rate` by default.
@@ -192,6 +196,7 @@ def find_ticket(
         final_density=final_density,
         densities=own_functions.ladder_of_rounds(densities, rounds),
         scope=scope,
+        distribution=distribution,
         criterion=own_functions.criterion_name(criterion),
         granularity=granularity,
         indivisible=indivisible,

@@ -1,27 +1,33 @@
 """What runs along the axes of a layer's weights: the inputs, the output channels, or neither."""
 
+from dataclasses import replace
+
 import keras
 
-from tf_lottery.layers.kinds import KERNEL_NAMES, kind_of
-from tf_lottery.pruning.units import KERNEL, Axes
+from tf_lottery.layers.attention_heads import Heads
+from tf_lottery.layers.kinds import KERNEL_NAMES, TOKEN_VECTORS, kind_of
+from tf_lottery.pruning.granularities import KERNEL, Axes
 
 
-def axes_of(owner: keras.layers.Layer, variable: keras.Variable, *, output: bool) -> Axes:
+def axes_of(owner: keras.layers.Layer, variable: keras.Variable, *, output: bool, heads: Heads | None = None) -> Axes:
     """Returns what runs along the axes of one weight, from the kind of the layer that owns it.
 
     The filters of a depthwise convolution read one input each, so that there is no block of inputs, and their channels
-    follow those of the layer before. The gates of a recurrent layer belong together, and so do the heads of attention.
-    A row of an embedding is looked up, not summed over.
+    follow those of the layer before. The gates of a recurrent layer belong together. The heads of attention are no
+    channels: they are units of their own kind. A row of an embedding is looked up, not summed over.
 
     Args:
         owner: The layer that owns the weight.
         variable: The weight.
         output: Whether the channels of the layer are outputs of the model.
+        heads: Where the heads lie in the kernel of an attention layer's projection.
     """
     layout = kind_of(owner).weight_axes
     if variable.name not in KERNEL_NAMES:
-        embedding = kind_of(owner).role == "embedding"
-        return Axes(kind="an embedding" if embedding else "a weight that is no kernel")
+        if kind_of(owner).role != "embedding":
+            return Axes(kind="a weight that is no kernel")
+        # A reverse embedding makes outputs of the model, one for each token.
+        return Axes(kind="an embedding", rows=0 if variable.name == TOKEN_VECTORS else None)
     if layout == "depthwise kernel" or variable.name == "depthwise_kernel":
         # The outputs of a separable convolution are the channels of its pointwise kernel.
         own_output = output and layout != "separable kernel"
@@ -33,7 +39,10 @@ def axes_of(owner: keras.layers.Layer, variable: keras.Variable, *, output: bool
     if layout == "gates":
         return Axes(-2, (), output, "a recurrent layer")
     if layout == "einsum":
-        return Axes(_last_summed_axis(owner.equation), (), output, "an einsum layer")
+        axes = Axes(_last_summed_axis(owner.equation), (), output, "an einsum layer")
+        if heads is None:
+            return axes
+        return replace(axes, heads=heads.axis, attention=heads.attention, heads_per_unit=heads.per_unit)
     return Axes()
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import keras
 
+from tf_lottery.layers.attention_heads import heads_by_projection
 from tf_lottery.layers.axes import axes_of
 from tf_lottery.layers.kinds import EMBEDDING_NAMES, KERNEL_NAMES, kind_of
 from tf_lottery.layers.paths import held_layer, named_layers
 from tf_lottery.layers.selectors import Selection, Selector
 from tf_lottery.layers.sublayers import is_nested_model, join, owned_variables
 from tf_lottery.layers.tracing import symbolic_graph
-from tf_lottery.pruning.units import UNKNOWN_AXES, Axes
+from tf_lottery.pruning.granularities import UNKNOWN_AXES, Axes
 from tf_lottery.utils import html
 
 PROTOCOL = ("maskable_weights", "get_prunable_weights")
@@ -120,6 +121,7 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
         last_channels = _output_layers(graph.output_tensors, look_through=_keeps_channels)
     seen: set[int] = set()
     for layer_path, layer in layers.items():
+        heads = heads_by_projection(held_layer(layer), layer_path)
         for weight_path, variable, owner in owned_variables(held_layer(layer)):
             path = join(layer_path, weight_path)
             role = _role(owner, variable, output=id(owner) in outputs)
@@ -137,7 +139,7 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
             if reason:
                 skipped[path] = reason
             else:
-                axes = axes_of(owner, variable, output=id(owner) in last_channels)
+                axes = axes_of(owner, variable, output=id(owner) in last_channels, heads=heads.get(id(owner)))
                 maskable[path] = MaskableWeight(layer_path, weight_path, variable, role or "other", axes)
     for selection in (included, excluded):
         selection.check_used([*maskable, *skipped])

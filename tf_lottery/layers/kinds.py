@@ -16,7 +16,9 @@ import keras
 
 KERNEL_NAMES = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel")
 """Names of variables that hold a kernel: a weight that is multiplied with inputs."""
-EMBEDDING_NAMES = ("embeddings", "reverse_embeddings")
+TOKEN_VECTORS = "embeddings"
+"""The name of the variable of an embedding whose rows are looked up, one for each token."""
+EMBEDDING_NAMES = (TOKEN_VECTORS, "reverse_embeddings")
 """Names of variables that hold the rows of an embedding."""
 
 

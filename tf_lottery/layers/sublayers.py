@@ -29,7 +29,7 @@ def owned_variables(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable
     """
     owned: list[tuple[str, keras.Variable, keras.layers.Layer]] = []
     taken: set[str] = set()
-    for path, sublayer in _walk(layer, "", set()):
+    for path, sublayer in sublayers_by_path(layer):
         inner = [*children(sublayer).values(), *filter(None, [getattr(sublayer, MASKS, None)])]
         below = {id(variable) for child in inner for variable in child.variables}
         for variable in sublayer.variables:
@@ -39,6 +39,11 @@ def owned_variables(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable
             taken.add(name)
             owned.append((name, variable, sublayer))
     return owned
+
+
+def sublayers_by_path(layer: keras.layers.Layer) -> list[tuple[str, keras.layers.Layer]]:
+    """Returns a layer and its sublayers, each with its path below the layer: "" for the layer itself."""
+    return list(_walk(layer, "", set()))
 
 
 def children(layer: keras.layers.Layer) -> dict[str, keras.layers.Layer]:

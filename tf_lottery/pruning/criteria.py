@@ -147,6 +147,9 @@ ITERATIONS: dict[str, int] = {"synflow": 100}
 GLOBAL: tuple[str, ...] = ("synflow",)
 """Criteria whose scores are only meaningful if all layers are ranked together."""
 
+SIGNED: tuple[str, ...] = ("magnitude_increase", "grasp")
+"""Criteria whose scores may be negative."""
+
 SOURCES: dict[str, str] = {
     "seed": "Pass `seed=`, an integer.",
     "initial": "Pass `initial=`: the weights before training by path, as from `tfl.get_weights(model)`.",

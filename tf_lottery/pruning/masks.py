@@ -3,7 +3,7 @@
 Every function here is pure: arguments are never changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -64,8 +64,8 @@ def validate(masks: WeightArrays, shapes: Mapping[str, Sequence[int]], *, what: 
     return checked
 
 
-def check_keys(received: Mapping[str, Any], expected: Mapping[str, Any], *, what: str) -> None:
-    """Checks that two mappings have the same keys.
+def check_keys(received: Collection[str], expected: Collection[str], *, what: str) -> None:
+    """Checks that two mappings, or collections of paths, have the same keys.
 
     Args:
         received: The mapping to check.

@@ -4,18 +4,19 @@ Surviving weights rank by (score, sorted key, flat index). Counts are computed b
 they are the same on every machine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from numbers import Real
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
-from tf_lottery.pruning.masks import Masks, Scores, WeightArrays, check_keys, validate
-from tf_lottery.pruning.units import UNSTRUCTURED, Axes, Blocks, collapse, collapse_masks, divide, expand
-
-SCOPES = ("layerwise", "global")
+from tf_lottery.errors import UsageError
+from tf_lottery.pruning.distributions import UNIFORM
+from tf_lottery.pruning.granularities import UNSTRUCTURED, Axes
+from tf_lottery.pruning.keeping import Rule, prune_by_rate, prune_to_density
+from tf_lottery.pruning.masks import Masks, Scores, WeightArrays, validate
+from tf_lottery.pruning.ranking import as_real
+from tf_lottery.pruning.unit_arrays import collapse, collapse_masks, expand
+from tf_lottery.pruning.units import Units, divide
 
 
 def prune(
@@ -24,6 +25,9 @@ def prune(
     *,
     rate: float | Mapping[str, float],
     scope: str = "layerwise",
+    distribution: str = UNIFORM,
+    min_density: float | Mapping[str, float] = 0.0,
+    max_density: float | Mapping[str, float] = 1.0,
     allow_empty: bool = False,
     granularity: str = UNSTRUCTURED,
     indivisible: str = "error",
@@ -37,24 +41,36 @@ def prune(
     Args:
         scores: The importance of every weight, any float dtype, keyed by weight path; higher scores are kept.
         masks: The current masks, bool, with the same keys and shapes.
-        rate: The fraction of the *surviving* weights to prune, in [0, 1); one for all arrays, or one per weight path.
+        rate: The fraction of the *surviving* weights to prune, in [0, 1): one for all arrays, or by weight path or glob
+            pattern, `{"conv*": 0.1, "*": 0.2}`. A path is stronger than a pattern, and "*" stands for all others.
         scope: "layerwise" ranks every weight array separately; "global" ranks all arrays of equal rate together.
+        distribution: How what is kept in all is divided among the arrays: "uniform" prunes each by its own rate, or as
+            `scope` says; "erk" gives an array a density in proportion to the sum of its dimensions over their product
+            (Evci et al. 2020, arXiv 1911.11134), "lamp" what its scores deserve beside those of other arrays (Lee et
+            al. 2021, arXiv 2010.07611; scores must not be negative).
+        min_density: The least density of every array, kept / total: one for all, or by path or pattern, as for `rate`;
+            an array keeps at least `round(min_density * size)` weights.
+        max_density: The greatest density, likewise: it keeps at most `round(max_density * size)` weights.
         allow_empty: Whether an array may lose its last weight. If not, its best survivor is kept, and in the global
             scope the next lowest weight of another array is pruned instead.
-        granularity: "unstructured" (single weights), "1x4" or "1x16" (consecutive inputs of one output), or "channel"
+        granularity: "unstructured" (single weights), "1x4" or "1x16" (consecutive inputs of one output), "channel"
             (a unit of a dense layer, a filter of a convolution; the channels of the output layer, which `axes` name,
-            are all kept).
+            are all kept), "head" (an attention head, in all kernels of its layer at once), "row" (one token's vector
+            of an embedding), or a pattern N:M such as "2:4": single weights, of which each M consecutive inputs of one
+            output keep at least N, so that rate 0.5 makes dense masks exactly 2:4.
         indivisible: What to do with arrays that do not divide into such units: "error", "skip" (they are kept whole)
             or "unstructured" (their weights are pruned one by one).
         axes: What runs along the axes of every array: `discover(model).axes`. By default arrays of two and more axes
             are taken for kernels of dense layers and convolutions, (..., inputs, outputs).
 
     Returns:
-        New masks, subsets of `masks`, with exactly `round(rate * survivors)` fewer weights per array (layerwise) or per
-        group of equal rate (global), or as many as leave one weight in every array.
+        New masks, subsets of `masks`, with exactly `round(rate * survivors)` fewer weights: per array (layerwise), per
+        group of equal rate (global), or of all arrays together (another distribution than "uniform"). An array that
+        would lose its last weight keeps it; a single array stops at `min_density` and goes down to `max_density`.
 
     Raises:
-        UsageError: If `rate` or `scope` is out of range.
+        UsageError: If `rate`, `scope`, `distribution` or a density is out of range, patterns match nothing or give one
+            array two rates, or a pattern N:M or the densities do not admit the rate.
         UnfitError: If keys or shapes differ, scores are no real numbers, an array does not divide into units, or the
             masks keep a part of one.
         NonFiniteError: If a surviving weight's score is NaN or infinite.
@@ -64,22 +80,18 @@ def prune(
         {'kernel': array([ True, False,  True])}
     """
     checked = validate(masks, {key: np.shape(score) for key, score in scores.items()})
-    if isinstance(rate, Mapping):
-        check_keys(rate, checked, what="rates")
-    rates = {key: rate[key] if isinstance(rate, Mapping) else rate for key in checked}
+    shapes = {key: mask.shape for key, mask in checked.items()}
+    units = divide(shapes, granularity=granularity, indivisible=indivisible, axes=axes)
+    rule = Rule(units, shapes, scope, distribution, allow_empty, min_density, max_density)
+    rates = rule.of_units("rate", rate)
     for key, value in rates.items():
         if not _is_number(value) or not (0 <= value < 1 or (value == 1 and allow_empty)):
             raise UsageError(
                 f"`rate` must be in [0, 1): the fraction of survivors to prune. Received: {value!r} for {key!r}.",
                 "Pass e.g. rate=0.2.",
             )
-    blocks = _unit_shapes(checked, granularity, indivisible, axes)
-    unit_scores, units = unit_arrays(scores, checked, blocks)
-    pruned: Masks = {}
-    for keys in groups({key: rates[key] for key in units}, scope=scope):
-        count = round(rates[keys[0]] * sum(int(np.count_nonzero(units[key])) for key in keys))
-        pruned |= remove_lowest(unit_scores, units, keys=keys, count=count, allow_empty=allow_empty)
-    return expand(pruned, checked, blocks)
+    unit_scores, unit_masks = unit_arrays(scores, checked, units)
+    return expand(prune_by_rate(unit_scores, unit_masks, rates=rates, rule=rule), checked, units)
 
 
 def prune_to(
@@ -88,6 +100,9 @@ def prune_to(
     *,
     density: float,
     scope: str = "layerwise",
+    distribution: str = UNIFORM,
+    min_density: float | Mapping[str, float] = 0.0,
+    max_density: float | Mapping[str, float] = 1.0,
     allow_empty: bool = False,
     granularity: str = UNSTRUCTURED,
     indivisible: str = "error",
@@ -101,10 +116,13 @@ def prune_to(
         scores: As for `prune`.
         masks: As for `prune`.
         density: The fraction kept / total to reach, in (0, 1]; of every array (layerwise) or of all arrays together
-            (global).
+            (global, or another distribution than "uniform").
         scope: As for `prune`.
+        distribution: As for `prune`.
+        min_density: As for `prune`.
+        max_density: As for `prune`.
         allow_empty: As for `prune`.
-        granularity: As for `prune`.
+        granularity: As for `prune`; a pattern N:M admits densities from N / M.
         indivisible: As for `prune`.
         axes: As for `prune`.
 
@@ -112,7 +130,8 @@ def prune_to(
         New masks, subsets of `masks`.
 
     Raises:
-        UsageError: If `density` is out of range, or above the current density.
+        UsageError: If `density` is out of range, above the current density, or not admitted by a pattern N:M or by the
+            least and greatest densities.
         UnfitError: As for `prune`.
         NonFiniteError: As for `prune`.
 
@@ -125,142 +144,26 @@ def prune_to(
         raise UsageError(
             f"`density` must be in (0, 1]: kept / total weights. Received: {density!r}.", "Pass e.g. 0.05."
         )
-    blocks = _unit_shapes(checked, granularity, indivisible, axes)
-    unit_scores, units = unit_arrays(scores, checked, blocks)
-    pruned: Masks = {}
-    for keys in groups(dict.fromkeys(units, 0.0), scope=scope):
-        survivors = sum(int(np.count_nonzero(units[key])) for key in keys)
-        count = survivors - round(density * sum(units[key].size for key in keys))
-        if count < 0:
-            raise UsageError(
-                f"The density {density} is above what is left of {', '.join(keys)}: {survivors} "
-                f"{'weights' if granularity == UNSTRUCTURED else 'units'} survive.",
-                "Densities must fall from round to round.",
-            )
-        pruned |= remove_lowest(unit_scores, units, keys=keys, count=count, allow_empty=allow_empty)
-    return expand(pruned, checked, blocks)
+    shapes = {key: mask.shape for key, mask in checked.items()}
+    units = divide(shapes, granularity=granularity, indivisible=indivisible, axes=axes)
+    rule = Rule(units, shapes, scope, distribution, allow_empty, min_density, max_density)
+    unit_scores, unit_masks = unit_arrays(scores, checked, units)
+    return expand(prune_to_density(unit_scores, unit_masks, density=density, rule=rule), checked, units)
 
 
-def unit_arrays(scores: WeightArrays, masks: Masks, blocks: Blocks) -> tuple[Scores, Masks]:
-    """Returns the scores and the masks of units, keyed as `blocks`.
+def unit_arrays(scores: WeightArrays, masks: Masks, units: Units) -> tuple[Scores, Masks]:
+    """Returns the scores and the masks of units, by the paths of the arrays of units.
 
     Args:
         scores: Real scores of weights by path.
         masks: Masks of weights by path.
-        blocks: The shape of a unit by path.
+        units: The units.
 
     Raises:
         UnfitError: If scores are no real numbers, or the masks keep a part of a unit.
     """
-    real_scores = {key: _as_real(key, np.asarray(scores[key])) for key in blocks}
-    return collapse(real_scores, blocks), collapse_masks(masks, blocks)
-
-
-def _unit_shapes(masks: Masks, granularity: str, indivisible: str, axes: Mapping[str, Axes] | None) -> Blocks:
-    shapes = {key: mask.shape for key, mask in masks.items()}
-    return divide(shapes, granularity=granularity, indivisible=indivisible, axes=axes).blocks
-
-
-def groups(rates: Mapping[str, float], *, scope: str) -> list[list[str]]:
-    """Returns the sorted keys in groups that are ranked together.
-
-    Args:
-        rates: A rate by weight path.
-        scope: "layerwise" puts every array in a group of its own; "global" groups all arrays of equal rate.
-
-    Raises:
-        UsageError: If the scope is unknown.
-    """
-    if scope not in SCOPES:
-        raise UsageError(f"`scope` must be one of {', '.join(SCOPES)}. Received: {scope!r}.")
-    keys = sorted(rates)
-    if scope == "layerwise":
-        return [[key] for key in keys]
-    return [[key for key in keys if rates[key] == rate] for rate in dict.fromkeys(rates[key] for key in keys)]
-
-
-def remove_lowest(
-    scores: WeightArrays,
-    masks: WeightArrays,
-    *,
-    keys: Sequence[str],
-    count: int,
-    allow_empty: bool = False,
-) -> Masks:
-    """Returns the masks of `keys` without the lowest-scored survivors, ranked together by (score, key, flat index).
-
-    A partition gives the highest score to prune: what scores less is pruned, and of the weights of just that score the
-    first ones. That costs one copy of the survivors' scores and boolean arrays, and no sort, so equal scores are as
-    fast as different ones.
-
-    Args:
-        scores: Scores by path.
-        masks: Boolean masks by path, of the scores' shapes.
-        keys: The paths of the arrays to rank together.
-        count: How many survivors to prune.
-        allow_empty: Whether an array may lose its last weight.
-
-    Raises:
-        UnfitError: If scores are no real numbers.
-        NonFiniteError: If a survivor's score is NaN or infinite.
-    """
-    candidates = {key: masks[key].ravel().copy() for key in keys}
-    flat = {key: _check_finite(key, np.asarray(scores[key]).ravel(), candidates[key]) for key in keys}
-    if not allow_empty:
-        for key, candidate in candidates.items():
-            if candidate.any():
-                candidate[_best_survivor(flat[key], candidate)] = False
-    sizes = [int(np.count_nonzero(candidate)) for candidate in candidates.values()]
-    count = min(count, sum(sizes))
-    pool = np.empty(sum(sizes), dtype=np.result_type(*flat.values()))
-    for key, start, size in zip(keys, np.cumsum([0, *sizes[:-1]]), sizes, strict=True):
-        pool[start : start + size] = flat[key][candidates[key]]
-    if count <= 0:
-        return {key: masks[key].copy() for key in keys}
-    pool.partition(count - 1)
-    highest = pool[count - 1]
-    ties = count - int(np.count_nonzero(pool[:count] < highest))
-    del pool
-    pruned = {}
-    for key in keys:
-        removed = flat[key] < highest
-        tied = np.flatnonzero((flat[key] == highest) & candidates[key])[:ties]
-        removed &= candidates[key]
-        removed[tied] = True
-        ties -= tied.size
-        pruned[key] = masks[key] & ~removed.reshape(masks[key].shape)
-    return pruned
-
-
-def _best_survivor(scores: npt.NDArray[Any], survivors: npt.NDArray[np.bool_]) -> int:
-    """Returns the flat index of the survivor of the highest rank: of the best score, and of equal ones the last."""
-    masked = np.where(survivors, scores, -np.inf)
-    return scores.size - 1 - int(np.argmax(masked[::-1]))
-
-
-def _check_finite(key: str, scores: npt.NDArray[Any], survivors: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """Returns the scores of one array as real numbers, after a check that those of survivors are finite."""
-    scores = _as_real(key, scores)
-    bad = int(np.count_nonzero(~np.isfinite(scores) & survivors))
-    if bad:
-        raise NonFiniteError(
-            f"The scores of {key!r} must be finite. Received: {bad} NaN or infinite scores of surviving weights.",
-            "Look at the weights that were scored: did the training diverge?",
-        )
-    return scores
-
-
-def _as_real(key: str, scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns the scores of one array as a dtype that NumPy can rank."""
-    if scores.dtype.kind not in "biuf":
-        # Also bfloat16, which NumPy knows as a dtype of its own kind only.
-        if not np.can_cast(scores.dtype, np.float32):
-            raise UnfitError(
-                f"The scores of {key!r} must be real numbers. Received: dtype {scores.dtype}.",
-                "Score by a criterion of `scores`, or pass float arrays.",
-            )
-        scores = scores.astype(np.float32)
-    return scores
+    real_scores = {key: as_real(key, np.asarray(scores[key])) for key in units.blocks}
+    return collapse(real_scores, units), collapse_masks(masks, units)
 
 
 def _is_number(value: object) -> bool:

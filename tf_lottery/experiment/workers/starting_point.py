@@ -119,7 +119,7 @@ class StartingPoints:
             roles=self.bench.roles,
             weights=weights,
             masks=masks,
-            blocks=self.bench.units.blocks,
+            units=self.bench.units,
             material={
                 "initial": lambda masks: {path: self._rewind_weights(replicate)[path] for path in masks},
                 "changes": lambda masks: changes(),
@@ -156,7 +156,7 @@ class StartingPoints:
             draw=lambda: fresh_weights(plain, seed=weight_seed),
             narrow=lambda kept: narrow(plain, self.bench.dense(), kept=kept, seed=seed),
             seed=seed,
-            blocks=self.bench.units.blocks,
+            units=self.bench.units,
         )
 
     def _state(self, compiled: CompiledJob, masks: Masks) -> State:

@@ -16,7 +16,6 @@ from tf_lottery.layers import discover, get_masks, get_weights, named_variables,
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.pruning.units import collapse_masks
 from tf_lottery.training.changes import CHANGES
 from tf_lottery.training.engine import METRICS
 from tf_lottery.training.loop import MemoryFeed, StreamFeed, splits
@@ -58,13 +57,12 @@ class Workbench:
                     f"Weights of {path!r} are stored as bfloat16, which no `.npz` file holds.",
                     "Use the dtype policy mixed_bfloat16: it computes in bfloat16 and keeps float32 weights.",
                 )
-        dense = self.dense()
-        self.units = round_masks.units(config, discovery.axes, {key: mask.shape for key, mask in dense.items()})
+        shapes = {key: mask.shape for key, mask in self.dense().items()}
+        self.units = round_masks.units_of_config(config, discovery.axes, shapes)
         for path, remark in self.units.remarks.items():
             log.info("%s is %s", path, remark)
-        weights_per_round.check_reachable(
-            config, {key: unit.size for key, unit in collapse_masks(dense, self.units.blocks).items()}
-        )
+        weights_per_round.check_reachable(config, self.units.counts(shapes))
+        weights_per_round.check_patterns(config, self.roles, shapes, self.units)
         self.data = splits(problem.train, problem.validation, problem.test)
         self.engine = problem.engine(
             self.model, xla=config.xla, track_changes="changes" in scoring.needs(config.criterion)
