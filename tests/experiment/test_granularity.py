@@ -20,7 +20,9 @@ from tf_lottery.experiment.run_verification import verify_run
 from tf_lottery.models.mobile import mobilenet
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning.masks import kept
-from tf_lottery.pruning.units import Axes, collapse_masks, divide
+from tf_lottery.pruning.granularities import Axes
+from tf_lottery.pruning.unit_arrays import collapse_masks
+from tf_lottery.pruning.units import Units, divide
 from toys import classifying_problem
 
 L = keras.layers
@@ -157,9 +159,9 @@ def test_no_earlier_run_has_another_hash_and_the_choice_counts_where_it_decides(
 @pytest.mark.parametrize("way", ["iterative", "one_shot", "before_training", "early_bird"])
 def test_counts_of_blocks_are_exact_in_every_schedule_and_way(options, units, way):
     config = Config(**{"rounds": 3, **options}, granularity="1x4", pruning=way)
-    blocks = round_masks.units(config, AXES, SHAPES).blocks
+    division = round_masks.units_of_config(config, AXES, SHAPES)
     counts = [4 * sum(each) for each in units]
-    assert weights_per_round.kept_per_round(config, ROLES, SHAPES, blocks) == counts
+    assert weights_per_round.kept_per_round(config, ROLES, SHAPES, division) == counts
     generator = np.random.default_rng(1)
     weights = {key: generator.normal(size=shape) for key, shape in SHAPES.items()}
     dense = {key: np.ones(shape, bool) for key, shape in SHAPES.items()}
@@ -167,9 +169,9 @@ def test_counts_of_blocks_are_exact_in_every_schedule_and_way(options, units, wa
     for number in range(1, 4):
         before = masks if way == "iterative" else dense
         masks = round_masks.next_masks(
-            config, round_number=number, replicate=0, roles=ROLES, weights=weights, masks=before, blocks=blocks
+            config, round_number=number, replicate=0, roles=ROLES, weights=weights, masks=before, units=division
         )
-        assert tuple(int(unit.sum()) for unit in collapse_masks(masks, blocks).values()) == units[number]
+        assert tuple(int(unit.sum()) for unit in collapse_masks(masks, division).values()) == units[number]
         assert not any((masks[key] & ~before[key]).any() for key in masks)
 
 
@@ -185,7 +187,7 @@ def test_counts_of_blocks_are_exact_in_every_schedule_and_way(options, units, wa
 @pytest.mark.parametrize("granularity", ["1x4", "channel"])
 def test_every_criterion_prunes_whole_units_in_every_scope(criterion, scope, granularity):
     config = Config(criterion=criterion, scope=scope, granularity=granularity, densities=(1.0, 1 / 3))
-    blocks = round_masks.units(config, AXES, SHAPES).blocks
+    division = round_masks.units_of_config(config, AXES, SHAPES)
     random = np.random.default_rng(1)
     material = {
         name: lambda masks: {key: random.normal(size=mask.shape) for key, mask in masks.items()}
@@ -199,9 +201,9 @@ def test_every_criterion_prunes_whole_units_in_every_scope(criterion, scope, gra
         weights={key: random.normal(size=shape) for key, shape in SHAPES.items()},
         masks={key: np.ones(shape, bool) for key, shape in SHAPES.items()},
         material=material,
-        blocks=blocks,
+        units=division,
     )
-    units = collapse_masks(masks, blocks)
+    units = collapse_masks(masks, division)
     by_hand = {("1x4", "layerwise"): [8, 3], ("1x4", "global"): [11], ("channel", "layerwise"): [4]}
     counts = [int(unit.sum()) for unit in units.values()]
     assert (counts if scope == "layerwise" else [sum(counts)]) == by_hand.get((granularity, scope), [4])
@@ -218,15 +220,15 @@ def test_an_experiment_keeps_the_units_that_it_says(tmp_path, granularity, weigh
     rows = {(row["round"], row["variant"]): row for row in result.rows}
     assert [rows[number, "ticket"]["weights_kept"] for number in range(3)] == weights
     assert not verify_run(store).problems
-    blocks = divide(SHAPES, granularity=granularity, axes=AXES).blocks
+    division = divide(SHAPES, granularity=granularity, axes=AXES)
     ticket, trained = store.masks(Job(0, 2)), store.weights(Job(0, 1))
-    for key in blocks:  # the next masks keep the units with the greatest mean magnitude
-        size = np.prod(blocks[key])
-        assert kept({key: ticket[key]}) == size * collapse_masks(ticket, blocks)[key].sum()
+    for key, block in division.blocks.items():  # the next masks keep the units with the greatest mean magnitude
+        size = np.prod(block)
+        assert kept({key: ticket[key]}) == size * collapse_masks(ticket, division)[key].sum()
         assert np.abs(trained[key][ticket[key]]).mean() > np.abs(trained[key]).mean()
-    units = {key: int(unit.sum()) for key, unit in collapse_masks(ticket, blocks).items()}
+    units = {key: int(unit.sum()) for key, unit in collapse_masks(ticket, division).items()}
     for name in ("random_masks", "shuffled_masks"):
-        drawn = collapse_masks(store.masks(Job(0, 2, name)), blocks)  # raises where a unit is kept in part
+        drawn = collapse_masks(store.masks(Job(0, 2, name)), division)  # raises where a unit is kept in part
         if name == "shuffled_masks":
             assert {key: int(unit.sum()) for key, unit in drawn.items()} == units
         assert rows[2, name]["weights_kept"] == weights[2]
@@ -238,16 +240,18 @@ def test_an_experiment_keeps_the_units_that_it_says(tmp_path, granularity, weigh
 
 
 def test_random_units_are_drawn_among_those_of_equal_size():
-    blocks = {"a": (10, 1), "b": (10, 1), "c": (2, 1), "d": (1, 1)}
+    division = Units({"a": (10, 1), "b": (10, 1), "c": (2, 1), "d": (1, 1)})
     shapes = {"a": (10, 6), "b": (10, 30), "c": (2, 8), "d": (4, 4), "whole": (3, 3)}
     masks = {key: np.ones(shape, bool) for key, shape in shapes.items()}
     masks["a"][:, :3], masks["b"][:, :20], masks["c"][:, :6], masks["d"][:2] = False, False, False, False
     seen = set()
     for seed in range(6):
         drawn = (
-            CONTROLS["random_masks"].start(TicketStart(masks, {}, {}, dict, lambda count: ({}, {}), seed, blocks)).masks
+            CONTROLS["random_masks"]
+            .start(TicketStart(masks, {}, {}, dict, lambda count: ({}, {}), seed, division))
+            .masks
         )
-        units = collapse_masks(drawn, blocks)
+        units = collapse_masks(drawn, division)
         assert units["a"].sum() + units["b"].sum() == 13
         assert units["c"].sum() == 2
         assert units["d"].sum() == 8
