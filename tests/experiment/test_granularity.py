@@ -19,8 +19,8 @@ from tf_lottery.experiment.estimate import estimate
 from tf_lottery.experiment.run_verification import verify_run
 from tf_lottery.models.mobile import mobilenet
 from tf_lottery.pruning import criteria as scoring
-from tf_lottery.pruning.masks import kept
 from tf_lottery.pruning.granularities import Axes
+from tf_lottery.pruning.masks import kept
 from tf_lottery.pruning.unit_arrays import collapse_masks
 from tf_lottery.pruning.units import Units, divide
 from toys import classifying_problem
@@ -246,11 +246,8 @@ def test_random_units_are_drawn_among_those_of_equal_size():
     masks["a"][:, :3], masks["b"][:, :20], masks["c"][:, :6], masks["d"][:2] = False, False, False, False
     seen = set()
     for seed in range(6):
-        drawn = (
-            CONTROLS["random_masks"]
-            .start(TicketStart(masks, {}, {}, dict, lambda count: ({}, {}), seed, division))
-            .masks
-        )
+        start = TicketStart(masks, {}, {}, dict, lambda count: ({}, {}), seed, division)
+        drawn = CONTROLS["random_masks"].start(start).masks
         units = collapse_masks(drawn, division)
         assert units["a"].sum() + units["b"].sum() == 13
         assert units["c"].sum() == 2
