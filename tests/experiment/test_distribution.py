@@ -84,6 +84,8 @@ def test_lamp_goes_by_the_weights_and_keeps_the_total(way):
         # 96, 76, 60 and 24, 19, 15 by the rate; the last round takes the density at its word.
         ({"final_density": 0.5, "rounds": 3}, [(76, 19), (60, 15), (48, 12)]),
         ({"rate": 0.5, "output_rate": 0.25, "rounds": 1}, [(48, 18)]),
+        # 2.4, 2.2 and 2.0 of the output layer go.
+        ({"final_density": 0.5, "rounds": 3, "output_rate": 0.1}, [(76, 22), (60, 20), (48, 18)]),
     ],
 )
 def test_counts_under_a_pattern(options, counts, way):

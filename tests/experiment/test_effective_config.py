@@ -56,6 +56,8 @@ def test_a_saved_configuration_comes_to_the_same_hash(tmp_path):
         ({"densities": [1.0, 0.5]}, {"rate": 0.3}, {"densities": (), "rate": 0.3}),
         ({"final_density": 0.1}, {"rate": 0.3}, {"final_density": None}),
         ({"densities": [1.0, 0.5]}, {"final_density": 0.1, "rounds": 3}, {"densities": (), "rounds": 3}),
+        ({"output_rate": 0.1, "conv_rate": 0.1}, {"distribution": "erk"}, {"output_rate": None, "conv_rate": None}),
+        ({"output_rate": 0.1}, {"distribution": "uniform"}, {"output_rate": 0.1}),
     ],
 )
 def test_another_way_to_say_the_same_replaces_the_weaker_one(below, above, expected, tmp_path):

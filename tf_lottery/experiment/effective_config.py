@@ -10,6 +10,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.config_file import read_config_file
 from tf_lottery.experiment.directory import RunReader
 from tf_lottery.experiment.transferred_tickets import transferred
+from tf_lottery.pruning.distributions import UNIFORM
 from tf_lottery.pruning.layer_rates import ladder
 
 # Options that say the same thing in different ways: one of them from a stronger source replaces the others.
@@ -98,6 +99,9 @@ def _override(base: dict[str, Any], stronger: Mapping[str, Any]) -> dict[str, An
     for key in stronger:
         if stronger[key] not in (None, (), []):
             merged |= {other: value for other, value in REPLACES.get(key, {}).items() if other not in stronger}
+    if stronger.get("distribution") not in (None, UNIFORM):
+        # It divides one number among all layers: rates by role of a weaker source have no meaning.
+        merged |= {name: None for name in ("output_rate", "conv_rate") if name not in stronger}
     merged |= stronger
     if stronger.get("densities") and "rounds" not in stronger:
         # There is a round for each density; `Config` adds the dense one where it is missing.

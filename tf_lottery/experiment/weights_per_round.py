@@ -122,7 +122,7 @@ def check_patterns(config: Config, roles: Mapping[str, str], shapes: Mapping[str
         total = alive = sum(sizes[key] for key in keys)
         least = sum(units.floors[key].total(shapes[key]) if key in units.floors else 1 for key in keys)
         for number in range(1, config.rounds + 1):
-            density = _stated_density(config, number, units)
+            density = _stated_density(config, number, rates[keys[0]], units)
             exact = (1 - rates[keys[0]]) * alive if density is None else round(density * total)
             alive = alive - round(rates[keys[0]] * alive) if density is None else round(density * total)
             if alive < least and exact <= least - 1:
@@ -165,15 +165,14 @@ def _rates(config: Config, roles: Mapping[str, str], keys: Iterable[str]) -> dic
     return {key: by_path[key] for key in keys}
 
 
-def _stated_density(config: Config, round_number: int, units: Units) -> float | None:
-    """Return the density that a round must reach exactly; None where it prunes by a rate."""
+def _stated_density(config: Config, round_number: int, rate: float, units: Units) -> float | None:
+    """Return the density that arrays of a rate reach in a round; None where the rate alone decides."""
     if config.densities:
         return config.densities[round_number]
-    one_rate = config.output_rate is None and config.conv_rate is None
-    if units.floors and config.final_density and one_rate and round_number == config.rounds:
-        # Rounds of a rate come near to it; a pattern N:M is exact.
-        return config.final_density
-    return None
+    if not units.floors or config.final_density is None or round_number < config.rounds:
+        return None
+    # Rounds of a rate come near to it; a pattern N:M is exact.
+    return config.final_density if rate == layer_rates.rate_to_reach(config.final_density, config.rounds) else None
 
 
 def _prune_one_round(
@@ -185,7 +184,11 @@ def _prune_one_round(
     rule: Rule,
 ) -> Masks:
     """Return masks, of weights or of larger units, after one round of pruning."""
-    density = _stated_density(config, round_number, rule.units)
-    if density is not None:
-        return prune_to_density(scores, masks, density=density, rule=rule)
-    return prune_by_rate(scores, masks, rates=_rates(config, roles, masks), rule=rule)
+    rates = _rates(config, roles, masks)
+    densities = {key: _stated_density(config, round_number, rate, rule.units) for key, rate in rates.items()}
+    by_rate = {key: rate for key, rate in rates.items() if densities[key] is None}
+    pruned = prune_by_rate(scores, masks, rates=by_rate, rule=rule)
+    for density in {density for density in densities.values() if density is not None}:  # one at most
+        keys = [key for key in rates if key not in by_rate]
+        pruned |= prune_to_density(scores, masks, density=density, keys=keys, rule=rule)
+    return pruned

@@ -3,7 +3,7 @@
 Everything here is about arrays of units; `select` makes them from weights.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
@@ -181,7 +181,9 @@ def prune_by_rate(scores: WeightArrays, masks: WeightArrays, *, rates: Mapping[s
     return pruned
 
 
-def prune_to_density(scores: WeightArrays, masks: WeightArrays, *, density: float, rule: Rule) -> Masks:
+def prune_to_density(
+    scores: WeightArrays, masks: WeightArrays, *, density: float, rule: Rule, keys: Iterable[str] | None = None
+) -> Masks:
     """Returns the masks of units after a round that reaches a density.
 
     Args:
@@ -189,23 +191,24 @@ def prune_to_density(scores: WeightArrays, masks: WeightArrays, *, density: floa
         masks: Masks of units by path.
         density: The fraction of the units to keep.
         rule: What else decides how many each array keeps.
+        keys: The paths of the arrays of units; all by default.
 
     Raises:
         UsageError: If fewer units are left, or a pattern N:M or bounds do not admit the density.
     """
     pruned: Masks = {}
-    for keys in rule.groups(dict.fromkeys(rule.units.members, 0.0)):
-        alive, size = (kept({key: masks[key] for key in keys}), sum(masks[key].size for key in keys))
+    for group in rule.groups(dict.fromkeys(rule.units.members if keys is None else keys, 0.0)):
+        alive, size = (kept({key: masks[key] for key in group}), sum(masks[key].size for key in group))
         count = round(density * size)
         if count > alive:
             single = all(size == 1 for size in rule.units.sizes.values())
             raise UsageError(
-                f"The density {density} is above what is left of {', '.join(keys)}: {alive} "
+                f"The density {density} is above what is left of {', '.join(group)}: {alive} "
                 f"{'weights' if single else 'units'} survive.",
                 "Densities must fall from round to round.",
             )
         wanted = f"A density of {density:g}"
-        pruned |= _keep(scores, masks, keys, count, exact=count, wanted=wanted, rule=rule)
+        pruned |= _keep(scores, masks, group, count, exact=count, wanted=wanted, rule=rule)
     return pruned
 
 
