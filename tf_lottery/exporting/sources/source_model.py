@@ -20,10 +20,7 @@ _HDF5 = (".h5", ".hdf5")
 _OTHER_FILES = (*_HDF5, ".pb", ".tflite", ".pt", ".pth", ".onnx")
 _SAVE_HDF5_AGAIN = " Save an HDF5 model again: keras.models.load_model(...).save('model.keras')."
 _RECIPE = ("round", "replicate", "variant", "seed")
-_CONFIG = (
-    *("preset", "dataset", "model", "criterion", "scope", "distribution", "granularity", "rewind"),
-    "seed",
-)
+_CONFIG = ("preset", "dataset", "model", "criterion", "scope", "distribution", "granularity", "rewind", "seed")
 
 
 @dataclass(frozen=True)
