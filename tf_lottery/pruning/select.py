@@ -66,7 +66,8 @@ def prune(
     Returns:
         New masks, subsets of `masks`, with exactly `round(rate * survivors)` fewer weights: per array (layerwise), per
         group of equal rate (global), or of all arrays together (another distribution than "uniform"). An array that
-        would lose its last weight keeps it; a single array stops at `min_density` and goes down to `max_density`.
+        would lose its last weight keeps it, and a rate that ends less than one weight below a pattern N:M ends at it; a
+        single array stops at `min_density` and comes down to `max_density`.
 
     Raises:
         UsageError: If `rate`, `scope`, `distribution` or a density is out of range, patterns match nothing or give one
