@@ -68,6 +68,32 @@ def test_attention_inside_other_layers():
     assert tfl.discover(model).axes["first/dense/kernel"].heads is None
 
 
+class Encoder(keras.Model):
+    """A subclassed model with attention in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.attentions = [L.MultiHeadAttention(2, 3), L.MultiHeadAttention(2, 3)]
+
+    def call(self, inputs):
+        for attention in self.attentions:
+            inputs = attention(inputs, inputs)
+        return inputs
+
+
+def test_attention_of_a_subclassed_model():
+    model = Encoder()
+    model(np.zeros((1, 5, 6), "float32"))
+    wrapped = tfl.wrap(model, in_place=True)
+    axes, masks = tfl.discover(wrapped).axes, tfl.get_masks(wrapped)
+    assert {one.attention for one in axes.values()} == {"attentions_0", "attentions_1"}
+    scores = tfl.scores({path: tfl.get_weights(wrapped)[path] for path in masks})
+    after = tfl.prune(scores, masks, rate=0.5, granularity="head", axes=axes)
+    assert all(mask.sum() == mask.size / 2 for mask in after.values())
+    tfl.set_masks(wrapped, after)
+    assert tfl.density(tfl.get_masks(wrapped)) == 0.5
+
+
 @pytest.mark.parametrize(
     "layer",
     [

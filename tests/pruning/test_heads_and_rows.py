@@ -105,6 +105,15 @@ def test_heads_have_one_rate_and_one_mask():
         tfl.prune(scores, dense, rate=0.5, granularity="head", axes=AXES)
 
 
+def test_arrays_with_other_numbers_of_heads_are_not_joined():
+    shapes = {"a/key": (4, 2, 2), "a/query": (4, 6, 2), "a/value": (4, 2, 3), "a/odd": (4, 5, 2)}
+    axes = {key: Axes(heads=1, attention="a", heads_per_unit=2 if "odd" in key else 1) for key in shapes}
+    units = divide(shapes, granularity="head", indivisible="skip", axes=axes)
+    assert units.joined == {"a/value": "a/key"}
+    assert units.whole == {"a/odd": "its 5 heads are no multiple of 2"}
+    assert units.counts(shapes) == {"a/key": 2, "a/query": 6}
+
+
 def test_what_has_no_heads_follows_indivisible():
     scores = heads(query=[1, 2, 3]) | {"dense": np.arange(8.0).reshape(4, 2)}
     axes = AXES | {"dense": Axes(0, (1,), kind="Dense")}

@@ -48,6 +48,8 @@ def test_arrays_of_equal_rate_are_ranked_together():
         ({"conv*": 0.1}, UnfitError, "nothing that matches 'dense/kernel'"),
         ({}, UnfitError, "nothing that matches"),
         ({"conv*": 0.1, "*": 1.0}, UsageError, r"`rate` must be in \[0, 1\).*'dense/kernel'"),
+        ({"*": 0.1, 3: 0.2}, UsageError, "by weight path or pattern. Received: 3"),
+        ({"*": [0.1]}, UsageError, r"`rate` must be in \[0, 1\)"),
         ({"dense_1/kernel": 0.1, "*": 0.2}, UnfitError, "keys of the rates do not fit.*unexpected"),
     ],
 )

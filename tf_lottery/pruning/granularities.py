@@ -129,7 +129,10 @@ def reason_indivisible(shape: Sequence[int], axes: Axes, granularity: str) -> st
     if granularity == CHANNEL:
         return "" if axes.channels else f"{axes.kind} has no output channels"
     if granularity == HEAD:
-        return "" if axes.heads is not None else f"{axes.kind} has no attention heads"
+        if axes.heads is None:
+            return f"{axes.kind} has no attention heads"
+        heads = shape[axes.heads]
+        return f"its {heads} heads are no multiple of {axes.heads_per_unit}" if heads % axes.heads_per_unit else ""
     if granularity == ROW:
         return "" if axes.rows is not None else f"{axes.kind} has no rows of an embedding"
     if axes.inputs is None:

@@ -27,7 +27,7 @@ def values_by_path(
         default: The value of a path that nothing matches; None for none, which is an error.
 
     Raises:
-        UsageError: If a pattern matches no path, or two patterns give one path different values.
+        UsageError: If a key is no text, a pattern matches no path, or two patterns give one path different values.
         UnfitError: If a path is not there, or nothing matches one and there is no default.
 
     Example:
@@ -36,12 +36,14 @@ def values_by_path(
     """
     if not isinstance(values, Mapping):
         return dict.fromkeys(paths, values)
+    if other := [key for key in values if not isinstance(key, str)]:
+        raise UsageError(f"`{what}` must be by weight path or pattern. Received: {other[0]!r}.", "Pass texts as keys.")
     patterns = [pattern for pattern in values if pattern not in paths and pattern != EVERYTHING]
-    matches = {path: [pattern for pattern in patterns if fnmatch.fnmatchcase(path, str(pattern))] for path in paths}
+    matches = {path: [pattern for pattern in patterns if fnmatch.fnmatchcase(path, pattern)] for path in paths}
     unused = [pattern for pattern in patterns if not any(pattern in matched for matched in matches.values())]
-    if globs := [pattern for pattern in unused if set(str(pattern)) & set("*?[")]:
+    if globs := [pattern for pattern in unused if set(pattern) & set("*?[")]:
         raise UsageError(
-            f"The pattern {globs[0]!r} of `{what}` matches no weight.", suggestion(str(globs[0]), sorted(paths))
+            f"The pattern {globs[0]!r} of `{what}` matches no weight.", suggestion(globs[0], sorted(paths))
         )
     if unused:
         check_keys(values, paths, what=f"{what}s")

@@ -148,7 +148,8 @@ def divide(
     }
     pattern = group_pattern(granularity)
     floors = {key: GroupFloor(*pattern, axis=known[key].inputs or 0) for key in divided} if pattern else {}
-    return Units(blocks, whole, singly, floors, _joined(known, divided) if granularity == HEAD else {})
+    joined = _joined(known, blocks, shapes, divided) if granularity == HEAD else {}
+    return Units(blocks, whole, singly, floors, joined)
 
 
 def _nonempty(reasons: Mapping[str, str]) -> dict[str, str]:
@@ -183,10 +184,15 @@ def _axes(key: str, shape: Sequence[int], axes: Mapping[str, Axes] | None) -> Ax
     )
 
 
-def _joined(axes: Mapping[str, Axes], keys: Sequence[str]) -> dict[str, str]:
-    """Returns the first array of the same attention layer, for every later one."""
-    first: dict[str, str] = {}
+def _joined(
+    axes: Mapping[str, Axes], blocks: Blocks, shapes: Mapping[str, Sequence[int]], keys: Sequence[str]
+) -> dict[str, str]:
+    """Returns the first array of the same attention layer with as many units, for every later one."""
+    first: dict[tuple[str, int], str] = {}
+    joined: dict[str, str] = {}
     for key in sorted(keys):
         if axes[key].attention:
-            first.setdefault(axes[key].attention, key)
-    return {key: first[layer] for key in sorted(keys) if (layer := axes[key].attention) and first[layer] != key}
+            count = math.prod(shapes[key]) // max(1, math.prod(blocks[key]))
+            leader = first.setdefault((axes[key].attention, count), key)
+            joined |= {} if leader == key else {key: leader}
+    return joined
