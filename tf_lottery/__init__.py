@@ -24,11 +24,13 @@ if TYPE_CHECKING:
         strip,
         wrap,
     )
+    from tf_lottery.pruning import schedules
     from tf_lottery.pruning.criteria import scores
     from tf_lottery.pruning.masks import density, overlap
     from tf_lottery.pruning.select import prune, prune_to
     from tf_lottery.results.result import Result, open_run
     from tf_lottery.results.ticket import Ticket, load_ticket
+    from tf_lottery.training import callbacks
     from tf_lottery.training.gradients import gradients, hessian_gradients, path_gradients
 
 _HOME = {
@@ -62,6 +64,12 @@ _HOME = {
     "wrap": "layers",
 }
 
+# Modules under a name of their own.
+_MODULES = {
+    "callbacks": "training.callbacks",
+    "schedules": "pruning.schedules",
+}
+
 try:
     __version__ = version("tf-lottery")
 except PackageNotFoundError:  # a source tree that is not installed
@@ -75,6 +83,7 @@ __all__ = [
     "SlimReport",
     "Ticket",
     "apply_masks",
+    "callbacks",
     "density",
     "discover",
     "export",
@@ -90,6 +99,7 @@ __all__ = [
     "path_gradients",
     "prune",
     "prune_to",
+    "schedules",
     "scores",
     "set_masks",
     "set_weights",
@@ -104,8 +114,11 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f"tf_lottery.{_HOME[name]}"), name)
         globals()[name] = value
         return value
+    if name in _MODULES:
+        globals()[name] = module = import_module(f"tf_lottery.{_MODULES[name]}")
+        return module
     raise AttributeError(f"module 'tf_lottery' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *_HOME, *_MODULES})

@@ -18,6 +18,7 @@ from tf_lottery.experiment.events import Events
 from tf_lottery.experiment.job_observer import JobObserver, JobTraining
 from tf_lottery.finding.progress_display import ProgressDisplay
 from tf_lottery.finding.unchanged_training import unchanged_training
+from tf_lottery.training.callbacks import SET, GradualPruning, RigL
 
 _C = keras.callbacks
 _FULL_LENGTH = "every training runs its full length, since the masks of the next round come from its last step"
@@ -37,6 +38,11 @@ REFUSED: dict[type, tuple[str, str]] = {
         "Drop it: an optimizer with use_ema=True ends each training with its averages.",
     ),
 }
+for _kind in (GradualPruning, RigL, SET):
+    REFUSED[_kind] = (
+        "the masks of a training are those of its round",
+        "Train the model that `tf_lottery.wrap(model)` returns in `fit`, with this callback.",
+    )
 if hasattr(_C, "OrbaxCheckpoint"):  # not in every version of Keras
     REFUSED[_C.OrbaxCheckpoint] = (
         "it numbers the checkpoints of one training, and there are several",
