@@ -68,6 +68,9 @@ class Masked(keras.layers.Wrapper):
         (3, 2)
     """
 
+    builds_later = False
+    """Whether a subclass takes a layer that is not built, and masks it in its first call."""
+
     def __init__(self, layer: keras.layers.Layer, weights: list[str], **kwargs: Any) -> None:
         """Adds a mask of ones for every weight at `weights`."""
 
@@ -92,6 +95,8 @@ class Masked(keras.layers.Wrapper):
         self.masked_variables: dict[str, keras.Variable] = {}
         self.mask_variables: dict[str, keras.Variable] = {}
         self._loops = any(isinstance(one, keras.layers.RNN) for one in layer._flatten_layers())
+        if self.builds_later and not layer.built:
+            return
         if builds_itself(layer):
             if not layer.built:
                 raise ValueError(f"`layer` must be built before it is masked. Received: {layer.name!r}, not built.")
@@ -100,9 +105,9 @@ class Masked(keras.layers.Wrapper):
             self._add_masks()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the held layer on masked weights, building it first if its class has no `build` method."""
+        """Calls the held layer on masked weights, building it first if it is not built."""
         if not self.built:
-            # The held layer has no `build` method: its sublayers are built by calling it, and only then have weights.
+            # A layer without a `build` method builds its sublayers when it is called, and only then has weights.
             self.layer(*args, **kwargs)
             self._add_masks()
         return super().__call__(*args, **kwargs)
