@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tf_lottery.compat.conversion import from_tfmot
     from tf_lottery.errors import LotteryError
     from tf_lottery.experiment.config import Config
     from tf_lottery.exporting import ExportReport, export
@@ -45,6 +46,7 @@ _HOME = {
     "discover": "layers",
     "export": "exporting.pipeline",
     "find_ticket": "finding.find_ticket",
+    "from_tfmot": "compat.conversion",
     "get_masks": "layers",
     "get_weights": "layers",
     "gradients": "training.gradients",
@@ -88,6 +90,7 @@ __all__ = [
     "discover",
     "export",
     "find_ticket",
+    "from_tfmot",
     "get_masks",
     "get_weights",
     "gradients",

@@ -41,9 +41,12 @@ def check_model(
     """
     origin = f" from {source}" if source else ""
     if not isinstance(model, keras.Model):
+        remedy = "Make it with `import keras` (not tf_keras)."
+        if is_of_tf_keras(model):
+            remedy = "Convert it: `model, masks = tf_lottery.from_tfmot(model)`, also where tfmot did not prune it."
         raise error(
             f"A keras.Model is expected{origin}. Received: {type(model).__module__}.{type(model).__name__}.",
-            "Make it with `import keras` (not tf_keras).",
+            remedy,
         )
     if not is_nested_model(model):
         if subclassed and model.built and model.variables:
@@ -63,6 +66,11 @@ def check_model(
             "Start it with keras.Input(shape), or call model.build(input_shape) first.",
         )
     return model
+
+
+def is_of_tf_keras(model: Any) -> bool:
+    """Returns whether an object is a model of tf_keras, which Keras 3 does not take."""
+    return any(kind.__module__.split(".")[0] == "tf_keras" and kind.__name__ == "Model" for kind in type(model).__mro__)
 
 
 def own_methods(model: keras.Model, names: Sequence[str]) -> list[str]:
