@@ -51,6 +51,22 @@ def test_throughput_of_a_dense_net(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_gradual_pruning_beside_tfmot(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    size = ["--synthetic", "--steps", "120", "--seeds", "0", "--patience", "0"]
+    done = run("vs_tfmot.py", *size, "--json", str(report))
+    document = json.loads(report.read_text())
+    assert [run["side"] for run in document["runs"]] == ["tf_lottery", "tfmot", "tf_lottery-xla"]
+    # 0.9 of every kernel.
+    assert all(run["zeros"] == [211680, 27000, 900] for run in document["runs"])
+    assert document["weights_apart"] == [[0, 0, 0]]
+    assert document["points_apart"] == pytest.approx(0, abs=0.5)
+    assert sorted(document["time_ratios"]) == ["tf_lottery", "tf_lottery-xla", "tfmot"]
+    assert [target["held"] for target in document["targets"]][:2] == [True, True]
+    assert "211680/235200" in done.stdout
+
+
+@pytest.mark.slow
 def test_throughput_of_a_convolutional_net_leaves_xla_out(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     size = ["--steps", "2", "--repeats", "1", "--patience", "0", "--batch", "8"]

@@ -73,7 +73,8 @@ class UpdatePruningStep(BetweenCalls):
             batch: The number of the last batch of the call in its epoch.
             logs: What `fit` reports; not used.
         """
-        self._prune(range(self._last_step + 1, self.steps_done() + 1))
+        if self.model.steps_per_execution != 1:
+            self._prune(range(self._last_step + 1, self.steps_done() + 1))
 
     def on_epoch_end(self, batch: int, logs: Any = None) -> None:
         """Checks that the optimizer counts its steps.
@@ -88,15 +89,17 @@ class UpdatePruningStep(BetweenCalls):
         if not steps:
             return
         self._last_step = steps.stop - 1
+        sparsities = [(layer, _due_sparsity(layer, steps)) for layer in self.prunable_layers]
+        due = [(layer, sparsity) for layer, sparsity in sparsities if sparsity is not None]
+        if not due:
+            return
         masks = get_masks(self.model)
         paths = {id(variable): path for path, variable in masked_variables(self.model).items()}
         pruned: Masks = {}
-        for layer in self.prunable_layers:
-            sparsity = _due_sparsity(layer, steps)
-            if sparsity is not None:
-                own = {name: paths[id(variable)] for name, variable in layer.masked_variables.items()}
-                present = {name: masks[path] for name, path in own.items()}
-                pruned |= {own[name]: mask for name, mask in layer.pruned_masks(present, sparsity).items()}
+        for layer, sparsity in due:
+            own = {name: paths[id(variable)] for name, variable in layer.masked_variables.items()}
+            present = {name: masks[path] for name, path in own.items()}
+            pruned |= {own[name]: mask for name, mask in layer.pruned_masks(present, sparsity).items()}
         if kept(pruned) < kept({path: masks[path] for path in pruned}):
             set_masks(self.model, {**masks, **pruned})
             zero_slots(self.model, pruned)

@@ -1,0 +1,110 @@
+"""One side of `vs_tfmot.py` in a process of its own: this library or tfmot, trained once for every line of stdin.
+
+Run as `python vs_tfmot_worker.py SIDE FOLDER THREADS`. A line is a seed; the answer is a line of JSON.
+"""
+
+import gc
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from worker import busy_seconds, pin
+
+SIDES = ("tf_lottery", "tfmot", "tf_lottery-xla")
+"""The third is the first with XLA and `CALL` steps in a call, which tfmot does not take."""
+CALL = 50
+WARM_UP = 2 * CALL
+"""Steps at the start that are not timed: they compile."""
+
+
+def serve(side: str, folder: Path, threads: int) -> None:
+    """Train for each seed on stdin, and answer what came of it."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    pin(threads)
+    if side == "tfmot":
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    settings = json.loads((folder / "settings.json").read_text())
+    for line in sys.stdin:
+        with np.load(folder / f"seed_{int(line)}.npz") as arrays:
+            answers.write(json.dumps(train(side, settings, dict(arrays))) + "\n")
+
+
+def train(side: str, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """One training: accuracy, pruned weights by layer, and seconds a step."""
+    if side == "tfmot":
+        import tensorflow_model_optimization as toolkit
+        import tf_keras as keras
+    else:
+        import keras
+
+        from tf_lottery.compat import tfmot as toolkit
+    names = toolkit.sparsity.keras
+    net = network(keras, settings["model"])
+    net.set_weights([arrays[f"weight_{number}"] for number in range(len(net.weights))])
+    model = names.prune_low_magnitude(net, pruning_schedule=names.PolynomialDecay(**settings["schedule"]))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    options = {"jit_compile": True, "steps_per_execution": CALL} if side == "tf_lottery-xla" else {}
+    model.compile(keras.optimizers.Adam(settings["learning_rate"]), loss, metrics=["accuracy"], **options)
+    clock = stopwatch(keras)
+    callbacks = [names.UpdatePruningStep(), clock]
+    gc.collect()
+    model.fit(arrays["x"], arrays["y"], batch_size=settings["batch"], shuffle=False, verbose=0, callbacks=callbacks)
+    accuracy = model.evaluate(arrays["test_x"], arrays["test_y"], batch_size=500, verbose=0, return_dict=True)
+    stripped = names.strip_pruning(model)
+    kernels = [weight for weight in stripped.get_weights() if weight.ndim > 1]
+    return {
+        "accuracy": accuracy["accuracy"],
+        "zeros": [int(np.sum(kernel == 0)) for kernel in kernels],
+        "sizes": [int(kernel.size) for kernel in kernels],
+        "seconds_per_step": clock.seconds / (settings["steps"] - WARM_UP),
+        "others": clock.others,
+    }
+
+
+def network(keras: Any, name: str) -> Any:
+    """LeNet-300-100, or the net of tfmot's tutorial, of either Keras."""
+    layers = keras.layers
+    inputs = keras.Input((28, 28, 1))
+    if name == "tutorial":
+        hidden = layers.Conv2D(12, 3, activation="relu")(inputs)
+        hidden = layers.Flatten()(layers.MaxPooling2D(2)(hidden))
+    else:
+        hidden = layers.Flatten()(inputs)
+        for units in (300, 100):
+            hidden = layers.Dense(units, activation="relu")(hidden)
+    return keras.Model(inputs, layers.Dense(10)(hidden))
+
+
+def stopwatch(keras: Any) -> Any:
+    """A callback that times the steps after the first ones, up to the end of the last."""
+
+    class Stopwatch(keras.callbacks.Callback):
+        seconds = 0.0
+        others = 0.0
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            if batch == WARM_UP:
+                self.begin = time.perf_counter(), time.process_time(), busy_seconds()
+
+        def on_train_end(self, logs: Any = None) -> None:
+            self.seconds = self.end[0] - self.begin[0]
+            used = self.end[1] - self.begin[1]
+            self.others = max(0.0, busy_seconds() - self.begin[2] - used) / self.seconds
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.end = time.perf_counter(), time.process_time()
+
+    return Stopwatch()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
