@@ -122,6 +122,19 @@ def test_overhead_counts_compilations(tmp_path: Path) -> None:
     assert document["process_seconds"] > document["run_seconds"]
 
 
+def test_wrapping_costs_time_and_memory(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = run("wrap_overhead.py", "--quick", "--models", "ResNet50", "--steps", "2", "--json", str(report))
+    document = json.loads(report.read_text())
+    (step,), (wrap,) = document["steps"].values(), document["wrap"].values()
+    assert (step["masks"], step["pairs"]) == (2, 2)
+    assert step["quartiles"][0] <= step["ratio"] <= step["quartiles"][1]
+    assert wrap["weights_bytes"] == 4 * (3 * 3 * 3 * 8 + 8 + 62 * 62 * 8 * 10 + 10)
+    assert wrap["peak_bytes"] >= wrap["held_bytes"]
+    assert [goal["goal"] for goal in document["goals"]] == [1.15, 3.0, 2.0]
+    assert all(f"goal: {goal['what']}" in done.stdout for goal in document["goals"])
+
+
 def test_pruning_is_exact(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     done = run("pruning.py", "--weights", "100003", "--ties", "100001", "--json", str(report))

@@ -135,7 +135,9 @@ def _masked_tensor_class(kind: Any) -> type:
             if id(self) in _current_reads():
                 return _current_reads()[id(self)]
             value = kind._read_variable_op(self, no_copy)
-            return tf.where(tf.convert_to_tensor(self.tf_lottery_mask.value), value, tf.zeros_like(value))
+            mask = tf.convert_to_tensor(self.tf_lottery_mask.value)
+            # Of equal shapes only, which makes it, and above all its gradient, faster than `tf.where`.
+            return tf.raw_ops.Select(condition=mask, x=value, y=tf.zeros_like(value))
 
         @property
         def handle(self) -> Any:
