@@ -54,6 +54,31 @@ class LazyBlock(L.Layer):
         return {**super().get_config(), "units": self.units}
 
 
+@keras.saving.register_keras_serializable("tf_lottery_tests")
+class GatedCell(L.Layer):
+    """A recurrent cell of a user's own, with a layer inside and a kernel of its own."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = self.state_size = units
+        self.gate = L.Dense(units, activation="sigmoid")
+
+    def build(self, input_shape: Any) -> None:
+        self.gate.build((input_shape[0], input_shape[-1] + self.units))
+        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
+
+    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
+        gate = self.gate(ops.concatenate([inputs, states[0]], axis=-1))
+        state = gate * states[0] + (1 - gate) * ops.tanh(inputs @ self.kernel)
+        return state, [state]
+
+    def maskable_weights(self) -> list[keras.Variable]:
+        return [self.kernel]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
 def _sequential(shape: tuple[int, ...], *stack: Any, dtype: str = "float32") -> keras.Model:
     return keras.Sequential([keras.Input(shape, dtype=dtype), *stack])
 
@@ -159,8 +184,14 @@ KINDS: dict[str, Callable[[], keras.Model]] = {
     "gru": lambda: _sequential((5, 3), L.GRU(4, recurrent_dropout=0.2, seed=1)),
     "gru_initial_state": _initial_state,
     "lstm_stateful": lambda: keras.Sequential([keras.Input(batch_shape=(3, 5, 3)), L.LSTM(4, stateful=True)]),
+    "gru_stateful_dropout": lambda: keras.Sequential(
+        [keras.Input(batch_shape=(3, 5, 3)), L.GRU(4, stateful=True, dropout=0.3, seed=2), L.Dense(2)]
+    ),
+    "custom_cell": lambda: _sequential((5, 3), L.RNN(GatedCell(4)), L.Dense(2)),
     "conv_lstm1d": lambda: _sequential((3, 6, 2), L.ConvLSTM1D(2, 3)),
     "conv_lstm2d": lambda: _sequential((2, 4, 4, 2), L.ConvLSTM2D(2, 3)),
+    "conv_lstm3d": lambda: _sequential((2, 3, 3, 3, 2), L.ConvLSTM3D(2, 2)),
+    "bidirectional_conv": lambda: _sequential((2, 4, 4, 2), L.Bidirectional(L.ConvLSTM2D(2, 3))),
     "bidirectional": lambda: _sequential((5, 3), L.Bidirectional(L.LSTM(4)), L.Dense(2)),
     "time_distributed": lambda: _sequential((5, 3), L.TimeDistributed(L.Dense(4)), L.TimeDistributed(L.Dense(2))),
     "stacked_cells": lambda: _sequential((5, 3), L.RNN([L.LSTMCell(4), L.GRUCell(3)])),
@@ -170,6 +201,11 @@ KINDS: dict[str, Callable[[], keras.Model]] = {
     "attention_mask": lambda: _attention(masked=True),
     "attention_scores": _attention_scores,
     "grouped_query_attention": lambda: _grouped_query(),
+    "spectral_dense": lambda: _sequential((4,), L.SpectralNormalization(L.Dense(5), power_iterations=2), L.Dense(2)),
+    "spectral_conv": lambda: _sequential(IMAGE, L.SpectralNormalization(L.Conv2D(4, 3)), L.Flatten(), L.Dense(2)),
+    "spectral_embedding": lambda: _sequential(
+        (5,), L.SpectralNormalization(L.Embedding(7, 4)), L.Flatten(), L.Dense(2), dtype="int32"
+    ),
     "shared_layer": _shared_layer,
     "shared_model": _shared_model,
     "nested": _nested,
@@ -178,6 +214,9 @@ KINDS: dict[str, Callable[[], keras.Model]] = {
     "dropout_norm": lambda: _sequential((4,), L.Dense(6), L.BatchNormalization(), L.Dropout(0.5), L.Dense(2)),
     "layer_norm": lambda: _sequential(
         (4,), L.Dense(6), L.LayerNormalization(), L.GaussianNoise(0.1, seed=1), L.Dense(2)
+    ),
+    "other_weights": lambda: _sequential(
+        IMAGE, L.Conv2D(4, 3), L.GroupNormalization(2), L.PReLU(), L.RMSNormalization(), L.Flatten(), L.Dense(2)
     ),
     "activity_loss": lambda: _sequential((4,), L.Dense(5, activity_regularizer="l2"), L.Dense(2)),
     "kernel_loss": lambda: _sequential(

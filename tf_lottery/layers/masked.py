@@ -92,8 +92,11 @@ class Masked(keras.layers.Wrapper):
         super().__init__(layer, **kwargs)
         self.weight_paths = list(weights)
         self.supports_masking = layer.supports_masking
-        self.masked_variables: dict[str, keras.Variable] = {}
-        self.mask_variables: dict[str, keras.Variable] = {}
+        # Keras tracks what is assigned to an attribute: the variables would come before the held layer's others, and so
+        # in another order than in the plain model.
+        self.masked_variables: dict[str, keras.Variable]
+        self.mask_variables: dict[str, keras.Variable]
+        vars(self).update(masked_variables={}, mask_variables={})
         self._loops = any(isinstance(one, keras.layers.RNN) for one in layer._flatten_layers())
         if self.builds_later and not layer.built:
             return
@@ -151,6 +154,12 @@ class Masked(keras.layers.Wrapper):
     def get_masks(self) -> dict[str, np.ndarray]:
         """Returns the masks as boolean arrays (copies), by path below the layer."""
         return {path: np.array(ops.convert_to_numpy(mask.value)) for path, mask in self.mask_variables.items()}
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the masks of a file; those of earlier versions hold the masked weights beside them."""
+        saved = [np.asarray(store[key]) for key in sorted(store.keys(), key=int)]
+        masks = {str(i): mask for i, mask in enumerate(array for array in saved if array.dtype == bool)}
+        super().load_own_variables(masks)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Returns the output spec of the held layer.

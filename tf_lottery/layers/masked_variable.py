@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.eager import record
 
 _reads = threading.local()
 
@@ -105,6 +106,33 @@ def apply_mask(mask: keras.Variable, weight: Any) -> Any:
     return keras.ops.where(mask.value, weight, keras.ops.zeros_like(weight))
 
 
+def _masked(value: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Returns `where(mask, value, 0)`, whose gradients come in the form and the order of those of `value`.
+
+    The gradient that TensorFlow has for this makes a dense one of the rows of a lookup. It is recorded as TensorFlow
+    does, in a scope of the reader's: the graph optimizer sums up the gradients of a shared weight in the order of their
+    names, so that other names would be other last bits.
+    """
+    scope = tf.get_current_name_scope()
+
+    def gradient(upstream: Any) -> list[Any]:
+        with tf.name_scope(f"gradient_tape/{scope}/"):
+            if not isinstance(upstream, tf.IndexedSlices):
+                return [_select(mask, upstream)]
+            rows = _select(tf.gather(mask, upstream.indices), upstream.values)
+            return [tf.IndexedSlices(rows, upstream.indices, upstream.dense_shape)]
+
+    with record.stop_recording():
+        masked = _select(mask, value)
+    record.record_operation("Masked", [masked], [value], gradient, lambda tangent: [_select(mask, tangent)])
+    return masked
+
+
+def _select(mask: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    # For equal shapes only, which makes it faster than `tf.where`.
+    return tf.raw_ops.Select(condition=mask, x=value, y=tf.zeros_like(value))
+
+
 def _current_reads() -> dict[int, tf.Tensor]:
     values: dict[int, tf.Tensor] = getattr(_reads, "values", {})
     return values
@@ -135,9 +163,7 @@ def _masked_tensor_class(kind: Any) -> type:
             if id(self) in _current_reads():
                 return _current_reads()[id(self)]
             value = kind._read_variable_op(self, no_copy)
-            mask = tf.convert_to_tensor(self.tf_lottery_mask.value)
-            # Of equal shapes only, which makes it, and above all its gradient, faster than `tf.where`.
-            return tf.raw_ops.Select(condition=mask, x=value, y=tf.zeros_like(value))
+            return _masked(value, tf.convert_to_tensor(self.tf_lottery_mask.value))
 
         @property
         def handle(self) -> Any:
@@ -155,10 +181,16 @@ def _masked_tensor_class(kind: Any) -> type:
             return self._type_spec.__class__(self.shape, self.dtype, self.trainable, alias_id=alias)
 
         def sparse_read(self, indices: Any, name: str | None = None) -> tf.Tensor:
-            return tf.gather(self.value(), indices, name=name)
+            return self._read_rows(kind.sparse_read, tf.gather, indices, name)
 
         def gather_nd(self, indices: Any, name: str | None = None) -> tf.Tensor:
-            return tf.gather_nd(self.value(), indices, name=name)
+            return self._read_rows(kind.gather_nd, tf.gather_nd, indices, name)
+
+        def _read_rows(self, read: Any, gather: Any, indices: Any, name: str | None) -> tf.Tensor:
+            # Masks the rows alone.
+            if id(self) in _current_reads():
+                return gather(self.value(), indices, name=name)
+            return _masked(read(self, indices, name=name), gather(self.tf_lottery_mask.value, indices))
 
         def assign(self, *args: Any, **kwargs: Any) -> Any:
             _current_reads().pop(id(self), None)
