@@ -165,7 +165,7 @@ def test_distillation_trains_the_student_alone():
 def test_a_layer_that_was_changed_since_is_not_lost():
     model = make()
     model.rest[0].rate = 0.7
-    with pytest.raises(UsageError, match=r"Net can't be copied: its layer rest_0 has another rate .*in_place=True"):
+    with pytest.raises(UsageError, match=r"Net can't be copied: its layer .dropout.* has another rate .*in_place=True"):
         find(model)
     wrapped = tfl.wrap(model, in_place=True)
     assert wrapped.rest[0].rate == 0.7

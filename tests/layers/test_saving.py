@@ -115,6 +115,43 @@ def test_weights_files_hold_masked_weights(kinds, random_masks, tmp_path):
     equal(layers.get_weights(other), layers.get_weights(wrapped))
 
 
+@pytest.mark.parametrize("name", ["dense", "nested", "bidirectional", "custom", "dropout_norm"])
+def test_weights_of_a_plain_model_go_into_a_wrapped_one(kinds, name, random_masks, tmp_path):
+    plain, wrapped = kinds[name].model(seed=1), layers.wrap(kinds[name].model())
+    masks = random_masks(layers.get_masks(wrapped))
+    expected = {path: np.where(masks.get(path, True), w, 0) for path, w in layers.get_weights(plain).items()}
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    layers.set_masks(wrapped, masks)
+    layers.load_weights(wrapped, tmp_path / "plain.weights.h5")
+    equal(
+        {path: w for path, w in layers.get_weights(wrapped).items() if "seed" not in path},
+        {path: w for path, w in expected.items() if "seed" not in path},
+    )  # Keras keeps these in no file
+    equal(layers.get_masks(wrapped), masks)
+    other = layers.wrap(kinds[name].model())
+    layers.set_masks(other, masks)
+    layers.set_weights(other, plain.get_weights())
+    equal(layers.get_weights(other).keys(), expected.keys())
+    equal([layers.get_weights(other)[path] for path in masks], [expected[path] for path in masks])
+    wrapped.save_weights(tmp_path / "wrapped.weights.h5")
+    again = layers.wrap(kinds[name].model())
+    layers.load_weights(again, tmp_path / "wrapped.weights.h5")
+    equal(layers.get_masks(again), masks)
+
+
+def test_weights_of_another_model_change_nothing(kinds, tmp_path):
+    wrapped = layers.wrap(kinds["dense"].model())
+    before = layers.get_weights(wrapped)
+    kinds["dropout_norm"].model().save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(UnfitError, match=r"other.weights.h5' does not fit the model"):
+        layers.load_weights(wrapped, tmp_path / "other.weights.h5")
+    with pytest.raises(UnfitError, match=r"A list of 4 weights is expected. Received: 3"):
+        layers.set_weights(wrapped, kinds["dense"].model().get_weights()[:3])
+    with pytest.raises(UsageError, match="There is no file"):
+        layers.load_weights(wrapped, tmp_path / "none.weights.h5")
+    equal(layers.get_weights(wrapped), before)
+
+
 def test_a_missing_or_damaged_file_is_refused(kinds, tmp_path):
     with pytest.raises(UsageError, match=r"model file .* does not exist"):
         layers.load_model(tmp_path / "none.keras")

@@ -153,6 +153,28 @@ def test_saved_and_loaded(pruned, tmp_path):
     np.testing.assert_array_equal(other(X), wrapped(X))
 
 
+def test_weights_of_a_plain_model_go_into_a_wrapped_one(pruned, tmp_path):
+    wrapped, masks = pruned
+    plain = Net(8)
+    plain(X)
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    expected = tfl.get_weights(plain)
+    loads = [
+        lambda: wrapped.load_weights(tmp_path / "plain.weights.h5"),
+        lambda: wrapped.set_weights(plain.get_weights()),
+    ]
+    loads += [lambda: tfl.load_weights(wrapped, tmp_path / "plain.weights.h5")]
+    loads += [lambda: tfl.set_weights(wrapped, plain.get_weights())]
+    for load in loads:
+        tfl.set_weights(wrapped, {path: np.zeros_like(weight) for path, weight in expected.items()})
+        load()
+        for path, weight in tfl.get_weights(wrapped).items():
+            if "seed" not in path:  # Keras keeps these in no file
+                np.testing.assert_array_equal(weight, np.where(masks.get(path, True), expected[path], 0), err_msg=path)
+        assert all((tfl.get_masks(wrapped)[path] == mask).all() for path, mask in masks.items())
+    wrapped.set_weights(wrapped.get_weights())
+
+
 def test_stripped_in_place(model, random_masks, tmp_path):
     keys = set(vars(model)), set(vars(model.recurrent))
     wrapped = tfl.wrap(model, in_place=True)

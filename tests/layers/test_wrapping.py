@@ -42,8 +42,16 @@ class OwnConstructorAndMetrics(OwnConstructor):
     ("make", "error", "message"),
     [
         (lambda: Subclassed(), UnfitError, r"is not built: .* Call it once on a batch of data: model\(x\)"),
-        (lambda: OwnConstructorAndStep(2), UsageError, "OwnConstructorAndStep .* its own train_step"),
-        (lambda: OwnConstructorAndMetrics(2), UsageError, "OwnConstructorAndMetrics .* its own compute_metrics"),
+        (
+            lambda: OwnConstructorAndStep(2),
+            UsageError,
+            r"AndStep, which has its own train_step, can't be copied.*in_place=True",
+        ),
+        (
+            lambda: OwnConstructorAndMetrics(2),
+            UsageError,
+            r"AndMetrics, which has its own compute_metrics, can't be copied",
+        ),
         (lambda: keras.Sequential([L.Dense(2)]), UnfitError, "is not built"),
         (lambda: keras.Sequential(), UnfitError, "is not built"),
         (lambda: keras.Sequential([keras.Input((4,)), L.Flatten()]), UnfitError, "Nothing in the model can be masked"),

@@ -9,8 +9,7 @@ from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers import is_wrapped, strip
 from tf_lottery.layers.acceptance import check_model, check_weights_finite
 from tf_lottery.layers.functional_copy import functional_copy
-from tf_lottery.layers.subclassed import plain_class
-from tf_lottery.layers.sublayers import is_nested_model
+from tf_lottery.layers.sublayers import is_nested_model, plain_class
 from tf_lottery.utils.text import one_line
 
 

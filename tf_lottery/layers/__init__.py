@@ -7,6 +7,7 @@ from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.model_file import load_model
 from tf_lottery.layers.paths import named_layers, named_variables
 from tf_lottery.layers.selectors import Selector
+from tf_lottery.layers.weight_files import load_weights
 from tf_lottery.layers.wrapping import (
     apply_masks,
     copy_model,
@@ -31,6 +32,7 @@ __all__ = [
     "get_weights",
     "is_wrapped",
     "load_model",
+    "load_weights",
     "model_from_architecture",
     "named_layers",
     "named_variables",

@@ -8,7 +8,7 @@ import keras
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.paths import named_variables
-from tf_lottery.layers.subclassed import build_configs, build_like, serialize_plain
+from tf_lottery.layers.remaking import build_configs, build_like, serialize_plain
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.utils.text import one_line
 

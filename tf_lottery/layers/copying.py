@@ -1,18 +1,19 @@
 """Copies of models, layer by layer, with their weights."""
 
-import inspect
-import tempfile
+import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import keras
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers.acceptance import TRAINING_METHODS, own_methods
+from tf_lottery.layers.copy_matching import differing_paths, matching_paths, matching_variables
 from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.own_attributes import copy_own_attributes
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
-from tf_lottery.layers.sublayers import is_nested_model
+from tf_lottery.layers.remaking import copy_assets, copy_subclassed, model_config, paired_layers
+from tf_lottery.layers.remaking import refresh_constants as refresh_constants
+from tf_lottery.layers.sublayers import constructs_itself, is_made_from_own_config, is_nested_model, plain_class
 from tf_lottery.utils.text import one_line
 
 METHODS = ("call", "predict_step", *TRAINING_METHODS)
@@ -20,7 +21,11 @@ METHODS = ("call", "predict_step", *TRAINING_METHODS)
 
 
 def rebuild(
-    model: keras.Model, replace: Callable[[keras.layers.Layer], keras.layers.Layer], *, share_attributes: bool = False
+    model: keras.Model,
+    replace: Callable[[keras.layers.Layer], keras.layers.Layer],
+    *,
+    share_attributes: bool = False,
+    keep_classes: bool = False,
 ) -> keras.Model:
     """Returns a copy of the model in which every layer is replaced, nested models included; the weights are copied.
 
@@ -30,6 +35,8 @@ def rebuild(
             weights with `model`.
         share_attributes: Whether attributes that the user set on the model or a layer, and that can't be copied, are
             shared; otherwise they are refused where a method of the user's may read them.
+        keep_classes: Whether a nested model that its class makes from a configuration is replaced as one layer.
+            Otherwise its layers are, and the copy has a plain functional model in its place.
 
     Returns:
         The copy, not compiled.
@@ -38,40 +45,68 @@ def rebuild(
         UsageError: If the model or a nested one has a class, or an attribute, that the copy can't keep.
         UnfitError: If a layer can't be copied from its configuration, or the copy has other weights.
     """
-    compiled = [part for part in _with_nested_models(model) if part.compiled]
+    if replace is copy_layer and is_made_from_own_config(model):
+        return copy_subclassed(model, share=share_attributes)
+    compiled = [part for part in _opened(model, False) if part.compiled]
     try:
         # Keras would compile the copy from a serialized loss, which fails for a lambda.
         for part in compiled:
             part.compiled = False
-        inputs = None if isinstance(model, keras.Sequential) else keras.tree.map_structure(copy_input, model.input)
-        rebuilt = keras.models.clone_model(model, inputs, clone_function=replace, recursive=True)
+        rebuilt = _clone(model, replace, keep_classes=keep_classes)
     finally:
         for part in compiled:
             part.compiled = True
     if not rebuilt.built:
         rebuilt.build(model.input_shape)
-    _check_classes(model, rebuilt)
+    parts = list(zip(_opened(model, keep_classes), _opened(rebuilt, keep_classes), strict=True))
+    for part, copy in parts:
+        _keep_class(part, copy, warn=keep_classes)
     source, target = named_variables(model), named_variables(rebuilt)
-    if set(source) != set(target):
+    pairs = matching_variables(model, rebuilt)
+    if not pairs and (source or target):
         raise UnfitError(
-            f"The copy of the model {model.name!r} has other weights: {', '.join(sorted(set(source) ^ set(target)))}.",
+            f"The copy of the model {model.name!r} has other weights: "
+            f"{', '.join(differing_paths(model, rebuilt)[:5])}.",
             "Its layers must be rebuilt by from_config(get_config()).",
         )
-    for path, variable in target.items():
-        if variable is not source[path]:
-            variable.assign(source[path].value)
-            variable.trainable = source[path].trainable
-    layers = named_layers(model)
-    for path, layer in named_layers(rebuilt).items():
-        refresh_constants(held_layer(layer))
-        if path in layers:
-            copy_own_attributes(held_layer(layers[path]), held_layer(layer), share=share_attributes)
-    for part, copy in zip(_with_nested_models(model), _with_nested_models(rebuilt), strict=True):
+    for path, other in pairs.items():
+        if target[other] is not source[path]:
+            target[other].assign(source[path].value)
+            target[other].trainable = source[path].trainable
+    layers, copies = named_layers(model), named_layers(rebuilt)
+    for path, other in matching_paths(layers, copies, lambda one, two: True).items():
+        for sublayer in held_layer(copies[other])._flatten_layers():
+            refresh_constants(sublayer)
+        copy_own_attributes(held_layer(layers[path]), held_layer(copies[other]), share=share_attributes)
+    for part, copy in parts:
         # Its own flag alone: setting `trainable` to what it is does nothing, so a frozen copy could not be unfrozen.
         copy._trainable = part._trainable
         # What Keras's own methods don't read can be the same object in the copy.
         copy_own_attributes(part, copy, share=share_attributes or not own_methods(part, METHODS))
     return rebuilt
+
+
+def _clone(
+    model: keras.Model, replace: Callable[[keras.layers.Layer], keras.layers.Layer], *, keep_classes: bool
+) -> keras.Model:
+    """Returns a copy of a model's graph, uncompiled, with new weights; a layer that is used twice is replaced once."""
+    replaced: dict[int, keras.layers.Layer] = {}
+
+    def clone_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if id(layer) not in replaced:
+            if keep_classes and is_made_from_own_config(layer):
+                copy = replace(layer)
+                # A graph may also call a layer inside it, such as its embedding.
+                replaced.update((id(one), other) for one, other in paired_layers(layer, copy))
+            elif is_nested_model(layer):
+                copy = keras.models.clone_model(layer, None, clone_layer)
+            else:
+                copy = replace(layer)
+            replaced[id(layer)] = copy
+        return replaced[id(layer)]
+
+    inputs = None if isinstance(model, keras.Sequential) else keras.tree.map_structure(copy_input, model.input)
+    return keras.models.clone_model(model, inputs, clone_function=clone_layer)
 
 
 def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -82,6 +117,8 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     """
     if isinstance(layer, keras.layers.Lambda):
         return _copy_lambda(layer)  # Keras refuses to make a function from a configuration
+    if is_made_from_own_config(layer):
+        return copy_subclassed(layer)
     try:
         config = model_config(layer) if isinstance(layer, keras.Model) else layer.get_config()
         copy = type(layer).from_config(config)
@@ -95,30 +132,8 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     config = layer.get_build_config()
     if layer.built and not copy.built and config and builds_itself(layer):
         copy.build_from_config(config)
-    if hasattr(layer, "save_assets"):  # a vocabulary, which is neither configuration nor variable
-        with tempfile.TemporaryDirectory() as folder:
-            layer.save_assets(folder)
-            copy.load_assets(folder)
+    copy_assets(layer, copy)
     return copy
-
-
-def model_config(model: keras.Model) -> dict[str, Any]:
-    """Returns the configuration of a model, from which its class makes it again.
-
-    Where a subclassed model's class has none, Keras would give the constructor's defaults for its arguments.
-
-    Raises:
-        NotImplementedError: If its class has no `get_config`, and a constructor that takes arguments.
-    """
-    if is_nested_model(model) or not hasattr(type(model).get_config, "_is_default"):
-        return dict(model.get_config())
-    parameters = list(inspect.signature(type(model).__init__).parameters.values())[1:]
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    of_keras = ("name", "trainable", "dtype")
-    own = [one.name for one in parameters if one.kind not in variadic and one.name not in of_keras]
-    if own:
-        raise NotImplementedError(f"its class has no `get_config`, so its {', '.join(own)} would be lost")
-    return {}
 
 
 def copy_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
@@ -127,31 +142,47 @@ def copy_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
     return type(layer).from_config(layer.get_config()).output
 
 
-def refresh_constants(layer: keras.layers.Layer) -> None:
-    """Updates what a layer derived from its variables, after they were assigned: the constants of `Normalization`."""
-    if isinstance(layer, keras.layers.Normalization):
-        layer.finalize_state()
-
-
 def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
     same = {name: getattr(layer, name) for name in ("mask", "arguments", "name", "trainable")}
     return keras.layers.Lambda(layer.function, output_shape=layer._output_shape, dtype=layer.dtype_policy, **same)
 
 
-def _with_nested_models(model: keras.Model) -> Iterator[keras.Model]:
+def _opened(model: keras.Model, keep_classes: bool) -> Iterator[keras.Model]:
+    """Yields a model and the nested ones whose layers are replaced one by one, parents first."""
     yield model
     for layer in model.layers:
-        if is_nested_model(layer):
-            yield from _with_nested_models(layer)
+        if is_nested_model(layer) and not (keep_classes and is_made_from_own_config(layer)):
+            yield from _opened(layer, keep_classes)
 
 
-def _check_classes(model: keras.Model, rebuilt: keras.Model) -> None:
-    """Raises if the copy has lost methods of the user's own class, such as a `train_step`."""
-    for before, after in zip(_with_nested_models(model), _with_nested_models(rebuilt), strict=True):
-        own = own_methods(before, METHODS)
-        if own and type(before) is not type(after):
-            raise UsageError(
-                f"Subclassed models are not supported. Received: {type(before).__name__} (name {before.name!r}), "
-                f"which has its own {', '.join(own)}.",
-                "Make it a functional model, or give its class the constructor (inputs, outputs, **kwargs).",
-            )
+def _keep_class(model: keras.Model, copy: keras.Model, *, warn: bool) -> None:
+    """Gives a copy of a model's graph the model's class; warns or raises where that would need its constructor.
+
+    Args:
+        model: A Sequential or functional model.
+        copy: A copy of its graph.
+        warn: Whether to warn if the copy loses what computes nothing, such as a method `generate`.
+
+    Raises:
+        UsageError: If the copy would lose methods that compute or train, such as a `train_step`.
+    """
+    kind = plain_class(model)
+    if type(copy) is kind or kind.__module__.startswith("keras."):
+        return
+    own = own_methods(model, METHODS)
+    if not constructs_itself(model) and (isinstance(model, keras.Sequential) or own):
+        copy.__class__ = kind  # its constructor takes a graph or layers, and what else it sets are attributes
+        return
+    if own:
+        raise UsageError(
+            f"The model {model.name!r} of class {kind.__name__}, which has its own {', '.join(own)}, can't be copied "
+            "by its graph: its constructor makes its layers.",
+            "Pass in_place=True, or give its class a `get_config` with all arguments of its constructor.",
+        )
+    lost = sorted(name for name in vars(kind) if not name.startswith("_"))
+    if lost and warn:
+        warnings.warn(
+            f"The copy of the model {model.name!r} is a functional model without what the class {kind.__name__} adds "
+            f"({', '.join(lost)}), since the class has no `get_config`.",
+            stacklevel=4,
+        )

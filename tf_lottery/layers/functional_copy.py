@@ -7,8 +7,7 @@ import numpy as np
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.copying import copy_layer, rebuild
-from tf_lottery.layers.subclassed import plain_class
-from tf_lottery.layers.sublayers import MASKS
+from tf_lottery.layers.sublayers import MASKS, plain_class
 from tf_lottery.layers.tracing import SymbolicGraph, symbolic_graph
 from tf_lottery.utils.text import one_line
 

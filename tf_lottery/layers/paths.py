@@ -11,7 +11,15 @@ from collections.abc import Iterator
 import keras
 
 from tf_lottery.layers.masked import Masked
-from tf_lottery.layers.sublayers import canonical_name, children, free_name, is_nested_model, join, layer_variables
+from tf_lottery.layers.sublayers import (
+    canonical_name,
+    children,
+    free_name,
+    is_nested_model,
+    join,
+    layer_variables,
+    layers_beside_the_graph,
+)
 
 
 def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
@@ -75,3 +83,5 @@ def _direct_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer
         name = free_name(canonical_name(inner, counts), taken)
         taken.add(name)
         yield name, layer
+    for name, layer in layers_beside_the_graph(model).items():
+        yield free_name(name, taken), layer

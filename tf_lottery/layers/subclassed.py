@@ -1,25 +1,23 @@
-"""Subclassed models: copies of the same class and weights, and the class of a wrapped one, which holds the masks.
+"""The class of a wrapped model that its own class makes: a subclass of the user's, which holds the masks.
 
-A subclassed model keeps its methods and layers when it is wrapped. Its class becomes a subclass of the user's, so that
-a saved file knows which weights are masked; the masks are the variables of one layer that it holds.
+A subclassed model, and a functional one whose constructor makes its layers, keeps its methods and layers when it is
+wrapped. Its class becomes a subclass of the user's, so that a saved file knows which weights are masked; the masks are
+the variables of one layer that it holds.
 """
 
+import contextlib
 import functools
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from tf_lottery.errors import UsageError
-from tf_lottery.layers.copying import model_config
-from tf_lottery.layers.masked import builds_itself, refuse_new_weights
+from tf_lottery.layers.masked import refuse_new_weights
 from tf_lottery.layers.masked_variable import mask_variable, read_once, unmask_variable
-from tf_lottery.layers.own_attributes import OF_WRAPPING, copy_own_attributes
+from tf_lottery.layers.own_attributes import OF_WRAPPING
 from tf_lottery.layers.paths import named_variables
-from tf_lottery.layers.sublayers import MASKS, children, join
-from tf_lottery.utils.text import one_line
+from tf_lottery.layers.remaking import build_configs, build_like, serialize_plain
+from tf_lottery.layers.sublayers import MASKS, PLAIN_CLASS, plain_class
 
 
 class _Masks(keras.layers.Layer):
@@ -35,6 +33,11 @@ class _Masks(keras.layers.Layer):
         }
         self.built = True
 
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the masks of a file; without any, those of a plain model's file, all masks stay."""
+        if store.keys():
+            super().load_own_variables(store)
+
 
 @keras.saving.register_keras_serializable("tf_lottery")
 class WrappedModel:
@@ -43,37 +46,53 @@ class WrappedModel:
     def get_config(self) -> dict[str, Any]:
         """Returns the user's configuration, how the layers were built, and the paths of the masked weights."""
         masks: _Masks = getattr(self, MASKS)
+        order = list(named_variables(self))
         return {
             "model": serialize_plain(self),
             "builds": build_configs(self),
             "weights": list(masks.by_path),
+            "positions": [order.index(path) for path in masks.by_path],
         }
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets weights from a list as `get_weights` returns it, or as that of the plain model does."""
+        model: Any = self
+        masks, own = getattr(model, MASKS).weights, model.weights
+        if len(weights) == len(own) - len(masks):
+            ids = {id(mask) for mask in masks}
+            values = iter(weights)
+            weights = [variable.numpy() if id(variable) in ids else next(values) for variable in own]
+        super().set_weights(weights)  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> keras.Model:
-        """Makes the model, its weights and masks of ones.
+        """Makes the model, its weights and masks of ones; from a configuration of the user's class, a plain model.
 
         Args:
             config: As from `get_config`.
             custom_objects: Classes of the user's by name, as in Keras.
         """
+        if "builds" not in config:
+            return getattr(cls, PLAIN_CLASS).from_config(config)
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects=custom_objects)
         build_like(model, config["builds"])
-        return mask_in_place(model, config["weights"])
+        order, paths = list(named_variables(model)), config["weights"]
+        if not set(paths) <= set(order):  # a constructor that counts its instances has named its layers by that
+            paths = [order[position] for position in config["positions"]]
+        return mask_in_place(model, paths)
 
 
 def mask_in_place(model: keras.Model, paths: Sequence[str]) -> keras.Model:
-    """Masks weights of a subclassed model, whose class becomes a subclass of its own; returns the model.
+    """Masks weights of a model that its class makes; the class becomes a subclass of its own. Returns the model.
 
     Args:
-        model: A built subclassed model, not masked.
+        model: A built model, subclassed or with a constructor that makes its layers, not masked.
         paths: The paths of the weights to mask, as in `named_variables`.
     """
     variables = named_variables(model)
     masks = _Masks({path: tuple(variables[path].shape) for path in paths})
-    model._tracker.unlock()
-    setattr(model, MASKS, masks)
-    model._tracker.lock()
+    with _unlocked(model):
+        setattr(model, MASKS, masks)
     kind: Any = type(model)
     model.__class__ = _wrapped_class(kind)
     for path, mask in masks.by_path.items():
@@ -95,142 +114,24 @@ def unmask_in_place(model: keras.Model) -> keras.Model:
     for layer in model._flatten_layers(include_self=False):
         for name in [name for name, value in vars(layer).items() if hasattr(value, OF_WRAPPING)]:
             vars(layer).pop(name)
-    masks = getattr(model, MASKS)
-    model._tracker.unlock()
-    model._tracker.untrack(masks)
-    vars(model).pop(MASKS)
-    model._tracker.lock()
+    with _unlocked(model):
+        model._tracker.untrack(getattr(model, MASKS))
+        vars(model).pop(MASKS)
     model.__class__ = plain_class(model)
     forget_traces(model)
     return model
 
 
-def plain_class(model: keras.Model) -> Any:
-    """Returns the user's class of a subclassed model, wrapped or plain."""
-    return type(model).__mro__[2] if isinstance(model, WrappedModel) else type(model)
-
-
-def copy_subclassed(model: keras.Model, *, share: bool = False) -> keras.Model:
-    """Returns a plain copy of a subclassed model, of its own class, with the same weights.
-
-    Args:
-        model: A built subclassed model, wrapped or plain. It is not changed.
-        share: Whether attributes that can't be copied are shared, as for `rebuild`.
-
-    Raises:
-        UsageError: If its class can't be made from its configuration, or the copy has other weights or attributes.
-    """
-    kind = plain_class(model)
+@contextlib.contextmanager
+def _unlocked(model: keras.Model) -> Iterator[None]:
+    """Lets layers be added to a built model; Keras leaves functional models open, and locks subclassed ones."""
+    locked = model._tracker.locked
+    model._tracker.unlock()
     try:
-        # The scope goes before the registry, which in a notebook may know another class by this name.
-        with keras.saving.custom_object_scope({kind.__name__: kind, keras.saving.get_registered_name(kind): kind}):
-            copy = keras.saving.deserialize_keras_object(serialize_plain(model))
-        build_like(copy, build_configs(model))
-    except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
-        raise _no_copy(model, one_line(error)) from error
-    source, target = named_variables(model), named_variables(copy)
-    differing = sorted(
-        {path for path in (*source, *target) if path not in source or path not in target}
-        | {path for path in set(source) & set(target) if source[path].shape != target[path].shape}
-    )
-    if differing:
-        raise _no_copy(model, f"the copy has other weights: {', '.join(differing[:5])}")
-    layers, copies = dict(_sublayers(model)), dict(_sublayers(copy))
-    for path, layer in layers.items():
-        if path in copies:
-            copies[path]._trainable = layer._trainable
-            if layer is not model and (changed := _changed_settings(layer, copies[path])):
-                raise _no_copy(
-                    model,
-                    f"its layer {path} has another {', '.join(changed)} than the class of the model gives it",
-                )
-            copy_own_attributes(layer, copies[path], share=share)
-    for path, variable in target.items():
-        variable.assign(source[path].value)
-        variable.trainable = source[path].trainable
-    return copy
-
-
-def _changed_settings(layer: keras.layers.Layer, copy: keras.layers.Layer) -> list[str]:
-    """Returns what is another in the configurations of a layer and of its copy, names aside."""
-    try:
-        one, other = layer.get_config(), copy.get_config()
-    except (NotImplementedError, TypeError, ValueError):
-        return []  # nothing is known of it but its attributes, which are compared elsewhere
-    names = ("name", "build_config", "trainable")
-    keys = [key for key in {**one, **other} if key not in names]
-    return [key for key in keys if _without_names(one.get(key)) != _without_names(other.get(key))]
-
-
-def _without_names(document: Any) -> str:
-    return re.sub(r'"(name|shared_object_id)": ("[^"]*"|\d+)', "", json.dumps(document, sort_keys=True, default=repr))
-
-
-def build_like(model: keras.Model, builds: Mapping[str, Any]) -> None:
-    """Builds the layers of a new model, each as it was built in another one.
-
-    Args:
-        model: A model that is not built.
-        builds: The build configuration of each layer of the other model by path, parents first.
-    """
-    layers = dict(_sublayers(model))
-    for path, config in builds.items():
-        if path not in layers:
-            layers = dict(_sublayers(model))  # a layer above may have made it when it was built
-        layer = layers.get(path)
-        if layer is not None and not layer.built and config and builds_itself(layer):
-            layer.build_from_config(config)
-    for path, layer in reversed(list(_sublayers(model))):
-        if path in builds and not layer.built:
-            layer.built = True
-            config = builds[path] or {}
-            # A file of the copy says so, and Keras builds the layer from it.
-            layer._build_shapes_dict = config.get("shapes_dict", config) or None
-
-
-def build_configs(model: keras.Model) -> dict[str, Any]:
-    """Returns the build configuration of a model and of each of its layers by path, parents first."""
-    return {path: layer.get_build_config() for path, layer in _sublayers(model) if layer.built}
-
-
-def _sublayers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Yields the model and all its layers by path, parents first."""
-    seen: set[int] = set()
-    pending = [("", model)]
-    while pending:
-        path, layer = pending.pop(0)
-        if id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        yield path, layer
-        pending += [(join(path, name), child) for name, child in children(layer).items()]
-
-
-def serialize_plain(model: keras.Model) -> dict[str, Any]:
-    """Returns the configuration of a subclassed model, wrapped or plain, as one of the user's class.
-
-    Raises:
-        NotImplementedError: If its class has no `get_config` with the arguments of its constructor.
-    """
-    kind, own = plain_class(model), type(model)
-    model.__class__ = kind
-    try:
-        config = model_config(model)
+        yield
     finally:
-        model.__class__ = own
-    return {
-        "module": kind.__module__,
-        "class_name": kind.__name__,
-        "config": keras.saving.serialize_keras_object(config),
-        "registered_name": keras.saving.get_registered_name(kind),
-    }
-
-
-def _no_copy(model: keras.Model, reason: str) -> UsageError:
-    return UsageError(
-        f"The model {model.name!r} of class {plain_class(model).__name__} can't be copied: {reason}.",
-        "Pass in_place=True, or give its class a `get_config` with all arguments of its constructor.",
-    )
+        if locked:
+            model._tracker.lock()
 
 
 def _read_once_a_call(layer: keras.layers.RNN) -> None:
@@ -253,5 +154,6 @@ def forget_traces(model: keras.Model) -> None:
 
 @functools.cache
 def _wrapped_class(kind: Any) -> type:
-    wrapped = type(f"Wrapped{kind.__name__}", (WrappedModel, kind), {"__module__": kind.__module__})
+    members = {"__module__": kind.__module__, PLAIN_CLASS: kind}
+    wrapped = type(f"Wrapped{kind.__name__}", (WrappedModel, kind), members)
     return keras.saving.register_keras_serializable("tf_lottery", "WrappedModel")(wrapped)  # type: ignore[no-any-return]

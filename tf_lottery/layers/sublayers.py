@@ -4,6 +4,8 @@ A sublayer inside a composite layer is named by the attribute that holds it, `fo
 automatically named layer of a model by its class and its position among those of its class.
 """
 
+import functools
+import inspect
 import re
 from collections.abc import Container, Iterator
 from typing import Any
@@ -13,8 +15,13 @@ import keras
 SEPARATOR = "/"
 MASKS = "tf_lottery_masks"
 """The attribute in which a wrapped subclassed model holds its masks."""
+PLAIN_CLASS = "tf_lottery_plain_class"
+"""The attribute in which the class of a wrapped subclassed model holds the user's class."""
 # Attributes in which TensorFlow's and Keras's trackers list what an object holds.
-_OF_TRACKERS = re.compile(rf"_layers|_(self_)?(unconditional|setattr|saveable|name_based|update_uid)\w*|{MASKS}")
+_OF_TRACKERS = re.compile(
+    rf"_layers|_functional|_operations\w*|_nodes\w*|_(self_)?(unconditional|setattr|saveable|name_based|update_uid)\w*"
+    rf"|{MASKS}"
+)
 
 
 def layer_variables(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
@@ -35,7 +42,7 @@ def owned_variables(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable
         for variable in sublayer.variables:
             if id(variable) in below:
                 continue
-            name = free_name(join(path, variable.name), taken)
+            name = free_name(join(path, _variable_name(sublayer, variable)), taken)
             taken.add(name)
             owned.append((name, variable, sublayer))
     return owned
@@ -48,12 +55,32 @@ def sublayers_by_path(layer: keras.layers.Layer) -> list[tuple[str, keras.layers
 
 def children(layer: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
     """Returns the direct sublayers by the attribute that holds them, or by `attribute_i` in a list or dict."""
+    if not is_nested_model(layer):
+        return _held_by_attributes(layer)
     sublayers: dict[str, keras.layers.Layer] = {}
-    if is_nested_model(layer):
-        counts: dict[str, int] = {}
-        for child in layer.layers:
-            sublayers[free_name(canonical_name(child, counts), sublayers)] = child
-        return sublayers
+    counts: dict[str, int] = {}
+    for child in layer.layers:
+        sublayers[free_name(canonical_name(child, counts), sublayers)] = child
+    for name, child in layers_beside_the_graph(layer).items():
+        sublayers[free_name(name, sublayers)] = child
+    return sublayers
+
+
+def layers_beside_the_graph(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Returns the layers with weights that a class of the user's adds to the graph of its model, by attribute."""
+    if not constructs_itself(model):
+        return {}
+    covered = {id(variable) for layer in model.layers for variable in layer.variables}
+    tracked = {id(layer) for layer in model._layers}
+    return {
+        name: layer
+        for name, layer in _held_by_attributes(model).items()
+        if id(layer) in tracked and any(id(variable) not in covered for variable in layer.variables)
+    }
+
+
+def _held_by_attributes(layer: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
+    sublayers: dict[str, keras.layers.Layer] = {}
     seen = {id(layer)}
     for attribute, value in vars(layer).items():
         if _OF_TRACKERS.fullmatch(attribute):
@@ -70,6 +97,36 @@ def is_nested_model(layer: object) -> bool:
     return isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "operations"))
 
 
+def plain_class(model: keras.Model) -> Any:
+    """Returns the user's class of a subclassed model, wrapped or plain."""
+    return getattr(type(model), PLAIN_CLASS, type(model))
+
+
+def constructs_itself(model: object) -> bool:
+    """Returns whether a Sequential or functional model is of a class whose own constructor makes its layers."""
+    return is_nested_model(model) and _has_own_constructor(plain_class(model))
+
+
+def is_made_from_own_config(model: object) -> bool:
+    """Returns whether a model constructs itself, and its class has a `get_config` from which it can do so again."""
+    return constructs_itself(model) and _is_own(plain_class(model), "get_config")
+
+
+@functools.cache
+def _has_own_constructor(kind: type) -> bool:
+    if not _is_own(kind, "__init__"):
+        return False
+    spec = inspect.getfullargspec(kind.__init__)  # type: ignore[misc]
+    takes_a_graph = {"inputs", "outputs"} <= set(spec.args)
+    takes_anything = spec.varargs is not None and spec.varkw is not None and not _is_own(kind, "get_config")
+    return issubclass(kind, keras.Sequential) or not (takes_a_graph or takes_anything)
+
+
+def _is_own(kind: type, method: str) -> bool:
+    """Returns whether a method of a class is not Keras's."""
+    return not str(getattr(kind, method).__module__).startswith("keras.")
+
+
 def canonical_name(layer: keras.layers.Layer, counts: dict[str, int]) -> str:
     """Returns the layer's own name, or for an automatic one its class and its position among those of its class.
 
@@ -80,7 +137,7 @@ def canonical_name(layer: keras.layers.Layer, counts: dict[str, int]) -> str:
     """
     if not has_automatic_name(layer):
         return str(layer.name)
-    base = _snake(type(layer).__name__)
+    base = _snake(plain_class(layer).__name__)
     position = counts.get(base, 0)
     counts[base] = position + 1
     return f"{base}_{position}" if position else base
@@ -88,7 +145,7 @@ def canonical_name(layer: keras.layers.Layer, counts: dict[str, int]) -> str:
 
 def has_automatic_name(layer: keras.layers.Layer) -> bool:
     """Returns whether a layer's name looks like Keras's automatic ones: `dense`, `dense_3`."""
-    return re.fullmatch(rf"{re.escape(_snake(type(layer).__name__))}(_\d+)?", layer.name) is not None
+    return re.fullmatch(rf"{re.escape(_snake(plain_class(layer).__name__))}(_\d+)?", layer.name) is not None
 
 
 def free_name(name: str, taken: Container[str]) -> str:
@@ -130,6 +187,13 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
     for position, item in nested:
         for suffix, leaf in _items(item):
             yield f"_{position}{suffix}", leaf
+
+
+def _variable_name(owner: keras.layers.Layer, variable: keras.Variable) -> str:
+    """Returns the name of a variable; for an automatic one, which counts up in a process, its attribute."""
+    if re.fullmatch(r"variable(_\d+)?", variable.name) is None:
+        return str(variable.name)
+    return next((name.lstrip("_") for name, value in vars(owner).items() if value is variable), "variable")
 
 
 def _snake(name: str) -> str:

@@ -3,7 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -11,14 +11,16 @@ from keras import ops
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers.acceptance import check_model, check_prunable, is_wrapped
+from tf_lottery.layers.copy_matching import matching_variables
 from tf_lottery.layers.copying import copy_layer, rebuild
 from tf_lottery.layers.discovery import Discovery
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.masked_variable import is_masked, mask_of
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
+from tf_lottery.layers.remaking import copy_subclassed
 from tf_lottery.layers.selectors import Selector
-from tf_lottery.layers.subclassed import WrappedModel, copy_subclassed, forget_traces, mask_in_place, unmask_in_place
-from tf_lottery.layers.sublayers import is_nested_model
+from tf_lottery.layers.subclassed import WrappedModel, forget_traces, mask_in_place, unmask_in_place
+from tf_lottery.layers.sublayers import constructs_itself, is_made_from_own_config, is_nested_model
 from tf_lottery.pruning.masks import Masks, validate
 
 log = logging.getLogger(__name__)
@@ -37,13 +39,15 @@ def wrap(
     logged at INFO level, and returned by `discover`.
 
     Args:
-        model: A built model: Sequential, functional or subclassed. A subclassed one is copied from its `get_config`; it
-            keeps its layers, and its class becomes a subclass of its own.
+        model: A built model: Sequential, functional or subclassed. A subclassed one, and a functional one whose class
+            has a constructor of its own, is copied from its `get_config`; it keeps its layers, and its class becomes a
+            subclass of its own.
         include: What to mask instead of the default (kernels of dense, convolution, recurrent, attention and embedding
             layers): layer names, glob patterns, or a predicate `(path, variable) -> bool`; see `discover`.
         exclude: What to leave alone, in the same form; it overrides `include`.
         in_place: Whether to share the weights with `model`, so that training the wrapped model trains `model` too, and
-            the objects that were set on it; the masks hold for `model` too. A subclassed model is itself returned.
+            the objects that were set on it; the masks hold for `model` too. A subclassed model, or one whose
+            constructor makes its layers, is itself returned.
 
     Raises:
         UsageError: If `model` is not a Keras 3 model, is already wrapped, can't be copied, has an attribute that can't
@@ -62,23 +66,38 @@ def wrap(
         log.info("not masked: %s (%s)", path, reason)
     if include is None and exclude is None:
         _warn_of_kernels_left_out(model, discovery)
-    if not is_nested_model(model):
-        return mask_in_place(model if in_place else copy_subclassed(model), list(discovery.found))
+    masked = {id(weight.variable) for weight in discovery.found.values()}
+    if not is_nested_model(model) or is_made_from_own_config(model) or (in_place and constructs_itself(model)):
+        return _mask_whole(model, masked, in_place=in_place)
     by_layer: dict[int, list[str]] = {}
     layers = named_layers(model)
     for weight in discovery.found.values():
         by_layer.setdefault(id(layers[weight.layer_path]), []).append(weight.weight_path)
 
     def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if is_made_from_own_config(layer):
+            return _mask_whole(layer, masked, in_place=in_place)
         weights = by_layer.get(id(layer))
         if weights is None:
             return layer if in_place else copy_layer(layer)
         return Masked(layer if in_place else copy_layer(layer), weights)
 
-    wrapped = rebuild(model, wrap_layer, share_attributes=in_place)
+    wrapped = rebuild(model, wrap_layer, share_attributes=in_place, keep_classes=True)
     if in_place:
         forget_traces(model)
     return wrapped
+
+
+def _mask_whole(model: keras.Model, masked: Container[int], *, in_place: bool) -> keras.Model:
+    """Returns a model that its class makes, or a copy of it, with the variables of these ids masked."""
+    paths = [path for path, variable in named_variables(model).items() if id(variable) in masked]
+    if not paths:
+        return model if in_place else copy_subclassed(model)
+    if in_place:
+        return mask_in_place(model, paths)
+    copy = copy_subclassed(model)
+    in_copy = matching_variables(model, copy)
+    return mask_in_place(copy, [in_copy[path] for path in paths])
 
 
 def _warn_of_kernels_left_out(model: keras.Model, discovery: Discovery) -> None:
@@ -110,7 +129,8 @@ def strip(model: keras.Model, *, in_place: bool = False) -> keras.Model:
 
     Args:
         model: A wrapped model. It keeps its masks.
-        in_place: Whether to make a subclassed model itself plain again and return it, which needs no copy.
+        in_place: Whether to make a subclassed model, or one whose constructor makes its layers, itself plain again and
+            return it, which needs no copy.
 
     Raises:
         UsageError: If the model is not wrapped, or a subclassed model can't be copied.
@@ -128,7 +148,7 @@ def strip(model: keras.Model, *, in_place: bool = False) -> keras.Model:
         return unmask_in_place(model) if in_place else copy_subclassed(model, share=True)
     if in_place:
         raise UsageError("Only a subclassed model is stripped in place.", "Call `strip(model)`: it returns a copy.")
-    return rebuild(model, lambda layer: copy_layer(held_layer(layer)), share_attributes=True)
+    return rebuild(model, lambda layer: copy_layer(held_layer(layer)), share_attributes=True, keep_classes=True)
 
 
 def copy_model(model: keras.Model) -> keras.Model:
@@ -138,7 +158,9 @@ def copy_model(model: keras.Model) -> keras.Model:
         UsageError: If it can't be copied.
         UnfitError: If a layer can't be.
     """
-    return rebuild(model, copy_layer) if is_nested_model(model) else copy_subclassed(model)
+    if not is_nested_model(model) or is_made_from_own_config(model):
+        return copy_subclassed(model)
+    return rebuild(model, copy_layer, keep_classes=True)
 
 
 def get_masks(model: keras.Model) -> Masks:
@@ -200,18 +222,20 @@ def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
     return {path: np.array(ops.convert_to_numpy(v.value)) for path, v in named_variables(model).items()}
 
 
-def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray] | Sequence[np.ndarray]) -> None:
     """Assigns variables by path; pruned weights stay exactly 0.0.
 
     Args:
         model: A built model, plain or wrapped.
-        weights: Arrays of the variables' shapes, keyed by path as in `get_weights`. Variables that it does not name
-            keep their values.
+        weights: Arrays of the variables' shapes, keyed by path as in `get_weights`; variables that it does not name
+            keep their values. Or a list, as the plain model's own method `get_weights` returns it.
 
     Raises:
-        UnfitError: If a path is unknown or a shape differs; nothing is changed then.
+        UnfitError: If a path is unknown, a shape or the length of a list differs; nothing is changed then.
     """
     variables = named_variables(model)
+    if not isinstance(weights, Mapping):
+        weights = _by_path(model, weights)
     for path, weight in weights.items():
         if path not in variables or tuple(variables[path].shape) != np.shape(weight):
             expected = tuple(variables[path].shape) if path in variables else "no variable of this path"
@@ -220,3 +244,15 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
         variables[path].assign(weight)
     if is_wrapped(model):
         apply_masks(model)
+
+
+def _by_path(model: keras.Model, weights: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the weights of a list, in the order of the plain model's own `get_weights`, by path."""
+    paths = {id(variable): path for path, variable in named_variables(model).items()}
+    order = [paths[id(variable)] for variable in model.weights if id(variable) in paths]
+    if len(order) != len(weights):
+        raise UnfitError(
+            f"A list of {len(order)} weights is expected. Received: {len(weights)}.",
+            "Take `get_weights()` of a plain model of the same architecture.",
+        )
+    return dict(zip(order, weights, strict=True))

@@ -1,0 +1,210 @@
+"""Copies of models that their own class makes: subclassed ones, and functional ones whose constructor makes the layers.
+
+The model is serialized as a whole and made again from that, so the copy has its class, its methods and what its
+constructor sets. Its layers are matched with those of the model by structure.
+"""
+
+import inspect
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+
+from tf_lottery.errors import UsageError
+from tf_lottery.layers.copy_matching import differing_paths, matching_paths, matching_variables
+from tf_lottery.layers.masked import builds_itself
+from tf_lottery.layers.own_attributes import copy_own_attributes
+from tf_lottery.layers.paths import named_variables
+from tf_lottery.layers.sublayers import (
+    children,
+    constructs_itself,
+    is_made_from_own_config,
+    is_nested_model,
+    join,
+    plain_class,
+)
+from tf_lottery.utils.text import one_line
+
+
+def copy_subclassed(model: keras.Model, *, share: bool = False) -> keras.Model:
+    """Returns a plain copy of a model, of its own class, with the same weights.
+
+    Args:
+        model: A built model, wrapped or plain, which its class makes from its configuration. It is not changed.
+        share: Whether attributes that can't be copied are shared, as for `rebuild`.
+
+    Raises:
+        UsageError: If its class can't be made from its configuration, or the copy has other weights or attributes.
+    """
+    try:
+        # The scope goes before the registry, which in a notebook may know another class by a name. What was serialized
+        # a moment ago is as safe as the model itself.
+        with keras.saving.custom_object_scope(_own_classes(model)):
+            copy = keras.saving.deserialize_keras_object(serialize_plain(model), safe_mode=False)
+        build_like(copy, build_configs(model))
+    except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
+        raise _no_copy(model, one_line(error)) from error
+    pairs = matching_variables(model, copy)
+    if not pairs:
+        raise _no_copy(model, f"the copy has other weights: {', '.join(differing_paths(model, copy)[:5])}")
+    source, target = named_variables(model), named_variables(copy)
+    for path, other in pairs.items():
+        target[other].assign(source[path].value)
+        target[other].trainable = source[path].trainable
+    for one, other in paired_layers(model, copy):
+        if one is not model and (changed := _changed_settings(one, other)):
+            raise _no_copy(
+                model, f"its layer {one.name!r} has another {', '.join(changed)} than the class of the model gives it"
+            )
+        other._trainable = one._trainable
+        copy_own_attributes(one, other, share=share)
+        copy_assets(one, other)
+        refresh_constants(other)
+    return copy
+
+
+def _changed_settings(layer: keras.layers.Layer, copy: keras.layers.Layer) -> list[str]:
+    """Returns what is another in the configurations of a layer and of its copy, names aside."""
+    try:
+        one, other = layer.get_config(), copy.get_config()
+    except (NotImplementedError, TypeError, ValueError):
+        return []  # nothing is known of it but its attributes, which are compared elsewhere
+    keys = [key for key in {**one, **other} if key not in ("name", "build_config", "trainable")]
+    return [key for key in keys if _without_names(one.get(key)) != _without_names(other.get(key))]
+
+
+def _without_names(document: Any) -> str:
+    return re.sub(r'"(name|shared_object_id)": ("[^"]*"|\d+)', "", json.dumps(document, sort_keys=True, default=repr))
+
+
+def paired_layers(model: keras.Model, copy: keras.Model) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:
+    """Returns the model and its layers, each with that of the copy.
+
+    Args:
+        model: A model, wrapped or plain.
+        copy: A copy of it, wrapped or plain.
+    """
+    layers, copies = dict(all_layers(model)), dict(all_layers(copy))
+    same = matching_paths(layers, copies, lambda one, other: plain_class(one) is plain_class(other))
+    paths = same or {path: path for path in layers if path in copies}
+    return [(layers[path], copies[other]) for path, other in paths.items()]
+
+
+def serialize_plain(model: keras.Model) -> dict[str, Any]:
+    """Returns a model as Keras serializes it, not compiled and not wrapped: of the user's class.
+
+    Raises:
+        NotImplementedError: As from `model_config`.
+    """
+    kind = plain_class(model)
+    return {
+        "module": kind.__module__,
+        "class_name": kind.__name__,
+        "config": keras.saving.serialize_keras_object(model_config(model)),
+        "registered_name": keras.saving.get_registered_name(kind),
+    }
+
+
+def model_config(model: keras.Model) -> dict[str, Any]:
+    """Returns the configuration of a model, from which its class (the user's, if it is wrapped) makes it again.
+
+    Where a subclassed model's class has none, Keras would give the constructor's defaults for its arguments.
+
+    Raises:
+        NotImplementedError: If its class has no `get_config`, and a constructor that takes arguments.
+    """
+    kind = plain_class(model)
+    if is_nested_model(model):
+        has_config = is_made_from_own_config(model) or not constructs_itself(model)
+    else:
+        has_config = not hasattr(kind.get_config, "_is_default")
+    if has_config:
+        wrapped = type(model)
+        model.__class__ = kind
+        try:
+            return dict(model.get_config())
+        finally:
+            model.__class__ = wrapped
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    of_keras = ("name", "trainable", "dtype")
+    own = [one.name for one in parameters if one.kind not in variadic and one.name not in of_keras]
+    if own:
+        raise NotImplementedError(f"its class has no `get_config`, so its {', '.join(own)} would be lost")
+    return {}
+
+
+def build_configs(model: keras.Model) -> dict[str, Any]:
+    """Returns how the layers of a model were built, by path, parents first."""
+    return {path: layer.get_build_config() for path, layer in all_layers(model) if layer.built}
+
+
+def build_like(model: keras.Model, builds: Mapping[str, Any]) -> None:
+    """Builds the layers of a new model, each as it was built in another one.
+
+    Args:
+        model: A model that is not built.
+        builds: The build configuration of each layer of the other model by path, parents first.
+    """
+    layers = dict(all_layers(model))
+    for path, config in builds.items():
+        if path not in layers:
+            layers = dict(all_layers(model))  # a layer above may have made it when it was built
+        layer = layers.get(path)
+        if layer is not None and not layer.built and config and builds_itself(layer):
+            layer.build_from_config(config)
+    for path, layer in reversed(list(all_layers(model))):
+        if path in builds and not layer.built:
+            layer.built = True
+            config = builds[path] or {}
+            # A file of the copy says so, and Keras builds the layer from it.
+            layer._build_shapes_dict = config.get("shapes_dict", config) or None
+
+
+def all_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yields the model and all its layers by path, parents first."""
+    seen: set[int] = set()
+    pending = [("", model)]
+    while pending:
+        path, layer = pending.pop(0)
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        yield path, layer
+        pending += [(join(path, name), child) for name, child in children(layer).items()]
+
+
+def copy_assets(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
+    """Copies what is neither configuration nor variable of a layer: a vocabulary.
+
+    Args:
+        layer: A layer of a model.
+        copy: A layer of the same configuration.
+    """
+    if hasattr(layer, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            layer.save_assets(folder)
+            copy.load_assets(folder)
+
+
+def refresh_constants(layer: keras.layers.Layer) -> None:
+    """Updates what a layer derived from its variables, after they were assigned: the constants of `Normalization`."""
+    if isinstance(layer, keras.layers.Normalization):
+        layer.finalize_state()
+
+
+def _own_classes(model: keras.Model) -> dict[str, Any]:
+    """Returns the classes of a model's layers that are not Keras's, by the names that Keras looks for."""
+    kinds = {plain_class(layer) for layer in model._flatten_layers()}
+    own = [kind for kind in kinds if not kind.__module__.startswith("keras.")]
+    return {name: kind for kind in own for name in (kind.__name__, keras.saving.get_registered_name(kind))}
+
+
+def _no_copy(model: keras.Model, reason: str) -> UsageError:
+    return UsageError(
+        f"The model {model.name!r} of class {plain_class(model).__name__} can't be copied: {reason}.",
+        "Pass in_place=True, or give its class a `get_config` with all arguments of its constructor.",
+    )
