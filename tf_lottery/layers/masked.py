@@ -96,7 +96,7 @@ class Masked(keras.layers.Wrapper):
         # in another order than in the plain model.
         self.masked_variables: dict[str, keras.Variable]
         self.mask_variables: dict[str, keras.Variable]
-        vars(self).update(masked_variables={}, mask_variables={})
+        self.__dict__.update(masked_variables={}, mask_variables={})
         self._loops = any(isinstance(one, keras.layers.RNN) for one in layer._flatten_layers())
         if self.builds_later and not layer.built:
             return

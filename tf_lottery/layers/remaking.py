@@ -55,14 +55,14 @@ def copy_subclassed(model: keras.Model, *, share: bool = False) -> keras.Model:
         target[other].assign(source[path].value)
         target[other].trainable = source[path].trainable
     for one, other in paired_layers(model, copy):
-        if one is not model and (changed := _changed_settings(one, other)):
-            raise _no_copy(
-                model, f"its layer {one.name!r} has another {', '.join(changed)} than the class of the model gives it"
-            )
         other._trainable = one._trainable
         copy_own_attributes(one, other, share=share)
         copy_assets(one, other)
         refresh_constants(other)
+        if one is not model and (changed := _changed_settings(one, other)):
+            raise _no_copy(
+                model, f"its layer {one.name!r} has another {', '.join(changed)} than the class of the model gives it"
+            )
     return copy
 
 

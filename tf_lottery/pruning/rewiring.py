@@ -8,9 +8,11 @@ import numpy as np
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.pruning import criteria
+from tf_lottery.pruning.distributions import apportion, erk_shares
 from tf_lottery.pruning.masks import Masks, WeightArrays, check_keys
+from tf_lottery.pruning.ranking import remove_lowest
 from tf_lottery.pruning.schedules import check_sparsity
-from tf_lottery.pruning.select import remove_lowest
+from tf_lottery.pruning.units import single_weights
 from tf_lottery.utils.text import suggestion
 
 Shapes: TypeAlias = Mapping[str, Sequence[int]]
@@ -29,7 +31,26 @@ def uniform(shapes: Shapes, density: float) -> dict[str, float]:
     return dict.fromkeys(shapes, density)
 
 
-DISTRIBUTIONS: dict[str, Distribution] = {"uniform": uniform}
+def erk(shapes: Shapes, density: float) -> dict[str, float]:
+    """Returns Erdős-Rényi-Kernel densities (Evci et al. 2020, arXiv 1911.11134, section 3), one weight kept at least.
+
+    The counts are whole, and sum to exactly `round(density * total)` where that leaves a weight in every array.
+
+    Args:
+        shapes: The shape of every array by path.
+        density: The density of all arrays together, in (0, 1].
+
+    Example:
+        >>> erk({"first": (300, 100), "second": (100, 10)}, 0.1)  # 2431 and 669 weights: as 400 to 110
+        {'first': 0.08103333333333333, 'second': 0.669}
+    """
+    sizes = {path: math.prod(shape) for path, shape in shapes.items()}
+    total = max(len(sizes), round(density * sum(sizes.values())))
+    counts = apportion(erk_shares(shapes, single_weights(shapes)), total, least=dict.fromkeys(sizes, 1), most=sizes)
+    return {path: counts[path] / sizes[path] for path in sizes}
+
+
+DISTRIBUTIONS: dict[str, Distribution] = {"uniform": uniform, "erk": erk}
 
 
 def distribute(
@@ -154,4 +175,4 @@ def rewire(weights: WeightArrays, masks: WeightArrays, growth: WeightArrays, *, 
 
 
 def _without_lowest(path: str, scores: Any, mask: Any, count: int) -> Any:
-    return remove_lowest({path: scores}, {path: mask}, keys=[path], count=count, allow_empty=True)[path]
+    return remove_lowest({path: scores}, {path: mask}, keys=[path], count=count, least={path: 0})[path]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tf_lottery.errors import UsageError
-from tf_lottery.pruning.select import remove_lowest
+from tf_lottery.pruning.ranking import remove_lowest
 
 Mask = npt.NDArray[np.bool_]
 POOLING = ("AVG", "MAX")

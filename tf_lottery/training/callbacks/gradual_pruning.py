@@ -10,10 +10,11 @@ from tf_lottery.layers import discover, get_masks, set_masks
 from tf_lottery.layers.wrapping import masked_variables
 from tf_lottery.pruning.criteria import CriterionLike, get, needs
 from tf_lottery.pruning.criteria import scores as compute_scores
+from tf_lottery.pruning.granularities import UNSTRUCTURED, check_granularity
 from tf_lottery.pruning.masks import kept
+from tf_lottery.pruning.ranking import SCOPES
 from tf_lottery.pruning.schedules import ScheduleLike, ask, check_schedule, with_frequency
-from tf_lottery.pruning.select import SCOPES, prune_to
-from tf_lottery.pruning.units import GRANULARITIES, UNSTRUCTURED
+from tf_lottery.pruning.select import prune_to
 from tf_lottery.training.callbacks.between_calls import BetweenCalls, zero_slots
 from tf_lottery.utils.text import suggestion
 
@@ -37,7 +38,7 @@ class GradualPruning(BetweenCalls):
         scope: "layerwise" prunes every weight array to the sparsity; "global" all arrays together.
         criterion: How weights are scored: the name, function or import path of a criterion that needs nothing but the
             weights.
-        granularity: What is pruned as a whole, as for `prune`: "unstructured", "1x4", "1x16" or "channel".
+        granularity: What is pruned as a whole, as for `prune`: "unstructured", "1x4", "channel", "2:4" and so on.
 
     Raises:
         UsageError: If an argument is wrong. In `fit`, if the model is not wrapped, or the schedule answers no sparsity
@@ -66,9 +67,9 @@ class GradualPruning(BetweenCalls):
         super().__init__()
         checked = check_schedule(schedule)
         self.schedule = checked if frequency is None else with_frequency(checked, frequency)
-        for name, value, valid in (("scope", scope, SCOPES), ("granularity", granularity, GRANULARITIES)):
-            if value not in valid:
-                raise UsageError(f"Unknown `{name}` {value!r}.", suggestion(str(value), valid), argument=name)
+        if scope not in SCOPES:
+            raise UsageError(f"Unknown `scope` {scope!r}.", suggestion(str(scope), SCOPES), argument="scope")
+        check_granularity(granularity, "error")
         get(criterion)
         if missing := sorted(needs(criterion)):
             raise UsageError(
