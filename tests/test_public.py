@@ -10,7 +10,8 @@ import pytest
 import tf_lottery as tfl
 
 NAMES = (
-    "wrap strip get_masks set_masks scores prune find_ticket load_model load_ticket export Result Ticket ExportReport"
+    "wrap strip get_masks set_masks scores prune find_ticket load_model load_ticket export from_tfmot Result Ticket "
+    "ExportReport"
 )
 
 
@@ -20,6 +21,15 @@ def test_the_names_of_the_contract_are_there(name):
     assert name in dir(tfl)
     assert callable(getattr(tfl, name))
     assert getattr(tfl, name).__doc__
+
+
+def test_modules_under_names_of_their_own():
+    from tf_lottery import callbacks, schedules
+
+    assert callbacks is tfl.callbacks
+    assert sorted(callbacks.__all__) == ["GradualPruning", "RigL", "SET", "SparsityLogger"]
+    assert schedules.PolynomialDecay is tfl.schedules.PolynomialDecay
+    assert {"callbacks", "schedules"} <= set(dir(tfl))
 
 
 def test_every_public_name_loads():

@@ -179,6 +179,31 @@ def test_which_weights_are_pruned():
     ]
 
 
+class Outer(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.first = tfmot.prune_low_magnitude(L.Dense(8), tfmot.ConstantSparsity(0.5, 3))
+        self.second = L.Dense(3)
+
+    def call(self, inputs):
+        return self.second(self.first(inputs))
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_layers_in_models_that_fit_builds(tmp_path, steps_per_execution):
+    sequence = keras.Sequential([tfmot.prune_low_magnitude(L.Dense(8), tfmot.ConstantSparsity(0.5, 1)), L.Dense(3)])
+    fit(sequence, steps_per_execution=steps_per_execution)
+    assert {path: int(mask.sum()) for path, mask in tfl.get_masks(sequence).items()} == {"dense/kernel": 24}
+    sequence.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict(X, verbose=0), sequence.predict(X, verbose=0))
+    assert int(tfl.get_masks(again)["dense/kernel"].sum()) == 24
+    outer, recorder = Outer(), Recorder()
+    fit(outer, recorder, steps_per_execution=steps_per_execution)
+    counts = [int(masks[0].sum()) for masks in recorder.masks]
+    assert counts == ([48, 48, *[24] * 10] if steps_per_execution == 1 else [48, *[24] * 5])
+
+
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 def test_files(tmp_path, suffix):
     schedule = tfmot.PolynomialDecay(0.0, 0.75, begin_step=0, end_step=10, frequency=5)

@@ -21,8 +21,8 @@ class UpdatePruningStep(BetweenCalls):
     """Prunes the layers of `prune_low_magnitude` along their schedules, at tfmot's steps.
 
     Step s is the s-th update of the optimizer, from 1; the masks of step s hold in it, as in tfmot. With several steps
-    in a call (`steps_per_execution`), what falls due inside of it is pruned after it. Masks only lose weights, where
-    tfmot chooses them again each time.
+    in a call (`steps_per_execution`), what falls due inside of it is pruned after it, as in the first call of a model
+    that is built by it. Masks only lose weights, where tfmot chooses them again each time.
 
     In a loop of the user's own, set `model.optimizer`, call `set_model`, `on_train_begin`, and `on_train_batch_begin`
     before each step.
@@ -42,14 +42,14 @@ class UpdatePruningStep(BetweenCalls):
         Raises:
             UsageError: If there is none.
         """
-        layers = self.model._flatten_layers()
-        self.prunable_layers = [one for one in layers if isinstance(one, PruneLowMagnitude) and one.masked_variables]
+        self.prunable_layers = [one for one in self.model._flatten_layers() if isinstance(one, PruneLowMagnitude)]
         if not self.prunable_layers:
             raise UsageError(
                 f"UpdatePruningStep found no layer of `prune_low_magnitude` in the model {self.model.name!r}.",
                 "Train the model that it returns. The callback of `wrap` is tf_lottery.callbacks.GradualPruning.",
             )
-        super().on_train_begin(logs)
+        if self._is_built():
+            super().on_train_begin(logs)
         self._last_step = -1
         for layer in self.prunable_layers:
             layer.is_driven = True
@@ -61,6 +61,8 @@ class UpdatePruningStep(BetweenCalls):
             batch: The number of the batch in its epoch.
             logs: What `fit` reports; not used.
         """
+        if not self._is_built():
+            return
         following = self.steps_done() + 1
         # Of a resumed training, those of the last call: it may have been saved before it was pruned.
         first = max(1, following - self.model.steps_per_execution + 1) if self._last_step < 0 else self._last_step + 1
@@ -73,7 +75,9 @@ class UpdatePruningStep(BetweenCalls):
             batch: The number of the last batch of the call in its epoch.
             logs: What `fit` reports; not used.
         """
-        if self.model.steps_per_execution != 1:
+        if self._last_step < 0:  # the first call built the model
+            self._prune(range(1, self.steps_done() + 1))
+        elif self.model.steps_per_execution != 1:
             self._prune(range(self._last_step + 1, self.steps_done() + 1))
 
     def on_epoch_end(self, batch: int, logs: Any = None) -> None:
@@ -84,6 +88,9 @@ class UpdatePruningStep(BetweenCalls):
             logs: What `fit` reports; not used.
         """
         super().on_epoch_end(batch, logs)
+
+    def _is_built(self) -> bool:
+        return all(layer.built for layer in self.prunable_layers)
 
     def _prune(self, steps: range) -> None:
         if not steps:

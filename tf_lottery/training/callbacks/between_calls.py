@@ -15,6 +15,10 @@ from tf_lottery.training.state import optimizer_variables, slots_of
 class BetweenCalls(keras.callbacks.Callback):
     """A callback that reads the number of training steps from the optimizer, so that a resumed training has it too."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._steps_before_epoch = -1
+
     def on_train_begin(self, logs: Any = None) -> None:
         """Checks that the model is wrapped and has an optimizer that counts its steps.
 
@@ -35,7 +39,6 @@ class BetweenCalls(keras.callbacks.Callback):
                 f"{name} counts training steps by `model.optimizer`. Received: a model without one.",
                 "Give `compile` an optimizer.",
             )
-        self._steps_before_epoch = -1
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Remembers the number of steps done, to see whether the epoch counts any.
