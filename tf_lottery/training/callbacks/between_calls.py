@@ -83,7 +83,8 @@ def zero_slots(model: keras.Model, keep: Mapping[str, npt.NDArray[np.bool_]]) ->
     if not optimizer.built:
         return
     variables = optimizer_variables(optimizer)
+    kept = {path: keras.ops.convert_to_tensor(array) for path, array in keep.items()}
     for key, path in slots_of(optimizer, model).items():
-        if path in keep and not keep[path].all():
-            value = np.array(keras.ops.convert_to_numpy(variables[key].value))
-            variables[key].assign(np.where(keep[path], value, np.zeros((), value.dtype)))
+        if path in kept:
+            value = variables[key].value
+            variables[key].assign(keras.ops.where(kept[path], value, keras.ops.zeros_like(value)))
