@@ -207,6 +207,7 @@ def _short_name_resolves(start: str, rest: str) -> bool:
 
 # Names of other libraries, of files, and of values in examples.
 FOREIGN = {
+    "keras_hub",
     "keras",
     "tf",
     "np",

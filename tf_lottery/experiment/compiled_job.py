@@ -7,6 +7,7 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import Control, find_control
 from tf_lottery.experiment.directory import SEARCH, Job
+from tf_lottery.experiment.gradual_control import pruning_steps
 from tf_lottery.experiment.rewind_point import FINETUNE
 from tf_lottery.experiment.training_and_rewind_steps import StepCounts
 
@@ -49,6 +50,7 @@ class CompiledJob:
         keeps_optimizer: whether the optimizer's state at its end is committed, for a training that continues it.
         stops_when_masks_converge: whether it is an early-bird search, which may stop before `stop`.
         data_order: the name of its order of the data: a part of the order's seed.
+        prune_at: the steps after which weights are pruned while it is trained.
     """
 
     job: Job
@@ -66,6 +68,7 @@ class CompiledJob:
     keeps_optimizer: bool
     stops_when_masks_converge: bool
     data_order: str
+    prune_at: tuple[int, ...] = ()
 
 
 def compile_job(config: Config, job: Job, steps: StepCounts) -> CompiledJob:
@@ -97,6 +100,7 @@ def compile_job(config: Config, job: Job, steps: StepCounts) -> CompiledJob:
         keeps_optimizer=control.continues_previous_round if control else job.round == 0 or finetunes,
         stops_when_masks_converge=job.variant == SEARCH and config.pruning == "early_bird",
         data_order="other order" if control and control.own_data_order else "order",
+        prune_at=pruning_steps(steps.training) if control and control.prunes_gradually else (),
     )
 
 

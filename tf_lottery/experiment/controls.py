@@ -82,6 +82,7 @@ class Control:
         own_masks: whether its masks differ from the ticket's.
         continues_previous_round: whether it continues the control's training of the round before, for as many steps as
             finding one more ticket takes.
+        prunes_gradually: whether its masks lose weights while it is trained, until as many are left as in the ticket.
     """
 
     start: Callable[[TicketStart], ControlStart]
@@ -90,6 +91,7 @@ class Control:
     own_data_order: bool = False
     own_masks: bool = False
     continues_previous_round: bool = False
+    prunes_gradually: bool = False
 
 
 ControlLike: TypeAlias = str | Control | Callable[[TicketStart], ControlStart]
@@ -182,6 +184,14 @@ def dense_longer(ticket: TicketStart) -> ControlStart:
     return ControlStart(mask_tools.ones(ticket.masks), from_step_zero=False)
 
 
+def gradual(ticket: TicketStart) -> ControlStart:
+    """Train the dense network once, and prune it by magnitude meanwhile (Zhu & Gupta 2017, arXiv 1710.01878).
+
+    It ends with as many weights as the ticket, after the steps of one full training; see `gradual_control`.
+    """
+    return ControlStart(mask_tools.ones(ticket.masks), ticket.initial)
+
+
 def other_order(ticket: TicketStart) -> ControlStart:
     """Train the ticket itself with a second order of the data (Frankle et al. 2019, arXiv 1912.05671)."""
     return ControlStart(ticket.masks, from_step_zero=False)
@@ -212,6 +222,9 @@ CONTROLS = {
     "small_dense": Control(small_dense, "a dense network of as many weights", own_masks=True),
     "dense_longer": Control(
         dense_longer, "the dense network, trained as long in all", own_masks=True, continues_previous_round=True
+    ),
+    "gradual": Control(
+        gradual, "one training, pruned to as many weights meanwhile", own_masks=True, prunes_gradually=True
     ),
     "other_order": Control(
         other_order, "the ticket, with a second order of the data", round_0=True, own_data_order=True

@@ -159,6 +159,19 @@ def units_to_keep(
     return [(keys, mask_tools.kept({key: masks[key] for key in keys})) for keys in groups]
 
 
+def ranked_together(config: Config, roles: Mapping[str, str], keys: Iterable[str], rule: Rule) -> list[list[str]]:
+    """Return arrays of units in groups: those whose units are ranked together, or each alone.
+
+    Args:
+        config: the experiment.
+        roles: role of each maskable weight, by path.
+        keys: the paths of the arrays of units.
+        rule: what decides how many units each array keeps, beside the rates.
+    """
+    keys = sorted(keys)
+    return rule.groups(_rates(config, roles, keys)) if config.scope == "global" else [[key] for key in keys]
+
+
 def _rates(config: Config, roles: Mapping[str, str], keys: Iterable[str]) -> dict[str, float]:
     """Return the rate of each array of units; 0 where densities are given instead."""
     by_path = dict.fromkeys(roles, 0.0) if config.densities else rates_of_config(config, roles)

@@ -1,4 +1,4 @@
-"""Models from files: damaged ones and whole ones that Keras can't make a model of are told apart."""
+"""Models from files: a damaged file is one error, a whole one of which Keras makes no model another."""
 
 import os
 import zipfile

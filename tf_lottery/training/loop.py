@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -153,6 +153,8 @@ def train(
     capture_at: int | None = None,
     on_capture: Callable[[], None] = lambda: None,
     on_chunk: Callable[[TrainingProgress], None] = lambda progress: None,
+    prune_at: Sequence[int] = (),
+    on_prune: Callable[[int], None] = lambda step: None,
     observer: TrainingObserver | None = None,
     should_stop: Callable[[], bool] | None = None,
     checkpoint_every: float = math.inf,
@@ -174,6 +176,9 @@ def train(
         capture_at: a step at which `on_capture` is called, before any evaluation there.
         on_capture: takes the state, e.g. for rewinding.
         on_chunk: called after each chunk of steps, about once a second.
+        prune_at: steps at which `on_prune` is called, before any evaluation there; earlier evaluations were of other
+            masks, so the best step is looked for again.
+        on_prune: prunes the model; it is given the step.
         observer: watches the chunks of steps and the evaluations.
         should_stop: called at each multiple of `eval_every`; training stops there if it returns True.
         checkpoint_every: seconds between calls of `checkpoint`.
@@ -191,7 +196,7 @@ def train(
         on_capture()
     saved = time.monotonic()
     while progress.step < stop:
-        end = _next_mark(progress.step, stop, eval_every, capture_at)
+        end = _next_mark(progress.step, stop, eval_every, [*prune_at, *([] if capture_at is None else [capture_at])])
         end = min(end, progress.step + min(engine.chunk_size(), CHUNK_CAPACITY))
         observer.on_chunk_begin(progress.step)
         feed.advance(engine, progress.step, end)
@@ -199,6 +204,9 @@ def train(
         observer.on_chunk_end(end)
         if end == capture_at:
             on_capture()
+        if end in prune_at:
+            on_prune(end)
+            progress.best_step = progress.best_loss = None
         if should_stop and end % eval_every == 0 and should_stop():
             stop = end
         if end == stop:
@@ -214,11 +222,8 @@ def train(
     return progress
 
 
-def _next_mark(step: int, stop: int, eval_every: int, capture_at: int | None) -> int:
-    marks = [stop, (step // eval_every + 1) * eval_every]
-    if capture_at is not None and capture_at > step:
-        marks.append(capture_at)
-    return min(marks)
+def _next_mark(step: int, stop: int, eval_every: int, others: Sequence[int]) -> int:
+    return min([stop, (step // eval_every + 1) * eval_every, *(mark for mark in others if mark > step)])
 
 
 def _evaluate(engine: Engine, data: Splits, progress: TrainingProgress, *, last: bool) -> None:

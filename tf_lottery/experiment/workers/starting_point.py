@@ -32,12 +32,14 @@ class TrainingStart:
         state: model and optimizer at the first step, exactly 0.0 where pruned.
         step: its first step, counted from the start of a full training.
         stop: the step to stop at.
+        ticket: the masks of the ticket of its round; its own, unless it is a control.
     """
 
     masks: Masks
     state: State
     step: int
     stop: int
+    ticket: Masks
 
 
 class StartingPoints:
@@ -59,19 +61,20 @@ class StartingPoints:
         ticket_masks = self._ticket_masks(compiled)
         state = self._state(compiled, ticket_masks)
         if compiled.control is None:
-            return self._masked(ticket_masks, state, compiled.start, compiled.stop)
+            return self._masked(ticket_masks, state, compiled.start, compiled.stop, ticket=ticket_masks)
         ticket_start = self._ticket_start(compiled.job, ticket_masks, state)
         control_start = start_control(compiled.job.variant, compiled.control, ticket_start)
         masks, weights = control_start.masks, control_start.weights
         if weights is None:
-            return self._masked(masks, state, compiled.start, compiled.stop)
+            return self._masked(masks, state, compiled.start, compiled.stop, ticket=ticket_masks)
         if control_start.from_step_zero:
-            return self._masked(masks, self.bench.at_step_0(dict(weights), masks), 0, compiled.full_training)
+            state = self.bench.at_step_0(dict(weights), masks)
+            return self._masked(masks, state, 0, compiled.full_training, ticket=ticket_masks)
         state = {**state, **{MODEL + path: value for path, value in weights.items()}}
-        return self._masked(masks, state, compiled.start, compiled.stop)
+        return self._masked(masks, state, compiled.start, compiled.stop, ticket=ticket_masks)
 
-    def _masked(self, masks: Masks, state: State, step: int, stop: int) -> TrainingStart:
-        return TrainingStart(masks, apply_masks_to_state(state, masks, self.bench.slots), step, stop)
+    def _masked(self, masks: Masks, state: State, step: int, stop: int, *, ticket: Masks) -> TrainingStart:
+        return TrainingStart(masks, apply_masks_to_state(state, masks, self.bench.slots), step, stop, ticket)
 
     def _ticket_masks(self, compiled: CompiledJob) -> Masks:
         """Return the masks of a search or of the ticket; those of a control's ticket too."""

@@ -15,6 +15,7 @@ from tf_lottery.experiment.compiled_job import CompiledJob, compile_job
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import ProgressCallback
+from tf_lottery.experiment.gradual_control import gradual_masks
 from tf_lottery.experiment.job_observer import JobObserver, JobTraining
 from tf_lottery.experiment.own_functions import control_digest
 from tf_lottery.experiment.problem import Problem
@@ -23,14 +24,16 @@ from tf_lottery.experiment.training_and_rewind_steps import MASK_WINDOW, step_co
 from tf_lottery.experiment.workers.result_row import result_row
 from tf_lottery.experiment.workers.starting_point import StartingPoints, TrainingStart
 from tf_lottery.experiment.workers.workbench import Workbench
-from tf_lottery.layers import architecture, get_weights, set_masks
+from tf_lottery.layers import architecture, get_masks, get_weights, set_masks
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
+from tf_lottery.training.callbacks.between_calls import zero_slots
 from tf_lottery.training.loop import TrainingProgress, train
 from tf_lottery.training.state import apply_masks_to_state, capture_state, optimizer_variables, restore_state
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 30.0
+MASKS = "masks/"
 
 
 class Trainer:
@@ -104,20 +107,20 @@ class Trainer:
         def elapsed() -> float:
             return seconds_of_earlier_processes + time.perf_counter() - begin
 
-        kept, total = mask_tools.kept(start.masks), mask_tools.total(start.masks)
-        training = JobTraining(job, kept / total, start.step, progress.step, start.stop, self.engine)
+        density = mask_tools.density(start.ticket if compiled.prune_at else start.masks)
+        training = JobTraining(job, density, start.step, progress.step, start.stop, self.engine)
         self.observer.on_job_begin(training)
         self._train(compiled, start, progress, on_progress=on_progress, elapsed=elapsed)
-        weights = get_weights(self.bench.model)
+        masks, weights = get_masks(self.bench.model), get_weights(self.bench.model)
         seconds = {key: value - seconds_before[key] for key, value in self.engine.timings.seconds.items()}
-        row = result_row(job, start.masks, progress, steps=progress.step - start.step)
+        row = result_row(job, masks, progress, steps=progress.step - start.step)
         row["seconds"] = round(elapsed(), 3)
         if seconds["train"]:
             row["steps_per_second"] = round((self.engine.timings.steps_timed - steps_before) / seconds["train"], 1)
         metrics = {
             "row": row,
             "history": progress.history,
-            "layers": {k: {"kept": int(np.count_nonzero(m)), "total": m.size} for k, m in start.masks.items()},
+            "layers": {k: {"kept": int(np.count_nonzero(m)), "total": m.size} for k, m in masks.items()},
             "start_step": start.step,
             "rewind_manifest": self.starting_points.rewind_digest(compiled),
             "pinned": self.pinned,
@@ -125,10 +128,10 @@ class Trainer:
         }
         if (function := control_digest(job.variant)) is not None:
             metrics["function"] = function
-        arrays = {"masks": start.masks, "weights": weights}
+        arrays = {"masks": masks, "weights": weights}
         if compiled.keeps_optimizer:
             arrays["optimizer"] = apply_masks_to_state(
-                capture_state(optimizer_variables(self.engine.optimizer)), start.masks, self.bench.slots
+                capture_state(optimizer_variables(self.engine.optimizer)), masks, self.bench.slots
             )
         if self.engine.changes:
             arrays["changes"] = self.engine.changes.sums()
@@ -146,7 +149,10 @@ class Trainer:
         resumable = self.problem.replayable and not compiled.stops_when_masks_converge
         partial = self.store.load_partial(compiled.job) if resumable else None
         if partial:
-            restore_state(self.engine.variables(), partial[0])
+            state = partial[0]
+            if compiled.prune_at:
+                set_masks(self.bench.model, {path: state.pop(MASKS + path) for path in start.masks})
+            restore_state(self.engine.variables(), state)
             return TrainingProgress(**partial[1])
         restore_state(self.bench.variables(), start.state)
         return TrainingProgress(start.step)
@@ -173,10 +179,12 @@ class Trainer:
                 capture_at=compiled.capture_at,
                 on_capture=functools.partial(self._save_rewind_state, job.replicate),
                 on_chunk=lambda progress: on_progress(job, progress.step, start.stop),
+                prune_at=compiled.prune_at,
+                on_prune=lambda step: self._prune(step, start),
                 observer=self.observer,
                 should_stop=masks_converged if converging else None,
                 checkpoint_every=math.inf if converging else self.checkpoint_every,
-                checkpoint=lambda progress: self._save_partial(job, progress, seconds=elapsed()),
+                checkpoint=lambda progress: self._save_partial(compiled, progress, seconds=elapsed()),
             )
         except NonFiniteError as error:
             raise NonFiniteError(f"{error.cause} ({job})", error.remedy) from error
@@ -193,9 +201,27 @@ class Trainer:
         self.store.save_rewind_state(replicate, self.bench.capture())
         self.starting_points.forget_rewind_state(replicate)
 
-    def _save_partial(self, job: Job, progress: TrainingProgress, *, seconds: float) -> None:
+    def _prune(self, step: int, start: TrainingStart) -> None:
+        """Prune the model in the middle of a training, towards as many weights as the ticket has."""
+        masks = gradual_masks(
+            self.config,
+            step,
+            training=start.stop,
+            roles=self.bench.roles,
+            ticket=start.ticket,
+            weights=get_weights(self.bench.model),
+            masks=get_masks(self.bench.model),
+            units=self.bench.units,
+        )
+        set_masks(self.bench.model, masks)
+        zero_slots(self.bench.model, masks)
+
+    def _save_partial(self, compiled: CompiledJob, progress: TrainingProgress, *, seconds: float) -> None:
         progress.seconds = seconds
-        self.store.save_partial(job, capture_state(self.engine.variables()), progress.to_json())
+        state = capture_state(self.engine.variables())
+        if compiled.prune_at:  # its masks are those of now, which nothing else holds
+            state |= {MASKS + path: mask for path, mask in get_masks(self.bench.model).items()}
+        self.store.save_partial(compiled.job, state, progress.to_json())
 
 
 class MasksConverged:
