@@ -9,7 +9,7 @@ import keras
 
 from tf_lottery.layers.attention_heads import heads_by_projection
 from tf_lottery.layers.axes import axes_of
-from tf_lottery.layers.kinds import EMBEDDING_NAMES, KERNEL_NAMES, kind_of
+from tf_lottery.layers.kinds import EMBEDDING_NAMES, KERNEL_NAMES, kind_of, looks_like_kernel
 from tf_lottery.layers.paths import held_layer, named_layers
 from tf_lottery.layers.selectors import Selection, Selector
 from tf_lottery.layers.sublayers import is_nested_model, join, owned_variables
@@ -174,9 +174,7 @@ def _reason_skipped(variable: keras.Variable, role: str, is_included: bool | Non
 def _is_kernel(owner: keras.layers.Layer, variable: keras.Variable) -> bool:
     """Returns whether a pattern for the layer stands for this weight: a kernel, not a bias or scale."""
     custom = not type(owner).__module__.startswith("keras.")
-    return variable.name in MASKED_NAMES or (
-        custom and variable.trainable and len(variable.shape) > 1 and "bias" not in variable.name
-    )
+    return variable.name in MASKED_NAMES or (custom and looks_like_kernel(variable))
 
 
 def _is_passive(layer: keras.layers.Layer) -> bool:

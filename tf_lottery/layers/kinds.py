@@ -18,6 +18,8 @@ KERNEL_NAMES = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_ker
 """Names of variables that hold a kernel: a weight that is multiplied with inputs."""
 TOKEN_VECTORS = "embeddings"
 """The name of the variable of an embedding whose rows are looked up, one for each token."""
+NO_KERNELS = ("bias", "gamma", "beta", "alpha", "scale")
+"""Parts of the names of trainable variables that are no kernels, whatever their shape."""
 EMBEDDING_NAMES = (TOKEN_VECTORS, "reverse_embeddings")
 """Names of variables that hold the rows of an embedding."""
 
@@ -182,6 +184,13 @@ KINDS: dict[type, LayerKind] = {
     **dict.fromkeys([_L.UpSampling1D, _L.UpSampling2D, _L.UpSampling3D], _positions("up sampling")),
 }
 """The kind of each layer class that the library knows."""
+
+
+def looks_like_kernel(variable: keras.Variable) -> bool:
+    """Returns whether a variable of a layer that the table does not know looks like a kernel: by its shape and name."""
+    return bool(
+        variable.trainable and len(variable.shape) > 1 and not any(word in variable.name for word in NO_KERNELS)
+    )
 
 
 def kind_of(layer: Any) -> LayerKind:

@@ -14,6 +14,7 @@ from tf_lottery.layers.acceptance import check_model, check_prunable, is_wrapped
 from tf_lottery.layers.copy_matching import matching_variables
 from tf_lottery.layers.copying import copy_layer, rebuild
 from tf_lottery.layers.discovery import Discovery
+from tf_lottery.layers.kinds import looks_like_kernel
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.masked_variable import is_masked, mask_of
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
@@ -25,8 +26,6 @@ from tf_lottery.pruning.masks import Masks, validate
 
 log = logging.getLogger(__name__)
 LEAST_COVERAGE = 0.9
-NO_KERNELS = ("bias", "gamma", "beta", "alpha", "scale")
-"""Parts of the names of trainable variables that are no kernels, whatever their shape."""
 
 
 def wrap(
@@ -107,10 +106,7 @@ def _warn_of_kernels_left_out(model: keras.Model, discovery: Discovery) -> None:
     kernels = {
         path: math.prod(variable.shape)
         for path, variable in others.items()
-        if variable.trainable
-        and len(variable.shape) > 1
-        and keras.backend.is_float_dtype(variable.dtype)
-        and not any(word in variable.name for word in NO_KERNELS)
+        if looks_like_kernel(variable) and keras.backend.is_float_dtype(variable.dtype)
     }
     masked = sum(math.prod(weight.variable.shape) for weight in discovery.found.values())
     coverage = masked / (masked + sum(kernels.values()))
