@@ -367,3 +367,29 @@ def test_what_layers_derive_from_data_is_copied():
     wrapped = tfl.wrap(model)
     np.testing.assert_array_equal(wrapped(words), expected)
     np.testing.assert_array_equal(tfl.strip(wrapped)(words), expected)
+
+
+class PlainCell(keras.layers.Layer):
+    """A recurrent cell whose class is not registered."""
+
+    def __init__(self, units, **options):
+        super().__init__(**options)
+        self.units = self.state_size = units
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1] + self.units, self.units), name="kernel")
+
+    def call(self, inputs, states):
+        output = keras.ops.tanh(keras.ops.concatenate([inputs, states[0]], axis=-1) @ self.kernel)
+        return output, [output]
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+def test_a_cell_of_a_class_that_is_not_registered_is_copied():
+    model = keras.Sequential([keras.Input((3, 2)), keras.layers.RNN(PlainCell(4)), keras.layers.Dense(2)])
+    wrapped = tfl.wrap(model, include="rnn")
+    assert sorted(tfl.get_masks(wrapped)) == ["rnn/cell/kernel"]
+    inputs = np.ones((2, 3, 2), "float32")
+    np.testing.assert_array_equal(wrapped(inputs), model(inputs))

@@ -11,8 +11,14 @@ from tf_lottery.layers.copy_matching import differing_paths, matching_paths, mat
 from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.own_attributes import copy_own_attributes
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
-from tf_lottery.layers.remaking import copy_assets, copy_subclassed, model_config, paired_layers
-from tf_lottery.layers.remaking import refresh_constants as refresh_constants
+from tf_lottery.layers.remaking import (
+    copy_assets,
+    copy_subclassed,
+    model_config,
+    own_classes,
+    paired_layers,
+    refresh_constants,
+)
 from tf_lottery.layers.sublayers import constructs_itself, is_made_from_own_config, is_nested_model, plain_class
 from tf_lottery.utils.text import one_line
 
@@ -121,7 +127,9 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         return copy_subclassed(layer)
     try:
         config = model_config(layer) if isinstance(layer, keras.Model) else layer.get_config()
-        copy = type(layer).from_config(config)
+        own = own_classes(layer) if isinstance(layer, keras.layers.Layer) else {}
+        with keras.saving.custom_object_scope(own):  # of a cell, say, whose class is not registered
+            copy = type(layer).from_config(config)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise UnfitError(
             f"The layer {layer.name!r} of class {type(layer).__name__} cannot be copied: {one_line(error)}",

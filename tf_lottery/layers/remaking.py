@@ -42,7 +42,7 @@ def copy_subclassed(model: keras.Model, *, share: bool = False) -> keras.Model:
     try:
         # The scope goes before the registry, which in a notebook may know another class by a name. What was serialized
         # a moment ago is as safe as the model itself.
-        with keras.saving.custom_object_scope(_own_classes(model)):
+        with keras.saving.custom_object_scope(own_classes(model)):
             copy = keras.saving.deserialize_keras_object(serialize_plain(model), safe_mode=False)
         build_like(copy, build_configs(model))
     except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
@@ -196,9 +196,9 @@ def refresh_constants(layer: keras.layers.Layer) -> None:
         layer.finalize_state()
 
 
-def _own_classes(model: keras.Model) -> dict[str, Any]:
-    """Returns the classes of a model's layers that are not Keras's, by the names that Keras looks for."""
-    kinds = {plain_class(layer) for layer in model._flatten_layers()}
+def own_classes(layer: keras.layers.Layer) -> dict[str, Any]:
+    """Returns the classes of a layer or model and its sublayers that are not Keras's, by the names Keras looks for."""
+    kinds = {plain_class(one) for one in layer._flatten_layers()}
     own = [kind for kind in kinds if not kind.__module__.startswith("keras.")]
     return {name: kind for kind in own for name in (kind.__name__, keras.saving.get_registered_name(kind))}
 

@@ -14,8 +14,9 @@ from tf_lottery.exporting.slim.dead_channels import KernelLayer
 from tf_lottery.exporting.slim.kernels import Kernel
 from tf_lottery.exporting.slim.layer_errors import name_layer_in_errors
 from tf_lottery.exporting.slim.weight_axes import WEIGHT_AXES, take_channels, weight_arrays
-from tf_lottery.layers.copying import copy_input, copy_layer, rebuild, refresh_constants
+from tf_lottery.layers.copying import copy_input, copy_layer, rebuild
 from tf_lottery.layers.kinds import exact_kind_of
+from tf_lottery.layers.remaking import refresh_constants
 from tf_lottery.layers.sublayers import is_nested_model
 
 

@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers import get_masks, is_wrapped, named_layers, named_variables
-from tf_lottery.layers.copying import copy_layer, rebuild, refresh_constants
+from tf_lottery.layers.copying import copy_layer, rebuild
 from tf_lottery.layers.kinds import kind_of
 from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.paths import held_layer
+from tf_lottery.layers.remaking import refresh_constants
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.pruning.masks import Masks, validate
 from tf_lottery.training.gradients.loss import GradientArrays
