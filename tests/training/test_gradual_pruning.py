@@ -140,6 +140,19 @@ def test_channels():
     assert tfl.get_masks(model)["dense_1/kernel"].all()  # its units are outputs
 
 
+def test_two_of_four():
+    x = np.ones((40, 8), "float32")
+    model = tfl.wrap(keras.Sequential([keras.Input((8,)), L.Dense(5), L.Dense(3)]), exclude="dense_1")
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    kernel = np.abs(np.array(model.layers[0].kernel.value))
+    schedule = tfl.schedules.ConstantSparsity(0.5, 2)
+    pruning = tfl.callbacks.GradualPruning(schedule, granularity="2:4")
+    model.fit(x, np.ones((40, 3)), batch_size=4, verbose=0, callbacks=[pruning])
+    groups = kernel.reshape(2, 4, 5)
+    largest = groups >= np.sort(groups, axis=1)[:, 2:3]
+    np.testing.assert_array_equal(tfl.get_masks(model)["dense/kernel"], largest.reshape(8, 5))
+
+
 def test_own_criterion():
     model = compiled(sequential(), keras.optimizers.SGD(0.0))
     kernel = np.array(model.layers[0].kernel.value)
@@ -315,7 +328,7 @@ def test_a_model_that_is_sparser_already():
     [
         ({"schedule": 0.5}, "`schedule` must answer"),
         ({"scope": "local"}, "Unknown `scope` 'local'"),
-        ({"granularity": "2x2"}, "Unknown `granularity` '2x2'"),
+        ({"granularity": "2x2"}, "Unknown granularity '2x2'"),
         ({"criterion": "snip"}, "Received: 'snip', which needs gradients"),
         ({"criterion": "weight_change"}, "which needs initial"),
         ({"criterion": "magnitud"}, "Did you mean 'magnitude'"),
