@@ -70,3 +70,11 @@ def test_distributions():
         distribute(SHAPES, {"a": 0.5})
     with pytest.raises(UnfitError, match="densities of the distribution must be in"):
         distribute(SHAPES, 0.5, lambda shapes, density: {"a": 1.5, "b": 1.0})
+
+
+def test_erk_by_hand():
+    # 3100 of 31000 weights in proportion to 400 : 110, which are 2431.4 and 668.6.
+    shapes = {"first": (300, 100), "second": (100, 10)}
+    assert distribute(shapes, 0.9, "erk") == {"first": 2431 / 30000, "second": 669 / 1000}
+    # Of 700 weights the small array can take no more than its 8.
+    assert distribute({"large": (40, 20), "small": (2, 4)}, 1 - 700 / 808, "erk") == {"large": 692 / 800, "small": 1.0}

@@ -35,10 +35,10 @@ class _DynamicSparsity(BetweenCalls):
         *,
         sparsity: float | Mapping[str, float],
         end_step: int,
-        frequency: int,
-        alpha: float,
-        distribution: str | Distribution,
-        seed: int,
+        frequency: int = 100,
+        alpha: float = 0.3,
+        distribution: str | Distribution = "uniform",
+        seed: int = 0,
     ) -> None:
         super().__init__()
         for name, value in (("end_step", end_step), ("frequency", frequency)):
@@ -126,8 +126,8 @@ class SET(_DynamicSparsity):
         end_step: The step T from which on masks stay.
         frequency: The number of steps from one change of the masks to the next.
         alpha: The fraction of the kept weights that is dropped, before it decays.
-        distribution: How the sparsity is distributed over the arrays: "uniform", or a function from shapes by weight
-            path and a density to densities by weight path.
+        distribution: How the sparsity is distributed over the arrays: "uniform", "erk", or a function from shapes by
+            weight path and a density to densities by weight path.
         seed: The seed of the first masks and of what is grown.
 
     Raises:
@@ -143,25 +143,6 @@ class SET(_DynamicSparsity):
         >>> int(tfl.get_masks(wrapped)["dense/kernel"].sum())
         5
     """
-
-    def __init__(
-        self,
-        *,
-        sparsity: float | Mapping[str, float],
-        end_step: int,
-        frequency: int = 100,
-        alpha: float = 0.3,
-        distribution: str | Distribution = "uniform",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            sparsity=sparsity,
-            end_step=end_step,
-            frequency=frequency,
-            alpha=alpha,
-            distribution=distribution,
-            seed=seed,
-        )
 
     def _growth(self, masks: Masks, step: int) -> Scores:
         return {
@@ -189,8 +170,8 @@ class RigL(_DynamicSparsity):
         end_step: The step T from which on masks stay; the paper takes three quarters of the training.
         frequency: The number of steps from one change of the masks to the next.
         alpha: The fraction of the kept weights that is dropped, before it decays.
-        distribution: How the sparsity is distributed over the arrays: "uniform", or a function from shapes by weight
-            path and a density to densities by weight path.
+        distribution: How the sparsity is distributed over the arrays: "uniform", "erk", or a function from shapes by
+            weight path and a density to densities by weight path.
         batch_size: The number of examples for a gradient, drawn from arrays at random.
         seed: The seed of the first masks and of the batches.
         loss: The loss as a function of targets and outputs; by default `model.compute_loss`. A model with its own
