@@ -4,6 +4,7 @@ Run as `python vs_tfmot_worker.py SIDE FOLDER THREADS`. A line is a seed; the an
 """
 
 import gc
+import itertools
 import json
 import os
 import sys
@@ -17,8 +18,9 @@ from worker import busy_seconds, pin
 SIDES = ("tf_lottery", "tfmot", "tf_lottery-xla")
 """The third is the first with XLA and `CALL` steps in a call, which tfmot does not take."""
 CALL = 50
-WARM_UP = 2 * CALL
-"""Steps at the start that are not timed: they compile."""
+WINDOW = 100
+"""Steps that are timed together: so many, that the masks are chosen once in them. The first ones, which compile, do not
+count; of the others the fastest do, since other work on the machine only slows them."""
 
 
 def serve(side: str, folder: Path, threads: int) -> None:
@@ -58,6 +60,7 @@ def train(side: str, settings: dict[str, Any], arrays: dict[str, np.ndarray]) ->
     callbacks = [names.UpdatePruningStep(), clock]
     gc.collect()
     model.fit(arrays["x"], arrays["y"], batch_size=settings["batch"], shuffle=False, verbose=0, callbacks=callbacks)
+    windows = clock.windows()
     accuracy = model.evaluate(arrays["test_x"], arrays["test_y"], batch_size=500, verbose=0, return_dict=True)
     stripped = names.strip_pruning(model)
     kernels = [weight for weight in stripped.get_weights() if weight.ndim > 1]
@@ -65,8 +68,10 @@ def train(side: str, settings: dict[str, Any], arrays: dict[str, np.ndarray]) ->
         "accuracy": accuracy["accuracy"],
         "zeros": [int(np.sum(kernel == 0)) for kernel in kernels],
         "sizes": [int(kernel.size) for kernel in kernels],
-        "seconds_per_step": clock.seconds / (settings["steps"] - WARM_UP),
-        "others": clock.others,
+        "seconds_per_step": min(window["seconds"] for window in windows) / WINDOW,
+        "cpu_seconds_per_step": min(window["cpu_seconds"] for window in windows) / WINDOW,
+        "others": min(window["others"] for window in windows),
+        "windows": windows,
     }
 
 
@@ -85,23 +90,22 @@ def network(keras: Any, name: str) -> Any:
 
 
 def stopwatch(keras: Any) -> Any:
-    """A callback that times the steps after the first ones, up to the end of the last."""
+    """A callback that times every `WINDOW` steps: by the clock, of the processor, and what others had of the core."""
 
     class Stopwatch(keras.callbacks.Callback):
-        seconds = 0.0
-        others = 0.0
-
-        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-            if batch == WARM_UP:
-                self.begin = time.perf_counter(), time.process_time(), busy_seconds()
-
-        def on_train_end(self, logs: Any = None) -> None:
-            self.seconds = self.end[0] - self.begin[0]
-            used = self.end[1] - self.begin[1]
-            self.others = max(0.0, busy_seconds() - self.begin[2] - used) / self.seconds
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.marks: list[tuple[float, float, float]] = []
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            self.end = time.perf_counter(), time.process_time()
+            if (batch + 1) % WINDOW == 0:
+                self.marks.append((time.perf_counter(), time.process_time(), busy_seconds()))
+
+        def windows(self) -> list[dict[str, float]]:
+            spans = [np.subtract(end, begin) for begin, end in itertools.pairwise(self.marks)]
+            return [
+                {"seconds": clock, "cpu_seconds": cpu, "others": max(0.0, busy - cpu) / clock}
+                for clock, cpu, busy in spans
+            ]
 
     return Stopwatch()
 
