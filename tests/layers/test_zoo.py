@@ -127,7 +127,8 @@ def walk_through(plain: keras.Model, folder: Path, *, eager: bool = False) -> st
     assert same(loaded(x), outputs)
     assert all(np.array_equal(a, b) for a, b in zip(masks.values(), tfl.get_masks(loaded).values(), strict=True))
     total, masked = sum(map(np.size, weights.values())), sum(map(np.size, masks.values()))
-    return f"{total:,} | {len(masks)} | {masked / total:.1%} | {'not compiled' if eager else 'yes'} | yes | yes |"
+    steps = "not compiled" if eager else "yes"
+    return f"{total:,} | {len(masks)} | {masked / total:.1%} | {steps} | yes | yes |"
 
 
 def check_row(name: str, row: str) -> None:
