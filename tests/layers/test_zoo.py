@@ -40,8 +40,8 @@ APPLICATIONS = {
     "Xception": 71,
 }
 
-# Compiled, their steps differ in the last bits: the arithmetic stage of TensorFlow's graph optimizer does something else
-# in the wrapped graph. Without that stage, and not compiled, they are equal.
+# Compiled, their steps differ in the last bits: the arithmetic stage of TensorFlow's graph optimizer rewrites the
+# wrapped graph in another way. Without that stage, and not compiled, they are equal.
 EAGER = ("InceptionResNetV2", "InceptionV3")
 
 
