@@ -184,7 +184,7 @@ def _slimming(layer: Any) -> str:
 
 
 def exported(example: Example) -> str:
-    """Whether `tfl.export` makes a file of a model with the layer, half of whose weights are zero: a cell of the table."""
+    """Whether `tfl.export` makes a file of a model with the layer and zeros in its kernels: a cell of the table."""
     model = example.model()
     masks = {path: weight.variable for path, weight in tfl.discover(model).found.items() if path.startswith("layer/")}
     random = np.random.default_rng(0)
