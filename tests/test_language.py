@@ -209,7 +209,6 @@ def _short_name_resolves(start: str, rest: str) -> bool:
 FOREIGN = {
     "keras_hub",
     "keras",
-    "keras_hub",
     "tf",
     "np",
     "numpy",

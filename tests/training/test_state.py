@@ -14,7 +14,13 @@ from tf_lottery.training.checkpoint import load_checkpoint, save_checkpoint
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.order import Order
 from tf_lottery.training.reinitialize import fresh_weights
-from tf_lottery.training.state import apply_masks_to_state, capture_state, restore_state, slots_of
+from tf_lottery.training.state import (
+    apply_masks_to_state,
+    capture_state,
+    restore_state,
+    slots_of,
+    was_ordered_otherwise,
+)
 
 L = keras.layers
 K = keras.optimizers
@@ -325,3 +331,15 @@ def test_a_fresh_start_times_the_masks_is_what_a_control_trains_from():
     restore_state({f"model/{key}": v for key, v in named_variables(model).items()}, start)
     for path, mask in masks.items():
         np.testing.assert_array_equal(get_weights(model)[path], state[f"model/{path}"] * mask)
+
+
+@pytest.mark.parametrize(
+    ("layer", "otherwise"),
+    [
+        (keras.layers.LSTM(3), False),
+        (keras.layers.Bidirectional(keras.layers.LSTM(3)), True),  # kernels of both directions before either bias
+    ],
+)
+def test_the_order_of_version_0_1(layer, otherwise):
+    model = wrap(keras.Sequential([keras.Input((4, 2)), layer, keras.layers.Dense(2)]))
+    assert was_ordered_otherwise(model) is otherwise

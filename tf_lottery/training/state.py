@@ -11,7 +11,7 @@ from typing import TypeAlias
 import keras
 import numpy as np
 
-from tf_lottery.layers import named_variables
+from tf_lottery.layers import Masked, named_layers, named_variables
 from tf_lottery.pruning.masks import check_keys
 
 State: TypeAlias = dict[str, np.ndarray]
@@ -69,6 +69,24 @@ def is_random_state(path: str) -> bool:
 def optimizer_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
     """Every variable of a built optimizer, as `optimizer/<index>`."""
     return {f"{OPTIMIZER}{index}": variable for index, variable in enumerate(optimizer.variables)}
+
+
+def was_ordered_otherwise(model: keras.Model) -> bool:
+    """Return whether version 0.1 kept the trainable variables of a wrapped model in another order.
+
+    Masked weights came before the others of their layer, in attention, bidirectional and custom layers too. The state of
+    an optimizer is kept by position, so one that was saved then belongs to other weights now.
+
+    Args:
+        model: a wrapped model.
+    """
+    before: dict[int, None] = {}
+    for layer in named_layers(model).values():
+        if isinstance(layer, Masked):
+            before |= dict.fromkeys(map(id, layer.masked_variables.values()))
+        before |= dict.fromkeys(map(id, layer.trainable_variables))
+    trainable = [id(variable) for variable in model.trainable_variables]
+    return [key for key in before if key in set(trainable)] != trainable
 
 
 def slots_of(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_lottery.errors import NonFiniteError
+from tf_lottery.errors import NonFiniteError, UnfitError
 from tf_lottery.experiment import environment
 from tf_lottery.experiment.compiled_job import CompiledJob, compile_job
 from tf_lottery.experiment.config import Config
@@ -29,7 +29,13 @@ from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.training.callbacks.between_calls import zero_slots
 from tf_lottery.training.loop import TrainingProgress, train
-from tf_lottery.training.state import apply_masks_to_state, capture_state, optimizer_variables, restore_state
+from tf_lottery.training.state import (
+    apply_masks_to_state,
+    capture_state,
+    optimizer_variables,
+    restore_state,
+    was_ordered_otherwise,
+)
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 30.0
@@ -63,6 +69,14 @@ class Trainer:
         self.engine = self.bench.engine
         self.step_counts = step_counts(config, problem.steps_per_epoch(config.batch_size))
         self.starting_points = StartingPoints(config, self.bench, store)
+        if str(store.environment().get("tf-lottery", "")).startswith("0.1.") and was_ordered_otherwise(
+            self.bench.model
+        ):
+            raise UnfitError(
+                f"{store.path} was begun by version 0.1, which kept the optimizer's state of attention, bidirectional or "
+                "custom layers in another order: it can be read, but not continued.",
+                "Start over with `fresh=True`, or continue it with version 0.1.",
+            )
         self.pinned = {
             "environment.json": environment.record(
                 store,
