@@ -74,8 +74,8 @@ def optimizer_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, kera
 def was_ordered_otherwise(model: keras.Model) -> bool:
     """Return whether version 0.1 kept the trainable variables of a wrapped model in another order.
 
-    Masked weights came before the others of their layer, in attention, bidirectional and custom layers too. The state of
-    an optimizer is kept by position, so one that was saved then belongs to other weights now.
+    Masked weights came before the others of their layer, in attention, bidirectional and custom layers too. The state
+    of an optimizer is kept by position, so one that was saved then belongs to other weights now.
 
     Args:
         model: a wrapped model.

@@ -69,12 +69,11 @@ class Trainer:
         self.engine = self.bench.engine
         self.step_counts = step_counts(config, problem.steps_per_epoch(config.batch_size))
         self.starting_points = StartingPoints(config, self.bench, store)
-        if str(store.environment().get("tf-lottery", "")).startswith("0.1.") and was_ordered_otherwise(
-            self.bench.model
-        ):
+        version = str(store.environment().get("tf-lottery", ""))
+        if version.startswith("0.1.") and was_ordered_otherwise(self.bench.model):
             raise UnfitError(
-                f"{store.path} was begun by version 0.1, which kept the optimizer's state of attention, bidirectional or "
-                "custom layers in another order: it can be read, but not continued.",
+                f"{store.path} was begun by version {version}, which kept the optimizer's state of attention, "
+                "bidirectional or custom layers in another order: it can be read, but not continued.",
                 "Start over with `fresh=True`, or continue it with version 0.1.",
             )
         self.pinned = {
