@@ -219,6 +219,11 @@ def test_layers_by_their_configurations():
         (layer("DepthwiseConv2D", kernel_size=[2, 2], groups=2), "does not take: groups=2"),
         (layer("LSTM", units=2, time_major=True), "does not take: time_major=True"),
         (layer("Dense", units=-1), "can't be made in Keras 3"),
+        (
+            layer("Activation", activation="hard_sigmoid"),
+            "the activation 'hard_sigmoid', which computes something else",
+        ),
+        (layer("ConvLSTM1D", recurrent_activation="hard_sigmoid"), "the recurrent_activation 'hard_sigmoid'"),
     ],
 )
 def test_layers_that_can_not_be_converted(data, message):
@@ -244,6 +249,8 @@ def test_graphs_that_can_not_be_converted():
         convert_model(graph({"a": ["in", 0, 0, {}]}))
     with pytest.raises(UnfitError, match="in a way that Keras 3 does not take"):
         convert_model(graph([["in", 0, 0, {"speed": 3}]]))
+    with pytest.raises(UnfitError, match=r"called with training=True\. tf_keras then"):
+        convert_model(graph([["in", 0, 0, {"training": True}]]))
     with pytest.raises(UnfitError, match="Received: class Net"):
         convert_model({"class_name": "Net", "config": {}})
 

@@ -29,6 +29,8 @@ UNUSED = {"groups": 1}
 """Arguments that some layers of Keras 3 do not take, by their value where they are not used; that of others is None."""
 HELD = ("layer", "backward_layer", "cell")
 """Arguments that are layers themselves."""
+OTHER_ACTIVATIONS = ("hard_sigmoid",)
+"""Activations that compute something else in Keras 3: clip(0.2 x + 0.5, 0, 1) has become clip(x / 6 + 0.5, 0, 1)."""
 NO_CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
 
 
@@ -53,6 +55,12 @@ def convert_layer(data: Mapping[str, Any]) -> keras.layers.Layer:
     accepted = _arguments(kind)
     arguments = {}
     for key, value in config.items():
+        if key.endswith("activation") and value in OTHER_ACTIVATIONS:
+            raise UnfitError(
+                f"The layer {config.get('name', '')!r} of class {name} has the {key} {value!r}, which computes "
+                "something else in Keras 3.",
+                "Train the model with another one, such as 'sigmoid', before it is converted.",
+            )
         renamed = RENAMED.get((name, key), key)
         if renamed in accepted:
             arguments[renamed] = _convert_argument(key, value)

@@ -99,6 +99,12 @@ class _Graph:
             for key, value in options.items()
             if value is not None
         }
+        if arguments.get("training") is True:
+            raise UnfitError(
+                f"The layer {name!r} of class {type(layer).__name__} is called with training=True. tf_keras then "
+                "computes so in `predict` too, and Keras 3 does not.",
+                "Change the call before the model is converted.",
+            )
         try:
             return layer(inputs[0] if len(inputs) == 1 else inputs, **arguments)
         except (TypeError, ValueError) as error:
