@@ -8,7 +8,7 @@ import numpy as np
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.copying import copy_layer, rebuild
 from tf_lottery.layers.sublayers import MASKS, plain_class
-from tf_lottery.layers.tracing import SymbolicGraph, symbolic_graph
+from tf_lottery.layers.tracing import SymbolicGraph, call_for_inference, input_shapes, symbolic_graph
 from tf_lottery.utils.text import one_line
 
 CHECKED_EXAMPLES = 2
@@ -61,9 +61,13 @@ def _check_computes_the_same(model: keras.Model, copy: keras.Model, graph: Symbo
         return keras.ops.convert_to_tensor(values.astype(tensor.dtype))
 
     inputs = keras.tree.map_structure(draw, graph.inputs)
-    several = isinstance(graph.inputs, list) and len(model.get_build_config().get("shapes_dict", ())) > 1
-    own = keras.tree.flatten(model(*inputs) if several else model(inputs))
-    for one, other in zip(own, keras.tree.flatten(copy(inputs)), strict=True):
+    several = len(input_shapes(model)) > 1
+    try:
+        own = keras.tree.flatten(call_for_inference(model, model, inputs if several else [inputs]))
+    except Exception as error:  # code of the user's
+        dtypes = ", ".join(tensor.dtype for tensor in keras.tree.flatten(graph.inputs))
+        raise _not_traced(model, f"its `call` fails for inputs of {dtypes}: {one_line(error)}") from error
+    for one, other in zip(own, keras.tree.flatten(copy(inputs, training=False)), strict=True):
         one, other = keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other)
         if not np.allclose(one, other, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True):
             raise _not_traced(

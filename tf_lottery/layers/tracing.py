@@ -1,7 +1,9 @@
 """The graph of a subclassed model: its `call` traced with symbolic tensors, whose history names the layers."""
 
 import contextlib
-from collections.abc import Iterator
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +11,9 @@ import keras
 
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.utils.text import one_line
+
+MOST_MIXED = 5
+"""Of how many inputs all choices of whole numbers and floats are tried."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,9 @@ class SymbolicGraph:
 def symbolic_graph(model: keras.Model) -> Iterator[SymbolicGraph]:
     """Yields the symbolic inputs and outputs of a built model.
 
-    A functional model has them. The `call` of a subclassed one is traced with inputs of the shapes that it was built
-    for, of whole numbers where an embedding reads them; what Keras notes of the calls of its layers is removed again.
+    A functional model has them. The `call` of a subclassed one is traced for inference, with inputs of the shapes that
+    it was built for, of whole numbers where an embedding reads them, and no other layer, or its operations take no
+    others; what Keras notes of the calls of its layers is removed again.
 
     Args:
         model: A built model of any kind.
@@ -44,25 +50,63 @@ def symbolic_graph(model: keras.Model) -> Iterator[SymbolicGraph]:
     layers = model._flatten_layers(include_self=False)
     before = [(layer, len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in layers]
     try:
-        graph = _trace(model, dtype="float32")
-        if graph.inputs is None or _read_by_embeddings(graph.inputs):
-            whole = _trace(model, dtype="int32")
-            graph = graph if whole.inputs is None else whole
-        yield graph
+        yield _trace_with_dtypes(model)
     finally:
         for layer, inbound, outbound in before:
             del layer._inbound_nodes[inbound:]
             del layer._outbound_nodes[outbound:]
 
 
-def _trace(model: keras.Model, *, dtype: str) -> SymbolicGraph:
+def call_for_inference(function: Callable[..., Any], model: keras.Model, values: Sequence[Any]) -> Any:
+    """Returns what a subclassed model answers for its arguments, as `predict` calls it.
+
+    Args:
+        function: The model itself, or its method `call`.
+        model: A built subclassed model.
+        values: An input, or a nest of them, for every argument of `input_shapes`.
+    """
+    known = inspect.signature(model.call).parameters
+    options = {"training": False} if "training" in known else {}
+    names = list(input_shapes(model))[1:]
+    if not set(names) <= set(known):
+        return function(*values, **options)
+    return function(values[0], **dict(zip(names, values[1:], strict=True)), **options)
+
+
+def input_shapes(model: keras.Model) -> dict[str, Any]:
+    """Returns the shapes that a subclassed model was built for, or nests of them, by argument; {} if not known.
+
+    Args:
+        model: A built model.
+    """
     shapes = model.get_build_config() or {}
-    shapes = shapes.get("shapes_dict", shapes)
+    return {name.removesuffix("_shape"): shape for name, shape in shapes.get("shapes_dict", shapes).items()}
+
+
+def _trace_with_dtypes(model: keras.Model) -> SymbolicGraph:
+    """Traces a model with inputs of floats, as far as its operations take them and no embedding reads them."""
+    shapes = list(input_shapes(model).values())
     if not shapes:
         return SymbolicGraph(reason="the shapes of its inputs are not known: call it on data")
-    inputs = [_placeholders(shape, dtype) for shape in shapes.values()]
+    count = len(keras.tree.flatten(_placeholders(shapes, itertools.repeat(False))))
+    choices = [(False,) * count, (True,) * count]
+    if count <= MOST_MIXED:
+        choices = sorted(itertools.product([False, True], repeat=count), key=sum)
+    graphs = (_trace(model, shapes, choice) for choice in choices)
+    first = next(graphs)
+    graph = first if first.inputs is not None else next((one for one in graphs if one.inputs is not None), first)
+    inputs = keras.tree.flatten(graph.inputs)
+    if not any(map(_is_read_by_embedding, inputs)):
+        return graph
+    whole = _trace(model, shapes, [tensor.dtype == "int32" or _is_read_by_embedding(tensor) for tensor in inputs])
+    return graph if whole.inputs is None else whole
+
+
+def _trace(model: keras.Model, shapes: Sequence[Any], whole: Iterable[bool]) -> SymbolicGraph:
+    """Traces a model with inputs of these shapes; `whole` says of each whether it holds whole numbers."""
     try:
-        outputs = model.call(*inputs)
+        inputs = _placeholders(shapes, iter(whole))
+        outputs = call_for_inference(model.call, model, inputs)
     except Exception as error:  # code of the user's, which may use what symbolic tensors are not fit for
         return SymbolicGraph(reason=f"its `call` fails with symbolic tensors: {one_line(error)}")
     tensors = keras.tree.flatten(outputs)
@@ -71,16 +115,20 @@ def _trace(model: keras.Model, *, dtype: str) -> SymbolicGraph:
     return SymbolicGraph(inputs[0] if len(inputs) == 1 else inputs, outputs, output_tensors=tensors)
 
 
-def _read_by_embeddings(inputs: Any) -> bool:
-    """Returns whether an embedding reads an input directly."""
-    nodes = [node for tensor in keras.tree.flatten(inputs) for node in tensor._keras_history.operation._outbound_nodes]
-    return any(isinstance(node.operation, keras.layers.Embedding) for node in nodes)
+def _is_read_by_embedding(tensor: Any) -> bool:
+    """Returns whether an embedding reads an input directly, and no other layer does."""
+    if tensor is None:
+        return False
+    readers = [node.operation for node in tensor._keras_history.operation._outbound_nodes]
+    layers = [reader for reader in readers if isinstance(reader, keras.layers.Layer)]
+    return bool(layers) and all(isinstance(layer, keras.layers.Embedding) for layer in layers)
 
 
-def _placeholders(shape: Any, dtype: str) -> Any:
-    """Returns a symbolic tensor of a shape (batch, ...), or the same nest of them."""
+def _placeholders(shape: Any, whole: Iterator[bool], name: str | None = None) -> Any:
+    """Returns a symbolic tensor of a shape (batch, ...), or the same nest of them, in the order that Keras flattens."""
     if isinstance(shape, dict):
-        return {name: _placeholders(item, dtype) for name, item in shape.items()}
+        made = {key: _placeholders(shape[key], whole, key) for key in sorted(shape)}
+        return {key: made[key] for key in shape}
     if isinstance(shape, (list, tuple)) and any(isinstance(item, (list, tuple, dict)) for item in shape):
-        return [_placeholders(item, dtype) for item in shape]
-    return keras.Input(tuple(shape)[1:], dtype=dtype)
+        return [_placeholders(item, whole) for item in shape]
+    return keras.Input(tuple(shape)[1:], dtype="int32" if next(whole) else "float32", name=name)
