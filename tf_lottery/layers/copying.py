@@ -14,12 +14,19 @@ from tf_lottery.layers.paths import held_layer, named_layers, named_variables
 from tf_lottery.layers.remaking import (
     copy_assets,
     copy_subclassed,
+    copy_variable,
     model_config,
     own_classes,
     paired_layers,
     refresh_constants,
 )
-from tf_lottery.layers.sublayers import constructs_itself, is_made_from_own_config, is_nested_model, plain_class
+from tf_lottery.layers.sublayers import (
+    constructs_itself,
+    is_made_from_own_config,
+    is_nested_model,
+    plain_class,
+    sublayers_by_path,
+)
 from tf_lottery.utils.text import one_line
 
 METHODS = ("call", "predict_step", *TRAINING_METHODS)
@@ -77,19 +84,32 @@ def rebuild(
         )
     for path, other in pairs.items():
         if target[other] is not source[path]:
-            target[other].assign(source[path].value)
-            target[other].trainable = source[path].trainable
+            copy_variable(source[path], target[other])
     layers, copies = named_layers(model), named_layers(rebuilt)
     for path, other in matching_paths(layers, copies, lambda one, two: True).items():
-        for sublayer in held_layer(copies[other])._flatten_layers():
-            refresh_constants(sublayer)
-        copy_own_attributes(held_layer(layers[path]), held_layer(copies[other]), share=share_attributes)
+        _copy_settings(held_layer(layers[path]), held_layer(copies[other]), share=share_attributes)
     for part, copy in parts:
         # Its own flag alone: setting `trainable` to what it is does nothing, so a frozen copy could not be unfrozen.
         copy._trainable = part._trainable
         # What Keras's own methods don't read can be the same object in the copy.
         copy_own_attributes(part, copy, share=share_attributes or not own_methods(part, METHODS))
     return rebuilt
+
+
+def _copy_settings(layer: keras.layers.Layer, copy: keras.layers.Layer, *, share: bool) -> None:
+    """Copies what a configuration does not hold of a layer and of those inside it, which its constructor makes."""
+    if layer is copy:
+        return
+    inner = dict(sublayers_by_path(copy))
+    for path, one in sublayers_by_path(layer):
+        other = inner.get(path)
+        if other is None or one is other:
+            continue
+        if path:
+            other._trainable = one._trainable
+            copy_assets(one, other)
+        refresh_constants(other)
+        copy_own_attributes(one, other, share=share)
 
 
 def _clone(

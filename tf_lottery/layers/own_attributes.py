@@ -4,6 +4,7 @@
 knows nothing of it; a copy that trains as the model does has it too.
 """
 
+import copy
 import dis
 import functools
 import inspect
@@ -13,6 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tf_lottery.errors import UsageError
 from tf_lottery.layers.sublayers import MASKS
@@ -20,14 +22,23 @@ from tf_lottery.layers.sublayers import MASKS
 OF_WRAPPING = "tf_lottery_of_wrapping"
 """An attribute of what `wrap` sets on a layer, and copies do not have."""
 _MISSING = object()
+HARMLESS = (
+    keras.losses.Loss,
+    keras.initializers.Initializer,
+    keras.regularizers.Regularizer,
+    keras.constraints.Constraint,
+    keras.optimizers.schedules.LearningRateSchedule,
+)
+"""Classes of objects that two models can share."""
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
 
 
 def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, *, share: bool = False) -> None:
     """Sets on a copy the plain attributes that differ: numbers, texts, arrays, and lists, tuples and dicts of those.
 
-    A loss, which a `compile` of the class may have set, is shared; a metric is made again from its configuration. Other
-    functions are not: they may read the model that they were made for.
+    An object that holds nothing else, such as a dataclass of settings, is copied. Losses, which a `compile` of the
+    class may have set, initializers, regularizers and the like are shared; a metric is made again from its
+    configuration. Other functions are not: they may read the model that they were made for.
 
     Attributes that classes of Keras set are left to Keras.
 
@@ -53,8 +64,10 @@ def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, 
                 setattr(target, name, _copy(value))
         elif other is not _MISSING and _made_alike(value, other):
             continue  # the constructor made one for each
-        elif share or isinstance(value, keras.losses.Loss):
+        elif share or isinstance(value, HARMLESS):
             setattr(target, name, value)
+        elif _holds_plain(value):
+            setattr(target, name, copy.deepcopy(value))
         elif isinstance(value, keras.metrics.Metric):  # of a `compile` of the class's own
             setattr(target, name, type(value).from_config(value.get_config()))
         elif not name.startswith("_"):
@@ -94,12 +107,38 @@ def _is_plain(value: Any) -> bool:
         return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
     if isinstance(value, (list, tuple, set, frozenset)):
         return all(_is_plain(item) for item in value)
-    return isinstance(value, PLAIN)
+    return isinstance(value, PLAIN) or _is_array(value)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, np.generic)) or (isinstance(value, tf.Tensor) and hasattr(value, "numpy"))
 
 
 def _made_alike(one: Any, other: Any) -> bool:
     """Whether two objects, such as metrics or functions, can be what one constructor made for two instances."""
-    return type(one) is type(other) and getattr(one, "__code__", None) is getattr(other, "__code__", None)
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, functools.partial):
+        return one.func is other.func and _same((one.args, one.keywords), (other.args, other.keywords))
+    if isinstance(one, HARMLESS):
+        return _same(_settings(one), _settings(other))
+    if (code := getattr(one, "__code__", None)) is not None:
+        cells = [[cell.cell_contents for cell in function.__closure__ or ()] for function in (one, other)]
+        return code is getattr(other, "__code__", None) and all(
+            _same(*pair) or not all(map(_is_plain, pair)) for pair in zip(*cells, strict=True)
+        )
+    return not _holds_plain(one) or _same(vars(one), vars(other))
+
+
+def _settings(value: Any) -> dict[str, Any]:
+    """The plain attributes of an object of Keras, without its name, which may count up in a process."""
+    return {name: item for name, item in vars(value).items() if name != "name" and _is_plain(item)}
+
+
+def _holds_plain(value: Any) -> bool:
+    """Whether an object of the user's, such as a dataclass of settings, holds nothing but plain values."""
+    ours = type(value).__module__.partition(".")[0] not in ("keras", "tensorflow", "numpy")
+    return ours and bool(getattr(value, "__dict__", None)) and not callable(value) and _is_plain(vars(value))
 
 
 def _copy(value: Any) -> Any:
@@ -113,8 +152,8 @@ def _copy(value: Any) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, (np.ndarray, np.generic)) or isinstance(other, (np.ndarray, np.generic)):
-        return type(one) is type(other) and np.array_equal(one, other)
+    if _is_array(one) or _is_array(other):
+        return type(one) is type(other) and one.dtype == other.dtype and np.array_equal(one, other)
     if one is other:
         return True
     if isinstance(one, dict) and isinstance(other, dict):

@@ -65,8 +65,10 @@ def _walk(model: keras.Model, prefix: str, seen: set[int]) -> Iterator[tuple[str
             yield from _walk(layer, path, seen)
         else:
             yield path, layer
-    if not is_nested_model(model) and model._trainable_variables + model._non_trainable_variables:
-        yield prefix, model  # weights of its own, beside those of its layers
+    if not is_nested_model(model) and (
+        model._trainable_variables + model._non_trainable_variables + model._seed_generators
+    ):
+        yield prefix, model  # weights and seeds of its own, beside those of its layers
 
 
 def _direct_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:

@@ -52,8 +52,7 @@ def copy_subclassed(model: keras.Model, *, share: bool = False) -> keras.Model:
         raise _no_copy(model, f"the copy has other weights: {', '.join(differing_paths(model, copy)[:5])}")
     source, target = named_variables(model), named_variables(copy)
     for path, other in pairs.items():
-        target[other].assign(source[path].value)
-        target[other].trainable = source[path].trainable
+        copy_variable(source[path], target[other])
     for one, other in paired_layers(model, copy):
         other._trainable = one._trainable
         copy_own_attributes(one, other, share=share)
@@ -175,6 +174,18 @@ def all_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
         seen.add(id(layer))
         yield path, layer
         pending += [(join(path, name), child) for name, child in children(layer).items()]
+
+
+def copy_variable(variable: keras.Variable, copy: keras.Variable) -> None:
+    """Copies the value of a variable, and what training asks of it: users set these on built layers, too.
+
+    Args:
+        variable: A variable of a model.
+        copy: That of a copy, of the same shape.
+    """
+    copy.assign(variable.value)
+    copy.trainable = variable.trainable
+    copy.regularizer, copy.constraint = variable.regularizer, variable.constraint
 
 
 def copy_assets(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:

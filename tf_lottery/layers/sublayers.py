@@ -19,7 +19,8 @@ PLAIN_CLASS = "tf_lottery_plain_class"
 """The attribute in which the class of a wrapped subclassed model holds the user's class."""
 # Attributes in which TensorFlow's and Keras's trackers list what an object holds.
 _OF_TRACKERS = re.compile(
-    rf"_layers|_functional|_operations\w*|_nodes\w*|_(self_)?(unconditional|setattr|saveable|name_based|update_uid)\w*"
+    r"_layers|_functional|_operations(_by_depth)?|_nodes(_by_depth)?"
+    r"|_self_(unconditional|setattr|saveable|name_based|update_uid)_\w+"
     rf"|{MASKS}"
 )
 
@@ -54,7 +55,7 @@ def sublayers_by_path(layer: keras.layers.Layer) -> list[tuple[str, keras.layers
 
 
 def children(layer: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
-    """Returns the direct sublayers by the attribute that holds them, or by `attribute_i` in a list or dict."""
+    """Returns the direct sublayers by the attribute that holds them, or by `attribute_i` in a list, dict or set."""
     if not is_nested_model(layer):
         return _held_by_attributes(layer)
     sublayers: dict[str, keras.layers.Layer] = {}
@@ -176,17 +177,24 @@ def _walk(layer: keras.layers.Layer, prefix: str, seen: set[int]) -> Iterator[tu
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yields what an attribute holds, with a suffix for its place in (nested) lists and dicts."""
+    """Yields what an attribute holds, with a suffix for its place in (nested) lists, dicts and sets of layers."""
     if isinstance(value, list | tuple):
         nested: Any = enumerate(value)
     elif isinstance(value, dict):
         nested = enumerate(value.values())
+    elif isinstance(value, set | frozenset):  # whose order is another in the next process: by name, `dense_9` first
+        nested = enumerate(sorted((one for one in value if isinstance(one, keras.layers.Layer)), key=_by_number))
     else:
         yield "", value
         return
     for position, item in nested:
         for suffix, leaf in _items(item):
             yield f"_{position}{suffix}", leaf
+
+
+def _by_number(layer: keras.layers.Layer) -> tuple[str, int]:
+    base, number = re.fullmatch(r"(.*?)_?(\d*)", layer.name).groups()  # type: ignore[union-attr]
+    return base, int(number or 0)
 
 
 def _variable_name(owner: keras.layers.Layer, variable: keras.Variable) -> str:

@@ -1,0 +1,191 @@
+"""Copies have every part of a model: layers wherever they are held, settings of layers inside layers, seeds."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_lottery as tfl
+from tf_lottery.errors import UsageError
+
+L = keras.layers
+X = np.random.default_rng(0).normal(size=(8, 5)).astype("float32")
+
+
+@keras.saving.register_keras_serializable("copied_parts")
+class InSets(keras.Model):
+    """Holds two layers in a set, and others by names that resemble those of Keras's trackers."""
+
+    def __init__(self):
+        super().__init__()
+        self.branches = {L.Dense(5, activation="relu"), L.Dense(5, activation="tanh")}
+        self._nodes_in, self._unconditional = L.Dense(5), L.Dense(3)
+
+    def call(self, inputs):
+        hidden = self._nodes_in(inputs)
+        return self._unconditional(sum(branch(hidden) for branch in sorted(self.branches, key=lambda one: one.name)))
+
+
+@keras.saving.register_keras_serializable("copied_parts")
+class Scale(L.Layer):
+    factor = 1.0
+
+    def call(self, inputs):
+        return self.factor * inputs
+
+
+@keras.saving.register_keras_serializable("copied_parts")
+class Block(L.Layer):
+    """A layer that makes its sublayers itself."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.dense, self.norm, self.scale = L.Dense(5), L.BatchNormalization(momentum=0.5), Scale()
+
+    def build(self, shape):
+        self.dense.build(shape)
+        self.norm.build((None, 5))
+
+    def call(self, inputs, training=None):
+        return self.scale(self.norm(self.dense(inputs), training=training))
+
+
+@keras.saving.register_keras_serializable("copied_parts")
+class Words(L.Layer):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.numbers, self.table = L.StringLookup(), L.Embedding(9, 3)
+
+    def build(self, shape):
+        self.table.build(shape)
+
+    def call(self, inputs):
+        return self.table(self.numbers(inputs))
+
+
+def times(slope):
+    return lambda x: slope * x
+
+
+@dataclasses.dataclass
+class Settings:
+    factor: float = 1.0
+
+
+@keras.saving.register_keras_serializable("copied_parts")
+class WithObjects(keras.Model):
+    """Computes with objects that are neither numbers nor layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = L.Dense(2)
+        self.shift, self.settings = tf.constant(0.0), Settings()
+        self.penalty, self.act = keras.losses.Huber(delta=1.0), times(1.0)
+
+    def call(self, inputs):
+        return self.act(self.settings.factor * self.dense(inputs) + self.shift)
+
+
+@keras.saving.register_keras_serializable("copied_parts")
+class Noisy(keras.Model):
+    """Draws from a generator of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.seeds = L.Dense(2), keras.random.SeedGenerator(3)
+
+    def call(self, inputs, training=False):
+        return self.dense(keras.random.dropout(inputs, 0.5, seed=self.seeds) if training else inputs)
+
+
+def functional(layer, *, dtype="float32", shape=(5,)):
+    inputs = keras.Input(shape, dtype=dtype)
+    return keras.Model(inputs, L.Dense(1)(L.Flatten()(layer(inputs))))
+
+
+def test_layers_in_sets_and_of_odd_names_are_masked_and_copied():
+    model = InSets()
+    outputs = model(X)
+    wrapped = tfl.wrap(model)
+    kernels = {"branches_0", "branches_1", "nodes_in", "unconditional"}
+    assert set(tfl.get_masks(wrapped)) == {f"{name}/kernel" for name in kernels}
+    np.testing.assert_array_equal(wrapped(X), outputs)
+    np.testing.assert_array_equal(tfl.strip(wrapped)(X), outputs)
+
+
+def test_a_set_is_ordered_by_number_not_by_text():
+    model = keras.Model()
+    model.parts = {L.Dense(1, name="part_10"), L.Dense(2, name="part_9")}
+    for part in model.parts:
+        part.build((None, 1))
+    assert {path: weight.shape for path, weight in tfl.get_weights(model).items() if "kernel" in path} == {
+        "parts_0/kernel": (1, 2),
+        "parts_1/kernel": (1, 1),
+    }
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_what_was_set_inside_a_layer_is_in_its_copy(in_place):
+    block = Block()
+    model = functional(block)
+    block.norm.trainable = False
+    block.scale.factor = 3.0
+    outputs = model(X, training=True)  # the frozen norm takes its moving statistics
+    wrapped = tfl.wrap(model, in_place=in_place)
+    np.testing.assert_array_equal(wrapped(X, training=True), outputs)
+    np.testing.assert_array_equal(tfl.strip(wrapped)(X, training=True), outputs)
+
+
+def test_a_vocabulary_inside_a_layer_is_in_its_copy():
+    words = Words()
+    words.numbers.adapt(["a", "b", "c", "c"])
+    model = functional(words, dtype="string", shape=(2,))
+    texts = tf.constant([["a", "c"], ["b", "unknown"]])
+    wrapped = tfl.wrap(model)
+    np.testing.assert_array_equal(wrapped(texts), model(texts))
+    np.testing.assert_array_equal(tfl.strip(wrapped)(texts), model(texts))
+
+
+def test_regularizers_are_those_of_the_variables():
+    dense = L.Dense(3)
+    model = functional(dense)
+    dense.kernel_regularizer = keras.regularizers.L2(1.0)  # too late for Keras: the kernel has none
+    wrapped = tfl.wrap(model)
+    assert model.losses == wrapped.losses == []
+    dense.kernel.regularizer = keras.regularizers.L2(2.0)
+    expected = pytest.approx(2 * float((dense.kernel.numpy() ** 2).sum()))
+    wrapped = tfl.wrap(model)
+    assert float(sum(wrapped.losses)) == expected
+    assert float(sum(tfl.strip(wrapped).losses)) == expected
+
+
+def test_tensors_and_settings_are_copied_and_losses_shared():
+    model = WithObjects()
+    outputs = model(X)
+    np.testing.assert_array_equal(tfl.wrap(model)(X), outputs)
+    model.shift, model.settings.factor, model.penalty = tf.constant(5.0), 3.0, keras.losses.Huber(delta=4.0)
+    wrapped = tfl.wrap(model)
+    np.testing.assert_array_equal(wrapped(X), 3 * model.dense(X) + 5)
+    assert wrapped.settings is not model.settings
+    assert wrapped.penalty is model.penalty
+
+
+def test_a_function_with_another_constant_is_refused():
+    model = WithObjects()
+    model(X)
+    model.act = times(1.0)
+    tfl.wrap(model)
+    model.act = times(4.0)
+    with pytest.raises(UsageError, match="attribute 'act'"):
+        tfl.wrap(model)
+
+
+def test_a_generator_of_the_model_goes_on_in_the_copy():
+    model = Noisy()
+    model(X)
+    model(X, training=True)
+    wrapped = tfl.wrap(model)
+    assert "seed_generator_state" in tfl.get_weights(model)
+    np.testing.assert_array_equal(wrapped(X, training=True), model(X, training=True))
