@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 import tf_lottery as tfl
-from tf_lottery.errors import UsageError
+from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.training.reinitialize import fresh_weights
 
 L = keras.layers
 X = np.random.default_rng(0).normal(size=(8, 5)).astype("float32")
@@ -189,3 +190,69 @@ def test_a_generator_of_the_model_goes_on_in_the_copy():
     wrapped = tfl.wrap(model)
     assert "seed_generator_state" in tfl.get_weights(model)
     np.testing.assert_array_equal(wrapped(X, training=True), model(X, training=True))
+
+
+@keras.saving.register_keras_serializable("copied_parts")
+class Tempered(keras.Model):
+    """A functional model with a weight and a generator of its own, which its loss reads."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.temperature = self.add_weight(shape=(), initializer="ones", name="temperature")
+        self.seeds = keras.random.SeedGenerator(3)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return super().compute_loss(x, y, self.temperature * y_pred, sample_weight, training)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_weight_of_a_functional_model_itself_is_copied(in_place):
+    inputs = keras.Input((5,))
+    model = Tempered(inputs, L.Dense(1)(inputs))
+    model.temperature.assign(5.0)
+    keras.random.normal((2,), seed=model.seeds)
+    wrapped = tfl.wrap(model, in_place=in_place)
+    for copy in (wrapped, tfl.strip(wrapped)):
+        assert set(tfl.get_weights(copy)) == {"dense/kernel", "dense/bias", "temperature", "seed_generator_state"}
+        assert float(copy.temperature) == 5.0
+        np.testing.assert_array_equal(copy.seeds.state.numpy(), model.seeds.state.numpy())
+
+
+def test_a_weight_of_a_functional_model_itself_is_not_masked():
+    inputs = keras.Input((5,))
+    model = Tempered(inputs, L.Dense(1)(inputs))
+    with pytest.raises(UnfitError, match="'temperature' can't be masked: it is a weight of the functional model"):
+        tfl.wrap(model, include="temperature")
+
+
+def test_new_weights_keep_the_seeds_of_a_model_itself():
+    model = Noisy()
+    model(X)
+    model(X, training=True)
+    fresh = fresh_weights(model, seed=1)
+    assert set(fresh) == set(tfl.get_weights(model))
+    np.testing.assert_array_equal(fresh["seed_generator_state"], model.seeds.state.numpy())
+    assert (fresh["dense/kernel"] != model.dense.kernel.numpy()).all()
+    inputs = keras.Input((5,))
+    with pytest.raises(UsageError, match="temperature can't be initialized again"):
+        fresh_weights(Tempered(inputs, L.Dense(1)(inputs)), seed=1)
+
+
+@keras.saving.register_keras_serializable("copied_parts")
+class MakesAGraph(keras.Model):
+    """Its constructor makes a functional model, whose layers Keras names by a count."""
+
+    def __init__(self):
+        super().__init__()
+        inputs = keras.Input((5,))
+        self.graph = keras.Model(inputs, L.Add()([L.Dense(3)(inputs), L.Dense(3)(inputs)]))
+
+    def call(self, inputs):
+        return self.graph(inputs)
+
+
+def test_a_graph_that_a_constructor_makes_is_the_same_by_other_names():
+    MakesAGraph()
+    model = MakesAGraph()
+    outputs = model(X)
+    np.testing.assert_array_equal(tfl.wrap(model)(X), outputs)

@@ -10,7 +10,7 @@ import keras
 from tf_lottery.layers.attention_heads import heads_by_projection
 from tf_lottery.layers.axes import axes_of
 from tf_lottery.layers.kinds import EMBEDDING_NAMES, KERNEL_NAMES, kind_of, looks_like_kernel
-from tf_lottery.layers.paths import held_layer, named_layers
+from tf_lottery.layers.paths import held_layer, named_layers, variables_of
 from tf_lottery.layers.selectors import Selection, Selector
 from tf_lottery.layers.sublayers import is_nested_model, join, owned_variables
 from tf_lottery.layers.tracing import symbolic_graph
@@ -122,7 +122,7 @@ def discover(model: keras.Model, *, include: Selector | None = None, exclude: Se
     seen: set[int] = set()
     for layer_path, layer in layers.items():
         heads = heads_by_projection(held_layer(layer), layer_path)
-        for weight_path, variable, owner in owned_variables(held_layer(layer)):
+        for weight_path, variable, owner in variables_of(layer):
             path = join(layer_path, weight_path)
             role = _role(owner, variable, output=id(owner) in outputs)
             if not role and id(variable) in declared_maskable(owner):

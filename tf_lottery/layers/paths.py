@@ -17,8 +17,9 @@ from tf_lottery.layers.sublayers import (
     free_name,
     is_nested_model,
     join,
-    layer_variables,
     layers_beside_the_graph,
+    owned_variables,
+    variables_beside_the_graph,
 )
 
 
@@ -42,11 +43,23 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     named: dict[str, keras.Variable] = {}
     seen: set[int] = set()
     for path, layer in named_layers(model).items():
-        for variable_path, variable in layer_variables(held_layer(layer)).items():
+        for variable_path, variable, _ in variables_of(layer):
             if id(variable) not in seen:
                 seen.add(id(variable))
                 named[join(path, variable_path)] = variable
     return named
+
+
+def variables_of(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable, keras.layers.Layer]]:
+    """Returns the variables of a layer of `named_layers` as tuples (path below it, variable, owner).
+
+    The layers of a graph have paths of their own, so a Sequential or functional model has what is beside them.
+
+    Args:
+        layer: A layer, mask-applying or not.
+    """
+    layer = held_layer(layer)
+    return variables_beside_the_graph(layer) if is_nested_model(layer) else owned_variables(layer)
 
 
 def held_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -65,9 +78,7 @@ def _walk(model: keras.Model, prefix: str, seen: set[int]) -> Iterator[tuple[str
             yield from _walk(layer, path, seen)
         else:
             yield path, layer
-    if not is_nested_model(model) and (
-        model._trainable_variables + model._non_trainable_variables + model._seed_generators
-    ):
+    if model._trainable_variables + model._non_trainable_variables + model._seed_generators:
         yield prefix, model  # weights and seeds of its own, beside those of its layers
 
 

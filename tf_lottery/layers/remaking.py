@@ -71,12 +71,20 @@ def _changed_settings(layer: keras.layers.Layer, copy: keras.layers.Layer) -> li
         one, other = layer.get_config(), copy.get_config()
     except (NotImplementedError, TypeError, ValueError):
         return []  # nothing is known of it but its attributes, which are compared elsewhere
-    keys = [key for key in {**one, **other} if key not in ("name", "build_config", "trainable")]
-    return [key for key in keys if _without_names(one.get(key)) != _without_names(other.get(key))]
+    texts, others = _without_names(one), _without_names(other)
+    keys = [key for key in {**texts, **others} if key not in ("name", "build_config", "trainable")]
+    return [key for key in keys if texts.get(key) != others.get(key)]
 
 
-def _without_names(document: Any) -> str:
-    return re.sub(r'"(name|shared_object_id)": ("[^"]*"|\d+)', "", json.dumps(document, sort_keys=True, default=repr))
+def _without_names(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns a configuration as texts, with the names of layers, also in connections, numbered by their order."""
+    whole = json.dumps(config, sort_keys=True, default=repr)
+    numbers = {name: str(number) for number, name in enumerate(dict.fromkeys(re.findall(r'"name": ("[^"]*")', whole)))}
+    texts = {}
+    for key, value in config.items():
+        text = re.sub(r'"shared_object_id": \d+', "", json.dumps(value, sort_keys=True, default=repr))
+        texts[key] = re.sub(r'"[^"]*"', lambda match: numbers.get(match[0], match[0]), text)
+    return texts
 
 
 def paired_layers(model: keras.Model, copy: keras.Model) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:

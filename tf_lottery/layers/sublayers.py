@@ -49,6 +49,23 @@ def owned_variables(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable
     return owned
 
 
+def variables_beside_the_graph(
+    model: keras.Model,
+) -> list[tuple[str, keras.Variable, keras.layers.Layer]]:
+    """Returns the weights and seeds that a Sequential or functional model has beside those of its layers.
+
+    They come as tuples (path, variable, model), as from `owned_variables`.
+    """
+    own = [*model._trainable_variables, *model._non_trainable_variables, *(one.state for one in model._seed_generators)]
+    taken: set[str] = set()
+    owned: list[tuple[str, keras.Variable, keras.layers.Layer]] = []
+    for variable in own:
+        name = free_name(_variable_name(model, variable), taken)
+        taken.add(name)
+        owned.append((name, variable, model))
+    return owned
+
+
 def sublayers_by_path(layer: keras.layers.Layer) -> list[tuple[str, keras.layers.Layer]]:
     """Returns a layer and its sublayers, each with its path below the layer: "" for the layer itself."""
     return list(_walk(layer, "", set()))

@@ -71,7 +71,13 @@ def wrap(
     by_layer: dict[int, list[str]] = {}
     layers = named_layers(model)
     for weight in discovery.found.values():
-        by_layer.setdefault(id(layers[weight.layer_path]), []).append(weight.weight_path)
+        layer = layers[weight.layer_path]
+        if is_nested_model(layer) and not is_made_from_own_config(layer):
+            raise UnfitError(
+                f"{weight.path!r} can't be masked: it is a weight of the functional model itself, of no layer.",
+                "Hold it in a layer, or leave it out of `include`.",
+            )
+        by_layer.setdefault(id(layer), []).append(weight.weight_path)
 
     def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         if is_made_from_own_config(layer):

@@ -9,8 +9,8 @@ import numpy as np
 from tf_lottery.errors import UsageError
 from tf_lottery.layers import named_layers
 from tf_lottery.layers.masked import builds_itself
-from tf_lottery.layers.paths import held_layer
-from tf_lottery.layers.sublayers import join, layer_variables
+from tf_lottery.layers.paths import held_layer, variables_of
+from tf_lottery.layers.sublayers import is_nested_model, join, layer_variables
 from tf_lottery.training.state import State
 from tf_lottery.utils import seeds
 
@@ -36,6 +36,18 @@ def fresh_weights(model: keras.Model, *, seed: int) -> State:
     fresh: State = {}
     for path, layer in named_layers(model).items():
         inner = held_layer(layer)
+        if isinstance(inner, keras.Model):
+            beside = {join(path, key): variable for key, variable, _ in variables_of(inner)}
+            beside = {key: variable for key, variable in beside.items() if key not in fresh}
+            trained = [key for key, variable in beside.items() if variable.trainable]
+            if not trained:  # seeds of the model itself, beside those of its layers
+                fresh |= {key: np.array(variable.numpy()) for key, variable in beside.items()}
+                continue
+            if is_nested_model(inner):
+                raise UsageError(
+                    f"{', '.join(trained)} can't be initialized again: a weight of the model itself, of no layer.",
+                    "Hold it in a layer with a `get_config`.",
+                )
         before = layer_variables(inner)
         after = before if not inner.trainable or hasattr(inner, "adapt") else _made_again(layer, seed=seed, path=path)
         if {key: tuple(v.shape) for key, v in before.items()} != {key: tuple(v.shape) for key, v in after.items()}:
