@@ -220,6 +220,21 @@ def test_files(tmp_path, suffix):
     fit(again)
 
 
+def test_files_of_weights(tmp_path):
+    model = sequential()
+    pruned, other = (tfmot.sparsity.keras.prune_low_magnitude(model) for _ in range(2))
+    masks = {path: np.arange(mask.size).reshape(mask.shape) % 3 == 0 for path, mask in tfl.get_masks(pruned).items()}
+    tfl.set_masks(pruned, masks)
+    pruned.save_weights(tmp_path / "pruned.weights.h5")
+    model.save_weights(tmp_path / "plain.weights.h5")
+    tfl.load_weights(other, tmp_path / "pruned.weights.h5")
+    for _ in range(2):
+        np.testing.assert_array_equal(other(X), pruned(X))
+        for path, mask in tfl.get_masks(other).items():
+            np.testing.assert_array_equal(mask, masks[path])
+        tfl.load_weights(other, tmp_path / "plain.weights.h5")  # the masks stay
+
+
 def test_strip():
     model = tfmot.prune_low_magnitude(sequential(), tfmot.ConstantSparsity(0.5, 1))
     fit(model)

@@ -1,6 +1,8 @@
 """Copies have every part of a model: layers wherever they are held, settings of layers inside layers, seeds."""
 
+import copy
 import dataclasses
+import pickle
 
 import keras
 import numpy as np
@@ -212,10 +214,10 @@ def test_a_weight_of_a_functional_model_itself_is_copied(in_place):
     model.temperature.assign(5.0)
     keras.random.normal((2,), seed=model.seeds)
     wrapped = tfl.wrap(model, in_place=in_place)
-    for copy in (wrapped, tfl.strip(wrapped)):
-        assert set(tfl.get_weights(copy)) == {"dense/kernel", "dense/bias", "temperature", "seed_generator_state"}
-        assert float(copy.temperature) == 5.0
-        np.testing.assert_array_equal(copy.seeds.state.numpy(), model.seeds.state.numpy())
+    for one in (wrapped, tfl.strip(wrapped)):
+        assert set(tfl.get_weights(one)) == {"dense/kernel", "dense/bias", "temperature", "seed_generator_state"}
+        assert float(one.temperature) == 5.0
+        np.testing.assert_array_equal(one.seeds.state.numpy(), model.seeds.state.numpy())
 
 
 def test_a_weight_of_a_functional_model_itself_is_not_masked():
@@ -256,3 +258,42 @@ def test_a_graph_that_a_constructor_makes_is_the_same_by_other_names():
     model = MakesAGraph()
     outputs = model(X)
     np.testing.assert_array_equal(tfl.wrap(model)(X), outputs)
+
+
+class Holder:
+    """An object in which Keras sees no layers."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+
+@keras.saving.register_keras_serializable("copied_parts")
+class Hidden(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = L.Dense(5)
+        self.holder, self.known = Holder(L.Dense(5)), Holder(self.dense)
+
+    def call(self, inputs):
+        return self.dense(self.holder.layer(inputs))
+
+
+def test_a_layer_that_keras_does_not_see_is_refused_or_shared():
+    model = Hidden()
+    outputs = model(X)
+    with pytest.raises(UsageError, match=r"attribute 'holder' .* Received: Holder.*in_place=True"):
+        tfl.wrap(model)
+    wrapped = tfl.wrap(model, in_place=True)
+    np.testing.assert_array_equal(tfl.strip(wrapped)(X), outputs)
+
+
+def test_wrapped_models_of_own_classes_are_pickled():
+    model = MakesAGraph()
+    model(X)
+    wrapped = tfl.wrap(model)
+    masks = {path: np.arange(mask.size).reshape(mask.shape) % 2 == 0 for path, mask in tfl.get_masks(wrapped).items()}
+    tfl.set_masks(wrapped, masks)
+    for other in (copy.deepcopy(wrapped), pickle.loads(pickle.dumps(wrapped))):
+        np.testing.assert_array_equal(other(X), wrapped(X))
+        for path, mask in tfl.get_masks(other).items():
+            np.testing.assert_array_equal(mask, masks[path])

@@ -149,6 +149,9 @@ def test_weights_of_another_model_change_nothing(kinds, tmp_path):
         layers.set_weights(wrapped, kinds["dense"].model().get_weights()[:3])
     with pytest.raises(UsageError, match="There is no file"):
         layers.load_weights(wrapped, tmp_path / "none.weights.h5")
+    (tmp_path / "damaged.weights.h5").write_text("no HDF5")
+    with pytest.raises(UnfitError, match=r"damaged.weights.h5' does not fit the model"):
+        layers.load_weights(wrapped, tmp_path / "damaged.weights.h5")
     equal(layers.get_weights(wrapped), before)
 
 

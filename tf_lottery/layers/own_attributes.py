@@ -62,7 +62,7 @@ def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, 
         if _is_plain(value):
             if not _same(value, other):
                 setattr(target, name, _copy(value))
-        elif other is not _MISSING and _made_alike(value, other):
+        elif other is not _MISSING and _made_alike(value, other) and not _holds_untracked(value, source):
             continue  # the constructor made one for each
         elif share or isinstance(value, HARMLESS):
             setattr(target, name, value)
@@ -130,6 +130,22 @@ def _made_alike(one: Any, other: Any) -> bool:
     return not _holds_plain(one) or _same(vars(one), vars(other))
 
 
+def _holds_untracked(value: Any, layer: keras.layers.Layer) -> bool:
+    """Whether an object of the user's holds layers or variables that Keras does not see, so that no copy has them."""
+    if not _is_of_users(value):
+        return False
+    held = [
+        item for item in vars(value).values() if isinstance(item, (keras.layers.Layer, keras.Variable, tf.Variable))
+    ]
+    seen = {id(one) for one in (*layer._flatten_layers(), *layer.variables)}
+    return any(id(item) not in seen for item in held)
+
+
+def _is_of_users(value: Any) -> bool:
+    kind = type(value).__module__.partition(".")[0]
+    return kind not in ("keras", "tensorflow", "numpy") and bool(getattr(value, "__dict__", None))
+
+
 def _settings(value: Any) -> dict[str, Any]:
     """The plain attributes of an object of Keras, without its name, which may count up in a process."""
     return {name: item for name, item in vars(value).items() if name != "name" and _is_plain(item)}
@@ -137,8 +153,7 @@ def _settings(value: Any) -> dict[str, Any]:
 
 def _holds_plain(value: Any) -> bool:
     """Whether an object of the user's, such as a dataclass of settings, holds nothing but plain values."""
-    ours = type(value).__module__.partition(".")[0] not in ("keras", "tensorflow", "numpy")
-    return ours and bool(getattr(value, "__dict__", None)) and not callable(value) and _is_plain(vars(value))
+    return _is_of_users(value) and not callable(value) and _is_plain(vars(value))
 
 
 def _copy(value: Any) -> Any:

@@ -54,6 +54,11 @@ class WrappedModel:
             "positions": [order.index(path) for path in masks.by_path],
         }
 
+    def __reduce__(self) -> Any:
+        """Returns how the model is copied and pickled: as Keras does it, but not by the name of a class made here."""
+        reduced: Any = super().__reduce__()
+        return _unpickle, reduced[1]
+
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Sets weights from a list as `get_weights` returns it, or as that of the plain model does."""
         model: Any = self
@@ -80,6 +85,10 @@ class WrappedModel:
         if not set(paths) <= set(order):  # a constructor that counts its instances has named its layers by that
             paths = [order[position] for position in config["positions"]]
         return mask_in_place(model, paths)
+
+
+def _unpickle(file: Any) -> keras.Model:
+    return keras.Model._unpickle_model(file)
 
 
 def mask_in_place(model: keras.Model, paths: Sequence[str]) -> keras.Model:

@@ -35,15 +35,15 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """
     if not os.path.exists(path):
         raise UsageError(f"There is no file {os.fspath(path)!r}.", "Give the path of a .weights.h5 file.")
-    target = model
-    if is_wrapped(model) and not isinstance(model, WrappedModel) and not _file_has_masks(path):
-        target = rebuild(model, held_layer, share_attributes=True, keep_classes=True)  # the same layers, without masks
-    before = {id(variable): np.array(variable.numpy()) for variable in target.variables}
+    before = [(variable, np.array(variable.numpy())) for variable in model.variables]
     try:
+        target = model
+        if is_wrapped(model) and not isinstance(model, WrappedModel) and not _file_has_masks(path):
+            target = rebuild(model, held_layer, share_attributes=True, keep_classes=True)  # the layers, without masks
         target.load_weights(path)
     except (ValueError, KeyError, OSError) as error:
-        for variable in target.variables:
-            variable.assign(before[id(variable)])
+        for variable, value in before:
+            variable.assign(value)
         raise UnfitError(
             f"{os.fspath(path)!r} does not fit the model {model.name!r}: {one_line(error)}",
             "Take a file that `save_weights` wrote for a model of the same architecture, plain or wrapped.",
@@ -55,4 +55,4 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
 def _file_has_masks(path: str | os.PathLike[str]) -> bool:
     with h5py.File(path) as file:
         # Keras names what a layer stores by its class.
-        return file.visit(lambda name: re.search(r"/masked(_\d+)?$", name)) is not None
+        return file.visit(lambda name: re.search(r"/(masked|prune_low_magnitude)(_\d+)?$", name)) is not None
