@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import tf_lottery as tfl
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.functional_copy import functional_copy
 
@@ -82,6 +83,28 @@ def test_a_model_that_trains_by_default_is_traced_for_inference():
     before = model.get_weights()
     copy = functional_copy(model)
     np.testing.assert_array_equal(copy.predict(X, verbose=0), model.predict(X, verbose=0))
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_tracing_changes_no_variable():
+    class Counts(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.norm = L.Dense(3), L.BatchNormalization(momentum=0.5)
+            self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+        def call(self, inputs):
+            self.calls.assign_add(1.0)
+            return self.norm(self.dense(inputs), training=True)
+
+    model = Counts()
+    model(X)
+    before = model.get_weights()
+    tfl.discover(model)
+    tfl.wrap(model)
+    with pytest.raises(UnfitError, match="can't be traced"):
+        functional_copy(model)
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
 

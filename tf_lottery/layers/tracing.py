@@ -58,7 +58,7 @@ def symbolic_graph(model: keras.Model) -> Iterator[SymbolicGraph]:
 
 
 def call_for_inference(function: Callable[..., Any], model: keras.Model, values: Sequence[Any]) -> Any:
-    """Returns what a subclassed model answers for its arguments, as `predict` calls it.
+    """Returns what a subclassed model answers for its arguments, as `predict` calls it, and changes no variable.
 
     Args:
         function: The model itself, or its method `call`.
@@ -68,9 +68,10 @@ def call_for_inference(function: Callable[..., Any], model: keras.Model, values:
     known = inspect.signature(model.call).parameters
     options = {"training": False} if "training" in known else {}
     names = list(input_shapes(model))[1:]
-    if not set(names) <= set(known):
-        return function(*values, **options)
-    return function(values[0], **dict(zip(names, values[1:], strict=True)), **options)
+    with keras.StatelessScope():  # its `call` may assign variables
+        if not set(names) <= set(known):
+            return function(*values, **options)
+        return function(values[0], **dict(zip(names, values[1:], strict=True)), **options)
 
 
 def input_shapes(model: keras.Model) -> dict[str, Any]:
