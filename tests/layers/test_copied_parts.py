@@ -297,3 +297,13 @@ def test_wrapped_models_of_own_classes_are_pickled():
         np.testing.assert_array_equal(other(X), wrapped(X))
         for path, mask in tfl.get_masks(other).items():
             np.testing.assert_array_equal(mask, masks[path])
+
+
+def test_what_is_set_on_a_masked_layer_reaches_the_layer(tmp_path):
+    inputs = keras.Input((5,))
+    wrapped = tfl.wrap(keras.Model(inputs, L.Dense(3, name="dense")(inputs)))
+    wrapped.get_layer("dense").activation = keras.activations.relu
+    expected = np.maximum(X @ wrapped.get_layer("dense").kernel.numpy(), 0)
+    wrapped.save(tmp_path / "model.keras")
+    for one in (wrapped, tfl.strip(wrapped), tfl.load_model(tmp_path / "model.keras")):
+        np.testing.assert_allclose(one(X), expected, rtol=1e-5, atol=1e-6)

@@ -122,6 +122,15 @@ class Masked(keras.layers.Wrapper):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(held, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets what only the held layer has there, where it is read: `model.get_layer("dense").activation = ...`."""
+        held = vars(self).get("layer")
+        own = name.startswith("_") or name in vars(self) or hasattr(type(self), name)
+        if held is not None and not own and hasattr(held, name):
+            setattr(held, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def _missing(self) -> list[str]:
         return sorted(set(self.weight_paths) - set(layer_variables(self.layer)))
 
