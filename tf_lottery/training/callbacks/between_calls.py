@@ -71,6 +71,16 @@ class BetweenCalls(keras.callbacks.Callback):
         """Returns the number of training steps that the optimizer has done."""
         return int(self.model.optimizer.iterations)
 
+    def steps_of_last_call(self, now: int) -> int:
+        """Returns how many steps the last call of an earlier `fit` had; the last call of an epoch may be a short one.
+
+        Args:
+            now: The number of training steps done.
+        """
+        in_call, in_epoch = int(self.model.steps_per_execution), self.params.get("steps")
+        rest = in_epoch % in_call if in_epoch and now % in_epoch == 0 else 0
+        return rest or in_call
+
 
 def zero_slots(model: keras.Model, keep: Mapping[str, npt.NDArray[np.bool_]]) -> None:
     """Sets the optimizer's slots of some weights to exactly 0.0: momentum, second moments, averages.

@@ -67,7 +67,7 @@ class _DynamicSparsity(BetweenCalls):
         if self._last_step < 0:
             self._draw_masks()
             # Of a resumed training, these are the steps of the last call, which was saved before weights moved.
-            self._last_step = max(0, now - self.model.steps_per_execution)
+            self._last_step = max(0, now - self.steps_of_last_call(now))
         steps = range(self._last_step + 1, min(now + 1, self.end_step))
         due = [step for step in steps if step % self.frequency == 0]
         self._last_step = now

@@ -96,7 +96,7 @@ class GradualPruning(BetweenCalls):
         if self._last_step < 0:
             now = self.steps_done()
             # Of a resumed training, these are the steps of the last call: it may have been saved before it was pruned.
-            self._prune_if_due(range(max(0, now - self.model.steps_per_execution + 1), now + 1))
+            self._prune_if_due(range(max(0, now - self.steps_of_last_call(now) + 1), now + 1))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Prunes after a call, if the schedule prunes at one of its steps.
