@@ -97,6 +97,8 @@ def _feeding(layer: keras.layers.Layer, one: MaskableWeight, layers: dict[str, k
     """The path of a kernel whose units a layer reads, or None where it reads the input of the model."""
     if kind_of(layer).narrowing != "kernel":
         raise _unfit(one.path, type(layer).__name__)
+    if not layer._inbound_nodes:
+        raise _unfit(one.path, "its model's class calls it, and no graph shows what it reads")
     paths = {id(other): path for path, other in layers.items()}
     pending = list(layer._inbound_nodes[0].arguments.keras_tensors)
     ends: set[tuple[str | None, int]] = set()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import keras
 
 from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.layers import remaking
 from tf_lottery.layers.acceptance import TRAINING_METHODS, own_methods
 from tf_lottery.layers.copy_matching import differing_paths, matching_paths, matching_variables
 from tf_lottery.layers.masked import builds_itself
@@ -110,6 +111,18 @@ def _copy_settings(layer: keras.layers.Layer, copy: keras.layers.Layer, *, share
             copy_assets(one, other)
         refresh_constants(other)
         copy_own_attributes(one, other, share=share)
+
+
+def made_again(model: keras.Model) -> keras.Model:
+    """Returns a plain model of the same class and structure, with new weights.
+
+    Raises:
+        UsageError: If its class can't be made from its configuration.
+        UnfitError: If a layer can't be.
+    """
+    if not is_nested_model(model) or constructs_itself(model):
+        return remaking.made_again(model)
+    return _clone(model, lambda layer: copy_layer(held_layer(layer)), keep_classes=False)
 
 
 def _clone(

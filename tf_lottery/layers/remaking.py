@@ -39,17 +39,8 @@ def copy_subclassed(model: keras.Model, *, share: bool = False) -> keras.Model:
     Raises:
         UsageError: If its class can't be made from its configuration, or the copy has other weights or attributes.
     """
-    try:
-        # The scope goes before the registry, which in a notebook may know another class by a name. What was serialized
-        # a moment ago is as safe as the model itself.
-        with keras.saving.custom_object_scope(own_classes(model)):
-            copy = keras.saving.deserialize_keras_object(serialize_plain(model), safe_mode=False)
-        build_like(copy, build_configs(model))
-    except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
-        raise _no_copy(model, one_line(error)) from error
+    copy = made_again(model)
     pairs = matching_variables(model, copy)
-    if not pairs:
-        raise _no_copy(model, f"the copy has other weights: {', '.join(differing_paths(model, copy)[:5])}")
     source, target = named_variables(model), named_variables(copy)
     for path, other in pairs.items():
         copy_variable(source[path], target[other])
@@ -62,6 +53,25 @@ def copy_subclassed(model: keras.Model, *, share: bool = False) -> keras.Model:
             raise _no_copy(
                 model, f"its layer {one.name!r} has another {', '.join(changed)} than the class of the model gives it"
             )
+    return copy
+
+
+def made_again(model: keras.Model) -> keras.Model:
+    """Returns a plain model that the class of a model makes from its configuration, with new weights.
+
+    Raises:
+        UsageError: If its class can't be made from its configuration, or the new model has other weights.
+    """
+    try:
+        # The scope goes before the registry, which in a notebook may know another class by a name. What was serialized
+        # a moment ago is as safe as the model itself.
+        with keras.saving.custom_object_scope(own_classes(model)):
+            copy: keras.Model = keras.saving.deserialize_keras_object(serialize_plain(model), safe_mode=False)
+        build_like(copy, build_configs(model))
+    except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
+        raise _no_copy(model, one_line(error)) from error
+    if not matching_variables(model, copy):
+        raise _no_copy(model, f"the copy has other weights: {', '.join(differing_paths(model, copy)[:5])}")
     return copy
 
 

@@ -1,13 +1,14 @@
 """New weights for a built model: each layer initialized again, from other seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from tf_lottery.errors import UsageError
-from tf_lottery.layers import named_layers
+from tf_lottery.layers import copying, named_layers, named_variables
+from tf_lottery.layers.copy_matching import matching_variables
 from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.paths import held_layer, variables_of
 from tf_lottery.layers.sublayers import is_nested_model, join, layer_variables
@@ -35,6 +36,8 @@ def fresh_weights(model: keras.Model, *, seed: int) -> State:
     """
     fresh: State = {}
     for path, layer in named_layers(model).items():
+        if isinstance(layer, keras.Model):
+            continue  # the weights of its own beside those of its layers
         inner = held_layer(layer)
         if isinstance(inner, keras.Model):
             beside = {join(path, key): variable for key, variable, _ in variables_of(inner)}
@@ -57,7 +60,25 @@ def fresh_weights(model: keras.Model, *, seed: int) -> State:
                 "Implement `get_config` and `build` so that they make the same layer.",
             )
         fresh |= {join(path, key): np.array(keras.ops.convert_to_numpy(v.value)) for key, v in after.items()}
-    return fresh
+    return fresh | _of_models(model, known=fresh, seed=seed)
+
+
+def _of_models(model: keras.Model, *, known: Container[str], seed: int) -> State:
+    """Returns a value for the variables that belong to models and not to layers: new ones for those that are trained.
+
+    Args:
+        model: the model.
+        known: the paths of the variables of its layers.
+        seed: what the values are a function of.
+    """
+    own = {path: variable for path, variable in named_variables(model).items() if path not in known}
+    if any(variable.trainable for variable in own.values()):
+        with seeds.seeded(seeds.derive(seed, "weights of the model's own")):
+            again = copying.made_again(model)
+        pairs = matching_variables(model, again)
+        variables = named_variables(again)
+        own = {path: variables[pairs[path]] if own[path].trainable else own[path] for path in own}
+    return {path: np.array(keras.ops.convert_to_numpy(variable.value)) for path, variable in own.items()}
 
 
 def _made_again(layer: keras.layers.Layer, *, seed: int, path: str) -> dict[str, keras.Variable]:
