@@ -131,3 +131,11 @@ def test_small_dense_needs_a_graph():
             verbose=0,
             variants=("ticket", "small_dense"),
         )
+
+
+@pytest.mark.filterwarnings("ignore:`build\\(\\)` was called on layer:UserWarning")
+def test_build_alone_does_not_make_the_weights_of_the_layers():
+    model = SubclassedCounting()
+    model.build((None, 3))
+    with pytest.raises(UnfitError, match=r"is not built: its weights do not exist yet\. Call it once on a batch"):
+        tfl.wrap(model)

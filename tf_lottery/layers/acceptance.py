@@ -49,7 +49,7 @@ def check_model(
             remedy,
         )
     if not is_nested_model(model):
-        if subclassed and model.built and model.variables:
+        if subclassed and model.built and model.variables and not _has_unbuilt_layers(model):
             return model
         if subclassed:
             raise UnfitError(
@@ -66,6 +66,12 @@ def check_model(
             "Start it with keras.Input(shape), or call model.build(input_shape) first.",
         )
     return model
+
+
+def _has_unbuilt_layers(model: keras.Model) -> bool:
+    """Returns whether none of a model's layers has weights yet: Keras's `build` makes those of the model alone."""
+    layers = model._flatten_layers(include_self=False)
+    return not any(layer.weights for layer in layers) and any(not layer.built for layer in layers)
 
 
 def is_of_tf_keras(model: Any) -> bool:
