@@ -159,6 +159,28 @@ class TwoOptimizers(Tripled):
         self.second = keras.optimizers.SGD(0.1)
 
 
+class LossOfExamples(keras.Model):
+    def train_step(self, data):
+        return {"loss": keras.ops.mean(super().train_step(data)["loss"] + 0.0 * data[1], axis=1)}
+
+
+class ValuesOfExamples(keras.Model):
+    def train_step(self, data):
+        return {**super().train_step(data), "targets": data[1]}
+
+
+class TensorFlowCount(keras.Model):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.count = tf.Variable(0.0)
+
+
+class TensorFlowRandom(keras.Model):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.generators = [tf.random.Generator.from_seed(1)]
+
+
 class OwnLoop(keras.Model):
     def fit(self, *args, **options):
         return super().fit(*args, **options)
@@ -171,6 +193,9 @@ class OwnLoop(keras.Model):
         (NoDictionary, r"own `train_step` must return a dictionary of numbers\."),
         (Failing, r"own `train_step` fails on the first examples: ValueError: not enough values"),
         (TwoOptimizers, r"holds other optimizers .*: second\."),
+        (LossOfExamples, r"own `train_step` must return one number as 'loss'\. Received: an array of shape \(2,\)"),
+        (TensorFlowCount, r"Received, made by TensorFlow: 'count' of 'tensor_flow_count.*add_weight"),
+        (TensorFlowRandom, r"Received, made by TensorFlow: 'generators' of 'tensor_flow_random"),
         (OwnLoop, r"OwnLoop .* with its own fit\. .*`train_step`.*`tf_lottery\.wrap`"),
     ],
 )
@@ -179,6 +204,11 @@ def test_what_cannot_be_run_is_refused_by_name(cls, message, tmp_path):
         with pytest.raises(UsageError, match=message):
             find(model, run_dir=tmp_path / "run")
     assert not list(tmp_path.glob("run/replicate_*"))
+
+
+def test_values_per_example_are_refused_by_name():
+    with pytest.raises(UsageError, match=r"'targets' of shape \(2, 1\) for the first examples, then \(32, 1\)"):
+        find(make(ValuesOfExamples))
 
 
 def test_a_run_by_configuration_runs_the_own_step(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ MASKS = "tf_lottery_masks"
 PLAIN_CLASS = "tf_lottery_plain_class"
 """The attribute in which the class of a wrapped subclassed model holds the user's class."""
 # Attributes in which TensorFlow's and Keras's trackers list what an object holds.
-_OF_TRACKERS = re.compile(
+OF_TRACKERS = re.compile(
     r"_layers|_functional|_operations(_by_depth)?|_nodes(_by_depth)?"
     r"|_self_(unconditional|setattr|saveable|name_based|update_uid)_\w+"
     rf"|{MASKS}"
@@ -101,9 +101,9 @@ def _held_by_attributes(layer: keras.layers.Layer) -> dict[str, keras.layers.Lay
     sublayers: dict[str, keras.layers.Layer] = {}
     seen = {id(layer)}
     for attribute, value in vars(layer).items():
-        if _OF_TRACKERS.fullmatch(attribute):
+        if OF_TRACKERS.fullmatch(attribute):
             continue
-        for suffix, item in _items(value):
+        for suffix, item in attribute_items(value):
             if isinstance(item, keras.layers.Layer) and id(item) not in seen:
                 seen.add(id(item))
                 sublayers[free_name(attribute.lstrip("_") + suffix, sublayers)] = item
@@ -193,7 +193,7 @@ def _walk(layer: keras.layers.Layer, prefix: str, seen: set[int]) -> Iterator[tu
         yield from _walk(child, join(prefix, name), seen)
 
 
-def _items(value: Any) -> Iterator[tuple[str, Any]]:
+def attribute_items(value: Any) -> Iterator[tuple[str, Any]]:
     """Yields what an attribute holds, with a suffix for its place in (nested) lists, dicts and sets of layers."""
     if isinstance(value, list | tuple):
         nested: Any = enumerate(value)
@@ -205,7 +205,7 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
         yield "", value
         return
     for position, item in nested:
-        for suffix, leaf in _items(item):
+        for suffix, leaf in attribute_items(item):
             yield f"_{position}{suffix}", leaf
 
 

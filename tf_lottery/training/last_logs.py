@@ -56,6 +56,12 @@ class LastLogs:
                 'Return `{"loss": loss}`, as Keras expects it.',
             )
         specs = {name: spec for name, spec in _flat(logs) if hasattr(spec, "dtype") and spec.shape.is_fully_defined()}
+        if self.needs_loss and "loss" in specs and specs["loss"].shape.rank:
+            raise UsageError(
+                f"The model's own `{self.method}` must return one number as 'loss'. Received: an array of shape "
+                f"{tuple(specs['loss'].shape)}.",
+                "Return its mean: the training is watched, and rounds are selected, by it.",
+            )
         if self.needs_loss and "loss" not in specs:
             raise UsageError(
                 f"The model's own `{self.method}` must return its loss as 'loss'. Received: "
@@ -68,9 +74,20 @@ class LastLogs:
         }
 
     def assign(self, logs: Any) -> None:
-        """Keep what the method returned."""
+        """Keep what the method returned.
+
+        Raises:
+            UsageError: a value has another shape than for the first examples.
+        """
         values = dict(_flat(logs))
         for name, variable in self.variables.items():
+            shape = tuple(np.shape(values[name])) if name in values else None
+            if shape != tuple(variable.shape):
+                raise UsageError(
+                    f"The model's own `{self.method}` must return the same values for every batch. Received: {name!r} "
+                    f"of shape {tuple(variable.shape)} for the first examples, then {shape or 'none'}.",
+                    "Return numbers, such as means over the batch.",
+                )
             variable.assign(values[name])
 
     def numbers(self) -> dict[str, float]:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_lottery.errors import UsageError
 from tf_lottery.layers import named_variables
 from tf_lottery.layers.acceptance import own_methods
+from tf_lottery.layers.sublayers import OF_TRACKERS, attribute_items
 from tf_lottery.training.batches import Batch
 from tf_lottery.training.changes import WeightChanges
 from tf_lottery.training.last_logs import LastLogs, named_numbers
@@ -26,12 +27,13 @@ class Steps:
         changes: sums up |change| of weights over the training steps, or None.
 
     Raises:
-        UsageError: the model holds more optimizers.
+        UsageError: the model holds more optimizers, or variables of TensorFlow that Keras does not know.
     """
 
     def __init__(self, model: keras.Model, changes: WeightChanges | None = None) -> None:
         self.model, self.changes = model, changes
         _check_one_optimizer(model)
+        _check_variables(model)
         self._loss = keras.metrics.Mean(name="loss")
         self._own = set(own_methods(model, ("train_step", "test_step", "compute_metrics")))
         self._train_logs = self._logs_of("train_step")
@@ -177,6 +179,24 @@ class Steps:
 def _as_fit_passes(batch: Batch) -> Any:
     """Returns a batch as `fit` passes it to `train_step`: x, (x, y) or (x, y, sample_weight)."""
     return keras.utils.pack_x_y_sample_weight(batch.x, batch.y, batch.weight)
+
+
+def _check_variables(model: keras.Model) -> None:
+    """Raises if a layer holds variables of TensorFlow's own, which are in no state: they are not rewound or resumed."""
+    known = {id(variable.value) for variable in model.variables} | {id(variable._value) for variable in model.variables}
+    others = [
+        f"{name!r} of {layer.name!r}"
+        for layer in model._flatten_layers()
+        for name, value in vars(layer).items()
+        if not OF_TRACKERS.fullmatch(name)
+        for _, item in attribute_items(value)
+        if isinstance(item, tf.Variable | tf.random.Generator) and id(item) not in known
+    ]
+    if others:
+        raise UsageError(
+            f"Rounds rewind the variables that Keras knows. Received, made by TensorFlow: {', '.join(others)}.",
+            "Make them by `self.add_weight` or `keras.Variable`, random states by `keras.random.SeedGenerator`.",
+        )
 
 
 def _check_one_optimizer(model: keras.Model) -> None:
