@@ -93,6 +93,8 @@ def test_a_functional_chain_is_one_until_it_branches():
     document = json.loads(architecture(straight))
     document["config"]["layers"][1]["class_name"] = "LSTM"
     assert not is_chain(json.dumps(document))
+    assert not is_chain(json.dumps({"class_name": "Own", "config": {"layers": 3}, "builds": {}}))
+    assert not is_chain(json.dumps({"class_name": "Own", "variables": {"dense/kernel": [4, 3]}}))
 
 
 def test_statistics_by_hand():

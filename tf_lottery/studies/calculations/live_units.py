@@ -20,6 +20,8 @@ def is_chain(architecture: str) -> bool:
         architecture: the model as JSON, as in `model.json` of a run directory.
     """
     document = json.loads(architecture)
+    if "layers" not in document.get("config", {}) or "builds" in document:
+        return False  # a class of the user's makes it
     layers = document["config"]["layers"]
     if any(layer["class_name"] not in FOLLOWED for layer in layers):
         return False
