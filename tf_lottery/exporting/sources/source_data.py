@@ -95,6 +95,7 @@ def load_source_data(
     from tf_lottery import data
     from tf_lottery.experiment.config import Config
     from tf_lottery.experiment.problem import load_dataset
+    from tf_lottery.exporting.plain_model import make_deployable
 
     config = {} if source.config.get("dataset") == "user" else source.config
     if normalization and not dataset:
@@ -106,6 +107,8 @@ def load_source_data(
         remark = "No data set is known for this model: random samples are compared, and int8 is left out. "
         return SourceData(remarks=(f"{remark}`dataset` takes real ones.",))
     model = source.model
+    if not hasattr(model, "inputs"):  # a subclassed one: what its layers make, as it is exported
+        model, _ = make_deployable(model)
     remarks: tuple[str, ...] = ()
     if config and dataset in (None, config.get("dataset")):
         document = {key: value for key, value in config.items() if key not in NOT_CONFIGURATION}

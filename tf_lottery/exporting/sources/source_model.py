@@ -1,5 +1,6 @@
 """The model behind a run, a ticket's file or a Keras file. Importing this loads neither TensorFlow nor Keras."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.results.run_lookup import find_run
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP, select_ticket
 from tf_lottery.results.tables.formats import percent
+from tf_lottery.utils.references import is_import_path, resolve
 
 if TYPE_CHECKING:
     import keras
@@ -159,12 +161,33 @@ def _of_run(
     remarks.append(f"Round {job.round} of replicate {job.replicate}: {kept} of the maskable weights are kept.")
     origin = {"run": store.path.name, **ticket_origin(ticket), "round": job.round, "replicate": job.replicate}
     return SourceModel(
-        ticket.model(),
+        _model_of(ticket, store.config().model),
         store.config().to_json(),
         f"{store.path.name}_round_{job.round:02d}",
         origin,
         remarks=tuple(remarks),
     )
+
+
+def _model_of(ticket: "Ticket", reference: str) -> "keras.Model":
+    """Returns the plain model of a run's ticket; classes are also looked for in the module of the run's function.
+
+    Args:
+        ticket: a ticket of the run.
+        reference: what the run's configuration says of its model.
+    """
+    try:
+        return ticket.model()
+    except UnfitError:
+        if not is_import_path(reference):
+            raise
+    import keras
+
+    resolve(reference, what="model")
+    module = vars(sys.modules[reference.partition(":")[0]])
+    own = {name: value for name, value in module.items() if isinstance(value, type) and issubclass(value, keras.Layer)}
+    with keras.saving.custom_object_scope(own):
+        return ticket.model()
 
 
 def _of_file(path: Path) -> SourceModel:

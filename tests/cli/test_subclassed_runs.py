@@ -1,0 +1,56 @@
+"""A run of a subclassed model, which a module of the user's makes, is studied and exported as any other."""
+
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+MODULE = """
+import keras
+
+L = keras.layers
+
+
+class Net(keras.Model):
+    def __init__(self, classes, **options):
+        super().__init__(**options)
+        self.classes = classes
+        self.flatten, self.hidden, self.out = L.Flatten(), L.Dense(6, activation="relu"), L.Dense(classes)
+
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes}
+
+    def call(self, x):
+        return self.out(self.hidden(self.flatten(x)))
+
+
+def make(input_shape, classes):
+    model = Net(classes)
+    model(keras.ops.zeros((1, *input_shape)))
+    return model
+"""
+
+
+def test_a_subclassed_model_from_run_to_files(invoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "subclassed_module.py").write_text(MODULE)
+    options = ("--steps", 20, "--rounds", 1, "--replicates", 1, "--jobs", 1, "--quiet")
+    result = invoke("run", "--dataset", "digits", "--model", "subclassed_module:make", *options)
+    assert result.exit_code == 0, result.output
+    (run,) = (tmp_path / "runs").iterdir()
+    result = invoke("analyze", "survivors", run)
+    assert result.exit_code == 0, result.output
+    assert "The model is no plain chain of layers" in result.output
+    monkeypatch.delitem(sys.modules, "subclassed_module")  # as in a process that did not train it
+    result = invoke("export", run, "--round", 1, "--formats", "keras,saved_model")
+    assert result.exit_code == 0, result.output
+    arrays = dict(np.load(run / "replicate_0" / "round_01" / "weights.npz"))
+    x = np.random.default_rng(0).random((5, 8, 8, 1), np.float32)
+    hidden = np.maximum(x.reshape(5, 64) @ arrays["hidden/kernel"] + arrays["hidden/bias"], 0)
+    expected = hidden @ arrays["out/kernel"] + arrays["out/bias"]
+    (folder,) = (path.parent for path in (tmp_path / "saved_models").rglob("saved_model.pb"))
+    (output,) = tf.saved_model.load(folder).signatures["serving_default"](tf.constant(x)).values()
+    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-5)
+    (file,) = (tmp_path / "saved_models").rglob("*.keras")
+    np.testing.assert_allclose(keras.models.load_model(file)(x), expected, rtol=1e-5, atol=1e-5)
