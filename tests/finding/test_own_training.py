@@ -159,6 +159,18 @@ class TwoOptimizers(Tripled):
         self.second = keras.optimizers.SGD(0.1)
 
 
+class ListedOptimizers(Tripled):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.optimizers = [keras.optimizers.SGD(0.1)]
+
+    def train_step(self, data):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((data[1] - self(data[0], training=True)) ** 2)
+        self.optimizers[0].apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+        return {"loss": loss}
+
+
 class LossOfExamples(keras.Model):
     def train_step(self, data):
         return {"loss": keras.ops.mean(super().train_step(data)["loss"] + 0.0 * data[1], axis=1)}
@@ -193,6 +205,7 @@ class OwnLoop(keras.Model):
         (NoDictionary, r"own `train_step` must return a dictionary of numbers\."),
         (Failing, r"own `train_step` fails on the first examples: ValueError: not enough values"),
         (TwoOptimizers, r"holds other optimizers .*: second\."),
+        (ListedOptimizers, r"own `train_step` also changes sgd\w*/iteration"),
         (LossOfExamples, r"own `train_step` must return one number as 'loss'\. Received: an array of shape \(2,\)"),
         (TensorFlowCount, r"Received, made by TensorFlow: 'count' of 'tensor_flow_count.*add_weight"),
         (TensorFlowRandom, r"Received, made by TensorFlow: 'generators' of 'tensor_flow_random"),

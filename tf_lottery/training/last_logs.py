@@ -15,6 +15,9 @@ from tf_lottery.errors import UsageError
 from tf_lottery.training.batches import Batch
 from tf_lottery.utils.text import one_line
 
+READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape")
+"""The operations of TensorFlow that leave a variable as it is."""
+
 
 class LastLogs:
     """The values that a method of a model returned last, by the names that `fit` shows.
@@ -25,11 +28,13 @@ class LastLogs:
 
     Attributes:
         variables: a variable for each value; empty until `prepare` was called.
+        changed: the names of the variables that the method may assign, by the handle's id; likewise.
     """
 
     def __init__(self, method: str, *, needs_loss: bool) -> None:
         self.method, self.needs_loss = method, needs_loss
         self.variables: dict[str, keras.Variable] = {}
+        self.changed: dict[int, str] = {}
 
     def prepare(self, compute: Callable[[Batch], Any], example: Batch) -> None:
         """Create the variables. The method is traced, as `fit` traces it, and not run.
@@ -42,13 +47,14 @@ class LastLogs:
             UsageError: the method does not return a dictionary of numbers, or it has no "loss".
         """
         try:
-            logs = tf.function(compute, autograph=False).get_concrete_function(example).structured_outputs
+            traced = tf.function(compute, autograph=False).get_concrete_function(example)
         except Exception as error:  # code of the user's
             raise UsageError(
                 f"The model's own `{self.method}` fails on the first examples: {type(error).__name__}: "
                 f"{one_line(error)}",
                 "It must run in `fit` with the same data.",
             ) from error
+        logs, self.changed = traced.structured_outputs, _changed_variables(traced.graph)
         if not isinstance(logs, dict):
             raise UsageError(
                 f"The model's own `{self.method}` must return a dictionary of numbers. Received: "
@@ -109,6 +115,16 @@ def named_numbers(name: str, value: Any) -> dict[str, float]:
     if array.ndim:
         return {f"{name}_{index}": float(item) for index, item in enumerate(array.ravel())}
     return {name: float(array)}
+
+
+def _changed_variables(graph: Any) -> dict[int, str]:
+    """Returns the names of the variables from outside that a traced function does more with than read them."""
+    names = {id(variable.handle): variable.name for variable in graph.variables}
+    return {
+        id(outer): names.get(id(outer), "a variable of TensorFlow")
+        for outer, inner in graph.captures
+        if inner.dtype == tf.resource and any(op.type not in READS for op in inner.consumers())
+    }
 
 
 def _flat(logs: Any) -> list[tuple[str, Any]]:

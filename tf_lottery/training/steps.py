@@ -52,6 +52,7 @@ class Steps:
             self._compute_loss_and_metrics(example)
         if self._train_logs is not None:
             self._train_logs.prepare(self._train_values, example)
+            self._check_changed(self._train_logs)
         if self._test_logs is not None:
             self._test_logs.prepare(self._test_values, example)
         self.reset()
@@ -62,6 +63,21 @@ class Steps:
                 variable.assign(value)
         if "test_step" in self._own:  # it was not run here, and may change anything
             self._moved_by_evaluation = list(named_variables(self.model).values())
+
+    def _check_changed(self, logs: LastLogs) -> None:
+        """Raises if a step changes variables that are in no state, such as those of a second optimizer."""
+        layers = self.model._flatten_layers()
+        metrics = [metric for layer in layers for metric in (*layer._metrics, *getattr(layer, "metrics", []))]
+        known = [*self.model.variables, *self.model.optimizer.variables]
+        known += [variable for metric in metrics for variable in metric.variables]
+        handles = {id(variable._value.handle) for variable in known}
+        if others := sorted(name for handle, name in logs.changed.items() if handle not in handles):
+            raise UsageError(
+                f"Rounds rewind the model, one optimizer and the metrics. The model's own `{logs.method}` also changes "
+                f"{', '.join(others[:5])}{', ...' if len(others) > 5 else ''}.",
+                "Train by the optimizer that the model is compiled with, and make variables by `self.add_weight`; or "
+                "train the model of `tf_lottery.wrap` in `fit`.",
+            )
 
     def metric_variables(self) -> list[keras.Variable]:
         """The variables of the running loss and metrics of a training."""
