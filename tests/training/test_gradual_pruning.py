@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tf_lottery as tfl
-from tf_lottery.errors import UsageError
+from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers.masked_variable import stored_value
 from tf_lottery.layers.wrapping import masked_variables
 from tf_lottery.training.state import optimizer_variables, slots_of
@@ -151,6 +151,22 @@ def test_two_of_four():
     groups = kernel.reshape(2, 4, 5)
     largest = groups >= np.sort(groups, axis=1)[:, 2:3]
     np.testing.assert_array_equal(tfl.get_masks(model)["dense/kernel"], largest.reshape(8, 5))
+
+
+@pytest.mark.parametrize(("indivisible", "kept"), [("skip", 24), ("unstructured", 12)])
+def test_rows_beside_other_layers(indivisible, kept):
+    layers = [keras.Input((2,), dtype="int32"), keras.layers.Embedding(6, 4), keras.layers.Flatten()]
+    model = compiled(keras.Sequential([*layers, keras.layers.Dense(3, use_bias=False)]))
+    half = tfl.schedules.ConstantSparsity(0.5, begin_step=0)
+    x, y = np.arange(12).reshape(6, 2) % 6, np.arange(6) % 3
+    rows = tfl.callbacks.GradualPruning(half, granularity="row", indivisible=indivisible)
+    model.fit(x, y, verbose=0, callbacks=[rows])
+    mask = tfl.get_masks(model)["embedding/embeddings"]
+    assert mask.all(axis=1).sum() == mask.any(axis=1).sum() == 3
+    assert tfl.get_masks(model)["dense/kernel"].sum() == kept
+    unfit = compiled(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]))
+    with pytest.raises(UnfitError, match="Dense has no rows of an embedding"):
+        unfit.fit(x, y, verbose=0, callbacks=[tfl.callbacks.GradualPruning(half, granularity="row")])
 
 
 def test_own_criterion():

@@ -39,6 +39,8 @@ class GradualPruning(BetweenCalls):
         criterion: How weights are scored: the name, function or import path of a criterion that needs nothing but the
             weights.
         granularity: What is pruned as a whole, as for `prune`: "unstructured", "1x4", "channel", "2:4" and so on.
+        indivisible: What is done with arrays that do not divide into such units, as for `prune`: "error", "skip" keeps
+            them whole, "unstructured" prunes them weight by weight.
 
     Raises:
         UsageError: If an argument is wrong. In `fit`, if the model is not wrapped, or the schedule answers no sparsity
@@ -63,13 +65,14 @@ class GradualPruning(BetweenCalls):
         scope: str = "layerwise",
         criterion: CriterionLike = "magnitude",
         granularity: str = UNSTRUCTURED,
+        indivisible: str = "error",
     ) -> None:
         super().__init__()
         checked = check_schedule(schedule)
         self.schedule = checked if frequency is None else with_frequency(checked, frequency)
         if scope not in SCOPES:
             raise UsageError(f"Unknown `scope` {scope!r}.", suggestion(str(scope), SCOPES), argument="scope")
-        check_granularity(granularity, "error")
+        check_granularity(granularity, indivisible)
         get(criterion)
         if missing := sorted(needs(criterion)):
             raise UsageError(
@@ -77,7 +80,8 @@ class GradualPruning(BetweenCalls):
                 f"{' and '.join(missing)}.",
                 "Use 'magnitude', or a function from weights to scores.",
             )
-        self.scope, self.criterion, self.granularity = scope, criterion, granularity
+        self.scope, self.criterion = scope, criterion
+        self.granularity, self.indivisible = granularity, indivisible
         self._last_step = -1
         self._sparsity = 0.0
 
@@ -137,6 +141,7 @@ class GradualPruning(BetweenCalls):
                 density=1 - sparsity,
                 scope=self.scope,
                 granularity=self.granularity,
+                indivisible=self.indivisible,
                 axes=axes,
             )
         except UsageError as error:
