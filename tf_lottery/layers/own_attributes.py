@@ -9,7 +9,7 @@ import dis
 import functools
 import inspect
 from collections.abc import Iterator
-from types import CodeType
+from types import CellType, CodeType
 from typing import Any
 
 import keras
@@ -123,11 +123,18 @@ def _made_alike(one: Any, other: Any) -> bool:
     if isinstance(one, HARMLESS):
         return _same(_settings(one), _settings(other))
     if (code := getattr(one, "__code__", None)) is not None:
-        cells = [[cell.cell_contents for cell in function.__closure__ or ()] for function in (one, other)]
-        return code is getattr(other, "__code__", None) and all(
-            _same(*pair) or not all(map(_is_plain, pair)) for pair in zip(*cells, strict=True)
+        cells, others = _closure(one), _closure(other)
+        return (
+            code is getattr(other, "__code__", None)
+            and len(cells) == len(others)
+            and all(_same(*pair) or not all(map(_is_plain, pair)) for pair in zip(cells, others, strict=True))
         )
     return not _holds_plain(one) or _same(vars(one), vars(other))
+
+
+def _closure(function: Any) -> list[Any]:
+    """The values that a function holds, without those that are not assigned yet."""
+    return [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
 
 
 def _holds_untracked(value: Any, layer: keras.layers.Layer) -> bool:
