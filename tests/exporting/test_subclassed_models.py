@@ -137,9 +137,15 @@ class ByCount(Plain):
         return super().call(x) * self.calls
 
 
+class ByBatch(Plain):
+    def call(self, x):
+        return super().call(x) * (3.0 if (x.shape[0] or 0) > 4 else 1.0)
+
+
 @pytest.mark.parametrize(
     ("cls", "reason"),
     [
+        (ByBatch, "differs by .* depends on more than its inputs and weights"),
         (OwnWeights, "no layer that it calls holds its weights own_weights.*/scale"),
         (OwnTensorFlow, "its `call` fails with symbolic tensors"),
         (ByCount, "differs by .* depends on more than its inputs and weights"),

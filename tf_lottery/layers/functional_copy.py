@@ -11,7 +11,8 @@ from tf_lottery.layers.sublayers import MASKS, plain_class
 from tf_lottery.layers.tracing import SymbolicGraph, call_for_inference, input_shapes, symbolic_graph
 from tf_lottery.utils.text import one_line
 
-CHECKED_EXAMPLES = 2
+BATCHES = (2, 5)
+"""Numbers of examples that a copy is compared on: a `call` may depend on them."""
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 
 
@@ -53,10 +54,15 @@ def _check_no_weight_is_lost(model: keras.Model, traced: keras.Model) -> None:
 
 
 def _check_computes_the_same(model: keras.Model, copy: keras.Model, graph: SymbolicGraph) -> None:
+    for examples in BATCHES:
+        _compare(model, copy, graph, examples)
+
+
+def _compare(model: keras.Model, copy: keras.Model, graph: SymbolicGraph, examples: int) -> None:
     rng = np.random.default_rng(0)
 
     def draw(tensor: keras.KerasTensor) -> Any:
-        shape = [CHECKED_EXAMPLES, *(size or 1 for size in tensor.shape[1:])]
+        shape = [examples, *(size or 1 for size in tensor.shape[1:])]
         values = rng.integers(0, 2, shape) if "int" in tensor.dtype else rng.normal(size=shape)
         return keras.ops.convert_to_tensor(values.astype(tensor.dtype))
 
