@@ -1,7 +1,5 @@
 """A run of a subclassed model, which a module of the user's makes, is studied and exported as any other."""
 
-import sys
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -32,19 +30,17 @@ def make(input_shape, classes):
 """
 
 
-def test_a_subclassed_model_from_run_to_files(invoke, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_subclassed_model_from_run_to_files(shell, tmp_path):
     (tmp_path / "subclassed_module.py").write_text(MODULE)
-    options = ("--steps", 20, "--rounds", 1, "--replicates", 1, "--jobs", 1, "--quiet")
-    result = invoke("run", "--dataset", "digits", "--model", "subclassed_module:make", *options)
-    assert result.exit_code == 0, result.output
+    options = ["--steps", "20", "--rounds", "1", "--replicates", "1", "--jobs", "1", "--quiet"]
+    done = shell("run", "--dataset", "digits", "--model", "subclassed_module:make", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "runs").iterdir()
-    result = invoke("analyze", "survivors", run)
-    assert result.exit_code == 0, result.output
-    assert "The model is no plain chain of layers" in result.output
-    monkeypatch.delitem(sys.modules, "subclassed_module")  # as in a process that did not train it
-    result = invoke("export", run, "--round", 1, "--formats", "keras,saved_model")
-    assert result.exit_code == 0, result.output
+    done = shell("analyze", "survivors", str(run), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "The model is no plain chain of layers" in done.stdout + done.stderr
+    done = shell("export", str(run), "--round", "1", "--formats", "keras,saved_model", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     arrays = dict(np.load(run / "replicate_0" / "round_01" / "weights.npz"))
     x = np.random.default_rng(0).random((5, 8, 8, 1), np.float32)
     hidden = np.maximum(x.reshape(5, 64) @ arrays["hidden/kernel"] + arrays["hidden/bias"], 0)

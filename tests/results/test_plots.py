@@ -112,8 +112,8 @@ def test_a_dense_control_stands_at_the_density_of_its_ticket():
 def test_all_variants_look_different_and_the_same_in_every_run():
     names = ("ticket", *CONTROLS)
     looks = [variant_look(name) for name in names]
-    assert len({(look["color"], look["marker"], str(look["linestyle"])) for look in looks}) == len(names) == 14
-    assert len({look["marker"] for look in looks}) == 14
+    assert len({(look["color"], look["marker"], str(look["linestyle"])) for look in looks}) == len(names) == 15
+    assert len({look["marker"] for look in looks}) == 15
     rows = make_rows()
     alone = [row | {"variant": "shuffled_masks"} if row["variant"] != "ticket" else row for row in rows]
     together = rows + [row for row in alone if row["variant"] != "ticket"]
@@ -131,7 +131,7 @@ def test_many_variants_have_their_legend_beside_the_axes():
     figure = draw(run_figures.final_score(rows + [row | {"variant": name} for name in CONTROLS for row in controls]))
     assert figure.axes[0].get_legend() is None
     (legend,) = figure.legends
-    assert len(legend.get_texts()) == 15
+    assert len(legend.get_texts()) == 16  # the dense network, the ticket and its controls
     box, axes = legend.get_window_extent(), figure.axes[0].get_window_extent()
     assert box.x0 > axes.x1
     assert box.y0 >= 0
@@ -246,11 +246,15 @@ def test_figures_and_the_users_settings_leave_each_other_alone():
 
 def test_which_networks_have_a_speed():
     """The early-stop figure once drew tickets that start from trained weights."""
-    assert started_trained("init", list(CONTROLS)) == ["dense_longer"]
+    assert started_trained("init", list(CONTROLS)) == ["dense_longer", "gradual"]
     masks = {"w": np.array([True, False])}
     weights = {"w": np.array([0.5, -0.25], np.float32)}
     given = TicketStart(masks, weights, weights, lambda: weights, lambda count: (masks, weights), 0)
-    inherit = [name for name, control in CONTROLS.items() if not control.start(given).from_step_zero]
+    inherit = [
+        name
+        for name, control in CONTROLS.items()
+        if not control.start(given).from_step_zero or control.prunes_gradually
+    ]
     assert started_trained("finetune", ["ticket", *CONTROLS]) == ["ticket", *inherit]
     rows = [
         {"replicate": 0, "round": index, "variant": variant, "density": 0.5**index, "early_stop_step": 10}

@@ -223,9 +223,6 @@ CONTROLS = {
     "dense_longer": Control(
         dense_longer, "the dense network, trained as long in all", own_masks=True, continues_previous_round=True
     ),
-    "gradual": Control(
-        gradual, "one training, pruned to as many weights meanwhile", own_masks=True, prunes_gradually=True
-    ),
     "other_order": Control(
         other_order, "the ticket, with a second order of the data", round_0=True, own_data_order=True
     ),
@@ -236,6 +233,9 @@ CONTROLS = {
         )
         for deviations in (0.5, 1.0, 2.0, 3.0)
     },
+    "gradual": Control(
+        gradual, "one training, pruned to as many weights meanwhile", own_masks=True, prunes_gradually=True
+    ),
 }
 
 

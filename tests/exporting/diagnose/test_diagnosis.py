@@ -308,7 +308,7 @@ def subclassed():
     [
         (custom_operation, r"'tf.\w+' op is neither a custom op nor a flex op"),
         (dynamic, "only the batch may be dynamic"),
-        (subclassed, "subclassed"),
+        (subclassed, "is not built"),
     ],
 )
 def test_models_that_can_not_be_diagnosed(make, match):

@@ -16,13 +16,14 @@ from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.results.tables.formats import density_percent
 
 # Okabe & Ito's palette, which people with the common color-vision deficiencies can distinguish; and each variant has a
-# marker and a dash of its own, for print in grey. The second seven repeat the colors, with hollow markers.
+# marker and a dash of its own, for print in grey. After seven the colors repeat, with hollow markers.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "*", "d", "8")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "*", "d", "8", "H", "x")
 Dash = str | tuple[float, tuple[float, ...]]
 DASHES: tuple[Dash, ...] = (
     *("-", "--", "-.", ":", "-", "--", "-."),
     *((0, (6, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (1, 2)), (0, (8, 2)), (0, (2, 2)), (0, (5, 1, 2, 1)), (0, (1, 1))),
+    *((0, (4, 3)), (0, (7, 1, 2, 1))),
 )
 GREY = "#5f6570"
 STYLE = {
@@ -62,7 +63,7 @@ def styled() -> Iterator[None]:
 
 
 def look(position: int) -> dict[str, Any]:
-    """Color, marker and dash of the line at `position`: fourteen that differ, then the same again."""
+    """Color, marker and dash of the line at `position`: sixteen that differ, then the same again."""
     color = COLORS[position % len(COLORS)]
     index = position % len(MARKERS)
     hollow = {"markerfacecolor": "white", "markeredgewidth": 1.3} if index >= len(COLORS) else {}

@@ -7,7 +7,7 @@ from typing import Any
 from tf_lottery.experiment.directory import TICKET
 from tf_lottery.experiment.rewind_point import starts_trained
 from tf_lottery.results.statistics.intervals import LEAST, Difference, interval, outcome, pair_by_replicate
-from tf_lottery.results.statistics.learning_speed import CONTINUING, EARLY_STOP
+from tf_lottery.results.statistics.learning_speed import EARLY_STOP, NO_MEASURE
 from tf_lottery.results.statistics.matching import matching_density, peak
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP, select_round, validation_column
 from tf_lottery.results.statistics.values import (
@@ -167,7 +167,7 @@ def comparisons(rows: Sequence[Row], *, max_drop: float = DEFAULT_MAX_DROP, rewi
         for column in (first_recorded(rows, SCORES), steps)
         if column is not None
         for against in ("dense", *variants(rows)[1:])
-        if not (column == EARLY_STOP and against in CONTINUING)
+        if not (column == EARLY_STOP and against in NO_MEASURE)
         for place in places
     ]
 

@@ -6,8 +6,10 @@ from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.rewind_point import starts_trained
 
 EARLY_STOP = "early_stop_step"
-# These continue another training, so their steps are no measure of how fast they learn.
+# These continue another training.
 CONTINUING = tuple(name for name, control in CONTROLS.items() if control.continues_previous_round)
+# These do, or have their last masks late, so their early-stop step is no measure of how fast they learn.
+NO_MEASURE = (*CONTINUING, *(name for name, control in CONTROLS.items() if control.prunes_gradually))
 # These start at step 0 with untrained weights, whatever the ticket starts from.
 FROM_STEP_ZERO = ("random_reinit", "same_sign_reinit", "constant_sign_reinit", "reshuffled_weights", "small_dense")
 
@@ -26,4 +28,4 @@ def started_trained(rewind: str, variants: Sequence[str]) -> list[str]:
         ['dense_longer']
     """
     trained = starts_trained(rewind)
-    return [name for name in variants if name in CONTINUING or (trained and name not in FROM_STEP_ZERO)]
+    return [name for name in variants if name in NO_MEASURE or (trained and name not in FROM_STEP_ZERO)]
