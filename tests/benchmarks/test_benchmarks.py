@@ -122,6 +122,7 @@ def test_overhead_counts_compilations(tmp_path: Path) -> None:
     assert document["process_seconds"] > document["run_seconds"]
 
 
+@pytest.mark.slow
 def test_wrapping_costs_time_and_memory(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     done = run("wrap_overhead.py", "--quick", "--models", "ResNet50", "--steps", "2", "--json", str(report))

@@ -122,10 +122,10 @@ WHOLE = {
     ("name", "file"),
     [
         ("sequential", "sequential_wrapped.h5"),
-        ("sequential", "sequential_stripped.h5"),
-        ("sequential", "sequential_stripped.keras"),
-        ("sequential", "sequential_wrapped"),
-        ("functional", "functional_stripped"),
+        pytest.param("sequential", "sequential_stripped.h5", marks=pytest.mark.slow),
+        pytest.param("sequential", "sequential_stripped.keras", marks=pytest.mark.slow),
+        pytest.param("sequential", "sequential_wrapped", marks=pytest.mark.slow),
+        pytest.param("functional", "functional_stripped", marks=pytest.mark.slow),
         ("functional", "functional_stripped.h5"),
     ],
 )
