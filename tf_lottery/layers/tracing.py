@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -24,13 +24,16 @@ class SymbolicGraph:
         inputs: The inputs; None if the model can't be traced.
         outputs: The outputs, likewise.
         reason: Why it can't be traced.
-        output_tensors: The outputs in one list.
     """
 
     inputs: Any = None
     outputs: Any = None
     reason: str = ""
-    output_tensors: list[keras.KerasTensor] = field(default_factory=list)
+
+    @property
+    def output_tensors(self) -> list[keras.KerasTensor]:
+        """The outputs in one list; empty if the model can't be traced."""
+        return [] if self.outputs is None else keras.tree.flatten(self.outputs)
 
 
 @contextlib.contextmanager
@@ -45,7 +48,7 @@ def symbolic_graph(model: keras.Model) -> Iterator[SymbolicGraph]:
         model: A built model of any kind.
     """
     if is_nested_model(model):
-        yield SymbolicGraph(model.inputs, model.outputs, output_tensors=list(model.outputs))
+        yield SymbolicGraph(model.inputs, model.outputs)
         return
     layers = model._flatten_layers(include_self=False)
     before = [(layer, len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in layers]
@@ -113,7 +116,7 @@ def _trace(model: keras.Model, shapes: Sequence[Any], whole: Iterable[bool]) -> 
     tensors = keras.tree.flatten(outputs)
     if not tensors or not all(isinstance(tensor, keras.KerasTensor) for tensor in tensors):
         return SymbolicGraph(reason="its `call` does not return symbolic tensors")
-    return SymbolicGraph(inputs[0] if len(inputs) == 1 else inputs, outputs, output_tensors=tensors)
+    return SymbolicGraph(inputs[0] if len(inputs) == 1 else inputs, outputs)
 
 
 def _is_read_by_embedding(tensor: Any) -> bool:
