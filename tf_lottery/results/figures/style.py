@@ -18,7 +18,7 @@ from tf_lottery.results.tables.formats import density_percent
 # Okabe & Ito's palette, which people with the common color-vision deficiencies can distinguish; and each variant has a
 # marker and a dash of its own, for print in grey. After seven the colors repeat, with hollow markers.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "*", "d", "8", "H", "x")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "*", "d", "8", "x", "H")
 Dash = str | tuple[float, tuple[float, ...]]
 DASHES: tuple[Dash, ...] = (
     *("-", "--", "-.", ":", "-", "--", "-."),
