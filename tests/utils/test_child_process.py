@@ -2,6 +2,8 @@
 
 import errno
 import os
+import signal
+import subprocess
 
 import pytest
 
@@ -14,7 +16,7 @@ def test_stdout_is_returned():
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "signal"),
+    ("code", "reason", "signal_name"),
     [
         ("raise ValueError('first\\nsecond')", "failed: first", ""),
         ("import sys; sys.exit(3)", "failed: exit code 3", ""),
@@ -23,12 +25,12 @@ def test_stdout_is_returned():
         ("import time; time.sleep(60)", "did not finish within 1 seconds", ""),
     ],
 )
-def test_a_failure_has_a_reason(code, reason, signal):
+def test_a_failure_has_a_reason(code, reason, signal_name):
     with pytest.raises(ProgramError) as caught:
         run_program(code, [], name="the child", timeout=1 if "sleep" in code else 60)
     assert str(caught.value) == f"the child {reason}"
     assert caught.value.reason == reason.removeprefix("failed: ")
-    assert caught.value.crashed_with == signal
+    assert caught.value.crashed_with == signal_name
 
 
 def test_trouble_with_the_disk_is_an_os_error():
@@ -47,3 +49,22 @@ def test_a_module_is_run_with_arguments(tmp_path, monkeypatch):
 def test_wrong_usage(capsys):
     assert wrong_usage("tf_lottery.program", "FILE") == 2
     assert capsys.readouterr().err == "Usage: python -m tf_lottery.program FILE\n"
+
+
+def test_ctrl_c_while_the_process_starts_ends_it(monkeypatch):
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_program("import time; time.sleep(600)", [], name="it")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert started[0].returncode == -signal.SIGKILL

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tf_lottery
+from tf_lottery.utils.signals import deferred_signals
 from tf_lottery.utils.text import one_line
 
 _ROOT = str(Path(tf_lottery.__file__).parents[1])
@@ -62,19 +63,19 @@ def run_program(
         OSError: it failed by one: there was no room for its files.
     """
     command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    )
-    with process:
-        try:
-            output, error_output = process.communicate(timeout=timeout)
-        except BaseException as error:  # of a signal too
-            process.kill()
-            process.wait()  # `subprocess.run` stops waiting 0.25 seconds after Ctrl-C
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
-            reason = f"did not finish within {timeout:.0f} seconds"
-            raise ProgramError(f"{name} {reason}", reason) from None
+    process = None
+    try:
+        with deferred_signals():  # `Popen` would lose a process that it has just started
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+            )
+        output, error_output = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        reason = f"did not finish within {timeout:.0f} seconds"
+        raise ProgramError(f"{name} {reason}", reason) from None
+    finally:
+        if process is not None:
+            _end(process)
     errors = error_output.decode("utf-8", "replace")
     if disk := re.search(r"^OSError: \[Errno (\d+)\] ([^:\n]+)", errors, re.MULTILINE):
         raise OSError(int(disk[1]), disk[2])
@@ -87,6 +88,12 @@ def run_program(
         reason = one_line(messages[-1] if messages else errors or f"exit code {process.returncode}")
         raise ProgramError(f"{name} failed: {reason}", reason)
     return output.decode("utf-8", "replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process if it still runs, wait for its end (`subprocess.run` waits 0.25 seconds), and close its pipes."""
+    with process:
+        process.kill()
 
 
 def wrong_usage(module: str, arguments: str) -> int:

@@ -17,6 +17,7 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import DoneCallback, ProgressCallback
+from tf_lottery.utils.signals import deferred_signals
 
 
 def workers(config: Config, waiting: int, *, cores: int | None = None) -> int:
@@ -91,9 +92,10 @@ def run_spawned(
             process = context.Process(
                 target=_work, args=(there, config, run_dir, os.getpid(), checkpoint_every), daemon=True
             )
-            _start(process)
+            with deferred_signals():
+                _start(process)
+                pool[here] = process
             there.close()
-            pool[here] = process
         idle = list(pool)
         while waiting or busy:
             for job in plan.ready(config, waiting, done)[: len(idle)]:

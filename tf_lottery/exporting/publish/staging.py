@@ -9,17 +9,16 @@ import glob
 import json
 import os
 import shutil
-import signal
 import socket
 import stat
 import tempfile
-import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import ResourceError, UsageError
 from tf_lottery.utils.files import replace_file, sync_to_disk
+from tf_lottery.utils.signals import deferred_signals
 from tf_lottery.utils.text import one_line
 
 _PREFIX = ".tf_lottery_export-"
@@ -81,7 +80,7 @@ def publish(
             _sync_tree(source)
         steps = [_step(source, target, where) for source, target in moves.items()]
         steps += [_step(None, target, where) for target in gone]
-        with _deferred_signals():
+        with deferred_signals():
             try:
                 _write_journal(journal, steps)
                 for number, (source, target) in enumerate(moves.items()):
@@ -122,27 +121,6 @@ def disk_trouble(where: Path, error: Exception) -> ResourceError:
         f"Could not write the export to {where}: {detail}.",
         "Free some space or choose a folder that you may write to; nothing was left behind.",
     )
-
-
-@contextlib.contextmanager
-def _deferred_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the end of the block, which takes milliseconds."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals interrupt the main thread only
-        return
-    received: list[int] = []
-    # A handler that was not set from Python (None) could not be put back.
-    handlers = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in handlers.items() if handler is not None}
-    for number in before:
-        signal.signal(number, lambda number, frame: received.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for number in dict.fromkeys(received):
-            signal.raise_signal(number)
 
 
 def _step(source: Path | None, target: Path, where: Path) -> dict[str, Any]:
