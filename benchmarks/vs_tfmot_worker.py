@@ -15,9 +15,14 @@ from typing import Any
 import numpy as np
 from worker import busy_seconds, pin
 
-SIDES = ("tf_lottery", "tfmot", "tf_lottery-xla")
-"""The third is the first with XLA and `CALL` steps in a call, which tfmot does not take."""
-CALL = 50
+SIDES: dict[str, dict[str, Any]] = {
+    "tf_lottery": {},
+    "tfmot": {},
+    "tf_lottery-xla": {"jit_compile": True},
+    "tfmot-xla": {"jit_compile": True},
+    "tf_lottery-calls": {"jit_compile": True, "steps_per_execution": 50},
+}
+"""What each gives `compile`. tfmot does not take several steps in a call."""
 WINDOW = 100
 """Steps that are timed together: so many, that the masks are chosen once in them. The first ones, which compile, do not
 count; of the others the fastest do, since other work on the machine only slows them."""
@@ -28,7 +33,7 @@ def serve(side: str, folder: Path, threads: int) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     pin(threads)
-    if side == "tfmot":
+    if side.startswith("tfmot"):
         os.environ["TF_USE_LEGACY_KERAS"] = "1"
     import tensorflow as tf
 
@@ -42,7 +47,7 @@ def serve(side: str, folder: Path, threads: int) -> None:
 
 def train(side: str, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """One training: accuracy, pruned weights by layer, and seconds a step."""
-    if side == "tfmot":
+    if side.startswith("tfmot"):
         import tensorflow_model_optimization as toolkit
         import tf_keras as keras
     else:
@@ -54,8 +59,7 @@ def train(side: str, settings: dict[str, Any], arrays: dict[str, np.ndarray]) ->
     net.set_weights([arrays[f"weight_{number}"] for number in range(len(net.weights))])
     model = names.prune_low_magnitude(net, pruning_schedule=names.PolynomialDecay(**settings["schedule"]))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    options = {"jit_compile": True, "steps_per_execution": CALL} if side == "tf_lottery-xla" else {}
-    model.compile(keras.optimizers.Adam(settings["learning_rate"]), loss, metrics=["accuracy"], **options)
+    model.compile(keras.optimizers.Adam(settings["learning_rate"]), loss, metrics=["accuracy"], **SIDES[side])
     clock = stopwatch(keras)
     callbacks = [names.UpdatePruningStep(), clock]
     gc.collect()
