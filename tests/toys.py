@@ -5,6 +5,7 @@ import numpy as np
 
 from tf_lottery.data import Arrays
 from tf_lottery.experiment.problem import Problem
+from tf_lottery.layers.masked_variable import is_masked, mask_of
 
 
 class Subclassed(keras.Model):
@@ -30,6 +31,24 @@ class AlwaysNoise(keras.layers.Layer):
         return inputs + 0.1 * keras.random.normal(keras.ops.shape(inputs), seed=self.seed_generator)
 
 
+class Tied(keras.layers.Layer):
+    """A dense layer without a bias, by the transposed kernel of another layer."""
+
+    def __init__(self, source, **options):
+        super().__init__(**options)
+        self.source = source
+
+    def call(self, inputs):
+        return keras.ops.matmul(inputs, keras.ops.transpose(self.source.kernel))
+
+    def get_config(self):
+        return {**super().get_config(), "source": keras.saving.serialize_keras_object(self.source)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("source")), **config)
+
+
 @keras.saving.register_keras_serializable("tests")
 class FailingOnceCopied(keras.layers.Layer):
     """A layer that fails when a copy of it is called, or once its attribute `fails` is set."""
@@ -46,6 +65,18 @@ class FailingOnceCopied(keras.layers.Layer):
         copy = cls(**config)
         copy.fails = True
         return copy
+
+
+def stored_value(variable):
+    """What is stored of a variable, also where its mask makes it read as 0.0."""
+    if not is_masked(variable):
+        return variable.numpy()
+    mask = mask_of(variable)
+    kept = mask.numpy()
+    mask.assign(np.ones_like(kept))
+    value = variable.numpy()
+    mask.assign(kept)
+    return value
 
 
 def random_arrays(size, seed):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from reruns import assert_same_training, run_with_a_stop
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
@@ -91,31 +92,16 @@ def test_the_best_step_is_one_with_the_last_masks(done):
     assert row["early_stop_step"] >= pruning_steps(40)[-1] == 30
 
 
-class StopError(Exception):
-    pass
-
-
 def test_stopped_in_its_middle_it_comes_to_the_same_bits(done, tmp_path):
     _, whole = done
     store = RunDirectory(tmp_path)
     for job in plan.jobs(CONFIG):
         if job.variant != "gradual":
             Trainer(CONFIG, problem(), store).run(job)
-    job, stopped = Job(0, 2, "gradual"), []
 
-    def report(job, step, stop):
-        if step >= 17 and not stopped:
-            stopped.append(step)
-            raise StopError
+    def make_trainer():
+        return Trainer(CONFIG, problem(), store, checkpoint_every=1e-9)
 
-    while not store.is_complete(job):
-        trainer = Trainer(CONFIG, problem(), store, checkpoint_every=1e-9)
-        trainer.engine.chunk_size = lambda: 3
-        try:
-            trainer.run(job, report)
-        except StopError:
-            assert 0 < store.load_partial(job)[1]["step"] < 17
-    assert stopped
-    for name in ("masks.npz", "weights.npz"):
-        assert (whole.job_folder(job) / name).read_bytes() == (store.job_folder(job) / name).read_bytes()
-    assert whole.metrics(job)["history"] == store.metrics(job)["history"]
+    job = Job(0, 2, "gradual")
+    assert 0 < run_with_a_stop(make_trainer, job, at=17, chunk=3) < 17
+    assert_same_training(whole, store, job)

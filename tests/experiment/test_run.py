@@ -7,6 +7,7 @@ import shutil
 import keras
 import pytest
 
+from reruns import assert_same_training
 from tf_lottery.errors import DamagedError, ResourceError, RunInUseError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
@@ -92,8 +93,7 @@ def test_an_extended_run_is_the_run_done_in_one_go_and_does_nothing_again(whole,
     assert without_timings(store.rows()) == without_timings(rows)
     assert (path / "metrics.jsonl").read_bytes() == (whole_path / "metrics.jsonl").read_bytes()
     for job in plan.jobs(LARGE):
-        for name in ("masks.npz", "weights.npz"):
-            assert (store.job_folder(job) / name).read_bytes() == (other.job_folder(job) / name).read_bytes(), job
+        assert_same_training(store, other, job)
 
 
 def test_a_run_of_version_0_1_is_read_and_resumed(whole, tmp_path):

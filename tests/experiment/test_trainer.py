@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from reruns import assert_same_training, run_with_a_stop
 from tf_lottery.data import Arrays
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError
 from tf_lottery.experiment import plan
@@ -189,9 +190,7 @@ def test_the_same_seed_gives_the_same_bits(done, tmp_path):
     _, first = done
     _, second = trained(tmp_path)
     for job in first.complete_jobs():
-        for name in ("masks.npz", "weights.npz"):
-            assert (first.job_folder(job) / name).read_bytes() == (second.job_folder(job) / name).read_bytes(), job
-        assert first.metrics(job)["history"] == second.metrics(job)["history"]
+        assert_same_training(first, second, job)
         assert first.metrics(job)["rewind_manifest"] == second.metrics(job)["rewind_manifest"]
 
 
@@ -212,30 +211,12 @@ def test_a_job_that_was_stopped_goes_on_from_its_saved_state(done, tmp_path):
     config = CONFIG.updated(replicates=1)
     store = RunDirectory(tmp_path)
 
-    class StopError(Exception):
-        pass
+    def make_trainer():
+        return Trainer(config, problem(), store, checkpoint_every=1e-9)
 
-    def report(job, step, stop):
-        if step == 18 and job not in stopped:
-            stopped.add(job)
-            raise StopError
-
-    stopped = set()
-    for job in plan.jobs(config):
-        while not store.is_complete(job):
-            trainer = Trainer(config, problem(), store, checkpoint_every=1e-9)
-            trainer.engine.chunk_size = lambda: 5
-            try:
-                trainer.run(job, report)
-            except StopError:
-                assert store.load_partial(job)[1]["step"] == 17
-        if job.round == 1:
-            break
-    assert len(stopped) == len(store.complete_jobs()) == 2
-    for job in store.complete_jobs():
-        for name in ("masks.npz", "weights.npz"):
-            assert (first.job_folder(job) / name).read_bytes() == (store.job_folder(job) / name).read_bytes(), job
-        assert first.metrics(job)["history"] == store.metrics(job)["history"]
+    for job in (Job(0, 0), Job(0, 1)):
+        assert run_with_a_stop(make_trainer, job, at=18, chunk=5) == 17
+        assert_same_training(first, store, job)
 
 
 def test_a_nan_loss_names_the_job_and_leaves_what_is_committed(tmp_path):

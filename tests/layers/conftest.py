@@ -12,13 +12,23 @@ from keras import ops
 L = keras.layers
 
 
-@keras.saving.register_keras_serializable("tf_lottery_tests")
-class Block(L.Layer):
-    """A custom layer that builds its sublayers in `build`."""
+class LayerOfUnits(L.Layer):
+    """What the custom layers share: a number of units, which is all of their configuration."""
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable("tf_lottery_tests")
+class Block(LayerOfUnits):
+    """A custom layer that builds its sublayers in `build`."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
         self.expand = L.Dense(units, activation="relu")
         self.norm = L.BatchNormalization()
         self.drop = L.Dropout(0.5, seed=3)
@@ -32,17 +42,13 @@ class Block(L.Layer):
     def call(self, inputs: Any, training: bool = False) -> Any:
         return self.drop(self.norm(self.expand(inputs), training=training), training=training) * self.scale
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units}
-
 
 @keras.saving.register_keras_serializable("tf_lottery_tests")
-class LazyBlock(L.Layer):
+class LazyBlock(LayerOfUnits):
     """A custom layer without a `build`: Keras builds its sublayers at the first call."""
 
     def __init__(self, units: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.units = units
+        super().__init__(units, **kwargs)
         self.blocks = [L.Dense(units), L.Dense(units)]
 
     def call(self, inputs: Any, shift: Any = None) -> Any:
@@ -50,17 +56,14 @@ class LazyBlock(L.Layer):
             inputs = block(inputs)
         return inputs if shift is None else inputs + shift
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units}
-
 
 @keras.saving.register_keras_serializable("tf_lottery_tests")
-class GatedCell(L.Layer):
+class GatedCell(LayerOfUnits):
     """A recurrent cell of a user's own, with a layer inside and a kernel of its own."""
 
     def __init__(self, units: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.units = self.state_size = units
+        super().__init__(units, **kwargs)
+        self.state_size = units
         self.gate = L.Dense(units, activation="sigmoid")
 
     def build(self, input_shape: Any) -> None:
@@ -74,9 +77,6 @@ class GatedCell(L.Layer):
 
     def maskable_weights(self) -> list[keras.Variable]:
         return [self.kernel]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units}
 
 
 def _sequential(shape: tuple[int, ...], *stack: Any, dtype: str = "float32") -> keras.Model:

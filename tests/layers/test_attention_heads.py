@@ -39,25 +39,23 @@ def places(model):
     return {path: (one.heads, one.attention, one.heads_per_unit) for path, one in axes.items() if one.heads is not None}
 
 
-def test_heads_of_multi_head_attention():
-    model = attention_model(L.MultiHeadAttention(3, 2, value_dim=4, name="attention"))
-    for each in (model, tfl.wrap(model)):
-        assert places(each) == {
-            "attention/query_dense/kernel": (1, "attention", 1),
+@pytest.mark.parametrize(
+    ("make_layer", "query_heads"),
+    [
+        (lambda: L.MultiHeadAttention(3, 2, value_dim=4, name="attention"), 1),
+        (lambda: L.GroupQueryAttention(2, 4, 2, name="attention"), 2),
+    ],
+    ids=["multi_head", "grouped_query"],
+)
+def test_query_heads_of_one_key_are_one_unit(make_layer, query_heads):
+    model = attention_model(make_layer())
+    for one in (model, tfl.wrap(model)):
+        assert places(one) == {
+            "attention/query_dense/kernel": (1, "attention", query_heads),
             "attention/key_dense/kernel": (1, "attention", 1),
             "attention/value_dense/kernel": (1, "attention", 1),
-            "attention/output_dense/kernel": (0, "attention", 1),
+            "attention/output_dense/kernel": (0, "attention", query_heads),
         }
-
-
-def test_query_heads_of_grouped_attention_share_a_unit():
-    model = attention_model(L.GroupQueryAttention(2, 4, 2, name="attention"))
-    assert places(model) == {
-        "attention/query_dense/kernel": (1, "attention", 2),
-        "attention/key_dense/kernel": (1, "attention", 1),
-        "attention/value_dense/kernel": (1, "attention", 1),
-        "attention/output_dense/kernel": (0, "attention", 2),
-    }
 
 
 def test_attention_inside_other_layers():

@@ -9,7 +9,7 @@ import pytest
 
 import tf_lottery as tfl
 from tf_lottery.layers import named_variables
-from tf_lottery.layers.masked_variable import stored_value
+from toys import stored_value
 
 # Keras gives an embedding inside SpectralNormalization no gradient, plain or wrapped.
 pytestmark = pytest.mark.filterwarnings("ignore:Gradients do not exist for variables .*embeddings")
@@ -29,7 +29,7 @@ def train(model, x, y, *, jit_compile=False):
     """Three steps of SGD with momentum; returns their losses, and all that they changed, as bytes."""
     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse", jit_compile=jit_compile)
     losses = [np.array(model.train_on_batch(x, y)).tolist() for _ in range(3)]
-    weights = {path: np.array(stored_value(v)).tobytes() for path, v in named_variables(model).items()}
+    weights = {path: stored_value(v).tobytes() for path, v in named_variables(model).items()}
     return losses, weights, [v.numpy().tobytes() for v in model.optimizer.variables]
 
 
@@ -57,6 +57,6 @@ def test_pruned_weights_compute_as_weights_set_to_zero_by_hand(kind, random_mask
         if path in masks:
             weight = variables[path].numpy()
             variable.assign(np.where(masks[path], weight, 7.0))
-            assert (np.array(stored_value(variable))[~masks[path]] == 7).all()
+            assert (stored_value(variable)[~masks[path]] == 7).all()
             variables[path].assign(weight * masks[path])
     assert bytes_of(wrapped(x)) == bytes_of(plain(x))

@@ -8,7 +8,8 @@ import tensorflow as tf
 import tf_lottery as tfl
 from tf_lottery.errors import UsageError
 from tf_lottery.layers import masked_variable, named_variables
-from tf_lottery.layers.masked_variable import is_masked, read_once, stored_value, unmask_variable
+from tf_lottery.layers.masked_variable import is_masked, read_once, unmask_variable
+from toys import Tied, stored_value
 
 L = keras.layers
 X = np.random.default_rng(0).normal(size=(16, 6)).astype("float32")
@@ -24,7 +25,7 @@ def plant(model, masks):
     for path, mask in masks.items():
         variable = named_variables(model)[path]
         variable.assign(np.where(mask, stored_value(variable), 7.0))
-        assert (np.array(stored_value(variable))[~mask] == 7).all()
+        assert (stored_value(variable)[~mask] == 7).all()
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def planted(random_masks):
 
 
 def by_hand(model, masks):
-    weights = {path: np.array(stored_value(v)) for path, v in named_variables(model).items()}
+    weights = {path: stored_value(v) for path, v in named_variables(model).items()}
     hidden = np.maximum(X @ (weights["dense/kernel"] * masks["dense/kernel"]) + weights["dense/bias"], 0)
     return hidden @ (weights["dense_1/kernel"] * masks["dense_1/kernel"]) + weights["dense_1/bias"]
 
@@ -73,7 +74,7 @@ def test_operations_that_take_the_variable_itself_are_masked(planted, of, graph)
     model, masks = planted
     kernel, mask = model.layers[0].layer.kernel, masks["dense/kernel"]
     variable = kernel if of == "keras" else kernel.value
-    masked = np.where(mask, np.array(stored_value(kernel)), 0)
+    masked = np.where(mask, stored_value(kernel), 0)
     operations = {
         "square": (tf.square, masked**2),
         "relu": (tf.nn.relu, np.maximum(masked, 0)),
@@ -98,7 +99,7 @@ def test_an_eager_gradient_of_the_variable_itself_is_masked(planted):
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.square(kernel.value))
     gradient = tape.gradient(loss, kernel.value)
-    np.testing.assert_allclose(gradient, 2 * np.where(mask, np.array(stored_value(kernel)), 0), rtol=1e-6)
+    np.testing.assert_allclose(gradient, 2 * np.where(mask, stored_value(kernel), 0), rtol=1e-6)
 
 
 def test_functions_of_a_model_that_is_wrapped_in_place_are_traced_again():
@@ -120,7 +121,7 @@ def test_reading_changes_nothing(planted):
     tfl.strip(model)
     np.testing.assert_array_equal(model(X), before)
     kernel = model.layers[0].layer.kernel
-    assert (np.array(stored_value(kernel))[~masks["dense/kernel"]] == 7).all()
+    assert (stored_value(kernel)[~masks["dense/kernel"]] == 7).all()
 
 
 def test_files_and_checkpoints_hold_zeros(planted, tmp_path):
@@ -133,7 +134,7 @@ def test_files_and_checkpoints_hold_zeros(planted, tmp_path):
     assert not any((np.asarray(value) == 7).any() for value in saved if np.asarray(value).dtype == np.float32)
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for path, mask in masks.items():
-        stored = np.array(stored_value(named_variables(loaded)[path]))
+        stored = stored_value(named_variables(loaded)[path])
         assert (stored[~mask] == 0).all()
         assert stored[mask].all()
     model.export(tmp_path / "saved", verbose=False)
@@ -147,23 +148,12 @@ def test_regularizers_and_constraints_see_the_masked_weight(random_masks):
     masks = random_masks(tfl.get_masks(model))
     tfl.set_masks(model, masks)
     plant(model, masks)
-    kernel = np.array(stored_value(model.layers[0].layer.kernel)) * masks["dense/kernel"]
+    kernel = stored_value(model.layers[0].layer.kernel) * masks["dense/kernel"]
     model(X)
     assert float(model.losses[0]) == pytest.approx(0.5 * (kernel**2).sum(), rel=1e-5)
     constrained = np.array(model.layers[0].layer.kernel.constraint(model.layers[0].layer.kernel))
     expected = kernel * np.minimum(1, 1 / np.maximum(np.linalg.norm(kernel, axis=0), 1e-7))
     np.testing.assert_allclose(constrained, expected, rtol=1e-4, atol=1e-6)
-
-
-class Tied(L.Layer):
-    """Reads the kernel of another layer."""
-
-    def __init__(self, source, **options):
-        super().__init__(**options)
-        self.source = source
-
-    def call(self, inputs):
-        return keras.ops.matmul(inputs, keras.ops.transpose(self.source.kernel))
 
 
 def test_a_mask_holds_for_a_layer_that_is_tied_to_the_weight(random_masks):
@@ -176,7 +166,7 @@ def test_a_mask_holds_for_a_layer_that_is_tied_to_the_weight(random_masks):
     wrapped.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     wrapped.fit(X, X, epochs=3, verbose=0)
     plant(wrapped, masks)
-    kernel = np.array(stored_value(encoder.kernel)) * masks["encoder/kernel"]
+    kernel = stored_value(encoder.kernel) * masks["encoder/kernel"]
     expected = np.maximum(X @ kernel + np.array(encoder.bias), 0) @ kernel.T
     np.testing.assert_allclose(wrapped(X), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model(X), expected, rtol=1e-4, atol=1e-5)  # it shares the variables

@@ -8,8 +8,7 @@ import tensorflow as tf
 import tf_lottery as tfl
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers import named_variables
-from tf_lottery.layers.masked_variable import stored_value
-from toys import Subclassed
+from toys import Subclassed, stored_value
 
 L = keras.layers
 X = np.random.default_rng(0).normal(size=(16, 5, 6)).astype("float32")
@@ -120,7 +119,7 @@ def test_pruned_weights_are_zero_for_all_that_computes(pruned):
     plain = Net(8)
     plain(X)
     for path, variable in named_variables(plain).items():
-        stored = np.array(stored_value(named_variables(wrapped)[path]))
+        stored = stored_value(named_variables(wrapped)[path])
         variable.assign(stored * masks[path] if path in masks else stored)
     np.testing.assert_array_equal(wrapped(X), plain(X))
     np.testing.assert_allclose(wrapped.predict(X, verbose=0), plain(X), rtol=1e-5, atol=1e-5)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import optimizers
 
 import tf_lottery.layers as layers
-from tf_lottery.layers.masked_variable import stored_value
+from toys import stored_value
 
 OPTIMIZERS = {
     "sgd_momentum": lambda: optimizers.SGD(0.05, momentum=0.9),
@@ -57,7 +57,7 @@ def pruned_at_half(model, random_masks):
 
 def stored(model):
     """What is stored, not what is read: reading masks it."""
-    return {path: np.array(stored_value(v)) for path, v in layers.named_variables(model).items()}
+    return {path: stored_value(v) for path, v in layers.named_variables(model).items()}
 
 
 def assert_zero(weights, masks):

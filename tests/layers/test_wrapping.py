@@ -6,7 +6,7 @@ import pytest
 
 import tf_lottery.layers as layers
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
-from toys import Subclassed
+from toys import Subclassed, Tied
 
 L = keras.layers
 
@@ -151,23 +151,8 @@ def test_a_layer_without_a_configuration_is_named():
 
 def test_layers_that_share_a_variable_are_refused():
     # Copies would each have one of their own, without a word.
-    class Tied(L.Layer):
-        def __init__(self, other, **kwargs):
-            super().__init__(**kwargs)
-            self.other = other
-
-        def call(self, inputs):
-            return keras.ops.matmul(inputs, keras.ops.transpose(self.other.kernel))
-
-        def get_config(self):
-            return {**super().get_config(), "other": keras.saving.serialize_keras_object(self.other)}
-
-        @classmethod
-        def from_config(cls, config):
-            return cls(keras.saving.deserialize_keras_object(config.pop("other")), **config)
-
     dense, inputs = L.Dense(3), keras.Input((4,))
-    with pytest.raises(UnfitError, match="has other weights: tied/other/bias, tied/other/kernel"):
+    with pytest.raises(UnfitError, match="has other weights: tied/source/bias, tied/source/kernel"):
         layers.wrap(keras.Model(inputs, Tied(dense)(dense(inputs))))
 
 

@@ -63,12 +63,6 @@ def mask_of(variable: keras.Variable) -> keras.Variable:
     return mask
 
 
-def stored_value(variable: keras.Variable) -> tf.Tensor:
-    """Returns the stored value of a variable: what is read, but where an optimizer moved a pruned weight."""
-    (stored, *_) = _stored_variables(variable)
-    return _plain_class(type(stored))._read_variable_op(stored)
-
-
 @contextlib.contextmanager
 def read_once(variables: Iterable[keras.Variable]) -> Iterator[None]:
     """Reads masked variables here, and lets their readers inside the context take these values.
