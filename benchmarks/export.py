@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from outcome import add_options, finish
+
 MAIN, SLIM, WIDE = 0.05, 0.012, 0.2
 # Channels of 5 % density have lost much accuracy, and of 1.2 % all of it: they are shown where they still hold, too.
 CASES = {"unstructured": (MAIN, SLIM), "1x4": (MAIN, SLIM), "channel": (WIDE, MAIN)}
@@ -68,11 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
         document = summarize(exports)
     tables = render(document)
     print(tables)
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
     if options.write:
         options.write.write_text(replaced(options.write.read_text(), tables))
-    return 1 if options.check and not all(goal["held"] for goal in document["goals"]) else 0
+    return finish(options, document, held=all(goal["held"] for goal in document["goals"]))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -80,9 +80,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     parser.add_argument("--data-dir", help="folder of prepared data sets or raw files")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements there")
+    add_options(parser)
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables between the marks of a page")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a goal is missed")
     return parser.parse_args(arguments)
 
 

@@ -10,7 +10,6 @@ XLA itself: it is made to dump every module that it compiles.
 
 import argparse
 import gc
-import json
 import os
 import sys
 import tempfile
@@ -18,6 +17,8 @@ import time
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from outcome import add_options, finish
 
 from tf_lottery.experiment import presets
 
@@ -36,9 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         document = measure(options, Path(out), Path(dump))
     document["options"] = vars(options) | {"json": str(options.json) if options.json else None}
     print(table(document))
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    return 1 if options.check and not all(target["held"] for target in document["targets"]) else 0
+    return finish(options, document, held=all(target["held"] for target in document["targets"]))
 
 
 def measure(options: argparse.Namespace, out: Path, dump: Path) -> dict[str, Any]:
@@ -70,8 +69,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--variants", default="ticket,random_reinit")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data-dir", help="as for `tf-lottery run`")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements there")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    add_options(parser)
     return parser.parse_args(arguments)
 
 

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from outcome import add_options, finish
+
 SECONDS_TARGET, MEMORY_TARGET, RATE = 2.0, 4.0, 0.2
 
 
@@ -40,9 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         f"{ties['size']:,} equal scores: {ties['seconds']:.2f} s, peak {ties['memory_ratio']:.2f} x their memory\n"
         f"counts, and which ties go: {'exact' if exact else 'WRONG'}"
     )
-    if options.json:
-        options.json.write_text(json.dumps(document | {"held": held}, indent=1) + "\n")
-    return 1 if not exact or (options.check and not held) else 0
+    code = finish(options, document | {"held": held}, held=held)
+    return code if exact else 1
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -50,8 +51,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=int, default=25_000_000)
     parser.add_argument("--ties", type=int, default=100_000_000)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements there")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    add_options(parser)
     parser.add_argument("--case", choices=("weights", "ties"), help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 

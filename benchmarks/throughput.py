@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from outcome import add_options, finish
 from race import race
 from summary import summarize, table
 from worker import CONTENDERS
@@ -37,10 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         results = race(names, Path(folder), **how, progress=progress)
     document = summarize(results, plain)
     print(table(document))
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    failed = options.check and not all(target["held"] for target in document["targets"])
-    return 1 if failed or not document["same_loss"] else 0
+    code = finish(options, document, held=all(target["held"] for target in document["targets"]))
+    return code if document["same_loss"] else 1
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -56,8 +55,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--synthetic", action="store_true", help="made-up images instead of a data set from disk")
     parser.add_argument("--data-dir", help="as for `tf-lottery run`")
     parser.add_argument("--contenders", help=f"some of: {','.join(CONTENDERS)} (default: all that suit the net)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements there")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    add_options(parser)
     options = parser.parse_args(arguments)
     options.steps = options.steps or (40 if KINDS[options.model].convolutional else 1000)
     for name in ("steps", "repeats", "threads", "batch"):

@@ -22,6 +22,7 @@ from subprocess import PIPE, Popen
 from typing import Any
 
 import numpy as np
+from outcome import add_options, finish
 from vs_tfmot_worker import SIDES, WINDOW
 
 HERE = Path(__file__).resolve().parent
@@ -40,9 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         runs = race(options, Path(folder))
     document = {"schema": "tf-lottery.vs-tfmot/1", "options": settings(options), "runs": runs, **conclude(runs)}
     print(table(document))
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    return 1 if options.check and not all(target["held"] for target in document["targets"]) else 0
+    return finish(options, document, held=all(target["held"] for target in document["targets"]))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -56,8 +55,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="threads and cores of each process")
     parser.add_argument("--synthetic", action="store_true", help="made-up images instead of MNIST")
     parser.add_argument("--data-dir", help="as for `tf-lottery run`")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements there")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    add_options(parser)
     options = parser.parse_args(arguments)
     if options.steps < 2 * WINDOW:
         parser.error(f"--steps must be at least {2 * WINDOW}: the first {WINDOW} are not timed")

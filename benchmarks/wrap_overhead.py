@@ -22,6 +22,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
+from outcome import add_options, finish
+
 if TYPE_CHECKING:
     import keras
 
@@ -49,9 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     document = {"schema": "tf-lottery.wrap-overhead/1", "batch": options.batch, "steps": steps, "wrap": wraps}
     document["goals"] = goals(steps, wraps)
     print(table(document))
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    return 1 if options.check and not all(goal["held"] for goal in document["goals"]) else 0
+    return finish(options, document, held=all(goal["held"] for goal in document["goals"]))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -61,8 +61,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=15, help="pairs of steps, after three that are not measured")
     parser.add_argument("--batch", type=int, default=16, help="images of a step")
     parser.add_argument("--quick", action="store_true", help="a small model in the place of the named ones")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements there")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a goal is missed")
+    add_options(parser)
     parser.add_argument("--wrap", help=argparse.SUPPRESS)  # what a process of its own is started with
     return parser.parse_args(arguments)
 

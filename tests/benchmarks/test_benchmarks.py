@@ -1,5 +1,6 @@
 """The benchmarks run at toy sizes, train what they say they train, and write valid JSON."""
 
+import argparse
 import json
 import math
 import os
@@ -114,6 +115,21 @@ def test_disagreeing_losses_void_a_measurement(monkeypatch: pytest.MonkeyPatch) 
     assert same["contenders"]["engine"]["quiet_runs"] == 1
     # Losses of contenders with masks of their own, or none, are not compared.
     assert summary.same_loss({"engine": result(0.5), "tfmot": result(0.4), "fit-plain": result(0.3)})
+
+
+@pytest.mark.parametrize(("check", "held", "code"), [(False, False, 0), (True, True, 0), (True, False, 1)])
+def test_a_missed_target_is_an_exit_code_where_it_is_checked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, check: bool, held: bool, code: int
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from outcome import add_options, finish
+
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    file = tmp_path / "report.json"
+    options = parser.parse_args(["--json", str(file), *(["--check"] if check else [])])
+    assert finish(options, {"measured": 2}, held=held) == code
+    assert json.loads(file.read_text()) == {"measured": 2}
 
 
 def test_overhead_counts_compilations(tmp_path: Path) -> None:

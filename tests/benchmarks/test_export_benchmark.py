@@ -14,7 +14,9 @@ def benchmark():
     spec = importlib.util.spec_from_file_location("export_benchmark", FILE)
     module = importlib.util.module_from_spec(spec)
     sys.modules["export_benchmark"] = module
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FILE.parent))
+        spec.loader.exec_module(module)
     yield module
     del sys.modules["export_benchmark"]
 
