@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import keras
@@ -27,28 +28,25 @@ from tf_lottery.training.gradients.dense_loss import DenseGradients
 from tf_lottery.utils import seeds
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _DynamicSparsity(BetweenCalls):
     """What RigL and SET share: random masks at first, then weights dropped by magnitude and others grown."""
 
-    def __init__(
-        self,
-        *,
-        sparsity: float | Mapping[str, float],
-        end_step: int,
-        frequency: int = 100,
-        alpha: float = 0.3,
-        distribution: str | Distribution = "uniform",
-        seed: int = 0,
-    ) -> None:
+    sparsity: float | Mapping[str, float]
+    end_step: int
+    frequency: int = 100
+    alpha: float = 0.3
+    distribution: str | Distribution = "uniform"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
         super().__init__()
-        for name, value in (("end_step", end_step), ("frequency", frequency)):
+        for name, value in (("end_step", self.end_step), ("frequency", self.frequency)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise UsageError(f"`{name}` must be a positive integer. Received: {value!r}.", "Count training steps.")
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
-            raise UsageError(f"`alpha` must be in [0, 1]: a fraction of the kept weights. Received: {alpha!r}.")
-        check_distribution(sparsity, distribution)
-        self.sparsity, self.distribution = sparsity, distribution
-        self.end_step, self.frequency, self.alpha, self.seed = end_step, frequency, alpha, seed
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, int | float) or not 0 <= self.alpha <= 1:
+            raise UsageError(f"`alpha` must be in [0, 1]: a fraction of the kept weights. Received: {self.alpha!r}.")
+        check_distribution(self.sparsity, self.distribution)
         self._last_step = -1
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -151,6 +149,7 @@ class SET(_DynamicSparsity):
         }
 
 
+@dataclass(eq=False, repr=False)
 class RigL(_DynamicSparsity):
     """Drops the smallest weights and grows those of the largest gradient (Evci et al. 2020, arXiv 1911.11134).
 
@@ -192,30 +191,17 @@ class RigL(_DynamicSparsity):
         5
     """
 
-    def __init__(
-        self,
-        x: Any,
-        y: Any = None,
-        *,
-        sparsity: float | Mapping[str, float],
-        end_step: int,
-        frequency: int = 100,
-        alpha: float = 0.3,
-        distribution: str | Distribution = "uniform",
-        batch_size: int = 128,
-        seed: int = 0,
-        loss: Any = None,
-    ) -> None:
-        super().__init__(
-            sparsity=sparsity,
-            end_step=end_step,
-            frequency=frequency,
-            alpha=alpha,
-            distribution=distribution,
-            seed=seed,
-        )
-        self.loss = None if loss is None else keras.losses.get(loss)
-        self.batches = ScoringBatches(x, y, batch_size=batch_size, seed=seed)
+    x: Any
+    y: Any = None
+    _: KW_ONLY
+    batch_size: int = 128
+    loss: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.loss is not None:
+            self.loss = keras.losses.get(self.loss)
+        self.batches = ScoringBatches(self.x, self.y, batch_size=self.batch_size, seed=self.seed)
         self._gradients: DenseGradients | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
