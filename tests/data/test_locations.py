@@ -41,7 +41,7 @@ def test_the_highest_version_by_number(tmp_path):
     assert locations.find_prepared("mnist", tmp_path) == newest
 
 
-def test_a_folder_without_its_description_is_found_so_that_reading_can_say_so(tmp_path):
+def test_a_folder_without_its_description_is_found(tmp_path):
     folder = make(tmp_path / "mnist" / "3.0.1", info=False)
     assert locations.find_prepared("mnist", tmp_path) == folder
 

@@ -83,7 +83,7 @@ def test_digits_are_scikit_learns_and_each_is_in_one_part():
     )
 
 
-def test_the_seed_changes_the_validation_part_but_neither_test_part_nor_fingerprint():
+def test_the_seed_changes_the_validation_part_alone():
     first, again, other = load("digits"), load("digits"), load("digits", seed=1)
     assert np.array_equal(first.validation.x, again.validation.x)
     assert not np.array_equal(first.validation.x, other.validation.x)

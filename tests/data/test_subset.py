@@ -22,7 +22,7 @@ def content(train, validation=None, test=None):
     return Content(train, validation, test, classes=5, scale=255.0, source="a folder")
 
 
-def test_examples_keep_their_order_and_labels_follow_the_order_of_the_classes():
+def test_examples_keep_their_order_and_labels_that_of_the_classes():
     selected = select_classes(content(part(0, 3, 1, 3, 4), part(3, 3, 2), part(1, 4, 1)), (4, 1, 3))
     assert selected.classes == 3
     assert selected.scale == 255.0

@@ -43,7 +43,7 @@ def test_reinitialisation_takes_every_variable_as_it_was_drawn():
     assert begun("random_reinit").from_step_zero
 
 
-def test_same_sign_reinitialisation_has_the_drawn_sizes_and_the_initial_signs():
+def test_same_sign_reinit_has_the_drawn_sizes_and_the_initial_signs():
     weights = begun("same_sign_reinit").weights
     for key in MASKS:
         np.testing.assert_array_equal(np.abs(weights[key]), np.abs(DRAWN[key]))
@@ -94,13 +94,13 @@ def test_noise_has_the_size_that_its_name_says():
         assert same({"b/bias": beginning.weights["b/bias"]}, {"b/bias": START["b/bias"]})
 
 
-def test_the_small_dense_network_is_asked_for_as_many_weights_as_the_ticket_has():
+def test_the_small_dense_network_has_as_many_weights_as_the_ticket():
     beginning = begun("small_dense")
     assert beginning.weights["kept"] == mask_tools.kept(MASKS)
     assert beginning.from_step_zero
 
 
-def test_dense_longer_keeps_everything_and_other_order_changes_nothing_of_the_ticket():
+def test_dense_longer_is_dense_and_other_order_has_the_tickets_start():
     assert mask_tools.density(begun("dense_longer").masks) == 1
     assert CONTROLS["dense_longer"].continues_previous_round
     beginning = begun("other_order")

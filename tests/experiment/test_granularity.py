@@ -106,7 +106,7 @@ def test_filters_that_become_outputs_of_the_model_are_never_pruned_as_such():
     assert set(discovery.roles.values()) == {"conv"}  # what decides rates is what it was
 
 
-def test_a_network_of_depthwise_convolutions_lives_on_without_half_of_its_channels():
+def test_depthwise_convolutions_train_without_half_of_their_channels():
     """Pruned by themselves, depthwise kernels would cut half of the channels that the layers before have kept."""
     keras.utils.set_random_seed(0)  # the signal's part is 0.15 here, and 0.05 to 0.22 with other weights
     model = mobilenet((32, 32, 3), 10)
@@ -135,7 +135,7 @@ def test_a_network_of_depthwise_convolutions_lives_on_without_half_of_its_channe
     assert [units[name] for name in layers] == [8, 16, 32, 32, 64, 64, 128]
 
 
-def test_no_earlier_run_has_another_hash_and_the_choice_counts_where_it_decides():
+def test_earlier_runs_keep_their_hash_and_the_choice_counts():
     known = {"digits-mlp": "27b7c9aab5", "mnist-lenet-300-100": "b02a92a21d", "cifar10-resnet20": "01c29c275e"}
     assert {name: presets.get(name).config().hash() for name in known} == known
     assert Config().hash() == Config(indivisible="skip").hash()

@@ -170,7 +170,7 @@ def test_what_an_experiment_can_t_use_is_refused(own, values, error, message):
         check_own_functions(Config(**{**values, **names}))
 
 
-def test_a_lambda_works_in_this_process_and_is_refused_where_others_are_needed(tmp_path):
+def test_a_lambda_works_in_this_process_and_is_refused_in_others(tmp_path):
     scale = 3.0
     config = Config(criterion=lambda weights: {path: scale * weight for path, weight in weights.items()}, replicates=2)
     assert config.criterion.startswith("local:lambda-")

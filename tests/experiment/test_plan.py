@@ -176,7 +176,7 @@ def test_masks_made_at_once_keep_the_counts_of_masks_made_round_by_round(pruning
     assert sum(int(mask.sum()) for mask in masks.values()) == kept[4]
 
 
-def test_a_criterion_that_scores_again_sees_the_masks_on_its_way_and_ends_at_the_exact_count():
+def test_a_criterion_that_scores_again_ends_at_the_exact_count():
     config = Config(densities=(1.0, 0.1), scope="global", criterion="synflow", pruning="before_training")
     seen = []
 

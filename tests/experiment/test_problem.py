@@ -43,7 +43,7 @@ def test_automatic_names_lose_their_numbers_and_given_names_stay():
     assert document["config"]["name"] == "adam_3"
 
 
-def test_a_named_architecture_adds_nothing_to_the_hash_and_a_file_its_content(tmp_path):
+def test_a_named_architecture_adds_nothing_to_the_hash(tmp_path):
     assert model_hash(Config(model="mlp")) == ""
     path = tmp_path / "model.keras"
     branched().save(path)
@@ -63,7 +63,7 @@ def test_digits_by_configuration():
     assert not np.array_equal(first["hidden_1/kernel"], other["hidden_1/kernel"])
 
 
-def test_the_precision_of_a_configuration_is_that_of_its_layers_and_of_nothing_else():
+def test_the_precision_of_a_configuration_is_that_of_its_layers_only():
     problem = from_config(Config(dataset="digits", model="mlp", precision="mixed_bfloat16"))
     assert problem.make_model(0).layers[1].compute_dtype == "bfloat16"
     assert keras.config.dtype_policy().name == "float32"

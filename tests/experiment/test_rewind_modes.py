@@ -101,7 +101,7 @@ def test_fine_tuning_without_pruning_is_a_longer_training(tmp_path):
     assert {key: value.tobytes() for key, value in first.items()} == {k: v.tobytes() for k, v in second.items()}
 
 
-def test_dense_longer_goes_on_with_the_dense_network_at_the_last_learning_rate(tmp_path):
+def test_dense_longer_goes_on_at_the_last_learning_rate(tmp_path):
     trainer, store = trained(tmp_path, variants=("ticket", "dense_longer"))
     for number, before in ((1, Job(0, 0)), (2, Job(0, 1, "dense_longer"))):
         start = trainer.training_start(Job(0, number, "dense_longer"))
@@ -112,7 +112,7 @@ def test_dense_longer_goes_on_with_the_dense_network_at_the_last_learning_rate(t
         assert rate_at_the_start(trainer, start.state) == pytest.approx(0.001)
 
 
-def test_controls_that_keep_the_tickets_weights_start_where_it_does_and_others_at_step_0(tmp_path):
+def test_controls_start_at_the_tickets_step_or_at_step_0(tmp_path):
     names = ("shuffled_masks", "noise_0.5", "other_order", "random_reinit", "small_dense", "reshuffled_weights")
     trainer, _ = trained(tmp_path, rewind=f"step:{K}", variants=("ticket", *names), rounds=1)
     ticket = trainer.training_start(Job(0, 1))

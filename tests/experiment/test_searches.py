@@ -59,7 +59,7 @@ def test_masks_have_converged_when_the_last_five_are_near_the_newest():
     assert [converged() for _ in range(9)] == [False] * 7 + [True, False]
 
 
-def test_short_searches_find_the_masks_and_the_last_round_is_trained_in_full(tmp_path):
+def test_short_searches_find_masks_and_the_last_round_is_a_full_one(tmp_path):
     config, store = trained(tmp_path, search_steps=15, rewind="step:5", replicates=1)
     rows = {(row["round"], row["variant"]): row["steps"] for row in store.rows()}
     assert rows == {(0, "search"): 15, (0, "ticket"): 60, (1, "search"): 10, (2, "ticket"): 55}
@@ -76,7 +76,7 @@ def test_one_shot_masks_come_from_the_trained_dense_network(tmp_path):
 
 
 @pytest.mark.parametrize("criterion", ["snip", "grasp", "synflow", "random", "magnitude"])
-def test_masks_made_before_training_score_the_weights_that_are_then_trained(tmp_path, criterion):
+def test_masks_made_before_training_score_what_is_then_trained(tmp_path, criterion):
     scope = "global" if criterion == "synflow" else "layerwise"
     changes = {"criterion": criterion, "scope": scope, "score_examples": 200, "rounds": 1}
     _, store = trained(tmp_path, pruning="before_training", learning_rate=0.0, **changes)

@@ -88,7 +88,7 @@ def test_what_is_trained_is_what_was_started_from(tmp_path, rewind):
             assert (control[path][mask] != weights[path][mask]).all(), path
 
 
-def test_a_round_with_nothing_pruned_is_the_dense_training_from_the_rewind_point(tmp_path):
+def test_a_round_with_nothing_pruned_is_the_rewound_dense_training(tmp_path):
     """Weights, statistics, random states, slots, schedule and data order of step 9 are all put back."""
     schedule = keras.optimizers.schedules.CosineDecay(0.05, 24)
     given = problem(lambda: keras.optimizers.SGD(schedule, momentum=0.9, use_ema=True))

@@ -29,7 +29,7 @@ def started(source, folder, **changes):
     return config, store, experiment.run(config, store, make_problem=lambda: from_config(config))
 
 
-def test_the_other_half_of_the_classes_is_trained_with_the_tickets_masks_and_weights(source, tmp_path):
+def test_the_other_classes_are_trained_with_the_tickets_masks_and_weights(source, tmp_path):
     changes = {"classes": (5, 6, 7, 8, 9), "variants": ("ticket", "random_reinit")}
     config, store, rows = started(source, tmp_path, **changes)
     assert config.preset == "custom-transfer"

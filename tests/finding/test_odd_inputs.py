@@ -24,7 +24,7 @@ def find(model, **changes):
     return tfl.find_ticket(model, X, Y, **given)
 
 
-def test_evaluations_and_test_data_do_not_change_the_training_of_a_layer_that_always_draws():
+def test_evaluations_do_not_change_what_an_always_drawing_layer_trains():
     model = make(AlwaysNoise())
     plain = find(model)
     tested = find(model, test_data=(X, Y), eval_every=3)
@@ -34,7 +34,7 @@ def test_evaluations_and_test_data_do_not_change_the_training_of_a_layer_that_al
             np.testing.assert_array_equal(weight, second[path], err_msg=path)
 
 
-def test_an_optimizer_that_starts_from_the_weights_starts_from_those_of_the_job(tmp_path):
+def test_an_optimizer_that_copies_weights_copies_those_of_the_job(tmp_path):
     optimizer = keras.optimizers.ScheduleFreeAdamW(learning_rate=1e-9)
     find(make, optimizer=optimizer, replicates=2, variants=("ticket", "random_reinit"), run_dir=tmp_path / "run")
     store = RunDirectory(tmp_path / "run")

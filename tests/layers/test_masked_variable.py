@@ -173,7 +173,7 @@ def test_a_mask_holds_for_a_layer_that_is_tied_to_the_weight(random_masks):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_unpruned_layers_that_assign_their_own_variables_train_as_plain_ones(jit_compile):
+def test_unpruned_layers_that_assign_their_variables_train_as_plain(jit_compile):
     def make():
         layers = [L.SpectralNormalization(L.Dense(8, activation="relu")), L.SpectralNormalization(L.Dense(1))]
         return keras.Sequential([keras.Input((6,)), *layers])
@@ -335,7 +335,7 @@ def test_sublayers_in_attributes_that_start_with_self_are_found():
     assert set(tfl.get_masks(tfl.wrap(model))) == {"a/self_attention_layer/kernel", "dense/kernel"}
 
 
-def test_a_mask_applying_layer_has_the_attributes_of_the_layer_that_it_holds():
+def test_a_masked_layer_has_the_attributes_of_the_layer_that_it_holds():
     wrapped = tfl.wrap(keras.Sequential([keras.Input((3, 6), batch_size=2), L.LSTM(5, stateful=True, name="lstm")]))
     layer = wrapped.get_layer("lstm")
     assert layer.units == 5

@@ -246,7 +246,7 @@ def test_one_that_cannot_be_made_again_is_wrapped_in_place_only():
     assert tfl.strip(wrapped, in_place=True) is model
 
 
-def test_one_inside_a_functional_model_keeps_the_arguments_of_its_constructor():
+def test_one_inside_a_functional_model_keeps_its_arguments():
     inputs = keras.Input((4,))
     with pytest.raises(UnfitError, match="so its rate would be lost"):
         tfl.wrap(keras.Model(inputs, L.Dense(1)(WithoutConfig(0.5)(inputs))))

@@ -168,7 +168,7 @@ def test_shortcuts_can_be_left_alone(models):
 
 
 @pytest.mark.parametrize("name", ["resnet8", "vgg16"])
-def test_a_training_step_moves_every_weight_and_a_file_gives_the_same_outputs(name, tmp_path):
+def test_a_step_moves_every_weight_and_a_file_gives_the_same_outputs(name, tmp_path):
     with seeded(0):
         model = layers.wrap(ARCHITECTURES[name]((8, 8, 3), 4))
     before = {path: variable.numpy() for path, variable in layers.named_variables(model).items()}

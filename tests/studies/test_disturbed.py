@@ -62,7 +62,7 @@ def test_corruptions_by_hand():
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_a_corruption_changes_more_at_each_level_keeps_the_range_and_repeats(name):
+def test_a_corruption_changes_more_at_each_level_and_keeps_the_range(name):
     each = CORRUPTIONS[name]
     actual = [each.function(IMAGES, level, 3) for level in each.levels]
     changes = [float(np.abs(x - IMAGES).mean()) for x in actual]

@@ -62,7 +62,7 @@ def test_transferred_native_and_redrawn_stand_side_by_side(runs):
     assert all("too few replicates for an interval: 1" in sentence for sentence in outcome.sentences[-2:])
 
 
-def test_a_difference_is_paired_and_has_an_interval_from_three_replicates_on():
+def test_a_paired_difference_has_an_interval_from_three_replicates_on():
     ours = [{"replicate": index, "score": score} for index, score in enumerate((0.5, 0.6, 0.7))]
     theirs = [{"replicate": index, "score": score} for index, score in enumerate((0.4, 0.5, 0.6))]
     (sentence,) = _difference(ours, theirs, "score", "native ticket")

@@ -121,7 +121,7 @@ def test_evaluate_covers_every_example_as_keras_does(size, weighted):
     assert mine == pytest.approx(theirs, rel=1e-5)
 
 
-def test_evaluation_leaves_the_running_metrics_clean_and_changes_no_variable():
+def test_an_evaluation_changes_no_variable_and_no_running_metric():
     batch = data()
     engine = engine_of(make(normalised), keras.optimizers.Adam(), batch)
     before = bits(engine)
@@ -224,7 +224,7 @@ def test_average_weights_replace_the_live_ones_at_the_end():
         np.testing.assert_allclose(variable, average[path], rtol=1e-5, atol=1e-7, err_msg=path)
 
 
-def test_a_stream_is_trained_in_its_order_with_weights_and_a_partial_last_batch():
+def test_a_stream_is_trained_in_order_with_a_partial_last_batch():
     batch = data(40, weighted=True)
     dataset = tf.data.Dataset.from_tensor_slices(tuple(batch)).batch(16)  # batches of 16, 16, 8
     mine, theirs = make(), make()

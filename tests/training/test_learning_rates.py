@@ -122,7 +122,7 @@ def test_graphs_with_and_without_xla_agree_with_eager_steps(name, jit):
         assert [float(value) for value in actual] == pytest.approx(values(schedule, range(12)), rel=1e-6)
 
 
-def test_an_optimizer_follows_its_iterations_and_goes_on_where_they_are_set_back():
+def test_an_optimizer_follows_its_iterations_where_they_are_set_back():
     variable = keras.Variable(np.zeros(1, "float32"))
     optimizer = keras.optimizers.SGD(make("step", base=1.0, steps=4, milestones=(2,), warmup=2))
     moves = []

@@ -60,7 +60,7 @@ def test_from_a_later_start_the_grid_is_the_same():
     assert [record["step"] for record in run(engine, data, TrainingProgress(8)).history] == [12, 18, 24, 25]
 
 
-def test_the_grid_of_evaluations_and_the_captured_step_change_no_bit_of_the_weights():
+def test_evaluations_and_the_captured_step_change_no_bit_of_the_weights():
     outcomes = []
     for options in ({"eval_every": 25}, {"eval_every": 1}, {"eval_every": 6, "capture_at": 9}):
         engine, data = setup()
@@ -84,7 +84,7 @@ def test_the_state_is_captured_at_the_step_that_was_asked_for(step):
             np.testing.assert_array_equal(actual[0][key], value, err_msg=key)
 
 
-def test_the_early_stop_step_is_the_first_of_least_validation_loss_and_stops_nothing():
+def test_the_early_stop_step_is_the_first_of_least_validation_loss():
     engine, data = setup()
     progress = run(engine, data, stop=200, eval_every=10)
     losses = [record["val_loss"] for record in progress.history]

@@ -30,7 +30,7 @@ def test_over_epochs_every_example_is_seen_though_an_epoch_leaves_some_out():
     assert set(order.steps(0, 40).ravel()) == set(range(23))
 
 
-def test_any_cut_of_the_steps_gives_the_same_batches_in_any_order_of_asking():
+def test_any_cut_of_the_steps_gives_the_same_batches_in_any_order():
     whole = Order(23, 5, seed=2).steps(0, 15)
     again = Order(23, 5, seed=2)
     late, early = again.steps(7, 15), again.steps(0, 7)

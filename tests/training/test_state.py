@@ -65,7 +65,7 @@ def assert_same_bits(first, second):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_from_the_restored_state_equals_the_uninterrupted_training(name, tmp_path):
+def test_training_from_a_restored_state_equals_the_uninterrupted_one(name, tmp_path):
     engine, batch, order = engine_with(name)
     engine.run(batch, order, start=0, stop=7)
     save_checkpoint(tmp_path / "state", state_of(engine))
@@ -232,7 +232,7 @@ KERNELS += ("orthogonal/kernel", "nested/inside/kernel", "nested/deeper/kernel",
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_fresh_weights_are_others_in_every_layer_from_the_same_distribution(wrapped):
+def test_fresh_weights_differ_in_every_layer_and_keep_the_distribution(wrapped):
     model = big_model()
     old = get_weights(model)
     new = fresh_weights(wrap(model) if wrapped else model, seed=1)

@@ -42,7 +42,7 @@ def test_one_batch_is_the_direct_computation_layer_after_layer(model, x):
     np.testing.assert_allclose(actual["batch_normalization_1/moving_variance"], after.var(0), rtol=1e-3)
 
 
-def test_several_batches_give_the_first_layer_the_statistics_of_all_examples(model, x):
+def test_batches_give_the_first_layer_the_statistics_of_all_examples(model, x):
     reestimate_statistics(model, x, batch_size=20)
     actual, before = get_weights(model), x @ get_weights(model)["dense/kernel"]
     np.testing.assert_allclose(actual["batch_normalization/moving_mean"], before.mean(0), rtol=1e-4, atol=1e-5)

@@ -161,7 +161,7 @@ def test_the_barrier_of_a_ticket_under_two_data_orders(folder):
     assert barriers[1]["test_error_barrier"] == pytest.approx(actual, abs=1e-6)
 
 
-def test_a_missing_data_set_leaves_a_claim_open_and_a_training_that_diverges_too(folder, tmp_path):
+def test_a_missing_data_set_or_a_diverging_training_leaves_a_claim_open(folder, tmp_path):
     with pytest.raises(UnfitError, match="mnist") as caught:
         plan_claims(["elsewhere"], quick=True, out=folder, data_dir=str(tmp_path))
     # The remedy was once a part of the cause.
@@ -207,7 +207,7 @@ def test_more_replicates_extend_the_run(report, folder, tmp_path):
     assert back.outcomes[0].finding == report.outcomes[0].finding
 
 
-def test_a_claim_that_asks_for_what_is_not_there_is_left_open_and_the_others_are_judged(report, folder, monkeypatch):
+def test_a_claim_that_asks_for_what_is_not_there_is_left_open(report, folder, monkeypatch):
     """Such a claim once ended the call before the table was written."""
 
     def judge(evidence):
