@@ -21,7 +21,7 @@ MODULES = [
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_run_as_written(name, data_dir, monkeypatch):
     monkeypatch.setenv("TF_LOTTERY_DATA", str(data_dir))
-    keras.backend.clear_session()  # automatic names of layers count up within a process
+    keras.utils.clear_session(free_memory=False)  # automatic names of layers count up within a process
     result = doctest.testmod(importlib.import_module(name), extraglobs={"keras": keras, "np": np, "tfl": tfl})
     assert result.attempted
     assert not result.failed

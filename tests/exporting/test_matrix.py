@@ -211,7 +211,9 @@ def test_a_slightly_wrong_sparse_file_is_refused_by_its_twin(tmp_path, monkeypat
     assert [record["encoding"] for record in report.files] == ["dense", "sparse"]  # Keras alone
 
 
-@pytest.mark.parametrize("precision", ["float16", "dynamic", "int8"])
+@pytest.mark.parametrize(
+    "precision", ["float16", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dynamic", "int8"))]
+)
 def test_a_reduced_file_of_other_weights_is_refused(tmp_path, monkeypatch, precision):
     whole = tflite.convert_dense
     other = wide_net()
