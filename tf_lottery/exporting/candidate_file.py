@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from tf_lottery.exporting.checks.agreement import OutputAgreement
+from tf_lottery.exporting.checks.agreement import OutputAgreement, decibels
 from tf_lottery.exporting.checks.checksums import digest, gzip_size, size
 from tf_lottery.exporting.export_report import REFUSED_FIELDS
 
@@ -53,10 +53,12 @@ class CandidateFile:
             "max_abs_error": self.agreement.max_abs_error,
             "max_rel_error": self.agreement.max_rel_error,
             "rms_rel_error": self.agreement.rms_rel_error,
+            "snr_db": decibels(self.agreement.rms_rel_error),
             "agreement": self.agreement.class_agreement,
             "accuracy": self.agreement.accuracy,
             "validation_accuracy": self.agreement.validation_accuracy,
             "validation_loss": self.agreement.validation_loss,
+            "outputs": self.agreement.records(),
             "latency_us_median": self.latency_us_median,
             "note": self.note,
         }

@@ -26,10 +26,12 @@ FILE_FIELDS = (
     "max_abs_error",
     "max_rel_error",
     "rms_rel_error",
+    "snr_db",
     "agreement",
     "accuracy",
     "validation_accuracy",
     "validation_loss",
+    "outputs",
     "latency_us_median",
     "note",
 )
@@ -48,8 +50,10 @@ class ExportReport:
         files: one dict per written and verified file or folder, with the keys `FILE_FIELDS`. `bytes` and `gzip_bytes`
             are sizes in bytes (of a folder: the sum over its files); `max_abs_error` is the largest absolute difference
             from the Keras model's outputs, `max_rel_error` the same relative to the largest output, `rms_rel_error` the
-            root mean square of the differences over the spread of the outputs; `agreement` and the accuracies are
-            fractions, or None where the outputs are no classes or there are no labels; `latency_us_median` is in
+            root mean square of the differences over the spread of the outputs, `snr_db` the same in decibels (infinite
+            where the outputs are equal); `agreement` and the accuracies are fractions, or None where the outputs are no
+            classes or there are no labels; `validation_loss` is what the accuracy budget is compared with, the largest
+            over the outputs; `outputs` has the errors of each output by its name; `latency_us_median` is in
             microseconds for one sample, or None where it was not measured; `layout` is how sparse weights are stored.
         refused: one dict per candidate that was not written, with the keys `REFUSED_FIELDS`.
         best: the path of the file to ship, see `publish.best_file.choose_best`.
@@ -62,6 +66,8 @@ class ExportReport:
         findings: sentences on what the best file gains, and on what is smaller or faster than it.
         goal: the goal for the best file: "size", "latency" or "balanced".
         max_drop: what the best file may lose of the validation accuracy, a fraction.
+        outputs: one dict per output of the model: its name, what it holds (`output_kinds.KINDS`), how that is known,
+            and by what files are judged.
     """
 
     files: tuple[dict[str, Any], ...]
@@ -76,6 +82,7 @@ class ExportReport:
     findings: tuple[str, ...] = ()
     goal: str = "balanced"
     max_drop: float = DEFAULT_MAX_DROP
+    outputs: tuple[dict[str, str], ...] = ()
 
     def __repr__(self) -> str:
         """Return one line: how many files, which is the best, and how many candidates were refused."""
@@ -112,6 +119,7 @@ class ExportReport:
             "findings": list(self.findings),
             "goal": self.goal,
             "max_drop": self.max_drop,
+            "outputs": [dict(entry) for entry in self.outputs],
         }
         return cast(dict[str, Any], strict(document))
 

@@ -14,12 +14,15 @@ from tf_lottery.exporting.candidate_file import CandidateFile, Refusal
 from tf_lottery.exporting.candidates import write_candidates
 from tf_lottery.exporting.checks.keras_reference import make_reference
 from tf_lottery.exporting.export_report import ExportReport
+from tf_lottery.exporting.output_evidence import loss_names
+from tf_lottery.exporting.output_kinds import Task
 from tf_lottery.exporting.plain_model import make_deployable
 from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.publish.best_file import check_goal, choose_best
 from tf_lottery.exporting.publish.export_request import check_destination, check_request
 from tf_lottery.exporting.publish.model_card import describe_model
 from tf_lottery.exporting.publish.publication import publish
+from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.sources.source_model import ticket_origin
 from tf_lottery.exporting.tflite import litert
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
@@ -39,6 +42,7 @@ def export(
     labels: Any = None,
     validation: tuple[Any, Any] | None = None,
     calibration: Any = None,
+    task: Task = None,
     best: str = "balanced",
     max_drop: float = DEFAULT_MAX_DROP,
     only_best: bool = False,
@@ -68,13 +72,19 @@ def export(
         samples: real inputs, `(samples, ...)`, better 256 or more; a list, or a dict by input name, for several inputs.
             By default 256 random ones with a fixed seed; the report states which.
         labels: class indices `(samples,)` or one-hot rows; for several outputs a list or dict. Then accuracies are
-            reported. They choose nothing. Labels that are no classes (targets of a regression) are left aside.
+            reported. They choose nothing. Of targets of a regression only the form counts, for `task`.
         validation: a pair of real inputs and their labels (or None) beside `samples`: on these alone the accuracy
             budget is judged. A file that answers wrongly on any sample is refused, which needs no label.
         calibration: real inputs, of the training data and better 100 or more, on which int8 ranges are measured.
+        task: what the outputs hold, which decides how files are compared and what the accuracy budget is about:
+            "classification" (or, in full, "probabilities", "logits", "sequence": a class at each position, "binary":
+            yes or no for each value), "regression" or "image"; for several outputs a list, or a dict by output name. By
+            default the compiled loss, the labels and the last activation say it; where they don't, outputs are
+            compared as numbers. The report has what was found, in `outputs`.
         best: the goal for the best file: "size", "latency" or "balanced", see `publish.best_file.choose_best`.
         max_drop: the accuracy budget: what the best file may lose of the Keras model's validation accuracy, a fraction;
-            without validation labels, how many predicted classes may differ.
+            without validation labels, how many predicted classes may differ; without classes, how large the error may
+            be, relative to the outputs' spread. It holds for every output.
         only_best: write the best file alone.
         multiple: slimmed layers keep a multiple of so many channels.
         force: replace files that exist.
@@ -85,8 +95,8 @@ def export(
         An `ExportReport`.
 
     Raises:
-        UsageError: unknown format, precision, encoding or goal, bad path or name, no Keras model, or a file that exists
-            without `force`.
+        UsageError: unknown format, precision, encoding, goal or task, a task that contradicts the labels or outputs,
+            bad path or name, no Keras model, or a file that exists without `force`.
         UnfitError: the model cannot be exported in a format given by name (not built, subclassed, not convertible), or
             the samples or labels do not fit it.
         NonFiniteError: NaN or infinite weights, samples or outputs.
@@ -100,8 +110,15 @@ def export(
     check_goal(best, max_drop)
     request = check_request(Path(path), format=format, precision=precision, encoding=encoding, name=name)
     origin = (ticket_origin(model) if isinstance(model, Ticket) else {}) | dict(source or {})
+    given = model
     model, notes = make_deployable(model.model() if isinstance(model, Ticket) else model)
-    reference = make_reference(model, samples, labels, validation=validation, calibration=calibration)
+    reference = make_reference(
+        *(model, samples, labels),
+        validation=validation,
+        calibration=calibration,
+        task=task,
+        losses=_losses(given, signature_of(model).outputs),
+    )
     check_destination(request, force=force)
     with staging.staging_folder(request.folder) as stage:
         results, slimmed = write_candidates(model, stage, reference, request, multiple=multiple)
@@ -115,6 +132,7 @@ def export(
             slimmed=slimmed,
             goal=best,
             max_drop=max_drop,
+            outputs=tuple(reference.kinds[name].record(name) for name in reference.signature.outputs),
         )
         candidates = [result for result in results if isinstance(result, CandidateFile)]
         if not candidates:
@@ -125,12 +143,19 @@ def export(
             [candidate.record(candidate.file) for candidate in candidates],
             goal=best,
             max_drop=max_drop,
-            own_accuracy=report.keras["validation_accuracy"],
         )
         alone = only_best or request.file_name is not None
         return publish(
             candidates, report, request, chosen=chosen, only_best=alone, stage=stage, origin=origin, force=force
         )
+
+
+def _losses(model: keras.Model | Ticket, outputs: tuple[str, ...]) -> list[str]:
+    if not isinstance(model, Ticket):
+        return loss_names(model, outputs)
+    # A run by configuration trains a classifier; of a caller's own loss a ticket knows nothing.
+    by_configuration = (model.recipe.get("config") or {}).get("dataset") not in (None, "user")
+    return ["sparse_categorical_crossentropy" if by_configuration else ""] * len(outputs)
 
 
 def _time_in_turn(candidates: list[CandidateFile]) -> list[CandidateFile]:

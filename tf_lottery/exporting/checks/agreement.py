@@ -12,16 +12,21 @@ channel of its last axis is judged, so that large ones (boxes, say) don't hide t
 bounds alone would let a slightly wrong file pass; therefore a reduced file counts only where the float32 file of the
 same model holds, and a sparse file only where it also answers as the dense file of the same precision does
 (`TWIN_TOLERANCES`).
+
+Predicted classes are compared too, but only of outputs that hold some (`output_kinds`): in an image or a regression,
+which value is the largest means nothing.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tf_lottery.errors import NonFiniteError, UnfitError
+from tf_lottery.errors import NonFiniteError
+from tf_lottery.exporting.output_kinds import UNKNOWN, OutputKind, are_distributions, label_classes
 
 FLOAT32_TOLERANCE = 1e-5
 
@@ -57,35 +62,110 @@ Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
+class OutputError:
+    """How far one output is from that of the Keras model.
+
+    Attributes:
+        max_abs: largest absolute difference.
+        max_rel: the same, relative to the largest absolute value.
+        rms_rel: root mean square of the differences over the spread of the output about the means of its channels.
+        class_agreement: fraction of predicted classes that are equal; None without classes.
+    """
+
+    max_abs: float
+    max_rel: float
+    rms_rel: float
+    class_agreement: float | None = None
+
+    @property
+    def loss(self) -> float:
+        """What the accuracy budget is about where there is no accuracy: classes that differ, or the relative error."""
+        return self.rms_rel if self.class_agreement is None else 1 - self.class_agreement
+
+
+_MISSING = OutputError(float("nan"), float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
 class OutputAgreement:
     """How far outputs are from those of the Keras model.
 
     Attributes:
-        max_abs_error: largest absolute difference over all outputs.
-        max_rel_error: largest difference, relative to the largest absolute value of the same output.
-        rms_rel_error: root mean square of the differences over the spread of the same output about the means of its
-            channels; the largest over outputs.
-        class_agreement: fraction of predicted classes that are equal, the least over the outputs; None without classes.
-        accuracy: fraction of right predictions, the mean over outputs with labels; None without.
-        validation_accuracy: the same on validation samples.
-        validation_loss: what the choice among files depends on where there is no accuracy: the fraction of predicted
-            classes that differ, or, without classes, `rms_rel_error`; on the validation samples, or on all where there
-            are none.
+        by_output: the error of each output, by its name.
         failure: why the outputs are not accepted, in one line; empty if they are.
+        accuracy: fraction of right predictions, the mean over outputs with labels of classes; None without.
+        validation_accuracy: the same on validation samples.
+        losses: what the choice among files depends on, by output: the accuracy that the file loses on the validation
+            samples; without labels the fraction of predicted classes that differ; without classes the relative error
+            (root mean square); on the validation samples, or on all where there are none.
     """
 
-    max_abs_error: float
-    max_rel_error: float
-    class_agreement: float | None
-    accuracy: float | None
+    by_output: Mapping[str, OutputError]
     failure: str = ""
-    rms_rel_error: float = 0.0
+    accuracy: float | None = None
     validation_accuracy: float | None = None
-    validation_loss: float = 0.0
+    losses: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def max_abs_error(self) -> float:
+        """The largest absolute difference over all outputs."""
+        return _worst([error.max_abs for error in self.by_output.values()])
+
+    @property
+    def max_rel_error(self) -> float:
+        """The largest difference, relative to the largest absolute value of the same output."""
+        return _worst([error.max_rel for error in self.by_output.values()])
+
+    @property
+    def rms_rel_error(self) -> float:
+        """The largest root mean square of an output's differences over its spread."""
+        return _worst([error.rms_rel for error in self.by_output.values()])
+
+    @property
+    def class_agreement(self) -> float | None:
+        """The least fraction of predicted classes that are equal, of the outputs that have classes; None without."""
+        agreements = [error.class_agreement for error in self.by_output.values() if error.class_agreement is not None]
+        return min(agreements, default=None)
+
+    @property
+    def validation_loss(self) -> float:
+        """The largest of the losses: the accuracy budget holds for every output."""
+        return max(self.losses.values(), default=0.0)
+
+    def records(self) -> dict[str, dict[str, float | None]]:
+        """Return what a report holds of each output, by its name."""
+        return {
+            name: {
+                "max_abs_error": error.max_abs,
+                "rms_rel_error": error.rms_rel,
+                "snr_db": decibels(error.rms_rel),
+                "agreement": error.class_agreement,
+                "validation_loss": self.losses.get(name),
+            }
+            for name, error in self.by_output.items()
+        }
+
+
+def decibels(rms_rel: float) -> float:
+    """Return a relative error as the ratio of signal to noise; infinite of no error.
+
+    Args:
+        rms_rel: root mean square of the error over the spread of the outputs.
+
+    Example:
+        >>> decibels(0.01)
+        40.0
+    """
+    return float("inf") if rms_rel == 0 else -20 * math.log10(rms_rel)
 
 
 def compare_outputs(
-    reference: Outputs, outputs: Outputs, *, precision: str = "float32", tolerance: float = FLOAT32_TOLERANCE
+    reference: Outputs,
+    outputs: Outputs,
+    *,
+    precision: str = "float32",
+    tolerance: float = FLOAT32_TOLERANCE,
+    kinds: Mapping[str, OutputKind] | None = None,
 ) -> OutputAgreement:
     """Compare outputs with the reference, output by output.
 
@@ -98,9 +178,10 @@ def compare_outputs(
         outputs: arrays of the same names and shapes.
         precision: "float32", "float16", "dynamic" or "int8".
         tolerance: of float32, relative to the largest absolute reference value.
+        kinds: what the outputs hold, by name; an output that is not in it is compared as numbers.
 
     Returns:
-        An `OutputAgreement` without accuracies; its `failure` is empty if the outputs are accepted.
+        An `OutputAgreement` without accuracies and losses; its `failure` is empty if the outputs are accepted.
 
     Raises:
         NonFiniteError: if the reference has NaN or infinite values.
@@ -111,8 +192,7 @@ def compare_outputs(
         "output 'y' differs by 0.5, 1.7e-01 of its largest value (allowed: 1.0e-05)"
     """
     failures: list[str] = []
-    absolute, relative, squared = 0.0, 0.0, 0.0
-    class_agreements = []
+    errors: dict[str, OutputError] = {}
     for name, expected in reference.items():
         expected = np.asarray(expected, np.float64)
         if not np.isfinite(expected).all():
@@ -124,31 +204,30 @@ def compare_outputs(
         if received is None or received.shape != expected.shape:
             shape = None if received is None else received.shape
             failures.append(f"output {name!r}: expected shape {expected.shape}, received {shape}")
-            absolute = relative = squared = float("nan")
+            errors[name] = _MISSING
             continue
-        error = float(np.abs(received - expected).max(initial=0.0))
-        largest = _ratio(error, float(np.abs(expected).max(initial=0.0)))
-        rms = error_over_spread(expected, received)
-        absolute, relative, squared = (
-            float(np.maximum(old, new))  # NaN stays
-            for old, new in ((absolute, error), (relative, largest), (squared, rms))
-        )
+        kind = (kinds or {}).get(name, UNKNOWN)
+        errors[name] = error = _error(expected, received, kind)
         if precision == "float32":
-            failures += _exact_failures(name, expected, received, tolerance)
+            failures += _exact_failures(name, expected, received, tolerance, kind)
         else:
-            failures += _reduced_failures(name, expected, received, rms, precision)
-        if has_classes(expected):
-            class_agreements.append(float((expected.argmax(-1) == received.argmax(-1)).mean()))
-    class_agreement = min(class_agreements) if class_agreements else None
-    return OutputAgreement(absolute, relative, class_agreement, None, "; ".join(failures), squared)
+            failures += _reduced_failures(name, expected, received, error, precision)
+    return OutputAgreement(errors, "; ".join(failures))
 
 
-def has_classes(outputs: npt.NDArray[Any]) -> bool:
-    """Return whether the largest value along the last axis is a predicted class."""
-    return outputs.ndim >= 2 and outputs.shape[-1] >= 2
+def _error(expected: npt.NDArray[Any], received: npt.NDArray[Any], kind: OutputKind) -> OutputError:
+    largest = float(np.abs(received - expected).max(initial=0.0))
+    return OutputError(
+        largest,
+        _ratio(largest, float(np.abs(expected).max(initial=0.0))),
+        error_over_spread(expected, received),
+        float((kind.predictions(expected) == kind.predictions(received)).mean()) if kind.has_classes else None,
+    )
 
 
-def _exact_failures(name: str, expected: npt.NDArray[Any], received: npt.NDArray[Any], tolerance: float) -> list[str]:
+def _exact_failures(
+    name: str, expected: npt.NDArray[Any], received: npt.NDArray[Any], tolerance: float, kind: OutputKind
+) -> list[str]:
     failures = []
     error, scale = float(np.abs(received - expected).max(initial=0.0)), float(np.abs(expected).max(initial=0.0))
     ratio = _ratio(error, scale)
@@ -156,8 +235,8 @@ def _exact_failures(name: str, expected: npt.NDArray[Any], received: npt.NDArray
         failures.append(
             f"output {name!r} differs by {error:.4g}, {ratio:.1e} of its largest value (allowed: {tolerance:.1e})"
         )
-    if has_classes(expected):
-        equal = expected.argmax(-1) == received.argmax(-1)
+    if kind.has_argmax:
+        equal = kind.predictions(expected) == kind.predictions(received)
         top = np.partition(expected, -2, axis=-1)[..., -2:]
         wrong = int((~equal & ~(top[..., 1] - top[..., 0] <= 2 * tolerance * scale)).sum())
         if wrong:
@@ -184,42 +263,36 @@ def error_over_spread(expected: npt.NDArray[Any], received: npt.NDArray[Any]) ->
 
 
 def _reduced_failures(
-    name: str, expected: npt.NDArray[Any], received: npt.NDArray[Any], rms: float, precision: str
+    name: str, expected: npt.NDArray[Any], received: npt.NDArray[Any], error: OutputError, precision: str
 ) -> list[str]:
     bounds = REDUCED[precision]
     failures = []
-    if not rms <= bounds.whole:
+    if not error.rms_rel <= bounds.whole:
         failures.append(
-            f"output {name!r} has an error of {rms:.1e} of its spread (root mean square; allowed: {bounds.whole:g})"
+            f"output {name!r} has an error of {error.rms_rel:.1e} of its spread (root mean square; allowed: "
+            f"{bounds.whole:g})"
         )
     elif lost := _lost_channels(expected, received, bounds.channel):
         failures.append(
             f"output {name!r} loses channel {lost[0]}{f' and {len(lost) - 1} more' if lost[1:] else ''}: the error is "
             f"more than {bounds.channel:g} of its spread"
         )
-    if has_classes(expected):
-        equal = float((expected.argmax(-1) == received.argmax(-1)).mean())
-        if not equal >= bounds.class_agreement:
-            failures.append(
-                f"output {name!r}: {100 * equal:.1f} % of the predicted classes agree (needed: "
-                f"{100 * bounds.class_agreement:g} %)"
-            )
+    if error.class_agreement is not None and not error.class_agreement >= bounds.class_agreement:
+        failures.append(
+            f"output {name!r}: {100 * error.class_agreement:.1f} % of the predicted classes agree (needed: "
+            f"{100 * bounds.class_agreement:g} %)"
+        )
     return failures
 
 
 def _lost_channels(expected: npt.NDArray[Any], received: npt.NDArray[Any], bound: float) -> list[int]:
     """Channels of the last axis whose error exceeds the bound; none where the channels are one distribution."""
     channels, errors = _channels(expected), _channels(received) - _channels(expected)
-    if not channels.size or _are_distributions(channels):
-        return []
+    if not channels.size or are_distributions(channels):
+        return []  # of a softmax, the probabilities of rare classes may round to nothing
     spreads, sizes = channels.std(0), np.sqrt(np.mean(np.square(errors), 0))
     judged = spreads > _NEGLIGIBLE * spreads.max()
     return [int(place) for place in np.flatnonzero(judged & ~(sizes <= bound * spreads))]
-
-
-def _are_distributions(rows: npt.NDArray[Any]) -> bool:
-    # Of a softmax, the probabilities of rare classes may round to nothing.
-    return rows.shape[1] > 1 and bool((rows >= 0).all() and np.allclose(rows.sum(1), 1, atol=1e-3))
 
 
 def _channels(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -235,56 +308,18 @@ def _root_mean_square(values: npt.NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
 
 
-def accuracy(outputs: npt.NDArray[Any], labels: npt.NDArray[Any] | None) -> float | None:
-    """Return the fraction of samples that are predicted right, or None where outputs and labels are no classes.
-
-    Of several channels the largest is the predicted class. A single channel is a class where its labels are 0 and 1:
-    above 0.5 for outputs between 0 and 1 (probabilities), above 0 for others (logits).
+def accuracy(outputs: npt.NDArray[Any], labels: npt.NDArray[Any], kind: OutputKind) -> float | None:
+    """Return the fraction of predictions that are right, or None where the output has no classes.
 
     Args:
-        outputs: `(samples, ..., classes)`.
-        labels: class indices `(samples, ...)` or `(samples, ..., 1)`, or rows like `outputs` that are one-hot or
-            probabilities. Other rows of that shape, and numbers for a single channel, are targets of a regression.
-
-    Raises:
-        UnfitError: if the labels have another shape, are no numbers, or have a class index outside the outputs.
+        outputs: `(samples, ...)`.
+        labels: of the same samples, such as `determine_kind` accepted for the kind.
+        kind: that of the output.
     """
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "biuf":
-        raise UnfitError(f"Expected labels that are numbers; received dtype {labels.dtype}.", "Give class indices.")
-    if outputs.ndim < 2 or outputs.shape[-1] == 1:
-        return _binary_accuracy(outputs.reshape(len(outputs), -1), labels)
-    predicted = outputs.argmax(-1)
-    if labels.shape == outputs.shape:
-        if not _are_distributions(_channels(labels.astype(np.float64))):
-            return None
-        labels = labels.argmax(-1)
-    elif labels.shape == (*predicted.shape, 1):
-        labels = labels[..., 0]
-    if labels.shape != predicted.shape:
-        raise UnfitError(
-            f"Expected labels of shape {predicted.shape} or one-hot {outputs.shape}; received {labels.shape}.",
-            "Give one class index, or one one-hot row, per sample.",
-        )
-    if not np.array_equal(labels, np.floor(labels)):
-        raise UnfitError(
-            "Expected class indices as labels; received fractions.", "Give whole numbers, or one-hot rows."
-        )
-    if labels.size and not (labels.min() >= 0 and labels.max() < outputs.shape[-1]):
-        raise UnfitError(
-            f"Expected labels from 0 to {outputs.shape[-1] - 1}; received {labels.min()} to {labels.max()}.",
-            "Give labels of the data that the model was trained for.",
-        )
-    return float((predicted == labels).mean())
-
-
-def _binary_accuracy(outputs: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float | None:
-    if labels.size != outputs.size:
-        raise UnfitError(
-            f"Expected one label for each of {outputs.size} outputs; received labels of shape {labels.shape}.",
-            "Give one label per sample.",
-        )
-    if not np.isin(labels, (0, 1)).all():
+    if not kind.has_classes:
         return None
-    threshold = 0.5 if outputs.size and outputs.min() >= 0 and outputs.max() <= 1 else 0.0
-    return float(((outputs > threshold) == labels.reshape(outputs.shape).astype(bool)).mean())
+    return float((kind.predictions(outputs) == label_classes(labels, outputs.shape, kind)).mean())
+
+
+def _worst(values: list[float]) -> float:
+    return float(np.max(values, initial=0.0))  # NaN stays

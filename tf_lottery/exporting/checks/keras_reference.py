@@ -1,6 +1,7 @@
 """What every file of one export is compared with: real inputs, the Keras model's outputs, labels."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -9,7 +10,17 @@ import numpy.typing as npt
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting.checks.agreement import OutputAgreement, Outputs, accuracy, compare_outputs
+from tf_lottery.exporting.checks.output_spread import describe_constant_outputs
 from tf_lottery.exporting.checks.samples import flat_labels, flat_samples, random_samples
+from tf_lottery.exporting.output_evidence import last_activations
+from tf_lottery.exporting.output_kinds import (
+    UNKNOWN,
+    OutputKind,
+    Task,
+    determine_kind,
+    label_readings,
+    tasks_by_output,
+)
 from tf_lottery.exporting.signature import Signature, keras_outputs, signature_of
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
@@ -32,6 +43,7 @@ class KerasReference:
         validation_count: how many samples at the end are of the validation part.
         calibration: other real samples, by input name, on which int8 ranges are measured; None if there are none.
         real: whether the samples are real, not random.
+        kinds: what each output holds, by its name.
     """
 
     signature: Signature
@@ -42,6 +54,7 @@ class KerasReference:
     validation_count: int = 0
     calibration: dict[str, npt.NDArray[Any]] | None = None
     real: bool = True
+    kinds: Mapping[str, OutputKind] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -62,21 +75,23 @@ class KerasReference:
             outputs: arrays `(samples, ...)` by output name.
             precision: of the file: "float32", "float16", "dynamic" or "int8".
         """
-        agreement = compare_outputs(self.outputs, outputs, precision=precision)
+        agreement = compare_outputs(self.outputs, outputs, precision=precision, kinds=self.kinds)
         if agreement.failure:
             return agreement
-        reported, validation = slice(0, self._reported_count), slice(self._reported_count, None)
         choosing = agreement
+        validation = slice(self._reported_count, None)
         if self.validation_count:
-            choosing = compare_outputs(_take(self.outputs, validation), _take(outputs, validation), precision=precision)
-        return replace(
-            agreement,
-            accuracy=self._accuracy(outputs, reported, self.labels),
-            validation_accuracy=self._accuracy(outputs, validation, self.validation_labels),
-            validation_loss=1 - choosing.class_agreement
-            if choosing.class_agreement is not None
-            else choosing.rms_rel_error,
-        )
+            choosing = compare_outputs(
+                _take(self.outputs, validation), _take(outputs, validation), precision=precision, kinds=self.kinds
+            )
+        reported = self._accuracies(outputs, slice(0, self._reported_count), self.labels)
+        validated = self._accuracies(outputs, validation, self.validation_labels)
+        own = self._accuracies(self.outputs, validation, self.validation_labels)
+        losses = {
+            name: own[name] - validated[name] if name in own else error.loss
+            for name, error in choosing.by_output.items()
+        }
+        return replace(agreement, accuracy=_mean(reported), validation_accuracy=_mean(validated), losses=losses)
 
     def accuracies(self) -> tuple[float | None, float | None]:
         """Return the Keras model's own accuracy on the reported and on the validation samples."""
@@ -88,25 +103,31 @@ class KerasReference:
         sentences = []
         if self.count < ENOUGH:
             sentences.append(f"Compared on {self.count} samples only: {ENOUGH} or more are better.")
-        named = zip(self.signature.outputs, self.labels, strict=True)
-        with_labels = [name for name, labels in named if labels is not None]
-        if with_labels and self.accuracies()[0] is None:
-            sentences.append(f"The labels of {', '.join(with_labels)} are no classes: no accuracy is reported.")
-        return sentences
+        for name, labels in zip(self.signature.outputs, self.labels, strict=True):
+            kind = self.kinds.get(name, UNKNOWN)
+            if kind == UNKNOWN:
+                sentences.append(
+                    f"What the output {name} holds is not known: it is compared as numbers. `task=` says it, e.g. "
+                    "`task='classification'`."
+                )
+            elif labels is not None and not kind.has_classes:
+                sentences.append(
+                    f"The output {name} is {kind.kind} (known by {kind.evidence}): no accuracy is reported."
+                )
+        return [*sentences, *describe_constant_outputs(self.outputs, self.kinds)]
 
     @property
     def _reported_count(self) -> int:
         return self.count - self.validation_count
 
-    def _accuracy(self, outputs: Outputs, part: slice, labels: list[npt.NDArray[Any] | None]) -> float | None:
-        """The mean over the outputs that have labels and classes."""
-        accuracies = [
-            accuracy(np.asarray(outputs[name], np.float64)[part], output_labels)
+    def _accuracies(self, outputs: Outputs, part: slice, labels: list[npt.NDArray[Any] | None]) -> dict[str, float]:
+        """The accuracies of the outputs that have labels and classes."""
+        accuracies = {
+            name: accuracy(np.asarray(outputs[name], np.float64)[part], output_labels, self.kinds.get(name, UNKNOWN))
             for name, output_labels in zip(self.signature.outputs, labels, strict=True)
             if output_labels is not None
-        ]
-        known = [value for value in accuracies if value is not None]
-        return float(np.mean(known)) if known else None
+        }
+        return {name: value for name, value in accuracies.items() if value is not None}
 
 
 def make_reference(
@@ -116,6 +137,8 @@ def make_reference(
     *,
     validation: tuple[Any, Any] | None = None,
     calibration: Any = None,
+    task: Task = None,
+    losses: Sequence[str] = (),
 ) -> KerasReference:
     """Check the arrays that `export` was given, and compute the Keras model's outputs for them.
 
@@ -125,13 +148,16 @@ def make_reference(
         labels: per output class indices or one-hot rows of the samples, or None.
         validation: a pair of inputs and labels (or None) of the validation part.
         calibration: real inputs on which int8 ranges are measured.
+        task: what the outputs hold, see `output_kinds.tasks_by_output`; None to find out.
+        losses: Keras's name of the loss of each output; none where nothing is known.
 
     Raises:
-        UsageError: the structure of the arrays is not the model's.
+        UsageError: the structure of the arrays is not the model's, or the task contradicts the outputs or the labels.
         UnfitError: a shape or dtype does not fit, or the model does not run on the samples.
         NonFiniteError: samples have NaN or infinite values.
     """
     signature = signature_of(model)
+    tasks = tasks_by_output(task, signature.outputs)
     arrays = random_samples(model, signature) if samples is None else flat_samples(model, signature, samples)
     flat = flat_labels(model, signature, labels, len(arrays[0]))
     validation_labels: list[npt.NDArray[Any] | None] = [None] * len(signature.outputs)
@@ -150,7 +176,7 @@ def make_reference(
     ranges = None
     if calibration is not None:
         ranges = dict(zip(signature.inputs, flat_samples(model, signature, calibration), strict=True))
-    return KerasReference(
+    reference = KerasReference(
         signature,
         arrays,
         _outputs(model, arrays, signature),
@@ -160,6 +186,30 @@ def make_reference(
         calibration=ranges,
         real=samples is not None,
     )
+    return replace(reference, kinds=_kinds(reference, tasks, losses or [""] * len(tasks), last_activations(model)))
+
+
+def _kinds(
+    reference: KerasReference, tasks: Sequence[str], losses: Sequence[str], activations: Sequence[str]
+) -> dict[str, OutputKind]:
+    kinds = {}
+    parts = np.split(np.arange(reference.count), [reference.count - reference.validation_count])
+    for place, name in enumerate(reference.signature.outputs):
+        outputs = reference.outputs[name]
+        labels = (reference.labels[place], reference.validation_labels[place])
+        readings = [
+            label_readings(array, outputs[part]) for array, part in zip(labels, parts, strict=True) if array is not None
+        ]
+        common = [reading for reading in readings[0] if reading in readings[-1]] if readings else None
+        if common == []:
+            raise UnfitError(
+                f"The labels of the output {name!r} are {readings[0][0]} in one part, {readings[1][0]} in the other.",
+                "Give the labels of the samples and those of `validation` in the same form.",
+            )
+        kinds[name] = determine_kind(
+            name, outputs, task=tasks[place], loss=losses[place], readings=common, activation=activations[place]
+        )
+    return kinds
 
 
 def _outputs(model: keras.Model, arrays: list[npt.NDArray[Any]], signature: Signature) -> Outputs:
@@ -175,3 +225,7 @@ def _outputs(model: keras.Model, arrays: list[npt.NDArray[Any]], signature: Sign
 
 def _take(outputs: Outputs, part: slice) -> Outputs:
     return {name: array[part] for name, array in outputs.items()}
+
+
+def _mean(accuracies: Mapping[str, float]) -> float | None:
+    return float(np.mean(list(accuracies.values()))) if accuracies else None

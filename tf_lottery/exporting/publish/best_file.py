@@ -34,22 +34,20 @@ def choose_best(
     *,
     goal: str = "balanced",
     max_drop: float = DEFAULT_MAX_DROP,
-    own_accuracy: float | None = None,
 ) -> int:
     """Return the index of the best record within the accuracy budget.
 
-    The budget: a file may lose at most `max_drop` of the Keras model's accuracy on the validation samples; without
-    validation labels, may predict other classes than Keras for at most that fraction of them; without classes, may have
-    an error of at most that fraction of the outputs' spread. Test accuracies are never looked at. Among those within
-    it, "size" takes the fewest bytes, "latency" the least median time, "balanced" the least product of the two: a file
-    of half the size may take twice the time. Only TFLite files are candidates as long as there is one; then
-    SavedModels, then `.keras` files. If none is within the budget, the most accurate one is taken.
+    The budget, of every output: a file may lose at most `max_drop` of the Keras model's accuracy on the validation
+    samples; without validation labels, may predict other classes than Keras for at most that fraction of them; without
+    classes, may have an error of at most that fraction of the outputs' spread. Test accuracies are never looked at.
+    Among those within it, "size" takes the fewest bytes, "latency" the least median time, "balanced" the least product
+    of the two: a file of half the size may take twice the time. Only TFLite files are candidates as long as there is
+    one; then SavedModels, then `.keras` files. If none is within the budget, the most accurate one is taken.
 
     Args:
         records: entries of a report's `files`, at least one.
         goal: one of `GOALS`.
         max_drop: a fraction.
-        own_accuracy: the Keras model's accuracy on the validation samples.
 
     Example:
         >>> small = {"format": "tflite", "bytes": 10, "latency_us_median": 9.0, "validation_loss": 0.01}
@@ -59,25 +57,12 @@ def choose_best(
     """
     wanted = next(kind for kind in PREFERRED_FORMATS if any(record["format"] == kind for record in records))
     places = [place for place, record in enumerate(records) if record["format"] == wanted]
-    losses = {place: accuracy_loss(records[place], own_accuracy) for place in places}
+    losses = {place: float(records[place]["validation_loss"]) for place in places}
     # Not quite the fraction itself: 0.98 - 0.975 is a little more than 0.005.
     within = [place for place in places if losses[place] <= max_drop + 1e-9]
     if not within:
         return min(places, key=lambda place: (losses[place], records[place]["bytes"]))
     return min(within, key=lambda place: _cost(records[place], goal))
-
-
-def accuracy_loss(record: FileRecord, own_accuracy: float | None) -> float:
-    """Return what a file loses of validation accuracy; without one its `OutputAgreement.validation_loss`.
-
-    Args:
-        record: an entry of a report's `files`.
-        own_accuracy: the Keras model's accuracy on the validation samples; None if it is not known.
-    """
-    accuracy = record.get("validation_accuracy")
-    if accuracy is not None and own_accuracy is not None:
-        return float(own_accuracy - accuracy)
-    return float(record["validation_loss"])
 
 
 def _cost(record: FileRecord, goal: str) -> tuple[float, ...]:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.export_report import ExportReport, FileRecord
-from tf_lottery.exporting.publish.best_file import accuracy_loss
 from tf_lottery.layers import discover
 from tf_lottery.results.tables.formats import percent
 from tf_lottery.utils import machine
@@ -61,10 +60,11 @@ def make_card(report: ExportReport, best: FileRecord, *, origin: Mapping[str, An
         "file": dict(best),
         "goal": report.goal,
         "max_drop": report.max_drop,
-        "loss": accuracy_loss(best, report.keras["validation_accuracy"]),
+        "loss": best["validation_loss"],
         "source": dict(origin),
         "keras": report.keras,
         "slimmed": report.slimmed if str(best["encoding"]).startswith("slim") else None,
+        "outputs": [dict(entry) for entry in report.outputs],
         "compared_on": {"samples": report.samples, "count": report.sample_count},
         "candidates": [dict(record) for record in report.candidates],
         "refused": report.refusals(),
@@ -92,12 +92,16 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         "Validation accuracy": f"{_percent(file['validation_accuracy'])} (the Keras model: "
         f"{_percent(own['validation_accuracy'])})",
         "Predicted classes equal to Keras": _percent(file["agreement"]),
+        "Error of the outputs": f"{percent(file['rms_rel_error'], digits=2)} of their spread (root mean square)"
+        f", SNR {decibels_text(file['snr_db'])}",
         "Largest difference": f"{file['max_abs_error']:.2g}, {file['max_rel_error']:.1e} of the largest output",
         "Compared on": f"{card['compared_on']['count']:,} {_KIND[card['compared_on']['samples']]} samples",
         "Chosen for": f"{card['goal']}, within a loss of {100 * card['max_drop']:g} points",
         "Weights kept": f"{_percent(own['density'])} of the kernels' values",
     }
     parts = [f"# {title}", table(("", ""), [(key, value) for key, value in facts.items() if _UNKNOWN not in value])]
+    outputs = [tuple(entry[key] for key in ("output", "kind", "known_by", "measure")) for entry in card["outputs"]]
+    parts += ["## Outputs", table(("Output", "Holds", "Known by", "Files are judged by"), outputs)]
     if card["source"]:
         parts += ["## Source", table(("", ""), list(_flat(card["source"])))]
     parts += ["## What was gained", *(f"- {finding}" for finding in card["findings"])]
@@ -116,7 +120,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
 
 _UNKNOWN = "not known"
 _KIND = {"given": "real", "random": "random"}
-_COLUMNS = ("Format", "Precision", "Encoding", "Bytes", "Gzipped", "Latency", "Accuracy", "Agreement")
+_COLUMNS = ("Format", "Precision", "Encoding", "Bytes", "Gzipped", "Latency", "Accuracy", "Agreement", "SNR")
 
 
 def _row(record: FileRecord) -> tuple[str, ...]:
@@ -130,6 +134,7 @@ def _row(record: FileRecord) -> tuple[str, ...]:
         _microseconds(record["latency_us_median"]),
         _percent(record["accuracy"]),
         _percent(record["agreement"]),
+        decibels_text(record["snr_db"]),
     )
 
 
@@ -142,6 +147,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """
     lines = [headers, ["---"] * len(headers), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def decibels_text(ratio: float | None) -> str:
+    """Return a ratio of signal to noise in decibels as text; an infinite one, None in JSON, is exact."""
+    return "exact" if ratio is None or ratio == float("inf") else f"{ratio:.1f} dB"
 
 
 def _percent(value: float | None) -> str:
