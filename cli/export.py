@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 from click import IntRange
 
+from tf_lottery.errors import UsageError
 from tf_lottery.experiment.options import NORMALIZATIONS
 from tf_lottery.exporting.publish.requested_formats import narrow_formats
 from tf_lottery.exporting.sources.source_data import SAMPLES, load_source_data
 from tf_lottery.exporting.sources.source_model import open_source_model
-from tf_lottery.results.tables.formats import percent
+from tf_lottery.results.tables.formats import decibels_text, percent
 
 from .command import Command, ListOf, OptionWithAliases
 from .names import DATASET, RUN
@@ -64,6 +65,12 @@ _REMEDIES = {
     help="What the best file is to be.",
 )
 @max_drop_option
+@click.option(
+    "--task",
+    type=ListOf("tasks"),
+    help="What the outputs hold: classification, binary, regression, image; or OUTPUT=TASK,... "
+    "By default found out from loss, labels and last activation.",
+)
 @click.option("--round-channels", type=IntRange(1), default=1, help="Slim to multiples of so many channels, e.g. 8.")
 @click.option("--dataset", type=DATASET, help="Data to compare on, for a model.")
 @click.option(
@@ -91,6 +98,7 @@ def command(
     encoding: tuple[str, ...],
     best: str,
     max_drop: float,
+    task: tuple[str, ...] | None,
     round_channels: int,
     dataset: str | None,
     normalization: str | None,
@@ -107,6 +115,7 @@ def command(
     """
     set_up_logging(context)
     wanted = narrow_formats(formats or (), precision)
+    tasks = _task(task)
     with clean_output():
         from tf_lottery.exporting import export
 
@@ -121,6 +130,7 @@ def command(
             precision=_every_or(precision),
             encoding=_every_or(encoding),
             **real.arguments(),
+            task=tasks,
             best=best,
             max_drop=max_drop,
             only_best=not formats,
@@ -145,6 +155,7 @@ def command(
             f"{record['gzip_bytes']:,}",
             "" if record["latency_us_median"] is None else f"{record['latency_us_median']:.1f}",
             f"{record['max_rel_error']:.1e}",
+            decibels_text(record["snr_db"]),
             "" if record["agreement"] is None else percent(record["agreement"], digits=2),
             "" if record["accuracy"] is None else percent(record["accuracy"], digits=2),
         )
@@ -159,14 +170,19 @@ def command(
         "Gzipped",
         "Latency (us)",
         "Error",
+        "SNR",
         "Agreement",
         "Accuracy",
     )
-    print_table(headers, rows, right=(False, False, False, False, *[True] * 6))
+    print_table(headers, rows, right=(False, False, False, False, *[True] * 7))
     own, validated = report.keras["accuracy"], report.keras["validation_accuracy"]
     if own is not None:
         beside = "" if validated is None else f" ({percent(validated, digits=2)} of the validation samples)"
         click.echo(f"Accuracy of the Keras model itself: {percent(own, digits=2)}{beside}")
+    for entry in report.outputs:
+        click.echo(
+            f"Output {entry['output']}: {entry['kind']} (known by {entry['known_by']}), judged by {entry['measure']}"
+        )
     click.echo(f"Best: {report.best}")
     kind = "random samples" if report.samples == "random" else "real samples"
     right = "" if own is None else f"; its own accuracy is {percent(own, digits=2)}"
@@ -177,6 +193,21 @@ def command(
         remark(note)
     for line in report.refusals():
         remark(f"Refused: {line}")
+
+
+def _task(entries: tuple[str, ...] | None) -> str | dict[str, str | None] | None:
+    """What `--task` says, as `export` takes it: one task for all outputs, or tasks by output."""
+    if not entries:
+        return None
+    if len(entries) == 1 and "=" not in entries[0]:
+        return entries[0]
+    pairs = [entry.partition("=") for entry in entries]
+    if not all(separator and name for name, separator, _ in pairs):
+        raise UsageError(
+            f"`task={','.join(entries)}` is neither one task nor OUTPUT=TASK for each output.",
+            "Give e.g. --task regression, or --task scores=classification,boxes=regression.",
+        )
+    return {name: kind for name, _, kind in pairs}
 
 
 def _every_or(names: tuple[str, ...]) -> str | list[str]:

@@ -134,3 +134,22 @@ def test_only_commands_that_commit_promise_to_resume(error):
         assert "resumes" not in failures.describe(error, command).lines[1]
     for command in ("run", "reproduce", "analyze"):
         assert failures.describe(error, command).lines[1].endswith("the same command resumes.")
+
+
+def test_the_task_is_taken_and_shown(models, here, invoke):
+    arguments = ("export", models / "float32.keras", "--formats", "keras", "--encoding", "dense", "--to")
+    result = invoke(*arguments, "unknown")
+    assert result.exit_code == 0, result.stderr
+    assert "Output output: unknown (known by neither" in result.stdout
+    assert "What the output 'output' holds is not known: it is compared as numbers. --task says it" in result.stderr
+    result = invoke(*arguments, "given", "--task", "output=classification")
+    assert result.exit_code == 0, result.stderr
+    assert "Output output: logits (known by the task given), judged by predictions that differ" in result.stdout
+    assert "is not known" not in result.stderr
+    contradiction = invoke(*arguments, "wrong", "--task", "image")
+    assert contradiction.exit_code == 2
+    assert "--task is 'image' for the output 'output', which needs the shape" in contradiction.stderr
+    assert not (here / "wrong").exists()
+    mixed = invoke(*arguments, "wrong", "--task", "image,output=logits")
+    assert mixed.exit_code == 2
+    assert "neither one task nor OUTPUT=TASK" in mixed.stderr

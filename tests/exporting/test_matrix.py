@@ -266,13 +266,13 @@ def test_ranges_are_measured_on_the_calibration_samples_alone(tmp_path, monkeypa
     np.testing.assert_array_equal(seen[0], X[500:])
 
 
-def test_the_choice_knows_the_models_own_validation_accuracy(tmp_path, monkeypatch):
+def test_the_choice_is_by_what_is_lost_of_the_models_own_validation_accuracy(tmp_path, monkeypatch):
     from tf_lottery.exporting import pipeline
 
     calls = []
 
     def choose_best(records, **options):
-        calls.append(options)
+        calls.append((options, [(record["validation_accuracy"], record["validation_loss"]) for record in records]))
         return 0
 
     monkeypatch.setattr(pipeline, "choose_best", choose_best)
@@ -286,7 +286,7 @@ def test_the_choice_knows_the_models_own_validation_accuracy(tmp_path, monkeypat
         max_drop=0.1,
         best="latency",
     )
-    assert calls == [{"goal": "latency", "max_drop": 0.1, "own_accuracy": 0.75}]
+    assert calls == [({"goal": "latency", "max_drop": 0.1}, [(0.75, 0.0)])]
 
 
 def test_an_output_that_int8_makes_constant_is_refused(tmp_path):

@@ -60,7 +60,12 @@ def test_lenet_at_ninety_percent_is_really_smaller(tmp_path):
             ]
         )
     )
-    report = export(model, tmp_path, format="all", samples=np.random.default_rng(1).random((256, 784)))
+    report = export(
+        *(model, tmp_path),
+        format="all",
+        samples=np.random.default_rng(1).random((256, 784)),
+        task="classification",
+    )
     kinds = by_kind(report)
     assert set(kinds) == {
         *(("keras", "dense"), ("saved_model", "dense"), ("saved_model", "sparse")),
@@ -199,7 +204,7 @@ def test_a_custom_loss_and_the_optimizer_stay_behind(tmp_path):
 def test_a_mixed_precision_model_is_exported_in_float32(tmp_path):
     policy = keras.dtype_policies.DTypePolicy("mixed_float16")
     model = keras.Sequential([keras.Input((16,)), layers.Dense(32, dtype=policy), layers.Dense(4, dtype="float32")])
-    report = export(zeroed(model), tmp_path, format="all")
+    report = export(zeroed(model), tmp_path, format="all", task="regression")
     assert report.notes == ("The model computes in float16; the exported files compute in float32.",)
     assert {record["format"] for record in report.files} == {"keras", "saved_model", "tflite"}
     assert model.layers[0].compute_dtype == "float16"

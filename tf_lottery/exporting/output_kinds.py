@@ -31,6 +31,9 @@ TASKS = ("classification", *(kind for kind in KINDS if kind != "unknown"))
 """What a caller may say of an output: a kind, or "classification", which the output's shape and values make precise."""
 
 _ARGMAX = ("probabilities", "logits", "sequence")
+BY_PREDICTIONS, BY_ERROR = "predictions that differ", "error relative to the spread"
+"""By what the files of an output are judged."""
+
 # Keras's names of losses.
 _CATEGORICAL = (
     "sparse_categorical_crossentropy",
@@ -93,7 +96,7 @@ class OutputKind:
 
     def record(self, name: str) -> dict[str, str]:
         """Return the entry of a report's `outputs` for the output of that name."""
-        measure = "predictions that differ" if self.has_classes else "error relative to the spread"
+        measure = BY_PREDICTIONS if self.has_classes else BY_ERROR
         return {"output": name, "kind": self.kind, "known_by": self.evidence, "measure": measure}
 
 
@@ -257,9 +260,9 @@ def _of_loss(outputs: npt.NDArray[Any], loss: str, readings: Sequence[str] | Non
 
 def _of_task(name: str, outputs: npt.NDArray[Any], task: str, readings: Sequence[str] | None) -> OutputKind:
     if task == "classification":
-        resolved = _resolved(_CLASSES if _width(outputs) > 1 else _YES_OR_NO, outputs, "`task`")
+        resolved = _resolved(_CLASSES if _width(outputs) > 1 else _YES_OR_NO, outputs, "the task given")
     else:
-        resolved = OutputKind(task, "`task`", _threshold(outputs))
+        resolved = OutputKind(task, "the task given", _threshold(outputs))
     needed, fits = {
         "probabilities": ("rows that sum to 1, of at least 2 classes", are_distributions(outputs)),
         "logits": (

@@ -107,12 +107,12 @@ class KerasReference:
             kind = self.kinds.get(name, UNKNOWN)
             if kind == UNKNOWN:
                 sentences.append(
-                    f"What the output {name} holds is not known: it is compared as numbers. `task=` says it, e.g. "
+                    f"What the output {name!r} holds is not known: it is compared as numbers. `task=` says it, e.g. "
                     "`task='classification'`."
                 )
             elif labels is not None and not kind.has_classes:
                 sentences.append(
-                    f"The output {name} is {kind.kind} (known by {kind.evidence}): no accuracy is reported."
+                    f"The output {name!r} is {kind.kind} (known by {kind.evidence}): no accuracy is reported."
                 )
         return [*sentences, *describe_constant_outputs(self.outputs, self.kinds)]
 

@@ -23,8 +23,8 @@ def describe_constant_outputs(outputs: Mapping[str, npt.NDArray[Any]], kinds: Ma
         kinds: what they hold, by name; an output that is not in it is taken for numbers.
 
     Example:
-        >>> describe_constant_outputs({"y": np.array([[1.0, 5.0], [1.0, 5.001]])}, {})
-        ["warning: the output y changes by only 0.01 % of its size over the samples: agreement with it proves little."]
+        >>> describe_constant_outputs({"y": np.array([[1.0, 5.0], [1.0, 5.001]])}, {})[0].split(":")[1]
+        " the output 'y' changes by only 0.01 % of its size over the samples"
     """
     sentences = []
     for name, values in outputs.items():
@@ -38,7 +38,7 @@ def describe_constant_outputs(outputs: Mapping[str, npt.NDArray[Any]], kinds: Ma
             seen = f"predicts the same class for {percent(share, digits=2)} of the samples"
         else:
             continue
-        sentences.append(f"warning: the output {name} {seen}: agreement with it proves little.")
+        sentences.append(f"warning: the output {name!r} {seen}: agreement with it proves little.")
     return sentences
 
 

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.export_report import ExportReport, FileRecord
+from tf_lottery.exporting.output_kinds import BY_ERROR, BY_PREDICTIONS
 from tf_lottery.layers import discover
-from tf_lottery.results.tables.formats import percent
+from tf_lottery.results.tables.formats import decibels_text, percent
 from tf_lottery.utils import machine
 from tf_lottery.utils.files import json_text
 
@@ -96,7 +97,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         f", SNR {decibels_text(file['snr_db'])}",
         "Largest difference": f"{file['max_abs_error']:.2g}, {file['max_rel_error']:.1e} of the largest output",
         "Compared on": f"{card['compared_on']['count']:,} {_KIND[card['compared_on']['samples']]} samples",
-        "Chosen for": f"{card['goal']}, within a loss of {100 * card['max_drop']:g} points",
+        "Chosen for": f"{card['goal']}, within a loss of {_budget(card)}",
         "Weights kept": f"{_percent(own['density'])} of the kernels' values",
     }
     parts = [f"# {title}", table(("", ""), [(key, value) for key, value in facts.items() if _UNKNOWN not in value])]
@@ -149,9 +150,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def decibels_text(ratio: float | None) -> str:
-    """Return a ratio of signal to noise in decibels as text; an infinite one, None in JSON, is exact."""
-    return "exact" if ratio is None or ratio == float("inf") else f"{ratio:.1f} dB"
+def _budget(card: Mapping[str, Any]) -> str:
+    units = {BY_PREDICTIONS: "points", BY_ERROR: "% of the outputs' spread"}
+    named = dict.fromkeys(units[entry["measure"]] for entry in card["outputs"])
+    return f"{100 * card['max_drop']:g} {' or '.join(named)}"
 
 
 def _percent(value: float | None) -> str:

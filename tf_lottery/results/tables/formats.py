@@ -185,3 +185,13 @@ def row_words(row: Mapping[str, Any]) -> str:
     if row.get("val_accuracy") is None:
         parts.append(f"validation loss {loss(row.get('val_loss'))}")
     return ", ".join([*parts, duration(row["seconds"])])
+
+
+def decibels_text(ratio: float | None) -> str:
+    """A ratio of signal to noise; an infinite one, None in JSON, is exact.
+
+    Example:
+        >>> decibels_text(41.26), decibels_text(float("inf"))
+        ('41.3 dB', 'exact')
+    """
+    return "exact" if ratio is None or ratio == float("inf") else f"{ratio:.1f} dB"
