@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, sparse_tensors
+from tf_lottery.exporting.formats import saved_model
+from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter, sparse_tensors
 from tf_lottery.exporting.tflite import tflite_writer as tflite
 
 
@@ -48,8 +49,8 @@ def test_positions_take_the_narrowest_type():
 def test_sizes_by_hand():
     # Two values of 4 bytes at 1-byte positions, three rows that begin at four 1-byte places.
     array = np.array([[1, 0, 0], [0, 0, 0], [0, 2, 0]], np.float32)
-    assert sparse_tensors.encoded_bytes(array) == 2 * (4 + 1) + 4 + sparse_tensors.OVERHEAD
-    assert sparse_tensors.encoded_bytes(np.eye(4, dtype=np.float32), block=4) == 4 * (16 + 1) + 5 + 400
+    assert sparse_tensors.encoded_bytes(array) == 2 * (4 + 1) + 4
+    assert sparse_tensors.encoded_bytes(np.eye(4, dtype=np.float32), block=4) == 4 * (16 + 1) + 5
 
 
 def test_density_of_blocks():
@@ -118,3 +119,33 @@ def test_a_float16_embedding_stays_dense_beside_sparse_layers(tmp_path):
     (outputs,) = litert.run_file(tmp_path / "sparse.tflite", {"input": samples}, scratch=tmp_path).outputs.values()
     expected = model(samples).numpy()
     np.testing.assert_allclose(outputs, expected, atol=2e-3 * np.abs(expected).max())
+
+
+def sparse_shapes(content):
+    tensors = flatbuffers.read(content).subgraphs[0].tensors
+    return sorted(tuple(tensor.shape) for tensor in tensors if tensor.sparsity is not None)
+
+
+def test_only_layers_that_make_the_file_smaller_are_stored_sparse(tmp_path):
+    """A few small int8 layers, as convolutions, cost more than they saved: the whole file was refused for them."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((64,)), *(keras.layers.Dense(40, "relu") for _ in range(5))])
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        layer.kernel.assign(layer.kernel * (random.random(layer.kernel.shape) < 0.08))
+    samples = random.random((20, 64)).astype("float32")
+    saved_model.save(model, tmp_path / "source", batch=1)
+    dense = run_converter.convert(str(tmp_path / "source"), precision="int8", calibration={"input": samples})
+    made, rows, _ = encoding.encode_weights(dense, precision="int8", blocks=False)
+    everything = {place for place, *_ in encoding._weights(flatbuffers.read(dense))}
+    all_rows = encoding._encode(dense, everything, "int8", blocks=False)[0]
+    assert len(sparse_shapes(all_rows)) == 5
+    assert (rows, sparse_shapes(made)) == (1, [(40, 1, 1, 64)])  # the first; those of 40 x 40 stay
+    assert len(made) < len(dense) < len(all_rows)
+
+
+def test_a_layer_that_saves_nothing_refuses_no_file(tmp_path):
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8)])
+    model.layers[0].kernel.assign(np.eye(8))
+    dense = tflite.convert_dense(model, tmp_path)
+    assert encoding.encode_weights(dense, precision="float32", blocks=False)[1:] == (0, 0)

@@ -15,8 +15,6 @@ _VECTORS = (
     (1 << 16, np.uint16, schema.Uint16VectorT, schema.SparseIndexVector.Uint16Vector),
     (1 << 31, np.int32, schema.Int32VectorT, schema.SparseIndexVector.Int32Vector),
 )
-# Tables and operators that a sparse tensor adds to a file, about.
-OVERHEAD = 400
 
 
 def encode(array: np.ndarray, *, block: int = 1) -> tuple[Any, np.ndarray]:
@@ -71,7 +69,7 @@ def decode(parameters: Any, values: np.ndarray, shape: tuple[int, ...]) -> np.nd
 
 
 def encoded_bytes(array: np.ndarray, *, block: int = 1) -> int:
-    """Return about how many bytes of a file the encoded array takes: values, positions, row beginnings and tables.
+    """Return how many bytes the values, positions and row beginnings of the encoded array take.
 
     Args:
         array: at least one axis, any dtype.
@@ -81,7 +79,7 @@ def encoded_bytes(array: np.ndarray, *, block: int = 1) -> int:
     count = int(np.count_nonzero(entries.any(-1)))
     width = int(np.dtype(_vector(entries.shape[1] - 1)[1]).itemsize)
     row_width = int(np.dtype(_vector(count)[1]).itemsize)
-    return count * (block * array.itemsize + width) + (len(entries) + 1) * row_width + OVERHEAD
+    return count * (block * array.itemsize + width) + (len(entries) + 1) * row_width
 
 
 def block_density(array: np.ndarray, block: int) -> float:
