@@ -97,6 +97,24 @@ def test_a_crash_of_the_interpreter_is_a_refusal(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_converter_that_crashed_is_not_started_for_the_slimmed_model(tmp_path, monkeypatch):
+    starts = tmp_path / "starts"
+    program = "import os, signal; open(os.environ['STARTS'], 'a').write('x'); os.kill(os.getpid(), signal.SIGSEGV)"
+    monkeypatch.setenv("STARTS", str(starts))
+    monkeypatch.setattr(tflite, "_CONVERTER", program)
+    model = small()
+    model.layers[1].kernel.assign(np.diag([0, 0, 1, 1, 1, 1, 1, 1])[:, 2:5])  # five units are read by nobody
+    samples = np.random.default_rng(0).random((9, 64)).astype("float32")
+    report = export_all(
+        model, tmp_path / "x", precision=["float32", "int8"], encoding="all", samples=samples, calibration=samples
+    )
+    assert starts.read_text() == "x"
+    reason = "the int8 converter crashed with SIGSEGV"
+    whole, slim = [reason] * 2, [f"{reason} on the whole model"] * 2
+    assert [record["reason"] for record in report.refused if record["precision"] == "int8"] == whole + slim
+    assert any(record["encoding"] == "slim" for record in report.files)
+
+
 def test_a_damaged_file_and_a_hanging_process_have_reasons(tmp_path, monkeypatch):
     (tmp_path / "bad.tflite").write_bytes(b"no model" * 10)
     samples = {"input": np.zeros((1, 3), "float32")}

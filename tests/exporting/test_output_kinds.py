@@ -7,13 +7,12 @@ from keras import layers
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting import export
+from tf_lottery.exporting.labels import label_readings
 from tf_lottery.exporting.output_evidence import last_activations, loss_names
 from tf_lottery.exporting.output_kinds import (
     UNKNOWN,
     OutputKind,
     determine_kind,
-    label_classes,
-    label_readings,
     tasks_by_output,
 )
 
@@ -136,11 +135,11 @@ def test_tasks_by_output():
 def test_predictions_and_labels_in_one_form():
     several = OutputKind("binary", threshold=0.5)
     assert several.predictions(np.array([[0.6, 0.5]])).tolist() == [[True, False]]
-    assert label_classes(np.array([[1, 0]]), (1, 2), several).tolist() == [[True, False]]
-    assert label_classes(np.array([1, 0]), (2, 1), several).tolist() == [[True], [False]]
+    assert several.label_classes(np.array([[1, 0]]), (1, 2)).tolist() == [[True, False]]
+    assert several.label_classes(np.array([1, 0]), (2, 1)).tolist() == [[True], [False]]
     classes = OutputKind("sequence")
-    assert label_classes(np.array([[[2], [0]]]), (1, 2, 3), classes).tolist() == [[2, 0]]
-    assert label_classes(np.eye(3)[[[2, 0]]], (1, 2, 3), classes).tolist() == [[2, 0]]
+    assert classes.label_classes(np.array([[[2], [0]]]), (1, 2, 3)).tolist() == [[2, 0]]
+    assert classes.label_classes(np.eye(3)[[[2, 0]]], (1, 2, 3)).tolist() == [[2, 0]]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """One file of an export between its writing and its publication: a candidate, or the reason of its refusal."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-from tf_lottery.exporting.checks.agreement import OutputAgreement, decibels
 from tf_lottery.exporting.checks.checksums import digest, gzip_size, size
+from tf_lottery.exporting.checks.output_error import OutputAgreement, decibels
 from tf_lottery.exporting.export_report import REFUSED_FIELDS
 
 
@@ -74,6 +75,7 @@ class Refusal:
         encoding: as of a `CandidateFile`.
         reason: why, in one line.
         mismatch: whether a file was written that computes something else than the Keras model.
+        crashed: whether a process crashed on the model.
     """
 
     format: str
@@ -81,6 +83,7 @@ class Refusal:
     encoding: str
     reason: str
     mismatch: bool = False
+    crashed: bool = False
 
     def record(self) -> dict[str, Any]:
         """Return the entry of the report's `refused`."""
@@ -95,11 +98,13 @@ class WantedFiles:
         slim: whether the model is the slimmed one, for the names of encodings.
         bases: "dense", "sparse" or both.
         precisions: some of "float32", "float16", "dynamic" and "int8".
+        hopeless: why precisions are not tried, by name: a process crashed on the model that was slimmed.
     """
 
     slim: bool = False
     bases: tuple[str, ...] = ("dense", "sparse")
     precisions: tuple[str, ...] = ("float32", "float16", "dynamic", "int8")
+    hopeless: Mapping[str, str] = field(default_factory=dict)
 
     def encoding(self, base: str) -> str:
         """Return the report's name of the encoding of a base, "dense" or "sparse"."""

@@ -1,5 +1,6 @@
 """Write every candidate of an export: each format of the model, and of its slimmed form."""
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,17 @@ def write_candidates(
             models.append((True, slim_model))
     for is_slim, source in models:
         for name in request.formats:
+            crashes = {
+                result.precision: f"{result.reason} on the whole model"
+                for result in results[name]
+                if isinstance(result, Refusal) and result.crashed
+            }
+            wanted = dataclasses.replace(request.wanted(name, slim=is_slim), hopeless=crashes)
             folder = stage / file_suffix(name, "slim" if is_slim else "")
             try:
                 folder.mkdir()
                 with quiet():
-                    results[name] += FORMATS[name].write(source, folder, reference, request.wanted(name, slim=is_slim))
+                    results[name] += FORMATS[name].write(source, folder, reference, wanted)
             except OSError as error:
                 raise staging.disk_trouble(request.folder, error) from error
     for name in request.formats:

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.errors import UsageError
+from tf_lottery.exporting.labels import CLASSES, NUMBERS, YES_OR_NO, are_distributions, width
 from tf_lottery.utils.text import suggestion
 
 KINDS = {
@@ -56,7 +57,6 @@ Task: TypeAlias = str | Sequence[str | None] | Mapping[str, str | None] | None
 """What a caller says of the outputs: one of `TASKS` for all, one per output, or a dict by output name; or nothing."""
 
 _PIXEL_CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
-_CLASSES, _YES_OR_NO, _NUMBERS = "classes", "yes or no", "numbers"
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,18 @@ class OutputKind:
             [[True], [False]]
         """
         return values > self.threshold if self.kind == "binary" else values.argmax(-1)
+
+    def label_classes(self, labels: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """Return labels in the form of `predictions`.
+
+        Args:
+            labels: class indices, rows like the outputs, or zeros and ones; such as `label_readings` accepts.
+            shape: of the outputs, `(samples, ...)`.
+        """
+        labels = np.asarray(labels)
+        if self.kind == "binary":
+            return labels.reshape(shape).astype(bool)
+        return labels.argmax(-1) if labels.shape == shape else labels.reshape(shape[:-1])
 
     def record(self, name: str) -> dict[str, str]:
         """Return the entry of a report's `outputs` for the output of that name."""
@@ -158,7 +170,7 @@ def determine_kind(
         outputs: what the Keras model answers, `(samples, ...)`.
         task: one of `TASKS`; empty if the caller said nothing.
         loss: Keras's name of the loss, e.g. "mean_squared_error"; empty if it is not known, or the caller's own.
-        readings: as what its labels can be read, see `label_readings`; None without labels.
+        readings: as what its labels can be read, see `labels.label_readings`; None without labels.
         activation: Keras's name of the last activation, e.g. "softmax"; empty if it is not known.
 
     Raises:
@@ -175,84 +187,20 @@ def determine_kind(
         return _resolved(by_loss, outputs, f"the loss, {loss}")
     if readings:
         return _resolved(readings[0], outputs, "the labels")
-    if activation == "softmax" and _width(outputs) > 1:
-        return _resolved(_CLASSES, outputs, "the last activation, softmax")
+    if activation == "softmax" and width(outputs) > 1:
+        return _resolved(CLASSES, outputs, "the last activation, softmax")
     if activation == "sigmoid" and _is_column(outputs):
-        return _resolved(_YES_OR_NO, outputs, "the last activation, sigmoid")
+        return _resolved(YES_OR_NO, outputs, "the last activation, sigmoid")
     return UNKNOWN
 
 
-def label_readings(labels: npt.NDArray[Any], outputs: npt.NDArray[Any]) -> list[str]:
-    """Return as what labels can be read: "classes", "yes or no", "numbers"; the likeliest first.
-
-    Args:
-        labels: class indices `(samples, ...)` or `(samples, ..., 1)`, or values like `outputs`.
-        outputs: the Keras model's for the same samples, `(samples, ...)`.
-
-    Raises:
-        UnfitError: the labels have another shape, are no numbers, or have a class index outside the outputs.
-
-    Example:
-        >>> label_readings(np.array([1, 0]), np.zeros((2, 3))), label_readings(np.array([0.5, 7]), np.zeros((2, 1)))
-        (['classes'], ['numbers'])
-    """
-    labels, shape = np.asarray(labels), outputs.shape
-    if labels.dtype.kind not in "biuf":
-        raise UnfitError(f"Expected labels that are numbers; received dtype {labels.dtype}.", "Give class indices.")
-    if labels.shape == shape or (_width(outputs) == 1 and labels.size == outputs.size):
-        zeros_and_ones = bool(np.isin(labels, (0, 1)).all())
-        one_hot = labels.shape == shape and are_distributions(labels.astype(np.float64))
-        return [_CLASSES] * one_hot + [_YES_OR_NO] * zeros_and_ones + [_NUMBERS]
-    if _width(outputs) == 1:
-        raise UnfitError(
-            f"Expected one label for each of {outputs.size} outputs; received labels of shape {labels.shape}.",
-            "Give one label per sample.",
-        )
-    if labels.shape not in (shape[:-1], (*shape[:-1], 1)):
-        raise UnfitError(
-            f"Expected labels of shape {shape[:-1]}, or one-hot rows or targets of shape {shape}; received "
-            f"{labels.shape}.",
-            "Give one class index, or one row like the output, per sample.",
-        )
-    if not np.array_equal(labels, np.floor(labels)):
-        raise UnfitError(
-            "Expected class indices as labels; received fractions.",
-            f"Give whole numbers, or rows of shape {shape} that are one-hot or targets of a regression.",
-        )
-    if labels.size and not (labels.min() >= 0 and labels.max() < shape[-1]):
-        raise UnfitError(
-            f"Expected labels from 0 to {shape[-1] - 1}; received {labels.min()} to {labels.max()}.",
-            "Give labels of the data that the model was trained for.",
-        )
-    return [_CLASSES]
-
-
-def label_classes(labels: npt.NDArray[Any], shape: tuple[int, ...], kind: OutputKind) -> npt.NDArray[Any]:
-    """Return labels in the form of `OutputKind.predictions`.
-
-    Args:
-        labels: class indices, rows like the outputs, or zeros and ones; such as `determine_kind` accepted.
-        shape: of the outputs, `(samples, ...)`.
-        kind: that of the output, one with classes.
-    """
-    labels = np.asarray(labels)
-    if kind.kind == "binary":
-        return labels.reshape(shape).astype(bool)
-    return labels.argmax(-1) if labels.shape == shape else labels.reshape(shape[:-1])
-
-
-def are_distributions(values: npt.NDArray[Any]) -> bool:
-    """Return whether the values along the last axis are probabilities of several classes."""
-    return _width(values) > 1 and bool((values >= 0).all() and np.allclose(values.sum(-1), 1, atol=1e-3))
-
-
 def _of_loss(outputs: npt.NDArray[Any], loss: str, readings: Sequence[str] | None) -> str:
-    if loss in _CATEGORICAL and _width(outputs) > 1:
-        reading = _CLASSES
+    if loss in _CATEGORICAL and width(outputs) > 1:
+        reading = CLASSES
     elif loss in _BINARY and (_is_column(outputs) or readings):
-        reading = _YES_OR_NO
-    elif loss in _NUMERIC and (readings is None or readings[0] != _CLASSES):  # of one-hot rows: a classifier
-        reading = _NUMBERS
+        reading = YES_OR_NO
+    elif loss in _NUMERIC and (readings is None or readings[0] != CLASSES):  # of one-hot rows: a classifier
+        reading = NUMBERS
     else:
         return ""
     return reading if readings is None or reading in readings else ""
@@ -260,16 +208,16 @@ def _of_loss(outputs: npt.NDArray[Any], loss: str, readings: Sequence[str] | Non
 
 def _of_task(name: str, outputs: npt.NDArray[Any], task: str, readings: Sequence[str] | None) -> OutputKind:
     if task == "classification":
-        resolved = _resolved(_CLASSES if _width(outputs) > 1 else _YES_OR_NO, outputs, "the task given")
+        resolved = _resolved(CLASSES if width(outputs) > 1 else YES_OR_NO, outputs, "the task given")
     else:
         resolved = OutputKind(task, "the task given", _threshold(outputs))
     needed, fits = {
         "probabilities": ("rows that sum to 1, of at least 2 classes", are_distributions(outputs)),
         "logits": (
             "rows of at least 2 scores, not of probabilities",
-            _width(outputs) > 1 and not are_distributions(outputs),
+            width(outputs) > 1 and not are_distributions(outputs),
         ),
-        "sequence": ("the shape (samples, positions, classes)", outputs.ndim > 2 and _width(outputs) > 1),
+        "sequence": ("the shape (samples, positions, classes)", outputs.ndim > 2 and width(outputs) > 1),
         "image": ("the shape (samples, height, width, channels)", outputs.ndim > 2),
     }.get(resolved.kind, ("", True))
     if not fits:
@@ -278,7 +226,7 @@ def _of_task(name: str, outputs: npt.NDArray[Any], task: str, readings: Sequence
             f"{outputs.shape} from {outputs.min():.4g} to {outputs.max():.4g}.",
             f"Say what the output holds: {', '.join(TASKS)}.",
         )
-    reading = _CLASSES if resolved.kind in _ARGMAX else _YES_OR_NO if resolved.kind == "binary" else _NUMBERS
+    reading = CLASSES if resolved.kind in _ARGMAX else YES_OR_NO if resolved.kind == "binary" else NUMBERS
     if readings and reading not in readings:
         raise UsageError(
             f"`task` is {task!r} for the output {name!r} of shape {outputs.shape}, which needs labels that are "
@@ -289,17 +237,17 @@ def _of_task(name: str, outputs: npt.NDArray[Any], task: str, readings: Sequence
 
 
 _LABELS = {
-    _CLASSES: "class indices or one-hot rows",
-    _YES_OR_NO: "zeros and ones, one for each value",
-    _NUMBERS: "numbers, one for each value",
+    CLASSES: "class indices or one-hot rows",
+    YES_OR_NO: "zeros and ones, one for each value",
+    NUMBERS: "numbers, one for each value",
 }
 
 
 def _resolved(reading: str, outputs: npt.NDArray[Any], evidence: str) -> OutputKind:
     """The kind of an output of classes, of yes or no, or of numbers, by its shape and values."""
-    if reading == _YES_OR_NO:
+    if reading == YES_OR_NO:
         return OutputKind("binary", evidence, _threshold(outputs))
-    if reading == _NUMBERS:
+    if reading == NUMBERS:
         is_image = outputs.ndim == 4 and outputs.shape[-1] in _PIXEL_CHANNELS
         return OutputKind("image" if is_image else "regression", evidence)
     if outputs.ndim > 2:
@@ -311,9 +259,5 @@ def _threshold(outputs: npt.NDArray[Any]) -> float:
     return 0.5 if outputs.size and outputs.min() >= 0 and outputs.max() <= 1 else 0.0
 
 
-def _width(values: npt.NDArray[Any]) -> int:
-    return int(values.shape[-1]) if values.ndim > 1 else 1
-
-
 def _is_column(outputs: npt.NDArray[Any]) -> bool:
-    return outputs.ndim < 3 and _width(outputs) == 1
+    return outputs.ndim < 3 and width(outputs) == 1

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tf_lottery.errors import NonFiniteError
-from tf_lottery.exporting.checks.agreement import accuracy, compare_outputs, decibels, error_over_spread
+from tf_lottery.exporting.checks.agreement import accuracy, compare_outputs, error_over_spread
 from tf_lottery.exporting.checks.keras_reference import KerasReference
+from tf_lottery.exporting.checks.output_error import decibels
 from tf_lottery.exporting.output_kinds import OutputKind
 from tf_lottery.exporting.signature import Signature
 

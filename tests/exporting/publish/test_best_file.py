@@ -46,9 +46,9 @@ def test_goals_and_budgets_that_do_not_fit(drop):
         check_goal("size", drop)
 
 
-def known(precision, encoding, bytes, gzip_bytes, latency):
-    sizes = {"bytes": bytes, "gzip_bytes": gzip_bytes, "latency_us_median": latency}
-    return {"format": "tflite", "precision": precision, "encoding": encoding, "sha256": str(sizes), **sizes}
+def known(precision, encoding, bytes, gzip_bytes, latency, *, format="tflite", loss=0.0):
+    sizes = {"bytes": bytes, "gzip_bytes": gzip_bytes, "latency_us_median": latency, "validation_loss": loss}
+    return {"format": format, "precision": precision, "encoding": encoding, "sha256": str(sizes), **sizes}
 
 
 def test_findings_say_when_something_simpler_wins():
@@ -64,3 +64,21 @@ def test_findings_say_when_something_simpler_wins():
     assert "is smaller" not in text
     assert "0.40 of the bytes of the dense int8 file and 0.50 of its latency." in text
     assert describe_gains([dense], dense) == []
+
+
+def test_the_smallest_download_is_sought_among_all_files():
+    """Only the dense float32 file was looked at: an int8 file that is the smallest when gzipped was not named."""
+    best = known("float16", "slim-sparse", 100, 90, 1.0)
+    records = [
+        *(best, known("float32", "dense", 1000, 200, 20.0), known("int8", "slim", 140, 70, 1.0)),
+        known("dynamic", "sparse", 120, 60, 1.0, loss=0.02),
+        known("float32", "dense", 50, 40, None, format="saved_model"),
+    ]
+    text = describe_gains(records, best, max_drop=0.005)[-1]
+    assert text == (
+        "As a download the int8 slim file is the smallest within the accuracy budget: 70 bytes gzipped, this one 90."
+    )
+    assert "dynamic sparse file is the smallest" in describe_gains(records, best, max_drop=0.02)[-1]
+    assert not any("download" in line for line in describe_gains(records, records[2], max_drop=0.005))
+    sparse = known("float32", "sparse", 30, 45, None, format="saved_model")
+    assert "the float32 dense file is the smallest" in describe_gains([*records, sparse], sparse)[-1]

@@ -149,3 +149,28 @@ def test_a_layer_that_saves_nothing_refuses_no_file(tmp_path):
     model.layers[0].kernel.assign(np.eye(8))
     dense = tflite.convert_dense(model, tmp_path)
     assert encoding.encode_weights(dense, precision="float32", blocks=False)[1:] == (0, 0)
+
+
+def stated_runtime(content):
+    model = flatbuffers.read(content)
+    (entry,) = [entry for entry in model.metadata if entry.name == b"min_runtime_version"]
+    return bytes(model.buffers[entry.buffer].data)
+
+
+def test_the_oldest_runtime_is_that_of_the_operators_that_were_added(tmp_path):
+    """A file with DENSIFY said that runtime 1.5.0 runs it, as its dense twin does."""
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
+    model.layers[0].kernel.assign(np.eye(64))
+    contents = {
+        precision: tflite.convert_dense(model, tmp_path, precision=precision) for precision in ("float32", "dynamic")
+    }
+    stated = {
+        (precision, blocks): stated_runtime(encoding.encode_weights(content, precision=precision, blocks=blocks)[0])
+        for precision, content in contents.items()
+        for blocks in (False, True)
+    }
+    assert stated_runtime(contents["float32"]) == b"1.5.0".ljust(16, b"\0")
+    assert stated["float32", False] == b"2.2.0".ljust(16, b"\0")  # DENSIFY
+    assert stated["float32", True] == b"2.3.0".ljust(16, b"\0")  # version 8 of FULLY_CONNECTED
+    # Weights quantized by channel need a newer one than either, which is not lowered.
+    assert stated["dynamic", False] == stated_runtime(contents["dynamic"]) == b"2.17.0".ljust(16, b"\0")

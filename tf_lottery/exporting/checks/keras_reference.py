@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.exporting.checks.agreement import OutputAgreement, Outputs, accuracy, compare_outputs
+from tf_lottery.exporting.checks.agreement import Outputs, accuracy, compare_outputs
+from tf_lottery.exporting.checks.output_error import OutputAgreement
 from tf_lottery.exporting.checks.output_spread import describe_constant_outputs
 from tf_lottery.exporting.checks.samples import flat_labels, flat_samples, random_samples
+from tf_lottery.exporting.labels import label_readings
 from tf_lottery.exporting.output_evidence import last_activations
 from tf_lottery.exporting.output_kinds import (
     UNKNOWN,
     OutputKind,
     Task,
     determine_kind,
-    label_readings,
     tasks_by_output,
 )
 from tf_lottery.exporting.signature import Signature, keras_outputs, signature_of

@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 
 from tf_lottery.exporting.export_report import FileRecord
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 
 
-def describe_gains(records: Sequence[FileRecord], best: FileRecord) -> list[str]:
-    """Return sentences that compare a file with the dense float32 and int8 files of its model, and with plain gzip.
+def describe_gains(records: Sequence[FileRecord], best: FileRecord, *, max_drop: float = DEFAULT_MAX_DROP) -> list[str]:
+    """Return sentences that compare a file with the dense float32 and int8 files of its model, and all when gzipped.
 
     Args:
         records: verified candidates, the dense ones among them.
         best: the file that is compared.
+        max_drop: the accuracy budget, a fraction; as a download, only files within it are named.
     """
     if best["format"] != "tflite":
         dense = _dense(records, best["format"], "float32")
-        return [] if dense is None or dense is best else [_against(best, dense, f"the dense {best['format']}")]
+        gains = [] if dense is None or dense is best else [_against(best, dense, f"the dense {best['format']}")]
+        return [*gains, *_smallest_download(records, best, max_drop)]
     sentences = []
     dense, int8 = _dense(records, "tflite", "float32"), _dense(records, "tflite", "int8")
     if dense is not None and not _same(best, dense):
@@ -34,7 +37,23 @@ def describe_gains(records: Sequence[FileRecord], best: FileRecord) -> list[str]
         wins = [word for word, key in (("smaller", "bytes"), ("faster", "latency_us_median")) if _less(int8, best, key)]
         if wins:
             sentences.append(f"The dense int8 file is {' and '.join(wins)} than this one.")
-    return sentences
+    return [*sentences, *_smallest_download(records, best, max_drop)]
+
+
+def _smallest_download(records: Sequence[FileRecord], best: FileRecord, max_drop: float) -> list[str]:
+    """A sentence on the file of the same format that is the smallest when gzipped, where that is another one."""
+    allowed = max(max_drop, best["validation_loss"])
+    rivals = [
+        record for record in records if record["format"] == best["format"] and record["validation_loss"] <= allowed
+    ]
+    smallest = min(rivals, key=lambda record: record["gzip_bytes"], default=best)
+    if smallest["gzip_bytes"] >= best["gzip_bytes"]:
+        return []
+    name = " ".join((smallest["precision"], smallest["encoding"]))
+    return [
+        f"As a download the {name} file is the smallest within the accuracy budget: {smallest['gzip_bytes']:,} bytes "
+        f"gzipped, this one {best['gzip_bytes']:,}."
+    ]
 
 
 def _against(record: FileRecord, baseline: FileRecord, name: str) -> str:

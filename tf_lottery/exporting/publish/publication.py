@@ -68,7 +68,7 @@ def publish(
             files=written,
             best=records[chosen]["path"],
             candidates=tuple(records),
-            findings=tuple(describe_gains(records, records[chosen])),
+            findings=tuple(describe_gains(records, records[chosen], max_drop=report.max_drop)),
             notes=(*report.notes, *_left_over(request, earlier, moves.values())),
         )
         card = make_card(report, records[chosen], origin=origin)

@@ -10,6 +10,7 @@ What is offered has passed a chain of comparisons, in the default LiteRT interpr
     Keras -> dense float32 (rounding only) -> dense file of the precision (quantization) -> sparse file (its twin)
 """
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
-from tf_lottery.utils.child_process import program, run_program
+from tf_lottery.utils.child_process import ProgramError, program, run_program
 from tf_lottery.utils.files import dump_arrays
 from tf_lottery.utils.tensorflow_paths import openable
 from tf_lottery.utils.text import one_line
@@ -126,7 +127,8 @@ class _Attempts:
         except (MemoryError, OSError):
             raise
         except Exception as error:  # the converter raises many kinds, each of which means: not this model
-            return self._refusal(precision, "dense", one_line(error))
+            crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
+            return self._refusal(precision, "dense", one_line(error), crashed=crashed)
         return self._try(content, precision, "dense")
 
     def reduced(self, precision: str, exact: CandidateFile | Refusal) -> CandidateFile | Refusal:
@@ -135,6 +137,8 @@ class _Attempts:
             return self._refusal(
                 precision, "dense", f"the float32 file failed: {exact.reason}", mismatch=exact.mismatch
             )
+        if precision in self._wanted.hopeless:
+            return self._refusal(precision, "dense", self._wanted.hopeless[precision])
         if precision == "int8" and self._reference.calibration is None:
             return self._refusal(precision, "dense", NO_CALIBRATION)
         dense = self.dense(precision)
@@ -146,7 +150,7 @@ class _Attempts:
     def sparse(self, precision: str, dense: CandidateFile | Refusal) -> list[CandidateFile | Refusal]:
         """Make the sparse files of a precision of its dense one, in the layouts that pay."""
         if isinstance(dense, Refusal):
-            return [self._refusal(precision, "sparse", dense.reason, mismatch=dense.mismatch)]
+            return [dataclasses.replace(dense, encoding=self._wanted.encoding("sparse"))]
         content = dense.file.read_bytes()
         rows, row_count, _ = encoding.encode_weights(content, precision=precision, blocks=False)
         blocks, _, block_count = encoding.encode_weights(content, precision=precision, blocks=True)
@@ -209,8 +213,10 @@ class _Attempts:
             outputs=ran.outputs,
         )
 
-    def _refusal(self, precision: str, base: str, reason: str, *, mismatch: bool = False) -> Refusal:
-        return Refusal("tflite", precision, self._wanted.encoding(base), reason, mismatch)
+    def _refusal(
+        self, precision: str, base: str, reason: str, *, mismatch: bool = False, crashed: bool = False
+    ) -> Refusal:
+        return Refusal("tflite", precision, self._wanted.encoding(base), reason, mismatch, crashed)
 
 
 def _quantized_throughout(content: bytes) -> bool:
