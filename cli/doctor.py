@@ -52,7 +52,7 @@ def command(
 
     Without a model: versions, devices, XLA, LiteRT, data, disk and rights; exits with 1 if something fails. With one:
     whether each weight runs on a sparse kernel, is only smaller on disk, or keeps a delegate out, why, and what to
-    change. That is advice: it exits with 0.
+    change. A Keras model's float32 files are timed here, as an export does. That is advice: it exits with 0.
     """
     if model is not None:
         if data_dir is not None:
@@ -89,7 +89,7 @@ def _diagnose(source: str, out: Path, number: int | None, replicate: int | None,
         opened = open_source_model(source, out, round_number=number, replicate=replicate, max_drop=max_drop)
         for text in opened.remarks:
             remark(text)
-        return diagnose(opened.model, name=opened.name)
+        return diagnose(opened.model, name=opened.name, race=True)
 
 
 def _print_diagnosis(diagnosis: "Diagnosis", as_json: bool) -> None:

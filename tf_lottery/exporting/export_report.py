@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, TypeAlias, cast
 
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
-from tf_lottery.results.tables.formats import percent, plural
+from tf_lottery.results.tables.formats import decibels_text, percent, plural
 from tf_lottery.utils.files import json_text, strict
 from tf_lottery.utils.html import table
 
@@ -158,7 +158,7 @@ def is_report(content: bytes) -> bool:
         return False
 
 
-_HTML_COLUMNS = ("", "File", "Format", "Precision", "Encoding", "Bytes", "Gzipped", "Latency (us)", "Accuracy")
+_HTML_COLUMNS = ("", "File", "Format", "Precision", "Encoding", "Bytes", "Gzipped", "Latency (us)", "SNR", "Accuracy")
 
 
 def _html_row(record: FileRecord, *, best: bool) -> list[str]:
@@ -168,5 +168,6 @@ def _html_row(record: FileRecord, *, best: bool) -> list[str]:
         *(str(record.get(key, "")) for key in ("path", "format", "precision", "encoding")),
         *("" if size is None else f"{size:,}" for size in sizes),
         "" if latency is None else f"{latency:.1f}",
+        decibels_text(record.get("snr_db")),
         "" if record.get("accuracy") is None else percent(record["accuracy"], digits=2),
     ]

@@ -10,11 +10,12 @@ import pytest
 from keras import layers
 
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageError
+from tf_lottery.exporting import export
 from tf_lottery.exporting.diagnose.delegation import NotLoadedError, delegated_positions
 from tf_lottery.exporting.diagnose.diagnosis import diagnose
 from tf_lottery.exporting.diagnose.processor import Processor
 from tf_lottery.exporting.plain_model import make_deployable
-from tf_lottery.exporting.tflite import encoding
+from tf_lottery.exporting.tflite import encoding, litert
 from tf_lottery.exporting.tflite import tflite_writer as tflite
 from tf_lottery.layers import get_masks, set_masks, wrap
 from tf_lottery.models.mobile import mobilenet
@@ -253,8 +254,43 @@ def test_rows_and_blocks_have_names_of_their_own():
     assert "*_float32_sparse_1x4.tflite" in recommended
     # Whole blocks: rows are no smaller, and the one sparse file has no layout in its name.
     kernel = dense_net(blocked((64, 32), 0.75))
-    assert "*_float32_sparse.tflite of" in diagnose(kernel, processor=AVX).summary[-1]
+    recommended = diagnose(kernel, processor=AVX).summary[-1]
+    assert recommended.startswith("Recommended for x86 with AVX, by rule: *_float32_sparse.tflite of")
     assert "rows" not in diagnose(kernel, processor=AVX).summary[1]
+
+
+def test_what_is_recommended_here_is_what_an_export_chooses(tmp_path, monkeypatch):
+    """`doctor` recommended blocks by rule where the race of an export found rows the better file."""
+    ends = ("dense", "sparse", "sparse_1x4", "slim", "slim_sparse", "slim_sparse_1x4")
+    latencies = {f"model_float32_{end}.tflite": 9.0 - number for number, end in enumerate(ends)}
+    monkeypatch.setattr(litert, "time_files", lambda files: [latencies[file.name] for file in files])
+    model = sparsified(keras.Sequential([keras.Input((256,)), layers.Dense(256), layers.Dense(8)]), 0.95)
+    kernel = model.layers[1].kernel
+    kernel.assign(kernel * (np.arange(256) < 128)[:, None])  # half of the units are read by nobody
+    diagnosis = diagnose(model, race=True)
+    report = export(model, tmp_path, precision="float32", task="classification", only_best=True)
+    (raced,) = [line for line in diagnosis.summary if line.startswith("Raced here (")]
+    (recommended,) = [line for line in diagnosis.summary if line.startswith("Recommended here: ")]
+    assert raced.count(" us") == len(report.candidates) >= 5
+    for record in report.candidates:
+        assert f"{record['bytes']:,} bytes, {record['latency_us_median']:.1f} us" in raced
+    assert recommended.startswith(f"Recommended here: *{report.best.removeprefix(f'{tmp_path}/model')} of")
+    assert not any("by rule" in line for line in diagnosis.summary)
+
+
+def test_a_race_is_of_this_machine():
+    with pytest.raises(UsageError, match=r"files on this machine \(.*\), not on ARM"):
+        diagnose(dense_net(blocked((64, 32), 0.75)), processor=ARM, race=True)
+
+
+def test_files_that_do_not_run_here_are_not_raced(monkeypatch, caplog):
+    def time_files(files):
+        raise litert.LiteRTError("the LiteRT interpreter crashed with SIGSEGV")
+
+    monkeypatch.setattr(litert, "time_files", time_files)
+    diagnosis = diagnose(dense_net(blocked((64, 32), 0.75)), race=True)
+    assert "could not be timed here: the LiteRT interpreter crashed" in caplog.text
+    assert "by rule" in diagnosis.summary[-1]
 
 
 def tflite_bytes(model):

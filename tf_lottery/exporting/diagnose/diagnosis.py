@@ -18,11 +18,13 @@ from tf_lottery.exporting.diagnose.delegation import NotLoadedError, delegated_p
 from tf_lottery.exporting.diagnose.diagnosis_summary import describe_slimming, summarize
 from tf_lottery.exporting.diagnose.operations import Operation, read_operations
 from tf_lottery.exporting.diagnose.processor import Processor, describe_processor
+from tf_lottery.exporting.diagnose.race import float32_files
+from tf_lottery.exporting.diagnose.race import race as race_files
 from tf_lottery.exporting.diagnose.runtime_rules import zero_block_share, zero_share
 from tf_lottery.exporting.diagnose.verdicts import OperationVerdict, judge_operation
 from tf_lottery.exporting.plain_model import make_deployable
 from tf_lottery.exporting.signature import signature_of
-from tf_lottery.exporting.tflite import encoding, flatbuffers
+from tf_lottery.exporting.tflite import flatbuffers
 from tf_lottery.exporting.tflite.tflite_writer import convert_dense
 from tf_lottery.layers.kinds import kind_of
 from tf_lottery.utils.files import json_text, reading
@@ -81,7 +83,9 @@ class Diagnosis:
         return json_text(self.to_json(), indent=2)
 
 
-def diagnose(model: keras.Model | str | Path, *, name: str = "", processor: Processor | None = None) -> Diagnosis:
+def diagnose(
+    model: keras.Model | str | Path, *, name: str = "", processor: Processor | None = None, race: bool = False
+) -> Diagnosis:
     """Judge every operation of a model: how the default LiteRT interpreter will run it, why, and what to change.
 
     A Keras model is stripped and converted to float32 TFLite, its weights encoded as `export` encodes them. A `.tflite`
@@ -91,9 +95,12 @@ def diagnose(model: keras.Model | str | Path, *, name: str = "", processor: Proc
         model: a built functional or Sequential model, wrapped or plain; or the path of a `.tflite` file.
         name: of the model, for the report; by default the model's own, or the file's path.
         processor: where it is to run; by default this machine's.
+        race: whether to time the float32 files of a Keras model on this machine, as an export does, and to recommend
+            what wins; otherwise recommendations follow from rules for the processor, and say so.
 
     Raises:
-        UsageError: there is no such file, or it is no `.tflite` file by its name.
+        UsageError: there is no such file, it is no `.tflite` file by its name, or a race is asked for of another
+            processor than this machine's.
         UnfitError: the model can't be converted (the message names what can't), has dynamic or string inputs, is
             subclassed, or is not built.
         NonFiniteError: a weight is NaN or infinite.
@@ -102,8 +109,14 @@ def diagnose(model: keras.Model | str | Path, *, name: str = "", processor: Proc
     Example:
         `diagnose(model).summary[-1]`
     """
-    processor = processor or describe_processor()
-    plain = None
+    here = describe_processor()
+    processor = processor or here
+    if race and processor != here:
+        raise UsageError(
+            f"`race` times files on this machine ({here.name}), not on {processor.name}.",
+            "Drop `race`, or `processor`.",
+        )
+    slimming, raced = "", []
     if isinstance(model, str | Path):
         content, layer_names, label = _read(Path(model)), {}, str(model)
         sizes = {"as it is": len(content)}
@@ -111,7 +124,9 @@ def diagnose(model: keras.Model | str | Path, *, name: str = "", processor: Proc
     else:
         plain, _ = make_deployable(model)
         dense, layer_names, label = _convert(plain), _layer_names(plain), plain.name
-        files = _files(dense)
+        files = float32_files(dense)
+        slim_model, slimming = _slim(plain)
+        raced = race_files(dense, slim_model) if race else []
         content = files.get("1x4") or files.get("rows") or dense
         sizes = {layout: len(file) for layout, file in files.items()}
         tree = flatbuffers.read(content)
@@ -128,7 +143,8 @@ def diagnose(model: keras.Model | str | Path, *, name: str = "", processor: Proc
         sizes=sizes,
         delegated=delegated,
         load_failure=load_failure,
-        slimming="" if plain is None else _describe_slimming(plain),
+        slimming=slimming,
+        raced=raced,
     )
     return Diagnosis(name or label, tuple(operations), tuple(verdicts), tuple(summary), processor)
 
@@ -159,29 +175,18 @@ def _judge(
     ]
 
 
-def _files(dense: bytes) -> dict[str, bytes]:
-    """The float32 files that `export` offers, by their layouts."""
-    rows, row_count, _ = encoding.encode_weights(dense, precision="float32", blocks=False)
-    blocks, _, block_count = encoding.encode_weights(dense, precision="float32", blocks=True)
-    files = {"dense": dense}
-    if block_count and len(blocks) < len(dense):
-        files["1x4"] = blocks
-    if row_count and len(rows) < len(dense) and (not block_count or len(rows) < len(blocks)):
-        files["rows"] = rows
-    return files
-
-
-def _describe_slimming(model: keras.Model) -> str:
-    """What slimming would remove, in one sentence of several; so is the reason if it fails."""
+def _slim(model: keras.Model) -> tuple[keras.Model | None, str]:
+    """The slimmed model, None if slimming removes nothing, and what it removes in one sentence, or why it fails."""
     try:
         with quiet():
-            return describe_slimming(slim.slim(model)[1])
+            slim_model, report = slim.slim(model)
     except (MemoryError, OSError):
         raise
     except LotteryError as error:
-        return f"Slimming: not possible: {one_line(error.cause)}"
+        return None, f"Slimming: not possible: {one_line(error.cause)}"
     except Exception as error:  # a layer of the user's may raise anything when it is rebuilt
-        return f"Slimming: not possible: {type(error).__name__}: {one_line(error)}"
+        return None, f"Slimming: not possible: {type(error).__name__}: {one_line(error)}"
+    return slim_model if report.parameters_after < report.parameters_before else None, describe_slimming(report)
 
 
 def _record(operation: Operation, verdict: OperationVerdict) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from tf_lottery.exporting.diagnose.operations import Operation
 from tf_lottery.exporting.diagnose.processor import Processor
+from tf_lottery.exporting.diagnose.race import RacedFile, name_file
 from tf_lottery.exporting.diagnose.runtime_rules import ENCODED, in_percent, zero_block_share
 from tf_lottery.exporting.diagnose.verdicts import BLOCKS, DENSIFIED, SPARSE, SPARSE_ON_ARM, OperationVerdict
 from tf_lottery.exporting.slim import SlimReport
@@ -49,6 +50,7 @@ def summarize(
     delegated: set[int] | None,
     load_failure: str = "",
     slimming: str = "",
+    raced: Sequence[RacedFile] = (),
 ) -> list[str]:
     """Return the sentences of a diagnosis.
 
@@ -61,6 +63,7 @@ def summarize(
         delegated: positions of operations in the main graph that the default delegate takes; None: not known.
         load_failure: why the interpreter did not load the file.
         slimming: the sentence on what slimming would remove, of a Keras model.
+        raced: float32 files that were timed on this machine, the best first; none where none were.
     """
     pairs = list(zip(operations, verdicts, strict=True))
     lines = [_zeros(operations), _bytes(sizes)]
@@ -75,7 +78,16 @@ def summarize(
         lines.append(f"Delegate: the default one takes {count} of {len(main)} operations here{aside}.")
     if slimming:
         lines.append(slimming)
-    return [*lines, *_recommendations(pairs, processor, sizes)]
+    return [*lines, *_recommendations(pairs, processor, sizes, raced)]
+
+
+def _describe_race(raced: Sequence[RacedFile], processor: Processor) -> list[str]:
+    figures = "; ".join(f"*{file.name}.tflite {file.bytes:,} bytes, {file.latency_us:.1f} us" for file in raced)
+    return [
+        f"Raced here ({processor.name}): {figures}.",
+        f"Recommended here: *{raced[0].name}.tflite of `tfl.export(format='tflite')`, the least bytes times latency of "
+        "these. With real data, an export races other precisions too.",
+    ]
 
 
 def _zeros(operations: Sequence[Operation]) -> str:
@@ -104,7 +116,8 @@ def _bytes(sizes: Mapping[str, int]) -> str:
         parts.append(f"rows: {_of(sizes['rows'], dense)}, dense layers densified (*_float32_sparse.tflite)")
     if "1x4" in sizes:
         parts.append(
-            f"1x4 blocks: {_of(sizes['1x4'], dense)}, dense layers on sparse kernels (*_float32_{_end(sizes)}.tflite)"
+            f"1x4 blocks: {_of(sizes['1x4'], dense)}, dense layers on sparse kernels "
+            f"(*{name_file('1x4', list(sizes))}.tflite)"
         )
     if len(parts) == 1:
         parts.append("no sparse file would be smaller")
@@ -133,11 +146,14 @@ def _arithmetic(
 
 
 def _recommendations(
-    pairs: Sequence[tuple[Operation, OperationVerdict]], processor: Processor, sizes: Mapping[str, int]
+    pairs: Sequence[tuple[Operation, OperationVerdict]],
+    processor: Processor,
+    sizes: Mapping[str, int],
+    raced: Sequence[RacedFile],
 ) -> list[str]:
     file = _fast_file(sizes)
     kinds = {verdict.kind for _, verdict in pairs}
-    lines = []
+    lines = _describe_race(raced, processor) if raced else []
     total = sum(count_multiplications(operation) for operation, _ in pairs) or 1
     densified = [operation for operation, verdict in pairs if verdict.kind == DENSIFIED]
     convolutions = sum(
@@ -150,20 +166,21 @@ def _recommendations(
     )
     if dense_layers > _RELEVANT * total:
         lines.append(
-            "Recommended: a ticket of `granularity='1x4'` in float32 for fast dense layers; int8 for the smallest file."
+            "Recommended: a ticket of `granularity='1x4'`: float32 dense layers skip its zeros on any processor. Which "
+            "file is the best then, an export measures."
         )
     if convolutions > _RELEVANT * total:
         lines.append(
-            "Recommended: a ticket of `granularity='channel'`, slimmed: its convolutions are smaller, and fast "
-            "anywhere."
+            "Recommended: a ticket of `granularity='channel'`, slimmed: its convolutions are smaller on any processor."
         )
     if SPARSE_ON_ARM in kinds:
-        lines.append(f"Recommended: {file} for ARM, measured on the phone (docs/mobile.md).")
+        lines.append(f"Recommended for ARM, by rule: {file}, to be measured on the phone (docs/mobile.md).")
         if not processor.sparse_convolutions:
             lines.append(f"This machine: {processor.name}: sparse convolutions are switched off, they pay on ARM.")
-    if SPARSE in kinds and dense_layers + convolutions <= _RELEVANT * total:
+    if SPARSE in kinds and not raced and dense_layers + convolutions <= _RELEVANT * total:
         lines.append(
-            f"Recommended: {file}; compare it with dense int8 (`tf_lottery.exporting.measure.bench.bench(...)`)."
+            f"Recommended for {processor.name}, by rule: {file}; compare it with dense int8 "
+            "(`tf_lottery.exporting.measure.bench.bench(...)`)."
         )
     if BLOCKS in kinds:
         blocking = [(operation.kind, verdict) for operation, verdict in pairs if verdict.kind == BLOCKS]
@@ -179,10 +196,5 @@ def _fast_file(sizes: Mapping[str, int]) -> str:
     if "dense" not in sizes:
         return "this file"
     # If no sparse file would be smaller, an export offers none.
-    sparse = "1x4" in sizes or "rows" in sizes
-    return f"*_float32_{_end(sizes) if sparse else 'dense'}.tflite of `tfl.export(format='tflite')`"
-
-
-def _end(sizes: Mapping[str, int]) -> str:
-    # As an export names them: where blocks are the only sparse layout, the name does not show it.
-    return "sparse_1x4" if {"1x4", "rows"} <= sizes.keys() else "sparse"
+    layout = next((layout for layout in ("1x4", "rows") if layout in sizes), "dense")
+    return f"*{name_file(layout, list(sizes))}.tflite of `tfl.export(format='tflite')`"
