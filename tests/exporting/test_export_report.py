@@ -20,13 +20,13 @@ def test_the_document_is_strict_json():
 
 def test_a_report_shows_itself():
     record = {"path": "app/<a>.tflite", "format": "tflite", "precision": "int8", "encoding": "slim", "bytes": 1234}
-    record |= {"gzip_bytes": 900, "latency_us_median": 2.25, "accuracy": 0.9815}
+    record |= {"gzip_bytes": 900, "latency_us_median": 2.25, "snr_db": 41.26, "accuracy": 0.9815}
     refused = {"format": "keras", "precision": "float32", "encoding": "dense", "reason": "too <large>"}
     report = ExportReport(files=(record,), refused=(refused,), best="app/<a>.tflite")
     assert repr(report) == "<ExportReport: 1 file, best 'app/<a>.tflite', 1 refused>"
     page = report._repr_html_()
     cells = "".join(f"<td>{cell}</td>" for cell in ("best", "app/&lt;a&gt;.tflite", "tflite", "int8", "slim"))
-    cells += "<td>1,234</td><td>900</td><td>2.2</td><td>98.15 %</td>"
+    cells += "<td>1,234</td><td>900</td><td>2.2</td><td>41.3 dB</td><td>98.15 %</td>"
     assert f"<tr>{cells}</tr>" in page
     assert page.count("<tr>") == 2
     assert page.endswith("<p>Refused:</p><ul><li>keras (dense): too &lt;large&gt;</li></ul>")

@@ -168,6 +168,6 @@ def _html_row(record: FileRecord, *, best: bool) -> list[str]:
         *(str(record.get(key, "")) for key in ("path", "format", "precision", "encoding")),
         *("" if size is None else f"{size:,}" for size in sizes),
         "" if latency is None else f"{latency:.1f}",
-        decibels_text(record.get("snr_db")),
+        decibels_text(record["snr_db"]) if "snr_db" in record else "",
         "" if record.get("accuracy") is None else percent(record["accuracy"], digits=2),
     ]
