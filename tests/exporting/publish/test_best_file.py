@@ -58,6 +58,9 @@ def test_findings_say_when_something_simpler_wins():
     assert "0.30 of the bytes of the dense float32 file and 0.50 of its latency." in text
     assert "Plain gzip makes the dense float32 file 200 bytes, no more than this one compressed (240)" in text
     assert "The dense int8 file is smaller and faster than this one." in text
+    worse = known("int8", "dense", 250, 150, 2.0, loss=0.02)
+    text = " ".join(describe_gains([dense, worse, sparse], sparse, max_drop=0.01))
+    assert "is smaller and faster than this one, but outside the accuracy budget." in text
     smaller = known("int8", "sparse", 100, 90, 1.0)
     text = " ".join(describe_gains([dense, int8, smaller], smaller))
     assert "gzip" not in text

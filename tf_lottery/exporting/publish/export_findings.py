@@ -12,7 +12,7 @@ def describe_gains(records: Sequence[FileRecord], best: FileRecord, *, max_drop:
     Args:
         records: verified candidates, the dense ones among them.
         best: the file that is compared.
-        max_drop: the accuracy budget, a fraction; as a download, only files within it are named.
+        max_drop: the accuracy budget, a fraction; only files within it are recommended.
     """
     if best["format"] != "tflite":
         dense = _dense(records, best["format"], "float32")
@@ -36,13 +36,14 @@ def describe_gains(records: Sequence[FileRecord], best: FileRecord, *, max_drop:
         sentences.append(_against(best, int8, "the dense int8 file"))
         wins = [word for word, key in (("smaller", "bytes"), ("faster", "latency_us_median")) if _less(int8, best, key)]
         if wins:
-            sentences.append(f"The dense int8 file is {' and '.join(wins)} than this one.")
+            outside = ", but outside the accuracy budget" if int8["validation_loss"] > _allowed(best, max_drop) else ""
+            sentences.append(f"The dense int8 file is {' and '.join(wins)} than this one{outside}.")
     return [*sentences, *_smallest_download(records, best, max_drop)]
 
 
 def _smallest_download(records: Sequence[FileRecord], best: FileRecord, max_drop: float) -> list[str]:
     """A sentence on the file of the same format that is the smallest when gzipped, where that is another one."""
-    allowed = max(max_drop, best["validation_loss"])
+    allowed = _allowed(best, max_drop)
     rivals = [
         record for record in records if record["format"] == best["format"] and record["validation_loss"] <= allowed
     ]
@@ -54,6 +55,11 @@ def _smallest_download(records: Sequence[FileRecord], best: FileRecord, max_drop
         f"As a download the {name} file is the smallest within the accuracy budget: {smallest['gzip_bytes']:,} bytes "
         f"gzipped, this one {best['gzip_bytes']:,}."
     ]
+
+
+def _allowed(best: FileRecord, max_drop: float) -> float:
+    """The loss within the budget; where the best file itself is outside, no more than its own."""
+    return float(max(max_drop, best["validation_loss"]))
 
 
 def _against(record: FileRecord, baseline: FileRecord, name: str) -> str:
