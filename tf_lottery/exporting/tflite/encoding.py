@@ -36,9 +36,9 @@ MOST_BLOCKS = 0.35
 OWN_KERNEL = 8
 
 
-# What a sparse weight adds to a file is less, in bytes and bytes per channel: what saves more than that needs no trial.
-# Measured: 290 for float32, 370 for dynamic range; 1,130 for an int8 dense layer, and 16 per channel if it has no bias.
-_MOST_ADDED, _MOST_ADDED_PER_CHANNEL = 8192, 32
+# What tables, operators and names of a sparse weight add to a file: measured 290 bytes for float32, 370 for dynamic
+# range; 1,130 for an int8 dense layer, and 16 per channel if it has no bias. Between safe bounds a trial decides.
+_LEAST_ADDED, _MOST_ADDED, _MOST_ADDED_AS_CONVOLUTION, _MOST_ADDED_PER_CHANNEL = 200, 640, 4096, 32
 
 
 def encode_weights(content: bytes, *, precision: str, blocks: bool) -> tuple[bytes, int, int]:
@@ -62,11 +62,16 @@ def _worthwhile(content: bytes, precision: str, *, blocks: bool) -> set[int]:
     """The weights that make the file smaller, by trial where the values and positions alone don't decide it."""
     model = flatbuffers.read(content)
     before, places = len(flatbuffers.write(model)), set()
-    for place, _, array, users in _weights(model):
-        block = _block_length(array, _kinds(model, users), precision, blocks=blocks)
+    for place, tensor, array, users in _weights(model):
+        kinds, name = _kinds(model, users), len(tensor.name or b"")
+        block = _block_length(array, kinds, precision, blocks=blocks)
         saved = array.nbytes - sparse_tensors.encoded_bytes(array, block=block)
-        certain = saved > _MOST_ADDED + _MOST_ADDED_PER_CHANNEL * array.shape[0]
-        if certain or (saved > 0 and len(_encode(content, {place}, precision, blocks=blocks)[0]) < before):
+        most = _MOST_ADDED + 2 * name
+        if precision == "int8" and kinds == {"FULLY_CONNECTED"}:
+            most = _MOST_ADDED_AS_CONVOLUTION + 8 * name + _MOST_ADDED_PER_CHANNEL * array.shape[0]
+        if saved > most or (
+            saved > _LEAST_ADDED and len(_encode(content, {place}, precision, blocks=blocks)[0]) < before
+        ):
             places.add(place)
     return places
 
@@ -105,7 +110,7 @@ def _encode(content: bytes, places: Collection[int], precision: str, *, blocks: 
         tensor.sparsity, tensor.buffer = parameters, _buffer(model, values)
         stored.append((tensor, array))
     graph.operators = [*before, *graph.operators]
-    _drop_unused_buffers(model)
+    flatbuffers.drop_unused_buffers(model)
     raise_runtime_version(model)
     _check(model, stored)
     return flatbuffers.write(model), len(stored) - in_blocks, in_blocks
@@ -283,14 +288,6 @@ def _buffer(model: Any, values: np.ndarray) -> int:
     buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
     model.buffers.append(buffer)
     return len(model.buffers) - 1
-
-
-def _drop_unused_buffers(model: Any) -> None:
-    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
-    used |= {entry.buffer for entry in model.metadata or []}
-    for index, buffer in enumerate(model.buffers):
-        if index not in used:
-            buffer.data = None
 
 
 def _check(model: Any, stored: list[tuple[Any, np.ndarray]]) -> None:

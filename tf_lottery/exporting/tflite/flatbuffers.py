@@ -57,3 +57,12 @@ def tensor_array(model: Any, tensor: Any) -> np.ndarray | None:
         return None
     shape = [] if tensor.shape is None else [int(size) for size in tensor.shape]
     return np.frombuffer(np.asarray(data, np.uint8).tobytes(), _DTYPES[tensor.type]).reshape(shape)
+
+
+def drop_unused_buffers(model: Any) -> None:
+    """Empty the buffers of a `ModelT` tree that no tensor and no metadata refers to."""
+    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    used |= {entry.buffer for entry in model.metadata or []}
+    for index, buffer in enumerate(model.buffers):
+        if index not in used:
+            buffer.data = None
