@@ -3,12 +3,14 @@
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from independent_reader import read
 
 from tf_lottery.exporting.formats import saved_model
-from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter, sparse_tensors
+from tf_lottery.exporting.tflite import encoding, flatbuffers, run_converter, sparse_tensors
 from tf_lottery.exporting.tflite import tflite_writer as tflite
 
 
@@ -100,8 +102,8 @@ def test_what_does_not_decode_is_an_error(monkeypatch):
         encoding.encode_weights(content, precision="float32", blocks=False)
 
 
-def test_a_float16_embedding_stays_dense_beside_sparse_layers(tmp_path):
-    # Stored sparse, the rows that GATHER read were garbage: some, and not in every run.
+def test_a_float16_table_is_stored_sparse_in_float32(tmp_path):
+    # Restored in float16, before its DEQUANTIZE, the rows that GATHER read were garbage: some, and not in every run.
     keras.utils.set_random_seed(0)
     entries, inputs = 200, keras.Input((1,), dtype="int32")
     features = keras.layers.Flatten()(keras.layers.Embedding(entries, 32)(inputs))
@@ -110,15 +112,19 @@ def test_a_float16_embedding_stays_dense_beside_sparse_layers(tmp_path):
     model.set_weights([weight * (random.random(weight.shape) < 0.1) for weight in model.get_weights()])
     content = tflite.convert_dense(model, tmp_path, precision="float16")
     made, rows, blocks = encoding.encode_weights(content, precision="float16", blocks=True)
-    assert (rows, blocks) == (1, 0)
+    assert (rows, blocks) == (2, 0)
     graph = flatbuffers.read(made).subgraphs[0]
-    shapes = [tuple(tensor.shape) for tensor in graph.tensors if tensor.sparsity is not None]
-    assert shapes == [(64, 32)]
-    (tmp_path / "sparse.tflite").write_bytes(made)
+    stored = {tuple(tensor.shape): tensor.type for tensor in graph.tensors if tensor.sparsity is not None}
+    assert stored == {(200, 32): schema.TensorType.FLOAT32, (64, 32): schema.TensorType.FLOAT16}
     samples = np.arange(entries, dtype=np.int32)[:, None]
-    (outputs,) = litert.run_file(tmp_path / "sparse.tflite", {"input": samples}, scratch=tmp_path).outputs.values()
-    expected = model(samples).numpy()
-    np.testing.assert_allclose(outputs, expected, atol=2e-3 * np.abs(expected).max())
+    dense, sparse = tmp_path / "dense.tflite", tmp_path / "sparse.tflite"
+    dense.write_bytes(content)
+    sparse.write_bytes(made)
+    expected = read(dense, {"input": samples})
+    for way, answers in read(sparse, {"input": samples}).items():
+        np.testing.assert_array_equal(answers["output"], expected[way]["output"], err_msg=way)
+    exact = model(samples).numpy()
+    np.testing.assert_allclose(expected["default"]["output"], exact, atol=2e-3 * np.abs(exact).max())
 
 
 def sparse_shapes(content):
@@ -137,7 +143,8 @@ def test_only_layers_that_make_the_file_smaller_are_stored_sparse(tmp_path):
     saved_model.save(model, tmp_path / "source", batch=1)
     dense = run_converter.convert(str(tmp_path / "source"), precision="int8", calibration={"input": samples})
     made, rows, _ = encoding.encode_weights(dense, precision="int8", blocks=False)
-    everything = {place for place, *_ in encoding._weights(flatbuffers.read(dense))}
+    tree = flatbuffers.read(dense)
+    everything = {(0, place) for place, *_ in encoding._weights(tree, tree.subgraphs[0])}
     all_rows = encoding._encode(dense, everything, "int8", blocks=False)[0]
     assert len(sparse_shapes(all_rows)) == 5
     assert (rows, sparse_shapes(made)) == (1, [(40, 1, 1, 64)])  # the first; those of 40 x 40 stay

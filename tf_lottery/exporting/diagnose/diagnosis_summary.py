@@ -7,7 +7,7 @@ import numpy as np
 from tf_lottery.exporting.diagnose.operations import Operation
 from tf_lottery.exporting.diagnose.processor import Processor
 from tf_lottery.exporting.diagnose.race import RacedFile, name_file
-from tf_lottery.exporting.diagnose.runtime_rules import ENCODED, in_percent, zero_block_share
+from tf_lottery.exporting.diagnose.runtime_rules import MULTIPLYING, in_percent, zero_block_share
 from tf_lottery.exporting.diagnose.verdicts import BLOCKS, DENSIFIED, SPARSE, SPARSE_ON_ARM, OperationVerdict
 from tf_lottery.exporting.slim import SlimReport
 
@@ -22,7 +22,7 @@ def count_multiplications(operation: Operation) -> int:
         >>> count_multiplications(Operation(0, "CONV_2D", output_shape=(1, 4, 4, 8), weights=np.zeros((8, 3, 3, 2))))
         2304
     """
-    if operation.weights is None or operation.kind not in ENCODED | {"CONV_3D"}:
+    if operation.weights is None or operation.kind not in MULTIPLYING:
         return 0
     batchless = operation.input_shape if operation.kind == "TRANSPOSE_CONV" else operation.output_shape
     places = int(np.prod(batchless[1:-1])) if len(batchless) > 2 else 1

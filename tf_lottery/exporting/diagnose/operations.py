@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tf_lottery.exporting.tflite import sparse_tensors
+from tf_lottery.exporting.tflite.encoding import WEIGHT_INPUTS
 from tf_lottery.exporting.tflite.flatbuffers import operator_name, tensor_array
 
 PRECISIONS = {
@@ -25,17 +26,8 @@ _DTYPES = {
     schema.TensorType.INT8: np.int8,
 }
 # Where an operation keeps its weights among its inputs.
-_WEIGHTS = {
-    "CONV_2D": 1,
-    "DEPTHWISE_CONV_2D": 1,
-    "TRANSPOSE_CONV": 1,
-    "CONV_3D": 1,
-    "FULLY_CONNECTED": 1,
-    "BATCH_MATMUL": 1,
-    "GATHER": 0,
-    "EMBEDDING_LOOKUP": 1,
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": 1,
-}
+_WEIGHTS = {kind: places[-1] for kind, places in WEIGHT_INPUTS.items()}
+_WEIGHTS |= {"EMBEDDING_LOOKUP": 1, "UNIDIRECTIONAL_SEQUENCE_LSTM": 1}
 # They only unpack constants: what they unpack is described with the operation that uses it.
 _UNPACKING = ("DENSIFY", "DEQUANTIZE")
 _SAME = 0

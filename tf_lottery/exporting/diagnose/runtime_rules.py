@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tf_lottery.exporting.diagnose.operations import Operation
+from tf_lottery.exporting.tflite.encoding import WEIGHT_INPUTS
 
 PAYS = 2 / 3
 """XNNPACK's sparse convolutions need more zeros than this; blocks of dense layers are faster above about as much."""
@@ -23,7 +24,9 @@ UNARY = {
     *("ABS", "NEG", "CEIL", "FLOOR", "ROUND", "SQUARE", "SQRT", "RSQRT", "EXP", "LOG", "COS", "SIN"),
 }
 CONTROL_FLOW = {"WHILE", "IF", "CALL", "CALL_ONCE", "STABLEHLO_WHILE"}
-ENCODED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}
+ENCODED = frozenset(WEIGHT_INPUTS)
+MULTIPLYING = ENCODED - {"GATHER", "BATCH_MATMUL"}
+"""Operations that multiply each place of their input with a kernel."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def zero_block_share(operation: Operation, size: int) -> float | None:
         The fraction, or None for operations whose weights have no input axis.
     """
     weights = operation.weights
-    if weights is None or weights.ndim < 2 or operation.kind not in ENCODED - {"DEPTHWISE_CONV_2D"}:
+    if weights is None or weights.ndim < 2 or operation.kind not in MULTIPLYING - {"DEPTHWISE_CONV_2D"}:
         return None
     rows = weights.reshape(-1, weights.shape[-1])
     starts = np.arange(0, rows.shape[1], size)

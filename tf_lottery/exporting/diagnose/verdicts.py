@@ -8,6 +8,7 @@ from tf_lottery.exporting.diagnose.operations import Operation
 from tf_lottery.exporting.diagnose.processor import Processor
 from tf_lottery.exporting.diagnose.runtime_rules import (
     ENCODED,
+    MULTIPLYING,
     PAYS,
     Reason,
     blocking_reason,
@@ -97,9 +98,6 @@ def _why_dense(operation: Operation, encoded_by_export: bool) -> tuple[Reason, .
         return (Reason(f"{operation.kind} takes no sparse weights", "prune whole channels, which slimming removes"),)
     if share == 0:
         return (Reason("it has no zeros"),)
-    if operation.subgraph:
-        text = f"{in_percent(share)} zeros inside a loop or branch, where weights are stored dense"
-        return (Reason(text, "use layers without a loop, such as convolutions over time"),)
     size = 0 if operation.weights is None else operation.weights.size
     if encoded_by_export or share < _FEW:
         return (Reason(f"{in_percent(share)} zeros of {size:,} weights: storing them sparse saves no bytes"),)
@@ -146,6 +144,8 @@ def _runs_sparse(operation: Operation, cluster: SparseCluster | None) -> bool:
 
 def _convolution(operation: Operation, cluster: SparseCluster | None, processor: Processor) -> OperationVerdict:
     channels = "find the ticket with `granularity='channel'`, and export the slimmed model"
+    if operation.kind in ENCODED - MULTIPLYING:
+        return OperationVerdict(DENSIFIED, (Reason(f"there is no sparse kernel for {operation.kind}"),))
     if operation.kind != "CONV_2D":
         return OperationVerdict(DENSIFIED, (Reason(f"there is no sparse kernel for {operation.kind}", channels),))
     if operation.kernel != (1, 1):

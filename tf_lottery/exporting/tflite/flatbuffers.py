@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
@@ -17,6 +18,7 @@ _DTYPES = {
     schema.TensorType.INT64: np.int64,
     schema.TensorType.BOOL: np.bool_,
 }
+_IDENTIFIER, _ALIGNMENT = b"TFL3", 16
 _OPERATORS = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
 
@@ -27,8 +29,35 @@ def read(content: bytes | Path) -> Any:
 
 
 def write(model: Any) -> bytes:
-    """Return the content of the `.tflite` file of a `ModelT` tree."""
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    """Return the content of the `.tflite` file of a `ModelT` tree.
+
+    The data of buffers begin at multiples of 16 bytes, as the schema asks: microcontrollers read them in place.
+    """
+    builder = _Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+class _Builder(flatbuffers.Builder):
+    """Writes equal strings once, and aligns vectors of bytes, which the generated Python code does not do."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._strings: dict[str | bytes, Any] = {}
+
+    def CreateString(self, s: str | bytes, encoding: str = "utf-8", errors: str = "strict") -> Any:  # noqa: N802
+        if s not in self._strings:
+            self._strings[s] = super().CreateString(s, encoding, errors)
+        return self._strings[s]
+
+    def CreateNumpyVector(self, x: np.ndarray) -> Any:  # noqa: N802
+        if x.dtype != np.uint8 or x.size < _ALIGNMENT:
+            return super().CreateNumpyVector(x)
+        self.StartVector(1, x.size, _ALIGNMENT)
+        self.head -= x.size
+        self.Bytes[self.head : self.head + x.size] = x.tobytes()
+        self.vectorNumElems = x.size
+        return self.EndVector()
 
 
 def operator_name(model: Any, operator: Any) -> str:

@@ -25,6 +25,7 @@ from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
+from tf_lottery.exporting.tflite.tensor_names import shorten_names
 from tf_lottery.utils.child_process import ProgramError, program, run_program
 from tf_lottery.utils.files import dump_arrays
 from tf_lottery.utils.tensorflow_paths import openable
@@ -52,12 +53,12 @@ def convert(source: Path, *, precision: str = "float32", calibration: NamedArray
     """
     with openable(source) as name:
         if precision != "int8":
-            return run_converter.convert(name, precision=precision, calibration={})
+            return shorten_names(run_converter.convert(name, precision=precision, calibration={}))
         with tempfile.TemporaryDirectory(dir=source.parent) as folder:
             samples, converted = Path(folder) / "samples.npz", Path(folder) / "converted.tflite"
             samples.write_bytes(dump_arrays(calibration or {}))
             run_program(_CONVERTER, [name, precision, samples, converted], name="the int8 converter")
-            return converted.read_bytes()
+            return shorten_names(converted.read_bytes())
 
 
 def convert_dense(
