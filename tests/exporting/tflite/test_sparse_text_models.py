@@ -32,7 +32,11 @@ def attention(features):
     return layers.GlobalAveragePooling1D()(layers.LayerNormalization()(features + hidden))
 
 
-MODELS = {"LSTM": layers.LSTM(32), "GRU": layers.Bidirectional(layers.GRU(32)), "attention": attention}
+MODELS = {
+    "LSTM": lambda features: layers.LSTM(32)(features),
+    "GRU": lambda features: layers.Bidirectional(layers.GRU(32))(features),
+    "attention": attention,
+}
 # Of the 1-D arrays, tables and operators of these small files there are more bytes than of the weights.
 MOST = {"LSTM": 0.22, "GRU": 0.24, "attention": 0.43}
 
@@ -54,9 +58,10 @@ def test_text_models(tmp_path, name, precision):
             assert name != "attention"
             assert "batch" in way
             continue
-        if precision == "float32":
+        # In dynamic range the default interpreter runs dense and sparse layers by kernels that round in other ways.
+        if precision == "float32" or "no delegates" in way:
             np.testing.assert_array_equal(answers[way]["output"], answer["output"], err_msg=way)
-        np.testing.assert_allclose(answers[way]["output"], answer["output"], atol=1e-3)
-        np.testing.assert_allclose(answer["output"], exact, atol=1e-5 if precision == "float32" else 0.05)
+        for one in (answer, answers[way]):
+            np.testing.assert_allclose(one["output"], exact, atol=1e-5 if precision == "float32" else 0.02, err_msg=way)
     if precision == "float32":
         assert len(made) < MOST[name] * dense.stat().st_size
