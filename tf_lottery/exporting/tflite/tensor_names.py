@@ -9,7 +9,7 @@ def shorten_names(content: bytes) -> bytes:
     """Return a file whose inner tensors have the names of their layers alone, e.g. "/dense_1/".
 
     The converter names each tensor by the path of the operation that it comes from, which nothing reads at run time.
-    What is left tells `doctor` and profilers the layer. Inputs and outputs of the file keep their names.
+    From what is left `doctor` and profilers know the layer. Inputs and outputs of the file keep their names.
 
     Args:
         content: a `.tflite` file.
@@ -28,13 +28,13 @@ def shorten_names(content: bytes) -> bytes:
 
 
 def layer_path(name: str) -> str:
-    """Return the part of a tensor's name that tells its layer, without the model's name and the operation's.
+    """Return the part of a tensor's name that names its layer, without the model's name and the operation's.
 
     Args:
         name: as the converter gives it: paths of operations, below the model's name, with ";" between.
 
     Returns:
-        A path that begins and ends with "/"; "" if the name tells no layer.
+        A path that begins and ends with "/"; "" if there is none.
 
     Example:
         >>> layer_path("sequential_1/block_1/dense_1/MatMul;sequential_1/block_1/dense_1/Relu")
