@@ -12,6 +12,7 @@ import numpy as np
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.layers.discovery import Discovery, discover
+from tf_lottery.layers.lora import Lora, adaptable_variables, reason_refused
 from tf_lottery.layers.masked_variable import is_masked
 from tf_lottery.layers.paths import named_variables
 from tf_lottery.layers.selectors import Selector
@@ -123,7 +124,7 @@ def is_wrapped(model: keras.Model) -> bool:
 
 
 def check_prunable(
-    model: keras.Model, *, include: Selector | None = None, exclude: Selector | None = None
+    model: keras.Model, *, include: Selector | None = None, exclude: Selector | None = None, lora: Lora = "error"
 ) -> Discovery:
     """Returns what can be masked in a model, unless that is nothing.
 
@@ -131,9 +132,10 @@ def check_prunable(
         model: A built model, as from `check_model`.
         include: What to mask instead of the default, as for `wrap`.
         exclude: What to leave alone, as for `wrap`.
+        lora: What is done with LoRA, as for `wrap`.
 
     Raises:
-        UsageError: If the model is wrapped already, or a pattern matches nothing.
+        UsageError: If the model is wrapped already, a pattern matches nothing, or LoRA is refused.
         UnfitError: If no weight can be masked.
         NonFiniteError: If a maskable weight is NaN or infinite.
     """
@@ -144,23 +146,25 @@ def check_prunable(
         reasons = "; ".join(f"{path}: {reason}" for path, reason in discovery.skipped.items()) or "it has no weights"
         raise UnfitError(f"Nothing in the model can be masked ({reasons}).", "Name weights by `include`.")
     check_finite({path: weight.variable for path, weight in discovery.found.items()})
-    _check_lora(model, discovery)
+    _check_lora(model, discovery, lora)
     return discovery
 
 
-def _check_lora(model: keras.Model, discovery: Discovery) -> None:
-    """Raises if a maskable weight has LoRA enabled: it computes with the kernel plus a product that is not masked."""
+def _check_lora(model: keras.Model, discovery: Discovery, lora: Lora) -> None:
+    """Raises if a maskable weight has LoRA enabled, and computes with the kernel plus a product that is not masked."""
     paths = {id(weight.variable): path for path, weight in discovery.found.items()}
     for layer in model._flatten_layers():
-        if getattr(layer, "lora_enabled", False):
-            own = layer._trainable_variables + layer._non_trainable_variables
-            adapted = [paths[id(variable)] for variable in own if id(variable) in paths]
-            if adapted:
-                raise UsageError(
-                    f"A mask of {', '.join(adapted)} would not hold: LoRA is enabled, and its product is added to the "
-                    "kernel.",
-                    "Save and load the model, which adds the product to the kernel, or leave the layer out: `exclude`.",
-                )
+        if not getattr(layer, "lora_enabled", False):
+            continue
+        adapted = [paths[id(variable)] for variable in adaptable_variables(layer) if id(variable) in paths]
+        if adapted and (reason := reason_refused(layer, lora)):
+            raise UsageError(
+                f"A mask of {', '.join(adapted)} would not hold: LoRA is enabled, and {reason}.",
+                'Leave the layer out (`exclude`), or add the product to the kernel: `strip(wrap(model, lora="mask"))` '
+                "returns a model without LoRA."
+                if lora == "error"
+                else "Leave the layer out: `exclude`.",
+            )
 
 
 def check_finite(variables: Mapping[str, keras.Variable], *, source: str = "") -> None:

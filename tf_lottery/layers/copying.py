@@ -9,6 +9,7 @@ from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers import remaking
 from tf_lottery.layers.acceptance import TRAINING_METHODS, own_methods
 from tf_lottery.layers.copy_matching import differing_paths, matching_paths, matching_variables
+from tf_lottery.layers.lora import adapters, enable_adapters, merge_masked_sum
 from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.own_attributes import copy_own_attributes
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
@@ -75,6 +76,10 @@ def rebuild(
     parts = list(zip(_opened(model, keep_classes), _opened(rebuilt, keep_classes), strict=True))
     for part, copy in parts:
         _keep_class(part, copy, warn=keep_classes)
+    layer_pairs = _layer_pairs(model, rebuilt)
+    for layer, copy in layer_pairs:
+        if copy is not layer:  # such as one that its first call builds
+            enable_adapters(copy, adapters(layer))
     source, target = named_variables(model), named_variables(rebuilt)
     pairs = matching_variables(model, rebuilt)
     if not pairs and (source or target):
@@ -86,15 +91,34 @@ def rebuild(
     for path, other in pairs.items():
         if target[other] is not source[path]:
             copy_variable(source[path], target[other])
-    layers, copies = named_layers(model), named_layers(rebuilt)
-    for path, other in matching_paths(layers, copies, lambda one, two: True).items():
-        _copy_settings(held_layer(layers[path]), held_layer(copies[other]), share=share_attributes)
+    for layer, copy in layer_pairs:
+        _copy_settings(layer, copy, share=share_attributes)
     for part, copy in parts:
         # Its own flag alone: setting `trainable` to what it is does nothing, so a frozen copy could not be unfrozen.
         copy._trainable = part._trainable
         # What Keras's own methods don't read can be the same object in the copy.
         copy_own_attributes(part, copy, share=share_attributes or not own_methods(part, METHODS))
     return rebuilt
+
+
+def _layer_pairs(model: keras.Model, copy: keras.Model) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:
+    layers, copies = named_layers(model), named_layers(copy)
+    matched = matching_paths(layers, copies, lambda one, two: True)
+    return [(held_layer(layers[path]), held_layer(copies[other])) for path, other in matched.items()]
+
+
+def merge_masked_sums(model: keras.Model, copy: keras.Model) -> None:
+    """Replaces LoRA in the plain copy of a wrapped model by kernels that hold the sums, where the model masks them.
+
+    Args:
+        model: A wrapped model.
+        copy: A plain copy of it, with LoRA as in the model.
+    """
+    for layer, other in _layer_pairs(model, copy):
+        inner = dict(sublayers_by_path(other))
+        for path, one in sublayers_by_path(layer):
+            if path in inner:
+                merge_masked_sum(one, inner[path])
 
 
 def _copy_settings(layer: keras.layers.Layer, copy: keras.layers.Layer, *, share: bool) -> None:
@@ -173,6 +197,8 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     config = layer.get_build_config()
     if layer.built and not copy.built and config and builds_itself(layer):
         copy.build_from_config(config)
+    if copy.built:
+        enable_adapters(copy, adapters(layer))
     copy_assets(layer, copy)
     return copy
 

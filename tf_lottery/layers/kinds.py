@@ -18,7 +18,7 @@ KERNEL_NAMES = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_ker
 """Names of variables that hold a kernel: a weight that is multiplied with inputs."""
 TOKEN_VECTORS = "embeddings"
 """The name of the variable of an embedding whose rows are looked up, one for each token."""
-NO_KERNELS = ("bias", "gamma", "beta", "alpha", "scale")
+NO_KERNELS = ("bias", "gamma", "beta", "alpha", "scale", "lora_")
 """Parts of the names of trainable variables that are no kernels, whatever their shape."""
 EMBEDDING_NAMES = (TOKEN_VECTORS, "reverse_embeddings")
 """Names of variables that hold the rows of an embedding."""

@@ -1,7 +1,7 @@
 """`Masked`: the mask-applying layer, which runs any layer on masked weights."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,6 +9,15 @@ import numpy as np
 from keras import ops
 
 from tf_lottery.errors import UsageError
+from tf_lottery.layers.lora import (
+    Lora,
+    adaptable_variables,
+    adapters,
+    check_lora,
+    enable_adapters,
+    hold_lora,
+    reason_refused,
+)
 from tf_lottery.layers.masked_variable import is_masked, mask_variable, read_once
 from tf_lottery.layers.own_attributes import OF_WRAPPING
 from tf_lottery.layers.sublayers import layer_variables
@@ -23,25 +32,51 @@ ASKED_OF_LAYERS = ("save_assets", "load_assets", "maskable_weights", "get_prunab
 """Methods that the held layer is asked for itself, since it is found among the layers too."""
 
 
-def refuse_new_weights(layer: keras.layers.Layer) -> None:
-    """Makes the methods of a layer and its sublayers that replace masked weights, or add to them, raise an error."""
+REMEDY = (
+    '`strip` the model first; or `wrap` it with lora="mask", which masks the sum, or without this layer: `exclude`.'
+)
+
+
+def guard_weights(layer: keras.layers.Layer, lora: Lora) -> None:
+    """Prepares a layer and its sublayers for methods that replace masked weights, or add to them: most are refused.
+
+    Args:
+        layer: A layer with masked weights, or a model.
+        lora: What is done with LoRA on them, as for `wrap`.
+
+    Raises:
+        UsageError: If a layer has LoRA enabled, and that is refused.
+    """
     for sublayer in layer._flatten_layers():
         if not any(is_masked(v) for v in sublayer._trainable_variables + sublayer._non_trainable_variables):
             continue
-        for method in ("enable_lora", "quantize"):
-            if hasattr(sublayer, method):
-                object.__setattr__(sublayer, method, _refusal(sublayer.name, method))
+        if hasattr(sublayer, "quantize"):
+            _refuse(sublayer, "quantize", "it replaces the kernel", "`strip` the model first.")
+        if not any(map(is_masked, adaptable_variables(sublayer))):
+            continue
+        reason = reason_refused(sublayer, lora)
+        if not reason:
+            hold_lora(sublayer, mask_sum=lora == "mask")
+        elif getattr(sublayer, "lora_enabled", False):
+            raise UsageError(
+                f"A mask of the layer {sublayer.name!r} would not hold: LoRA is enabled, and {reason}.", REMEDY
+            )
+        else:
+            _refuse(sublayer, "enable_lora", reason, REMEDY)
 
 
-def _refusal(layer: str, method: str) -> Callable[..., None]:
+def _refuse(layer: keras.layers.Layer, method: str, reason: str, remedy: str) -> None:
+    """Makes a method of a layer raise an error."""
+
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise UsageError(
-            f"`{method}` of the layer {layer!r} would compute with weights that its masks do not hold for.",
-            "`strip` the model first.",
+            f"`{method}` of the layer {layer.name!r} would compute with weights that its masks do not hold for: "
+            f"{reason}.",
+            remedy,
         )
 
     setattr(refuse, OF_WRAPPING, True)
-    return refuse
+    object.__setattr__(layer, method, refuse)
 
 
 @keras.saving.register_keras_serializable("tf_lottery")
@@ -55,10 +90,13 @@ class Masked(keras.layers.Wrapper):
     Args:
         layer: The layer to hold, built.
         weights: The paths, below the layer, of the weights to mask, e.g. `["kernel"]`.
+        lora: What is done with LoRA on them, as for `wrap`.
+        adapters: Rank and alpha of LoRA by path below the layer, where it is to be enabled.
         **kwargs: The arguments of `keras.layers.Layer`; by default those of the held layer.
 
     Raises:
         ValueError: If the layer is not built, or has no weight of such a path.
+        UsageError: If LoRA is enabled on a masked weight, and that is refused.
 
     Example:
         >>> layer = keras.layers.Dense(2)
@@ -71,7 +109,14 @@ class Masked(keras.layers.Wrapper):
     builds_later = False
     """Whether a subclass takes a layer that is not built, and masks it in its first call."""
 
-    def __init__(self, layer: keras.layers.Layer, weights: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        weights: list[str],
+        lora: Lora = "error",
+        adapters: Mapping[str, Sequence[float]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Adds a mask of ones for every weight at `weights`."""
 
         # Keras binds the arguments of a layer by the signature of `call`; this gives the held layer's own, so that
@@ -90,6 +135,8 @@ class Masked(keras.layers.Wrapper):
             "autocast": False,
         }
         super().__init__(layer, **kwargs)
+        check_lora(lora)
+        self.lora, self._adapters = lora, dict(adapters or {})
         self.weight_paths = list(weights)
         self.supports_masking = layer.supports_masking
         # Keras tracks what is assigned to an attribute: the variables would come before the held layer's others, and so
@@ -152,7 +199,8 @@ class Masked(keras.layers.Wrapper):
             self.masked_variables[path] = variable
             self.mask_variables[path] = mask
             mask_variable(variable, mask)
-        refuse_new_weights(self.layer)
+        enable_adapters(self.layer, self._adapters)
+        guard_weights(self.layer, self.lora)
         self.built = True
 
     def _call_masked(self, *args: Any, **kwargs: Any) -> Any:
@@ -203,4 +251,6 @@ class Masked(keras.layers.Wrapper):
         config.pop("dtype", None)
         if not builds_itself(self.layer):  # Keras would mark it as built without building it
             config["layer"].pop("build_config", None)
+        if self.lora != "error":
+            config |= {"lora": self.lora, "adapters": adapters(self.layer)}
         return {**config, "weights": self.weight_paths}

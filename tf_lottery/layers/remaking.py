@@ -15,6 +15,7 @@ import keras
 
 from tf_lottery.errors import UsageError
 from tf_lottery.layers.copy_matching import differing_paths, matching_paths, matching_variables
+from tf_lottery.layers.lora import adapters, enable_adapters
 from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.own_attributes import copy_own_attributes
 from tf_lottery.layers.paths import named_variables
@@ -68,6 +69,8 @@ def made_again(model: keras.Model) -> keras.Model:
         with keras.saving.custom_object_scope(own_classes(model)):
             copy: keras.Model = keras.saving.deserialize_keras_object(serialize_plain(model), safe_mode=False)
         build_like(copy, build_configs(model))
+        for one, other in paired_layers(model, copy):
+            enable_adapters(other, {path: rank for path, rank in adapters(one).items() if not path})
     except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
         raise _no_copy(model, one_line(error)) from error
     if not matching_variables(model, copy):

@@ -12,7 +12,8 @@ from typing import Any
 
 import keras
 
-from tf_lottery.layers.masked import refuse_new_weights
+from tf_lottery.layers.lora import Lora, adapters, enable_adapters, merge_masked_sum, release_lora
+from tf_lottery.layers.masked import guard_weights
 from tf_lottery.layers.masked_variable import mask_variable, read_once, unmask_variable
 from tf_lottery.layers.own_attributes import OF_WRAPPING
 from tf_lottery.layers.paths import named_variables
@@ -23,8 +24,9 @@ from tf_lottery.layers.sublayers import MASKS, PLAIN_CLASS, plain_class
 class _Masks(keras.layers.Layer):
     """Holds the masks of a model as variables, by weight path. It computes nothing."""
 
-    def __init__(self, shapes: Mapping[str, Sequence[int]]) -> None:
+    def __init__(self, shapes: Mapping[str, Sequence[int]], lora: Lora) -> None:
         super().__init__(name="masks")
+        self.lora = lora
         self.by_path = {
             path: self.add_weight(
                 name=f"{path.replace('/', '_')}_mask", shape=shape, dtype="bool", initializer="ones", trainable=False
@@ -47,7 +49,9 @@ class WrappedModel:
         """Returns the user's configuration, how the layers were built, and the paths of the masked weights."""
         masks: _Masks = getattr(self, MASKS)
         order = list(named_variables(self))
+        lora = {"lora": masks.lora, "adapters": adapters(self)} if masks.lora != "error" else {}
         return {
+            **lora,
             "model": serialize_plain(self),
             "builds": build_configs(self),
             "weights": list(masks.by_path),
@@ -81,32 +85,34 @@ class WrappedModel:
             return getattr(cls, PLAIN_CLASS).from_config(config)
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects=custom_objects)
         build_like(model, config["builds"])
+        enable_adapters(model, config.get("adapters", {}))
         order, paths = list(named_variables(model)), config["weights"]
         if not set(paths) <= set(order):  # a constructor that counts its instances has named its layers by that
             paths = [order[position] for position in config["positions"]]
-        return mask_in_place(model, paths)
+        return mask_in_place(model, paths, lora=config.get("lora", "error"))
 
 
 def _unpickle(file: Any) -> keras.Model:
     return keras.Model._unpickle_model(file)
 
 
-def mask_in_place(model: keras.Model, paths: Sequence[str]) -> keras.Model:
+def mask_in_place(model: keras.Model, paths: Sequence[str], *, lora: Lora = "error") -> keras.Model:
     """Masks weights of a model that its class makes; the class becomes a subclass of its own. Returns the model.
 
     Args:
         model: A built model, subclassed or with a constructor that makes its layers, not masked.
         paths: The paths of the weights to mask, as in `named_variables`.
+        lora: What is done with LoRA on them, as for `wrap`.
     """
     variables = named_variables(model)
-    masks = _Masks({path: tuple(variables[path].shape) for path in paths})
+    masks = _Masks({path: tuple(variables[path].shape) for path in paths}, lora)
     with _unlocked(model):
         setattr(model, MASKS, masks)
     kind: Any = type(model)
     model.__class__ = _wrapped_class(kind)
     for path, mask in masks.by_path.items():
         mask_variable(variables[path], mask)
-    refuse_new_weights(model)
+    guard_weights(model, lora)
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.RNN):
             _read_once_a_call(layer)
@@ -117,6 +123,9 @@ def mask_in_place(model: keras.Model, paths: Sequence[str]) -> keras.Model:
 def unmask_in_place(model: keras.Model) -> keras.Model:
     """Makes a model that `mask_in_place` masked plain again, with zeros where weights are pruned; returns the model."""
     variables = named_variables(model)
+    for layer in model._flatten_layers(include_self=False):
+        merge_masked_sum(layer, layer)
+        release_lora(layer)
     for path in getattr(model, MASKS).by_path:
         variables[path].assign(variables[path].value)
         unmask_variable(variables[path])

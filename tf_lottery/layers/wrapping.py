@@ -12,9 +12,10 @@ from keras import ops
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.layers.acceptance import check_model, check_prunable, is_wrapped
 from tf_lottery.layers.copy_matching import matching_variables
-from tf_lottery.layers.copying import copy_layer, rebuild
+from tf_lottery.layers.copying import copy_layer, merge_masked_sums, rebuild
 from tf_lottery.layers.discovery import Discovery
 from tf_lottery.layers.kinds import looks_like_kernel
+from tf_lottery.layers.lora import Lora, adapted_layers, adapted_variable, check_lora, computed_weight
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.masked_variable import is_masked, mask_of
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
@@ -29,7 +30,12 @@ LEAST_COVERAGE = 0.9
 
 
 def wrap(
-    model: keras.Model, *, include: Selector | None = None, exclude: Selector | None = None, in_place: bool = False
+    model: keras.Model,
+    *,
+    include: Selector | None = None,
+    exclude: Selector | None = None,
+    in_place: bool = False,
+    lora: Lora = "error",
 ) -> keras.Model:
     """Returns a copy of the model with mask-applying layers; all masks start as ones.
 
@@ -47,10 +53,13 @@ def wrap(
         in_place: Whether to share the weights with `model`, so that training the wrapped model trains `model` too, and
             the objects that were set on it; the masks hold for `model` too. A subclassed model, or one whose
             constructor makes its layers, is itself returned.
+        lora: What is done with LoRA on masked weights, which adds a product to them: "error" refuses it, also later;
+            "mask" masks the sum, so that pruned places compute as 0.0; "report" masks the weights alone, and
+            `get_masks(model, computed=True)` says where layers compute with more than the masks keep.
 
     Raises:
         UsageError: If `model` is not a Keras 3 model, is already wrapped, can't be copied, has an attribute that can't
-            be, has LoRA enabled on a maskable weight, or a pattern matches nothing.
+            be, has LoRA enabled on a maskable weight where that is refused, or a pattern matches nothing.
         UnfitError: If the model is not built, or nothing in it can be masked.
         NonFiniteError: If a maskable weight is NaN or infinite.
 
@@ -59,15 +68,16 @@ def wrap(
         >>> sorted(get_masks(wrap(model)))
         ['dense/kernel', 'dense_1/kernel']
     """
+    check_lora(lora)
     check_model(model, subclassed=True)
-    discovery = check_prunable(model, include=include, exclude=exclude)
+    discovery = check_prunable(model, include=include, exclude=exclude, lora=lora)
     for path, reason in discovery.skipped.items():
         log.info("not masked: %s (%s)", path, reason)
     if include is None and exclude is None:
         _warn_of_kernels_left_out(model, discovery)
     masked = {id(weight.variable) for weight in discovery.found.values()}
     if not is_nested_model(model) or is_made_from_own_config(model) or (in_place and constructs_itself(model)):
-        return _mask_whole(model, masked, in_place=in_place)
+        return _mask_whole(model, masked, in_place=in_place, lora=lora)
     by_layer: dict[int, list[str]] = {}
     layers = named_layers(model)
     for weight in discovery.found.values():
@@ -81,11 +91,11 @@ def wrap(
 
     def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         if is_made_from_own_config(layer):
-            return _mask_whole(layer, masked, in_place=in_place)
+            return _mask_whole(layer, masked, in_place=in_place, lora=lora)
         weights = by_layer.get(id(layer))
         if weights is None:
             return layer if in_place else copy_layer(layer)
-        return Masked(layer if in_place else copy_layer(layer), weights)
+        return Masked(layer if in_place else copy_layer(layer), weights, lora)
 
     wrapped = rebuild(model, wrap_layer, share_attributes=in_place, keep_classes=True)
     if in_place:
@@ -93,16 +103,16 @@ def wrap(
     return wrapped
 
 
-def _mask_whole(model: keras.Model, masked: Container[int], *, in_place: bool) -> keras.Model:
+def _mask_whole(model: keras.Model, masked: Container[int], *, in_place: bool, lora: Lora) -> keras.Model:
     """Returns a model that its class makes, or a copy of it, with the variables of these ids masked."""
     paths = [path for path, variable in named_variables(model).items() if id(variable) in masked]
     if not paths:
         return model if in_place else copy_subclassed(model)
     if in_place:
-        return mask_in_place(model, paths)
+        return mask_in_place(model, paths, lora=lora)
     copy = copy_subclassed(model)
     in_copy = matching_variables(model, copy)
-    return mask_in_place(copy, [in_copy[path] for path in paths])
+    return mask_in_place(copy, [in_copy[path] for path in paths], lora=lora)
 
 
 def _warn_of_kernels_left_out(model: keras.Model, discovery: Discovery) -> None:
@@ -129,6 +139,8 @@ def _warn_of_kernels_left_out(model: keras.Model, discovery: Discovery) -> None:
 def strip(model: keras.Model, *, in_place: bool = False) -> keras.Model:
     """Returns a plain copy of a wrapped model, with the masks applied to the weights and without custom objects.
 
+    LoRA stays in the copy, unless its sums are masked (`wrap(model, lora="mask")`): then they are its kernels.
+
     Args:
         model: A wrapped model. It keeps its masks.
         in_place: Whether to make a subclassed model, or one whose constructor makes its layers, itself plain again and
@@ -147,10 +159,15 @@ def strip(model: keras.Model, *, in_place: bool = False) -> keras.Model:
     if not is_wrapped(model):
         raise UsageError("`strip` expects a wrapped model. Received a model without mask-applying layers.")
     if isinstance(model, WrappedModel):
-        return unmask_in_place(model) if in_place else copy_subclassed(model, share=True)
-    if in_place:
+        if in_place:
+            return unmask_in_place(model)
+        stripped = copy_subclassed(model, share=True)
+    elif in_place:
         raise UsageError("Only a subclassed model is stripped in place.", "Call `strip(model)`: it returns a copy.")
-    return rebuild(model, lambda layer: copy_layer(held_layer(layer)), share_attributes=True, keep_classes=True)
+    else:
+        stripped = rebuild(model, lambda layer: copy_layer(held_layer(layer)), share_attributes=True, keep_classes=True)
+    merge_masked_sums(model, stripped)
+    return stripped
 
 
 def copy_model(model: keras.Model) -> keras.Model:
@@ -165,13 +182,28 @@ def copy_model(model: keras.Model) -> keras.Model:
     return rebuild(model, copy_layer, keep_classes=True)
 
 
-def get_masks(model: keras.Model) -> Masks:
+def get_masks(model: keras.Model, *, computed: bool = False) -> Masks:
     """Returns the masks of a wrapped model: boolean arrays (copies) keyed by weight path.
+
+    Args:
+        model: A wrapped model.
+        computed: Whether places count as kept where LoRA adds something to a pruned weight, as it may with
+            `wrap(model, lora="report")`; `density` of these masks is the density of what computes.
 
     Raises:
         UsageError: If the model is not wrapped.
     """
-    return {path: np.array(ops.convert_to_numpy(mask_of(v).value)) for path, v in masked_variables(model).items()}
+    variables = masked_variables(model)
+    masks = {path: np.array(ops.convert_to_numpy(mask_of(v).value)) for path, v in variables.items()}
+    sums = _computed_weights(model) if computed else {}
+    return {path: mask | (sums[path] != 0) if path in sums else mask for path, mask in masks.items()}
+
+
+def _computed_weights(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns the weights to which LoRA adds a product, with it, by path."""
+    sums = {id(adapted_variable(layer)): computed_weight(layer) for layer in adapted_layers(model)}
+    named = named_variables(model).items()
+    return {path: np.array(ops.convert_to_numpy(sums[id(v)])) for path, v in named if id(v) in sums}
 
 
 def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
@@ -216,12 +248,18 @@ def masked_variables(model: keras.Model) -> dict[str, keras.Variable]:
     return variables
 
 
-def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
+def get_weights(model: keras.Model, *, computed: bool = False) -> dict[str, np.ndarray]:
     """Returns all variables of a model as arrays (copies) keyed by path; pruned weights are exactly 0.0.
 
     The paths are those of `get_masks`, and the same for a plain and a wrapped model.
+
+    Args:
+        model: A built model, plain or wrapped.
+        computed: Whether weights come with the product that LoRA adds to them, as layers compute with them and as
+            `scores` should see them.
     """
-    return {path: np.array(ops.convert_to_numpy(v.value)) for path, v in named_variables(model).items()}
+    weights = {path: np.array(ops.convert_to_numpy(v.value)) for path, v in named_variables(model).items()}
+    return weights | (_computed_weights(model) if computed else {})
 
 
 def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray] | Sequence[np.ndarray]) -> None:

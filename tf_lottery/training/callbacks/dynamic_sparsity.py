@@ -84,6 +84,12 @@ class _DynamicSparsity(BetweenCalls):
     def _draw_masks(self) -> None:
         """Draws the masks of a dense model; those that keep the right number of weights are taken as they are."""
         masks = self._trained_masks()
+        if not masks:
+            raise UnfitError(
+                f"{type(self).__name__} moves masked weights that are trained. Received: a model whose masked weights "
+                "are all frozen.",
+                "Set `trainable` of their layers; LoRA freezes the kernels that it adapts.",
+            )
         shapes = {path: mask.shape for path, mask in masks.items()}
         drawn = random_masks(shapes, distribute(shapes, self.sparsity, self.distribution), seed=self.seed)
         if all(int(masks[path].sum()) == int(drawn[path].sum()) for path in masks):

@@ -2,12 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-from keras import ops
-
 from tf_lottery.errors import UsageError
-from tf_lottery.layers import discover, get_masks, set_masks
-from tf_lottery.layers.wrapping import masked_variables
+from tf_lottery.layers import discover, get_masks, get_weights, set_masks
 from tf_lottery.pruning.criteria import CriterionLike, get, needs
 from tf_lottery.pruning.criteria import scores as compute_scores
 from tf_lottery.pruning.granularities import UNSTRUCTURED, check_granularity
@@ -129,8 +125,8 @@ class GradualPruning(BetweenCalls):
             )
         self._sparsity = sparsity
         masks = get_masks(self.model)
-        weights = {path: np.array(ops.convert_to_numpy(v.value)) for path, v in masked_variables(self.model).items()}
-        scores = compute_scores(weights, self.criterion)
+        weights = get_weights(self.model, computed=True)
+        scores = compute_scores({path: weights[path] for path in masks}, self.criterion)
         axes = None
         if self.granularity != UNSTRUCTURED:
             axes = discover(self.model, include=lambda path, variable: path in masks).axes

@@ -8,12 +8,16 @@ import tensorflow as tf
 
 from tf_lottery.errors import UsageError
 from tf_lottery.layers import get_masks, is_wrapped
+from tf_lottery.layers.lora import has_masked_lora
 from tf_lottery.pruning.masks import Masks, kept, total
 from tf_lottery.utils.optional import require
 
 
 def sparsities(model: keras.Model) -> dict[str, float]:
     """Returns `sparsity`, of all masked weights together, and `sparsity/<weight path>` of every array.
+
+    Where masked weights have LoRA, `computed_sparsity` and `computed_sparsity/<weight path>` are the same of
+    `get_masks(model, computed=True)`: with `wrap(model, lora="report")` less than the masks say.
 
     Raises:
         UsageError: If the model is not wrapped.
@@ -24,14 +28,18 @@ def sparsities(model: keras.Model) -> dict[str, float]:
         {'sparsity': 0.0, 'sparsity/dense/kernel': 0.0}
     """
     masks = get_masks(model)
-    return {"sparsity": _pruned(masks)} | {f"sparsity/{path}": _pruned({path: mask}) for path, mask in masks.items()}
+    values = _named_sparsities("sparsity", masks)
+    if has_masked_lora(model):
+        values |= _named_sparsities("computed_sparsity", get_masks(model, computed=True))
+    return values
 
 
 class SparsityLogger(keras.callbacks.Callback):
     """Adds the sparsity of a wrapped model to the logs of every epoch, and writes it for TensorBoard.
 
     The logs get `sparsity`, of all masked weights together, and `sparsity/<weight path>` of every array; the history
-    and callbacks further down the list see them, such as `CSVLogger`.
+    and callbacks further down the list see them, such as `CSVLogger`. Where masked weights have LoRA, they get
+    `computed_sparsity` and `computed_sparsity/<weight path>` too, which count what LoRA adds to pruned weights.
 
     Args:
         log_dir: The folder for TensorBoard's files; by default none is written. The scalars are numbered by epoch.
@@ -94,6 +102,10 @@ class SparsityLogger(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _named_sparsities(name: str, masks: Masks) -> dict[str, float]:
+    return {name: _pruned(masks)} | {f"{name}/{path}": _pruned({path: mask}) for path, mask in masks.items()}
 
 
 def _pruned(masks: Masks) -> float:

@@ -12,6 +12,7 @@ from tf_lottery.errors import UnfitError
 from tf_lottery.layers import get_masks, is_wrapped, named_layers, named_variables
 from tf_lottery.layers.copying import copy_layer, rebuild
 from tf_lottery.layers.kinds import kind_of
+from tf_lottery.layers.lora import has_masked_lora
 from tf_lottery.layers.masked import builds_itself
 from tf_lottery.layers.paths import held_layer
 from tf_lottery.layers.remaking import refresh_constants
@@ -158,9 +159,11 @@ def _linear_copy(model: keras.Model) -> keras.Model:
 def _linear(layer: Any) -> Any:
     """A copy of one layer, or operation of a functional model, in float64 with linear activations."""
     inner = held_layer(layer)
-    if kind_of(inner).path_sum == "undefined":
+    adapted = isinstance(inner, keras.layers.Layer) and has_masked_lora(inner)
+    if kind_of(inner).path_sum == "undefined" or adapted:
         raise UnfitError(
-            f"The sum over paths is not defined for the layer {inner.name!r} of class {type(inner).__name__}.",
+            f"The sum over paths is not defined for the layer {inner.name!r} of class {type(inner).__name__}"
+            f"{' with LoRA' if adapted else ''}.",
             "Choose a criterion that uses data, such as snip or grasp.",
         )
     if kind_of(inner).path_sum == "identity":
