@@ -124,6 +124,36 @@ class OwnWeights(Plain):
         return super().call(x) * self.scale
 
 
+class Counting(Plain):
+    """Counts its training steps, and averages its weights in a layer that only training calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = self.add_weight(name="steps", shape=(), dtype="int32", initializer="zeros", trainable=False)
+        self.average = L.Dense(2, trainable=False)
+        self.average.build((None, 6))
+
+    def train_step(self, data):
+        self.steps.assign_add(1)
+        self.average.kernel.assign(0.9 * self.average.kernel + 0.1 * self.last.kernel)
+        return super().train_step(data)
+
+
+class CountedSteps(Counting):
+    def call(self, x):
+        return super().call(x) * keras.ops.where(self.steps < 100, 1.0, 2.0)
+
+
+def test_what_only_training_reads_is_left_out(tmp_path):
+    model = built(Counting(), 1, 5)
+    x = RNG.normal(size=(7, 5)).astype("float32")
+    smaller, _ = tfl.slim(model)
+    np.testing.assert_allclose(smaller(x), model(x), rtol=1e-6, atol=1e-6)
+    assert len(smaller.weights) == 6
+    (file,) = tfl.export(model, tmp_path, format="keras").files
+    np.testing.assert_allclose(keras.models.load_model(file["path"])(x), model(x), rtol=1e-6, atol=1e-6)
+
+
 class OwnTensorFlow(Plain):
     def call(self, x):
         return tf.nn.relu(super().call(x))
@@ -147,6 +177,7 @@ class ByBatch(Plain):
     [
         (ByBatch, "differs by .* depends on more than its inputs and weights"),
         (OwnWeights, "no layer that it calls holds its weights own_weights.*/scale"),
+        (CountedSteps, "no layer that it calls holds its weights counted_steps.*/steps"),
         (OwnTensorFlow, "its `call` fails with symbolic tensors"),
         (ByCount, "differs by .* depends on more than its inputs and weights"),
     ],

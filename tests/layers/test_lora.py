@@ -271,6 +271,8 @@ def test_attention_in_graphs_and_subclassed_models(make, in_place, tmp_path):
         again = tfl.load_model(tmp_path / "wrapped.keras")
     np.testing.assert_array_equal(again(SEQUENCES), expected)
     np.testing.assert_allclose(tfl.strip(wrapped)(SEQUENCES), expected, rtol=1e-6)
+    slim, _ = tfl.slim(wrapped)
+    np.testing.assert_allclose(slim(SEQUENCES), expected, rtol=1e-5, atol=1e-6)
     if make is Adapted:
         stripped = tfl.strip(wrapped, in_place=True)
         np.testing.assert_allclose(stripped(SEQUENCES), expected, rtol=1e-6)

@@ -393,3 +393,57 @@ def test_a_cell_of_a_class_that_is_not_registered_is_copied():
     assert sorted(tfl.get_masks(wrapped)) == ["rnn/cell/kernel"]
     inputs = np.ones((2, 3, 2), "float32")
     np.testing.assert_array_equal(wrapped(inputs), model(inputs))
+
+
+def block_class(sign):
+    """Return one of several classes of the name `Block`, which compute different things."""
+
+    class Block(L.Layer):
+        def __init__(self, units=3, **options):
+            super().__init__(**options)
+            self.units, self.inner = units, L.Dense(units)
+
+        def build(self, shape):
+            self.inner.build(shape)
+
+        def call(self, inputs):
+            return sign * self.inner(inputs)
+
+        def get_config(self):
+            return {**super().get_config(), "units": self.units}
+
+    return Block
+
+
+class TwoBlocks(keras.Model):
+    def __init__(self, first, second, **options):
+        super().__init__(**options)
+        self.first, self.second = first, second
+
+    def call(self, inputs):
+        return self.second(self.first(inputs))
+
+    def get_config(self):
+        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in ("first", "second")}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_two_classes_of_one_name(registered):
+    plus, minus = block_class(1), block_class(-1)
+    if registered:
+        keras.saving.register_keras_serializable("plus")(plus)
+        keras.saving.register_keras_serializable("minus")(minus)
+    model = TwoBlocks(plus(4), minus(2))
+    expected = np.array(model(X))
+    if registered:
+        wrapped = tfl.wrap(model)
+        np.testing.assert_array_equal(wrapped(X), expected)
+        np.testing.assert_array_equal(tfl.strip(wrapped)(X), expected)
+    else:
+        with pytest.raises(UsageError, match=r"can't be copied: two of its classes have the name Block, .*Register"):
+            tfl.wrap(model)
+        np.testing.assert_array_equal(tfl.wrap(model, in_place=True)(X), expected)

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from tf_lottery.errors import UnfitError
-from tf_lottery.layers.copying import copy_layer, rebuild
+from tf_lottery.layers.copying import copy_layer, merge_masked_sums, rebuild
 from tf_lottery.layers.sublayers import MASKS, plain_class
-from tf_lottery.layers.tracing import SymbolicGraph, call_for_inference, input_shapes, symbolic_graph
+from tf_lottery.layers.tracing import ReadVariables, SymbolicGraph, call_for_inference, input_shapes, symbolic_graph
 from tf_lottery.utils.text import one_line
 
 BATCHES = (2, 5)
@@ -35,21 +35,27 @@ def functional_copy(model: keras.Model) -> keras.Model:
             traced = keras.Model(graph.inputs, graph.outputs, name=model.name)
         except ValueError as error:
             raise _not_traced(model, one_line(error)) from error
-        _check_no_weight_is_lost(model, traced)
+        _check_no_weight_is_lost(model, traced, graph)
         copy = rebuild(traced, copy_layer)
+        merge_masked_sums(traced, copy)
         _check_computes_the_same(model, copy, graph)
     return copy
 
 
-def _check_no_weight_is_lost(model: keras.Model, traced: keras.Model) -> None:
+def _check_no_weight_is_lost(model: keras.Model, traced: keras.Model, graph: SymbolicGraph) -> None:
+    """Raises if no layer of the graph holds a weight that `call` reads; what only `train_step` reads may be lost."""
     kept = {id(variable) for variable in traced.variables}
     masks = {id(variable) for variable in getattr(model, MASKS).variables} if hasattr(model, MASKS) else set()
-    lost = [
-        variable.path
+    others = [
+        variable
         for variable in model.trainable_variables + model._non_trainable_variables
         if id(variable) not in kept | masks
     ]
-    if lost:
+    if not others:
+        return
+    scope = ReadVariables()
+    _call(model, graph, _draw_inputs(graph, BATCHES[0]), scope)
+    if lost := [variable.path for variable in others if id(variable) in scope.read]:
         raise _not_traced(model, f"no layer that it calls holds its weights {', '.join(lost[:5])}")
 
 
@@ -58,7 +64,7 @@ def _check_computes_the_same(model: keras.Model, copy: keras.Model, graph: Symbo
         _compare(model, copy, graph, examples)
 
 
-def _compare(model: keras.Model, copy: keras.Model, graph: SymbolicGraph, examples: int) -> None:
+def _draw_inputs(graph: SymbolicGraph, examples: int) -> Any:
     rng = np.random.default_rng(0)
 
     def draw(tensor: keras.KerasTensor) -> Any:
@@ -66,13 +72,22 @@ def _compare(model: keras.Model, copy: keras.Model, graph: SymbolicGraph, exampl
         values = rng.integers(0, 2, shape) if "int" in tensor.dtype else rng.normal(size=shape)
         return keras.ops.convert_to_tensor(values.astype(tensor.dtype))
 
-    inputs = keras.tree.map_structure(draw, graph.inputs)
+    return keras.tree.map_structure(draw, graph.inputs)
+
+
+def _call(model: keras.Model, graph: SymbolicGraph, inputs: Any, scope: ReadVariables) -> list[Any]:
     several = len(input_shapes(model)) > 1
     try:
-        own = keras.tree.flatten(call_for_inference(model, model, inputs if several else [inputs]))
+        outputs = call_for_inference(model, model, inputs if several else [inputs], scope)
     except Exception as error:  # code of the user's
         dtypes = ", ".join(tensor.dtype for tensor in keras.tree.flatten(graph.inputs))
         raise _not_traced(model, f"its `call` fails for inputs of {dtypes}: {one_line(error)}") from error
+    return keras.tree.flatten(outputs)  # type: ignore[no-any-return]
+
+
+def _compare(model: keras.Model, copy: keras.Model, graph: SymbolicGraph, examples: int) -> None:
+    inputs = _draw_inputs(graph, examples)
+    own = _call(model, graph, inputs, ReadVariables())
     for one, other in zip(own, keras.tree.flatten(copy(inputs, training=False)), strict=True):
         one, other = keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other)
         if not np.allclose(one, other, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True):

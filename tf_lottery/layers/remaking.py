@@ -72,6 +72,13 @@ def made_again(model: keras.Model) -> keras.Model:
         for one, other in paired_layers(model, copy):
             enable_adapters(other, {path: rank for path, rank in adapters(one).items() if not path})
     except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
+        if shared := sorted(name for name, kinds in _own_kinds(model).items() if len(kinds) > 1):
+            raise UsageError(
+                f"The model {model.name!r} of class {plain_class(model).__name__} can't be copied: two of its classes "
+                f"have the name {', '.join(shared)}, by which Keras finds them.",
+                "Register them with `keras.saving.register_keras_serializable` by names of their own, or pass "
+                "in_place=True.",
+            ) from error
         raise _no_copy(model, one_line(error)) from error
     if not matching_variables(model, copy):
         raise _no_copy(model, f"the copy has other weights: {', '.join(differing_paths(model, copy)[:5])}")
@@ -229,10 +236,21 @@ def refresh_constants(layer: keras.layers.Layer) -> None:
 
 
 def own_classes(layer: keras.layers.Layer) -> dict[str, Any]:
-    """Returns the classes of a layer or model and its sublayers that are not Keras's, by the names Keras looks for."""
-    kinds = {plain_class(one) for one in layer._flatten_layers()}
-    own = [kind for kind in kinds if not kind.__module__.startswith("keras.")]
-    return {name: kind for kind in own for name in (kind.__name__, keras.saving.get_registered_name(kind))}
+    """Returns the classes of a layer or model and its sublayers that are not Keras's, by the names Keras looks for.
+
+    A name that two of them share is left out.
+    """
+    return {name: next(iter(kinds)) for name, kinds in _own_kinds(layer).items() if len(kinds) == 1}
+
+
+def _own_kinds(layer: keras.layers.Layer) -> dict[str, set[type]]:
+    kinds: dict[str, set[type]] = {}
+    for one in layer._flatten_layers():
+        kind = plain_class(one)
+        if not kind.__module__.startswith("keras."):
+            for name in (kind.__name__, keras.saving.get_registered_name(kind)):
+                kinds.setdefault(name, set()).add(kind)
+    return kinds
 
 
 def _no_copy(model: keras.Model, reason: str) -> UsageError:

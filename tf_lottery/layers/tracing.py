@@ -60,18 +60,41 @@ def symbolic_graph(model: keras.Model) -> Iterator[SymbolicGraph]:
             del layer._outbound_nodes[outbound:]
 
 
-def call_for_inference(function: Callable[..., Any], model: keras.Model, values: Sequence[Any]) -> Any:
+class ReadVariables(keras.StatelessScope):
+    """A scope that changes no variable, and notes which are read in it.
+
+    Attributes:
+        read: The ids of these variables.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: set[int] = set()
+
+    def get_current_value(self, variable: keras.Variable) -> Any:
+        """Returns the value that a variable has here, as Keras asks for it when the variable is read."""
+        self.read.add(id(variable))
+        return super().get_current_value(variable)
+
+
+def call_for_inference(
+    function: Callable[..., Any],
+    model: keras.Model,
+    values: Sequence[Any],
+    scope: keras.StatelessScope | None = None,
+) -> Any:
     """Returns what a subclassed model answers for its arguments, as `predict` calls it, and changes no variable.
 
     Args:
         function: The model itself, or its method `call`.
         model: A built subclassed model.
         values: An input, or a nest of them, for every argument of `input_shapes`.
+        scope: The scope to call it in, such as `ReadVariables`.
     """
     known = inspect.signature(model.call).parameters
     options = {"training": False} if "training" in known else {}
     names = list(input_shapes(model))[1:]
-    with keras.StatelessScope():  # its `call` may assign variables
+    with scope or keras.StatelessScope():  # its `call` may assign variables
         if not set(names) <= set(known):
             return function(*values, **options)
         return function(values[0], **dict(zip(names, values[1:], strict=True)), **options)
