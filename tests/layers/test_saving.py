@@ -147,6 +147,18 @@ def test_weights_of_another_model_change_nothing(kinds, tmp_path):
         layers.load_weights(wrapped, tmp_path / "other.weights.h5")
     with pytest.raises(UnfitError, match=r"A list of 4 weights is expected. Received: 3"):
         layers.set_weights(wrapped, kinds["dense"].model().get_weights()[:3])
+    kernel = before["dense/kernel"]
+    for bad, reason in (
+        (kernel.astype(str), "must be real numbers. Received: dtype <U"),
+        (kernel.astype(object), "must be real numbers. Received: dtype object"),
+        (kernel.astype("complex64"), "must be real numbers. Received: dtype complex64"),
+        ([[1.0], [2.0, 3.0]], "must be an array. Received: .*inhomogeneous"),
+    ):
+        with pytest.raises(UnfitError, match=f"weights of 'dense/kernel' {reason}"):
+            layers.set_weights(wrapped, {"dense/bias": before["dense/bias"] + 1, "dense/kernel": bad})
+    for bad in (7, "weights"):
+        with pytest.raises(UsageError, match=r"must be a dictionary of arrays by path, or a list. Received: (int|str)"):
+            layers.set_weights(wrapped, bad)
     with pytest.raises(UsageError, match="There is no file"):
         layers.load_weights(wrapped, tmp_path / "none.weights.h5")
     (tmp_path / "damaged.weights.h5").write_text("no HDF5")

@@ -7,6 +7,7 @@ import pytest
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.pruning import masks as masking
 from tf_lottery.pruning import select as pruning
+from tf_lottery.pruning.criteria import scores as compute_scores
 
 
 def dense(scores):
@@ -194,6 +195,18 @@ def test_scores_that_are_no_numbers(dtype):
     scores = {"a": np.array([1, 0], dtype)}
     with pytest.raises(UnfitError, match="scores of 'a' must be real numbers"):
         pruning.prune(scores, dense(scores), rate=0.5)
+    with pytest.raises(UnfitError, match="weights of 'a' must be real numbers"):
+        compute_scores(scores)
+
+
+def test_lists_of_different_lengths():
+    ragged = {"a": [[1.0], [2.0, 3.0]]}
+    with pytest.raises(UnfitError, match=r"scores of 'a' must be an array\. Received: .*inhomogeneous"):
+        pruning.prune(ragged, {"a": [True, True]}, rate=0.5)
+    with pytest.raises(UnfitError, match=r"masks for 'a' must be an array\. Received: .*inhomogeneous"):
+        pruning.prune({"a": [1.0, 2.0]}, ragged, rate=0.5)
+    with pytest.raises(UnfitError, match=r"weights of 'a' must be an array\. Received: .*inhomogeneous"):
+        compute_scores(ragged)
 
 
 @pytest.mark.parametrize(

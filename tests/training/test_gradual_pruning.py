@@ -154,6 +154,26 @@ def test_two_of_four():
     np.testing.assert_array_equal(tfl.get_masks(model)["dense/kernel"], largest.reshape(8, 5))
 
 
+def test_units_that_do_not_fit_are_refused_before_the_first_step():
+    def first_step(batch, logs):
+        raise AssertionError("a training step began")
+
+    model = compiled(keras.Sequential([keras.Input((10,)), L.Dense(5, name="ten"), L.Dense(3)]))
+    late = tfl.schedules.ConstantSparsity(0.5, begin_step=1000)
+    first = keras.callbacks.LambdaCallback(on_train_batch_begin=first_step)
+    with pytest.raises(UnfitError, match=r"ten/kernel.*its 10 inputs are no multiple of 4"):
+        model.fit(
+            X[:, [0] * 10], Y, verbose=0, callbacks=[tfl.callbacks.GradualPruning(late, granularity="2:4"), first]
+        )
+    masks = tfl.get_masks(model)
+    masks["ten/kernel"][0, 0] = False
+    tfl.set_masks(model, masks)
+    with pytest.raises(UnfitError, match=r"masks of 'ten/kernel' must keep or prune each unit .*as a whole"):
+        model.fit(
+            X[:, [0] * 10], Y, verbose=0, callbacks=[tfl.callbacks.GradualPruning(late, granularity="channel"), first]
+        )
+
+
 @pytest.mark.parametrize(("indivisible", "kept"), [("skip", 24), ("unstructured", 12)])
 def test_rows_beside_other_layers(indivisible, kept):
     layers = [keras.Input((2,), dtype="int32"), keras.layers.Embedding(6, 4), keras.layers.Flatten()]

@@ -23,7 +23,7 @@ from tf_lottery.layers.remaking import copy_subclassed
 from tf_lottery.layers.selectors import Selector
 from tf_lottery.layers.subclassed import WrappedModel, forget_traces, mask_in_place, unmask_in_place
 from tf_lottery.layers.sublayers import constructs_itself, is_made_from_own_config, is_nested_model
-from tf_lottery.pruning.masks import Masks, validate
+from tf_lottery.pruning.masks import Masks, as_array, as_real, validate
 
 log = logging.getLogger(__name__)
 LEAST_COVERAGE = 0.9
@@ -271,23 +271,32 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray] | Sequence
             keep their values. Or a list, as the plain model's own method `get_weights` returns it.
 
     Raises:
-        UnfitError: If a path is unknown, a shape or the length of a list differs; nothing is changed then.
+        UsageError: If `weights` is neither a dictionary nor a list.
+        UnfitError: If a path is unknown, a shape or the length of a list differs, or an array holds no real numbers;
+            nothing is changed then.
     """
     variables = named_variables(model)
     if not isinstance(weights, Mapping):
         weights = _by_path(model, weights)
-    for path, weight in weights.items():
-        if path not in variables or tuple(variables[path].shape) != np.shape(weight):
+    arrays = {path: as_array(weight, what=f"weights of {path!r}") for path, weight in weights.items()}
+    for path, array in arrays.items():
+        if path not in variables or tuple(variables[path].shape) != array.shape:
             expected = tuple(variables[path].shape) if path in variables else "no variable of this path"
-            raise UnfitError(f"Weights of {path!r} with shape {np.shape(weight)} do not fit the model ({expected}).")
-    for path, weight in weights.items():
-        variables[path].assign(weight)
+            raise UnfitError(f"Weights of {path!r} with shape {array.shape} do not fit the model ({expected}).")
+        arrays[path] = as_real(array, what=f"weights of {path!r}")
+    for path, array in arrays.items():
+        variables[path].assign(array)
     if is_wrapped(model):
         apply_masks(model)
 
 
 def _by_path(model: keras.Model, weights: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the weights of a list, in the order of the plain model's own `get_weights`, by path."""
+    if isinstance(weights, str | bytes) or not hasattr(weights, "__len__"):
+        raise UsageError(
+            f"`weights` must be a dictionary of arrays by path, or a list. Received: {type(weights).__name__}.",
+            "`get_weights` gives such a dictionary.",
+        )
     paths = {id(variable): path for path, variable in named_variables(model).items()}
     order = [paths[id(variable)] for variable in model.weights if id(variable) in paths]
     if len(order) != len(weights):

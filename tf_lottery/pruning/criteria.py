@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
-from tf_lottery.pruning.masks import Scores, WeightArrays
+from tf_lottery.pruning.masks import Scores, WeightArrays, as_array, as_real
 from tf_lottery.utils import references, seeds
 from tf_lottery.utils.text import suggestion
 
@@ -177,8 +177,8 @@ def scores(weights: WeightArrays, criterion: CriterionLike = "magnitude", **kwar
 
     Raises:
         UsageError: If the criterion is unknown, or an argument is missing or not known to it.
-        UnfitError: If keys or shapes of an argument, or of the scores, do not fit the weights, or a user's own
-            criterion fails.
+        UnfitError: If weights or an argument are no real numbers, keys or shapes of an argument, or of the scores, do
+            not fit the weights, or a user's own criterion fails.
         NonFiniteError: If a weight or a value of an argument is NaN or infinite.
 
     Example:
@@ -281,8 +281,9 @@ def _check_fit(arrays: Any, weights: WeightArrays, what: str) -> None:
 
 
 def _check_finite(arrays: WeightArrays, what: str, remedy: str) -> None:
-    """Raises if a value is NaN or infinite."""
-    for key, array in arrays.items():
+    """Raises if a value is no real number, NaN or infinite."""
+    for key, value in arrays.items():
+        array = as_real(as_array(value, what=f"{what} of {key!r}"), what=f"{what} of {key!r}")
         bad = np.size(array) - int(np.count_nonzero(np.isfinite(array)))
         if bad:
             raise NonFiniteError(f"The {what} of {key!r} must be finite. Received: {bad} NaN or infinite.", remedy)

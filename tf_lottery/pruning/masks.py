@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.utils.text import one_line
 
 Masks: TypeAlias = dict[str, npt.NDArray[np.bool_]]
 """Boolean arrays by weight path, of the weights' shapes."""
@@ -47,7 +48,7 @@ def validate(masks: WeightArrays, shapes: Mapping[str, Sequence[int]], *, what: 
     check_keys(masks, shapes, what=what)
     checked = {}
     for key, shape in shapes.items():
-        mask = np.asarray(masks[key])
+        mask = as_array(masks[key], what=f"{what} for {key!r}")
         if mask.shape != tuple(shape):
             raise UnfitError(
                 f"The {what} for {key!r} must have shape {tuple(shape)}. Received: {mask.shape}.",
@@ -62,6 +63,42 @@ def validate(masks: WeightArrays, shapes: Mapping[str, Sequence[int]], *, what: 
             mask = mask.astype(bool)
         checked[key] = mask
     return checked
+
+
+def as_array(value: Any, *, what: str) -> npt.NDArray[Any]:
+    """Returns a value as an array, without a copy where it is one.
+
+    Args:
+        value: An array, or nested lists of numbers.
+        what: What the value is called in messages.
+
+    Raises:
+        UnfitError: If lists in it have different lengths.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise UnfitError(f"The {what} must be an array. Received: {one_line(error)}", "Pass a NumPy array.") from error
+
+
+def as_real(array: npt.NDArray[Any], *, what: str) -> npt.NDArray[Any]:
+    """Returns an array as a dtype that NumPy can rank.
+
+    Args:
+        array: Numbers.
+        what: What they are called in messages.
+
+    Raises:
+        UnfitError: If they are no real numbers.
+    """
+    if array.dtype.kind not in "biuf":
+        # Also bfloat16, which NumPy knows as a dtype of its own kind only.
+        if not np.can_cast(array.dtype, np.float32):
+            raise UnfitError(
+                f"The {what} must be real numbers. Received: dtype {array.dtype}.", "Pass an array of floats."
+            )
+        array = array.astype(np.float32)
+    return array
 
 
 def check_keys(received: Collection[str], expected: Collection[str], *, what: str) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+from tf_lottery.errors import NonFiniteError, UsageError
 from tf_lottery.pruning.group_floors import GroupFloor, best_of_groups
-from tf_lottery.pruning.masks import Masks, WeightArrays
+from tf_lottery.pruning.masks import Masks, WeightArrays, as_real
 
 SCOPES = ("layerwise", "global")
 
@@ -132,32 +132,11 @@ def check_finite(key: str, scores: npt.NDArray[Any], survivors: npt.NDArray[np.b
         UnfitError: If scores are no real numbers.
         NonFiniteError: If a survivor's score is NaN or infinite.
     """
-    scores = as_real(key, scores)
+    scores = as_real(scores, what=f"scores of {key!r}")
     bad = int(np.count_nonzero(~np.isfinite(scores) & survivors))
     if bad:
         raise NonFiniteError(
             f"The scores of {key!r} must be finite. Received: {bad} NaN or infinite scores of surviving weights.",
             "Look at the weights that were scored: did the training diverge?",
         )
-    return scores
-
-
-def as_real(key: str, scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns the scores of one array as a dtype that NumPy can rank.
-
-    Args:
-        key: The path of the array, for messages.
-        scores: Its scores.
-
-    Raises:
-        UnfitError: If scores are no real numbers.
-    """
-    if scores.dtype.kind not in "biuf":
-        # Also bfloat16, which NumPy knows as a dtype of its own kind only.
-        if not np.can_cast(scores.dtype, np.float32):
-            raise UnfitError(
-                f"The scores of {key!r} must be real numbers. Received: dtype {scores.dtype}.",
-                "Score by a criterion of `scores`, or pass float arrays.",
-            )
-        scores = scores.astype(np.float32)
     return scores

@@ -13,8 +13,7 @@ from tf_lottery.errors import UsageError
 from tf_lottery.pruning.distributions import UNIFORM
 from tf_lottery.pruning.granularities import UNSTRUCTURED, Axes
 from tf_lottery.pruning.keeping import Rule, prune_by_rate, prune_to_density
-from tf_lottery.pruning.masks import Masks, Scores, WeightArrays, validate
-from tf_lottery.pruning.ranking import as_real
+from tf_lottery.pruning.masks import Masks, Scores, WeightArrays, as_array, as_real, validate
 from tf_lottery.pruning.unit_arrays import collapse, collapse_masks, expand
 from tf_lottery.pruning.units import Units, divide
 
@@ -80,7 +79,7 @@ def prune(
         >>> prune({"kernel": np.array([3.0, 1.0, 2.0])}, {"kernel": np.ones(3, bool)}, rate=1 / 3)
         {'kernel': array([ True, False,  True])}
     """
-    checked = validate(masks, {key: np.shape(score) for key, score in scores.items()})
+    checked = validate(masks, {key: as_array(score, what=f"scores of {key!r}").shape for key, score in scores.items()})
     shapes = {key: mask.shape for key, mask in checked.items()}
     units = divide(shapes, granularity=granularity, indivisible=indivisible, axes=axes)
     rule = Rule(units, shapes, scope, distribution, allow_empty, min_density, max_density)
@@ -140,7 +139,7 @@ def prune_to(
         >>> prune_to({"kernel": np.array([3.0, 1.0])}, {"kernel": np.ones(2, bool)}, density=0.5)
         {'kernel': array([ True, False])}
     """
-    checked = validate(masks, {key: np.shape(score) for key, score in scores.items()})
+    checked = validate(masks, {key: as_array(score, what=f"scores of {key!r}").shape for key, score in scores.items()})
     if not _is_number(density) or not 0 < density <= 1:
         raise UsageError(
             f"`density` must be in (0, 1]: kept / total weights. Received: {density!r}.", "Pass e.g. 0.05."
@@ -163,7 +162,7 @@ def unit_arrays(scores: WeightArrays, masks: Masks, units: Units) -> tuple[Score
     Raises:
         UnfitError: If scores are no real numbers, or the masks keep a part of a unit.
     """
-    real_scores = {key: as_real(key, np.asarray(scores[key])) for key in units.blocks}
+    real_scores = {key: as_real(np.asarray(scores[key]), what=f"scores of {key!r}") for key in units.blocks}
     return collapse(real_scores, units), collapse_masks(masks, units)
 
 

@@ -6,11 +6,13 @@ from tf_lottery.errors import UsageError
 from tf_lottery.layers import discover, get_masks, get_weights, set_masks
 from tf_lottery.pruning.criteria import CriterionLike, get, needs
 from tf_lottery.pruning.criteria import scores as compute_scores
-from tf_lottery.pruning.granularities import UNSTRUCTURED, check_granularity
+from tf_lottery.pruning.granularities import UNSTRUCTURED, Axes, check_granularity
 from tf_lottery.pruning.masks import kept
 from tf_lottery.pruning.ranking import SCOPES
 from tf_lottery.pruning.schedules import ScheduleLike, ask, check_schedule, with_frequency
 from tf_lottery.pruning.select import prune_to
+from tf_lottery.pruning.unit_arrays import collapse_masks
+from tf_lottery.pruning.units import divide
 from tf_lottery.training.callbacks.between_calls import BetweenCalls, zero_slots
 from tf_lottery.utils.text import suggestion
 
@@ -41,6 +43,8 @@ class GradualPruning(BetweenCalls):
     Raises:
         UsageError: If an argument is wrong. In `fit`, if the model is not wrapped, or the schedule answers no sparsity
             in [0, 1), or a lower one than before.
+        UnfitError: In `fit`, before its first step: if an array does not divide into the units of `granularity`, or
+            the masks keep a part of one.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
@@ -80,11 +84,19 @@ class GradualPruning(BetweenCalls):
         self.granularity, self.indivisible = granularity, indivisible
         self._last_step = -1
         self._sparsity = 0.0
+        self._axes: dict[str, Axes] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Checks the model, and forgets the steps of an earlier `fit`."""
+        """Checks the model, and that it divides into the units to prune, and forgets the steps of an earlier `fit`."""
         super().on_train_begin(logs)
         self._last_step, self._sparsity = -1, 0.0
+        masks = get_masks(self.model)
+        shapes = {path: mask.shape for path, mask in masks.items()}
+        self._axes = None
+        if self.granularity != UNSTRUCTURED:
+            self._axes = discover(self.model, include=lambda path, variable: path in masks).axes
+        units = divide(shapes, granularity=self.granularity, indivisible=self.indivisible, axes=self._axes)
+        collapse_masks(masks, units)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Prunes before the first call of a training, if its step is one of the schedule's.
@@ -127,9 +139,6 @@ class GradualPruning(BetweenCalls):
         masks = get_masks(self.model)
         weights = get_weights(self.model, computed=True)
         scores = compute_scores({path: weights[path] for path in masks}, self.criterion)
-        axes = None
-        if self.granularity != UNSTRUCTURED:
-            axes = discover(self.model, include=lambda path, variable: path in masks).axes
         try:
             pruned = prune_to(
                 scores,
@@ -138,7 +147,7 @@ class GradualPruning(BetweenCalls):
                 scope=self.scope,
                 granularity=self.granularity,
                 indivisible=self.indivisible,
-                axes=axes,
+                axes=self._axes,
             )
         except UsageError as error:
             raise UsageError(
