@@ -150,6 +150,7 @@ def test_outputs_and_masks(folder, name, file):
 
 IN_ONE_PROCESS = """
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 import tf_lottery as tfl
@@ -161,6 +162,36 @@ for source in (net, pruned, tfmot.sparsity.keras.strip_pruning(pruned)):
     model, masks = tfl.from_tfmot(source)
     np.testing.assert_allclose(model(x).numpy(), source(x).numpy(), rtol=1e-6)
     assert sorted(masks) == ["dense/kernel", "dense_1/kernel"]
+
+L = tf_keras.layers
+rng = np.random.default_rng(0)
+table, images = rng.normal(size=(5, 3)).astype("float32"), rng.random((5, 8, 8, 3)).astype("float32")
+words, codes = np.array([["a b"], ["b"], ["z"]]), np.array([[3], [5], [8]])
+layers = [
+    (L.Normalization(mean=[1.0, 2.0, 3.0], variance=[1.0, 4.0, 9.0]), table), (L.Normalization(), table),
+    (L.Discretization(bin_boundaries=[-0.5, 0.0, 1.5]), table), (L.Discretization(num_bins=4), table),
+    (L.Discretization(bin_boundaries=[-0.5, 0.5], output_mode="one_hot"), table[:, :1]),
+    (L.CategoryEncoding(9, output_mode="one_hot"), codes), (L.Hashing(5), codes), (L.Rescaling(0.5, 1.0), table),
+    (L.IntegerLookup(vocabulary=[3, 5, 7]), codes), (L.StringLookup(vocabulary=["a b", "b"]), words),
+    (L.TextVectorization(vocabulary=["a", "b"], output_sequence_length=3), words),
+    (L.Resizing(4, 4), images), (L.CenterCrop(4, 4), images), (L.RandomFlip(), images), (L.RandomRotation(0.1), images),
+    (L.RandomZoom(0.1), images), (L.RandomTranslation(0.1, 0.1), images), (L.RandomContrast(0.1), images),
+    (L.RandomBrightness(0.1), images),
+]
+for layer, data in layers:
+    if layer.name in ("normalization_1", "discretization_1"):
+        layer.adapt(table)
+    source = tf_keras.Sequential([tf_keras.Input(data.shape[1:], dtype=tf.constant(data).dtype), layer])
+    model, _ = tfl.from_tfmot(source)
+    data = tf.constant(data)
+    mine, its = model(data, training=False), source(data, training=False)
+    np.testing.assert_allclose(np.array(mine, "float64"), np.array(its, "float64"), rtol=1e-6, err_msg=layer.name)
+for layer, data in ((L.IntegerLookup(), codes), (L.TextVectorization(), words)):
+    layer.adapt(data)
+    try:
+        tfl.from_tfmot(tf_keras.Sequential([tf_keras.Input((1,), dtype=tf.constant(data).dtype), layer]))
+    except ValueError as error:
+        print(error)
 try:
     tfl.wrap(net)
 except ValueError as error:
@@ -184,7 +215,9 @@ for wrong in (Own(), tf_keras.Sequential([tf_keras.layers.Dense(2)])):
 
 def test_models_of_tf_keras_in_this_process():
     done = subprocess.run([sys.executable, "-c", IN_ONE_PROCESS], check=True, capture_output=True, text=True)
-    wrap, subclassed, unbuilt = done.stdout.splitlines()[-3:]
+    integers, text, wrap, subclassed, unbuilt = done.stdout.splitlines()[-5:]
+    assert "class IntegerLookup was adapted to data, and its vocabulary is in no argument" in integers
+    assert "class TextVectorization was adapted to data, and its vocabulary is in no argument" in text
     assert "Convert it: `model, masks = tf_lottery.from_tfmot(model)`" in wrap
     assert "Received: class Own" in subclassed
     assert "is not built" in unbuilt
@@ -212,6 +245,7 @@ def test_layers_by_their_configurations():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
+        (layer("RandomCrop", height=2, width=2), "class RandomCrop computes something else in Keras 3"),
         (layer("ThresholdedReLU", theta=1.0), "class ThresholdedReLU has no counterpart"),
         (layer("Lambda", function="x"), "class Lambda has no counterpart"),
         (layer("TFOpLambda", function="math.add"), "class TFOpLambda has no counterpart"),

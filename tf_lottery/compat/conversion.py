@@ -13,6 +13,7 @@ from tf_lottery.compat.tf_keras_reader import LayerWeights, ModelDescription, de
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.layers import discover, named_variables
 from tf_lottery.layers.acceptance import is_of_tf_keras
+from tf_lottery.layers.remaking import refresh_constants
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.utils.child_process import ProgramError, program, run_program
 from tf_lottery.utils.optional import require
@@ -90,6 +91,10 @@ def _convert(description: ModelDescription) -> tuple[keras.Model, Masks]:
 
 def _assign_weights(name: str, layer: keras.layers.Layer, weights: LayerWeights) -> dict[int, Any]:
     """Assigns the weights of a layer, with 0.0 where they are pruned; returns the masks by the id of the variable."""
+    if isinstance(layer, keras.layers.Discretization):  # Keras 3 holds what it was adapted to in no weight
+        (layer.summary,) = weights.values
+        layer.finalize_state()
+        return {}
     variables = layer.weights
     here = [(variable.name, tuple(variable.shape)) for variable in variables]
     depthwise = isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D)
@@ -107,4 +112,5 @@ def _assign_weights(name: str, layer: keras.layers.Layer, weights: LayerWeights)
         variable.assign(value if mask is None else np.where(mask, value, np.zeros((), value.dtype)))
         if mask is not None:
             masks[id(variable)] = mask
+    refresh_constants(layer)
     return masks

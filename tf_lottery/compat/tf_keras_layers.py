@@ -23,6 +23,9 @@ NO_MATTER = (
     "ragged",
     "fused",
     "kernel_initializer",  # of separable convolutions, which have others
+    "rng_type",  # of augmentation, which does nothing but in training
+    "vocabulary_size",
+    "idf_weights_size",
 )
 """Arguments that Keras 3 does without, whatever they are: they say nothing of what a layer computes."""
 UNUSED = {"groups": 1}
@@ -31,6 +34,8 @@ HELD = ("layer", "backward_layer", "cell")
 """Arguments that are layers themselves."""
 OTHER_ACTIVATIONS = ("hard_sigmoid",)
 """Activations that compute something else in Keras 3: clip(0.2 x + 0.5, 0, 1) has become clip(x / 6 + 0.5, 0, 1)."""
+OTHER_LAYERS = ("RandomCrop",)
+"""Layers that compute something else in Keras 3, for inference too."""
 NO_CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
 
 
@@ -52,6 +57,13 @@ def convert_layer(data: Mapping[str, Any]) -> keras.layers.Layer:
             f"The layer {config.get('name', '')!r} of class {name} has no counterpart of that name in Keras 3.",
             "Put a layer that Keras 3 has in its place, before the model is converted: `keras.layers`.",
         )
+    if name in OTHER_LAYERS:
+        raise UnfitError(
+            f"The layer {config.get('name', '')!r} of class {name} computes something else in Keras 3.",
+            "Take it out of the model, and crop the images before.",
+        )
+    if name == "Discretization" and config.get("output_mode") == "int":
+        config.pop("dtype", None)  # of its outputs; Keras 3 casts the inputs to it
     accepted = _arguments(kind)
     arguments = {}
     for key, value in config.items():
@@ -64,7 +76,12 @@ def convert_layer(data: Mapping[str, Any]) -> keras.layers.Layer:
         renamed = RENAMED.get((name, key), key)
         if renamed in accepted:
             arguments[renamed] = _convert_argument(key, value)
-        elif key not in NO_MATTER and value is not None and value is not False and UNUSED.get(key) != value:
+        elif (
+            key not in (*NO_MATTER, *OF_EVERY_LAYER)
+            and value is not None
+            and value is not False
+            and UNUSED.get(key) != value
+        ):
             raise UnfitError(
                 f"The layer {config.get('name', '')!r} of class {name} has an argument that Keras 3 does not take: "
                 f"{key}={value!r}.",
@@ -86,7 +103,8 @@ def _arguments(kind: type) -> set[str]:
         for parameter in inspect.signature(kind).parameters.values()
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     }
-    return own | set(OF_EVERY_LAYER)
+    takes_more = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(kind).parameters.values())
+    return own | set(OF_EVERY_LAYER if takes_more else ())
 
 
 def _convert_argument(key: str, value: Any) -> Any:

@@ -62,7 +62,7 @@ def describe_model(model: Any) -> ModelDescription:
     """Returns what a built model of tf_keras holds; it is not changed.
 
     Raises:
-        UnfitError: If it is not built, or has no configuration.
+        UnfitError: If it is not built, has no configuration, or a vocabulary that is in no configuration.
     """
     if not model.built:
         raise UnfitError(
@@ -84,6 +84,13 @@ def _layers(model: Any, place: Place) -> Iterator[tuple[Place, LayerWeights]]:
         if hasattr(inner, "get_layer"):  # a model
             yield from _layers(inner, (*place, layer.name))
             continue
+        if not all(hasattr(weight, "name") for weight in inner.weights):  # of tables
+            raise UnfitError(
+                f"The layer {layer.name!r} of class {type(inner).__name__} was adapted to data, and its vocabulary is "
+                "in no argument of it.",
+                "Make it with `vocabulary=layer.get_vocabulary(include_special_tokens=False)` before the model is "
+                "converted.",
+            )
         positions = {id(weight): position for position, weight in enumerate(inner.weights)}
         pruned = getattr(layer, "pruning_vars", []) if inner is not layer else []
         yield (
