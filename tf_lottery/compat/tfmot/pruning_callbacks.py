@@ -151,7 +151,7 @@ class PruningSummaries(keras.callbacks.TensorBoard):
         """
         if logs is not None:
             super().on_epoch_begin(epoch, logs)
-        step = int(self.model.optimizer.iterations)
+        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         variables = masked_variables(self.model)
         with self._pruning_writer.as_default():
             for path, mask in get_masks(self.model).items():

@@ -69,7 +69,7 @@ class BetweenCalls(keras.callbacks.Callback):
 
     def steps_done(self) -> int:
         """Returns the number of training steps that the optimizer has done."""
-        return int(self.model.optimizer.iterations)
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))  # also of a distribution strategy
 
     def steps_of_last_call(self, now: int) -> int:
         """Returns how many steps the last call of an earlier `fit` had; the last call of an epoch may be a short one.

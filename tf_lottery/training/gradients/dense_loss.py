@@ -48,8 +48,9 @@ class DenseGradients:
             UnfitError: If the model or its loss does not take the batch.
         """
         apply_masks(self.model)
-        state = [*self.model.non_trainable_variables, *self.model.metrics_variables]
-        values = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in state]
+        variables = [*self.model.non_trainable_variables, *self.model.metrics_variables]
+        state = [one for variable in variables for one in _replicas(variable)]
+        values = [one.numpy().copy() for one in state]
         masks = [mask_of(variable) for variable in self.variables.values()]
         try:
             for mask in masks:
@@ -61,8 +62,8 @@ class DenseGradients:
                 "Give batches like those of the training.",
             ) from error
         finally:
-            for variable, value in zip(state, values, strict=True):
-                variable.assign(value)
+            for one, value in zip(state, values, strict=True):
+                one.assign(value)
         return {
             path: np.array(gradient).astype(np.float32)
             for path, gradient in zip(self.variables, gradients, strict=True)
@@ -78,6 +79,11 @@ class DenseGradients:
         values = [variable.value for variable in self.variables.values()]
         gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+
+def _replicas(variable: keras.Variable) -> Any:
+    """Returns the `tf.Variable` of a Keras variable; under a distribution strategy, that of each replica."""
+    return getattr(variable._value, "values", [variable._value])
 
 
 def _tensors(data: Any) -> Any:
