@@ -59,7 +59,8 @@ for name in make_callbacks():
         assert mask.sum() == mask.size * (0.25 if name == "gradual" else 0.5), (name, path, mask.sum())
         assert not weights[~mask].any() and weights[mask].any()
         np.testing.assert_array_equal(mask, tfl.get_masks(model)[path])
-        (slot,) = (one for one in model.optimizer.variables if one.path.endswith(f"{variable.path.replace('/', '_')}_momentum"))
+        name_of_slot = variable.path.replace("/", "_") + "_momentum"
+        (slot,) = (one for one in model.optimizer.variables if one.path.endswith(name_of_slot))
         assert not on_replicas(slot)[~mask].any() and on_replicas(slot)[mask].any()
     # Where weights stay, so that no rounding of theirs decides, the masks are those of one device.
     mirrored = tfl.get_masks(trained(make_callbacks()[name], strategy.scope(), 0.0))

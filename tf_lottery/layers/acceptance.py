@@ -4,6 +4,8 @@
 there and teach `copying` to rebuild it; a model whose own methods a copy would lose is refused by `copying.rebuild`.
 """
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,12 +14,15 @@ import numpy as np
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.layers.discovery import Discovery, discover
+from tf_lottery.layers.kinds import looks_like_kernel
 from tf_lottery.layers.lora import Lora, adaptable_variables, reason_refused
 from tf_lottery.layers.masked_variable import is_masked
 from tf_lottery.layers.paths import named_variables
 from tf_lottery.layers.selectors import Selector
 from tf_lottery.layers.sublayers import is_nested_model
 
+LEAST_COVERAGE = 0.9
+"""The fraction of the weights in trainable kernels that is masked without a warning."""
 TRAINING_METHODS = ("train_step", "test_step", "compute_loss", "compute_metrics")
 """What `fit` and `evaluate` call on a model, and a class may override."""
 TRAINING_LOOPS = ("fit", "evaluate", "make_train_function", "make_test_function")
@@ -165,6 +170,32 @@ def _check_lora(model: keras.Model, discovery: Discovery, lora: Lora) -> None:
                 if lora == "error"
                 else "Leave the layer out: `exclude`.",
             )
+
+
+def warn_of_kernels_left_out(model: keras.Model, discovery: Discovery) -> None:
+    """Warns if less than `LEAST_COVERAGE` of the weights in trainable kernels are masked, naming the largest others.
+
+    Args:
+        model: A built model.
+        discovery: What `wrap` masks in it by default.
+    """
+    variables = named_variables(model)
+    others = {path: variables[path] for path in discovery.skipped if path in variables}
+    kernels = {
+        path: math.prod(variable.shape)
+        for path, variable in others.items()
+        if looks_like_kernel(variable) and keras.backend.is_float_dtype(variable.dtype)
+    }
+    masked = sum(math.prod(weight.variable.shape) for weight in discovery.found.values())
+    coverage = masked / (masked + sum(kernels.values()))
+    if coverage < LEAST_COVERAGE:
+        largest = sorted(kernels, key=lambda path: -kernels[path])[:3]
+        warnings.warn(
+            f"Only {coverage:.0%} of the weights in trainable kernels are masked. The largest that are left out: "
+            f"{', '.join(f'{path} ({kernels[path]:,} weights)' for path in largest)}. Name them by `include`, or give "
+            "their layer a method `maskable_weights()` that returns them.",
+            stacklevel=3,
+        )
 
 
 def check_finite(variables: Mapping[str, keras.Variable], *, source: str = "") -> None:

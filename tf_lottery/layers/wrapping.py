@@ -1,8 +1,6 @@
 """`wrap` and `strip`: from a plain model to one with mask-applying layers and back, and access to its masks."""
 
 import logging
-import math
-import warnings
 from collections.abc import Container, Mapping, Sequence
 
 import keras
@@ -10,11 +8,9 @@ import numpy as np
 from keras import ops
 
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.layers.acceptance import check_model, check_prunable, is_wrapped
+from tf_lottery.layers.acceptance import check_model, check_prunable, is_wrapped, warn_of_kernels_left_out
 from tf_lottery.layers.copy_matching import matching_variables
 from tf_lottery.layers.copying import copy_layer, merge_masked_sums, rebuild
-from tf_lottery.layers.discovery import Discovery
-from tf_lottery.layers.kinds import looks_like_kernel
 from tf_lottery.layers.lora import Lora, adapted_layers, adapted_variable, check_lora, computed_weight
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.masked_variable import is_masked, mask_of
@@ -26,7 +22,6 @@ from tf_lottery.layers.sublayers import constructs_itself, is_made_from_own_conf
 from tf_lottery.pruning.masks import Masks, as_array, as_real, validate
 
 log = logging.getLogger(__name__)
-LEAST_COVERAGE = 0.9
 
 
 def wrap(
@@ -74,7 +69,7 @@ def wrap(
     for path, reason in discovery.skipped.items():
         log.info("not masked: %s (%s)", path, reason)
     if include is None and exclude is None:
-        _warn_of_kernels_left_out(model, discovery)
+        warn_of_kernels_left_out(model, discovery)
     masked = {id(weight.variable) for weight in discovery.found.values()}
     if not is_nested_model(model) or is_made_from_own_config(model) or (in_place and constructs_itself(model)):
         return _mask_whole(model, masked, in_place=in_place, lora=lora)
@@ -113,27 +108,6 @@ def _mask_whole(model: keras.Model, masked: Container[int], *, in_place: bool, l
     copy = copy_subclassed(model)
     in_copy = matching_variables(model, copy)
     return mask_in_place(copy, [in_copy[path] for path in paths], lora=lora)
-
-
-def _warn_of_kernels_left_out(model: keras.Model, discovery: Discovery) -> None:
-    """Warns if less than `LEAST_COVERAGE` of the weights in trainable kernels are masked, naming the largest others."""
-    variables = named_variables(model)
-    others = {path: variables[path] for path in discovery.skipped if path in variables}
-    kernels = {
-        path: math.prod(variable.shape)
-        for path, variable in others.items()
-        if looks_like_kernel(variable) and keras.backend.is_float_dtype(variable.dtype)
-    }
-    masked = sum(math.prod(weight.variable.shape) for weight in discovery.found.values())
-    coverage = masked / (masked + sum(kernels.values()))
-    if coverage < LEAST_COVERAGE:
-        largest = sorted(kernels, key=lambda path: -kernels[path])[:3]
-        warnings.warn(
-            f"Only {coverage:.0%} of the weights in trainable kernels are masked. The largest that are left out: "
-            f"{', '.join(f'{path} ({kernels[path]:,} weights)' for path in largest)}. Name them by `include`, or give "
-            "their layer a method `maskable_weights()` that returns them.",
-            stacklevel=3,
-        )
 
 
 def strip(model: keras.Model, *, in_place: bool = False) -> keras.Model:
