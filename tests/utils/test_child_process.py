@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tf_lottery.utils.child_process import ProgramError, program, run_program, wrong_usage
+from tf_lottery.utils.child_process import ProgramError, program, run_program, warm_programs, wrong_usage
 
 
 def test_stdout_is_returned():
@@ -68,3 +68,46 @@ def test_ctrl_c_while_the_process_starts_ends_it(monkeypatch):
     finally:
         signal.signal(signal.SIGINT, before)
     assert started[0].returncode == -signal.SIGKILL
+
+
+def test_a_warm_program_keeps_its_process_and_its_imports():
+    code = "import os, sys; print(os.getpid(), *sys.argv[1:]); print('to stderr', file=sys.stderr)"
+    with warm_programs():
+        first, second, other = (run_program(code, ["x"], name="it").split() for code in (code, code, code + " "))
+    assert first == second != other
+    assert first[1:] == ["x"]
+    assert int(first[0]) != os.getpid()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(first[0]), 0)
+    assert run_program(code, [], name="it").split() != first  # after the block, a process of its own
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "stays"),
+    [
+        ("raise ValueError('first\\nsecond')", "failed: first", True),
+        ("import sys; sys.exit(3)", "failed: exit code 3", True),
+        ("import sys; sys.exit('only text')", "failed: only text", True),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed with SIGSEGV", False),
+        ("import os; os._exit(0)", "failed: it ended with exit code 0", False),
+        ("import time; time.sleep(60)", "did not finish within 1 seconds", False),
+    ],
+)
+def test_a_warm_program_that_fails(code, reason, stays):
+    code = f"import os, sys\nif sys.argv[1:]: print(os.getpid())\nelse:\n    {code}"
+    with warm_programs():
+        before = run_program(code, ["which"], name="it")
+        with pytest.raises(ProgramError) as caught:
+            run_program(code, [], name="it", timeout=1 if "sleep" in code else 60)
+        assert str(caught.value) == f"it {reason}"
+        assert (run_program(code, ["which"], name="it") == before) is stays
+
+
+def test_ctrl_c_while_a_warm_program_runs_ends_it():
+    code = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(600)"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with warm_programs(), pytest.raises(KeyboardInterrupt):
+            run_program(code, [], name="it")
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -27,6 +27,7 @@ from tf_lottery.exporting.sources.source_model import ticket_origin
 from tf_lottery.exporting.tflite import litert
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.results.ticket import Ticket
+from tf_lottery.utils.child_process import warm_programs
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def export(
         losses=_losses(given, signature_of(model).outputs),
     )
     check_destination(request, force=force)
-    with staging.staging_folder(request.folder) as stage:
+    with staging.staging_folder(request.folder) as stage, warm_programs():
         results, slimmed = write_candidates(model, stage, reference, request, multiple=multiple)
         report = ExportReport(
             files=(),

@@ -8,10 +8,7 @@ interpreter that crashes on some models, recurrent ones among them. That must no
 SAMPLES.npz holds one array `(samples, ...)` per input, by signature name.
 """
 
-import os
 import sys
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +18,7 @@ import numpy.typing as npt
 
 from tf_lottery.utils.child_process import wrong_usage
 from tf_lottery.utils.files import load_arrays
+from tf_lottery.utils.program_server import end_with_parent
 
 NamedArrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 """Arrays `(samples, ...)` by the name of the input."""
@@ -62,18 +60,11 @@ def _rows(calibration: NamedArrays) -> Callable[[], Iterator[dict[str, npt.NDArr
     return lambda: ({name: array[at : at + 1] for name, array in calibration.items()} for at in range(count))
 
 
-def _end_with_parent() -> None:
-    parent = os.getppid()
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
 def main(arguments: list[str]) -> int:
     """Run the program; the exit code is 0, or 2 for wrong arguments. Errors end with a traceback on stderr."""
     if len(arguments) != 4:
         return wrong_usage("tf_lottery.exporting.tflite.run_converter", "SAVED_MODEL PRECISION SAMPLES.npz OUT.tflite")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     source, precision, samples, out = arguments
     Path(out).write_bytes(convert(source, precision=precision, calibration=load_arrays(Path(samples))))
     return 0
