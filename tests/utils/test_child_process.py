@@ -82,6 +82,14 @@ def test_a_warm_program_keeps_its_process_and_its_imports():
     assert run_program(code, [], name="it").split() != first  # after the block, a process of its own
 
 
+def test_a_warm_program_runs_in_the_current_directory(tmp_path, monkeypatch):
+    code = "import os; print(os.getcwd())"
+    with warm_programs():
+        run_program(code, [], name="it")
+        monkeypatch.chdir(tmp_path)
+        assert run_program(code, [], name="it") == f"{tmp_path}\n"
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "stays"),
     [

@@ -47,8 +47,11 @@ _warm: ContextVar[dict[str, WarmProcess] | None] = ContextVar("_warm", default=N
 def warm_programs() -> Iterator[None]:
     """Let a program that is run several times in the block stay in its process, with all that it has imported.
 
-    A process that crashes or takes too long is replaced at the next call.
+    A process that crashes or takes too long is replaced at the next call. Inside such a block, another changes nothing.
     """
+    if _warm.get() is not None:
+        yield
+        return
     processes: dict[str, WarmProcess] = {}
     before = _warm.set(processes)
     try:

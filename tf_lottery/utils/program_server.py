@@ -15,14 +15,15 @@ from typing import Any
 def serve() -> None:
     """Run the programs that come on stdin, and answer each on stdout.
 
-    A line holds `{"code": Python code, "arguments": [...]}`, the answer `{"returncode": ..., "output": ...}`; errors
-    end with a traceback on stderr. What a program imports stays loaded.
+    A line holds `{"code": Python code, "arguments": [...], "folder": the current directory}`, the answer
+    `{"returncode": ..., "output": ...}`; errors end with a traceback on stderr. What a program imports stays loaded.
     """
     end_with_parent()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what native code prints is no answer
     for line in sys.stdin:
         request = json.loads(line)
+        os.chdir(request["folder"])
         returncode, output = _run(request["code"], request["arguments"])
         sys.stderr.flush()
         answers.write(json.dumps({"returncode": returncode, "output": output}) + "\n")

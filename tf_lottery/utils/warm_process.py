@@ -51,7 +51,8 @@ class WarmProcess:
             subprocess.TimeoutExpired: it takes longer.
         """
         begin = self._errors.seek(0, os.SEEK_END)
-        answer = self._ask(json.dumps({"code": code, "arguments": arguments}).encode() + b"\n", timeout)
+        request = {"code": code, "arguments": arguments, "folder": os.getcwd()}
+        answer = self._ask(json.dumps(request).encode() + b"\n", timeout)
         self._errors.seek(begin)
         errors = self._errors.read().decode("utf-8", "replace")
         if not answer:

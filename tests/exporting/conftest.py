@@ -1,0 +1,14 @@
+"""Exports of all tests of a worker share their child processes, which take seconds to load TensorFlow."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tf_lottery.utils.child_process import warm_programs
+
+
+@pytest.fixture(scope="package", autouse=True)
+def warm() -> Iterator[None]:
+    """Keep converters and interpreters between tests."""
+    with warm_programs():
+        yield
