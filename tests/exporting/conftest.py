@@ -1,4 +1,4 @@
-"""Exports of all tests of a worker share their child processes, which take seconds to load TensorFlow."""
+"""Exports of a file of tests share their child processes, which take seconds to load TensorFlow."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from tf_lottery.utils.child_process import warm_programs
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def warm() -> Iterator[None]:
     """Keep converters and interpreters between tests."""
     with warm_programs():

@@ -1,5 +1,6 @@
 """Programs in processes of their own: results, and a reason for every failure."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -51,7 +52,8 @@ def test_wrong_usage(capsys):
     assert capsys.readouterr().err == "Usage: python -m tf_lottery.program FILE\n"
 
 
-def test_ctrl_c_while_the_process_starts_ends_it(monkeypatch):
+@pytest.mark.parametrize("block", [contextlib.nullcontext, warm_programs])
+def test_ctrl_c_while_the_process_starts_ends_it(monkeypatch, block):
     started = []
 
     class Interrupted(subprocess.Popen):
@@ -63,7 +65,7 @@ def test_ctrl_c_while_the_process_starts_ends_it(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with block(), pytest.raises(KeyboardInterrupt):
             run_program("import time; time.sleep(600)", [], name="it")
     finally:
         signal.signal(signal.SIGINT, before)

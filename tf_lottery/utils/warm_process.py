@@ -23,15 +23,20 @@ class WarmProcess:
     """A process with the loop of `program_server`. Close it, or use it as a context manager."""
 
     def __init__(self) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        with deferred_signals():  # `Popen` would lose a process that it has just started
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _SERVER],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                bufsize=0,
-            )
+        command = [sys.executable, "-P", "-c", _SERVER]
+        process = None
+        errors = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            with deferred_signals():  # `Popen` would lose a process that it has just started
+                process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0
+                )
+        except BaseException:
+            errors.close()
+            if process is not None:
+                end_process(process)
+            raise
+        self._process, self._errors = process, errors
         self._requests = cast(IO[bytes], self._process.stdin)
         self._answers = cast(IO[bytes], self._process.stdout)
 
