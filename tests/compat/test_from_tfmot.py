@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import tf_lottery as tfl
+from tf_lottery.compat.conversion import _convert
 from tf_lottery.compat.tf_keras_layers import convert_layer
 from tf_lottery.compat.tf_keras_models import convert_model
+from tf_lottery.compat.tf_keras_reader import LayerWeights, ModelDescription
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -297,3 +299,20 @@ def test_what_is_no_model_of_tfmot(tmp_path):
     (tmp_path / "model.h5").write_text(json.dumps({}))
     with pytest.raises(DamagedError, match="can't be read as a model of tf_keras"):
         tfl.from_tfmot(tmp_path / "model.h5")
+
+
+def test_a_converted_normalization_computes_with_its_statistics():
+    normalization = {"name": "norm", "axis": [-1], "mean": None, "variance": None, "invert": False}
+    layers = [
+        {"class_name": "InputLayer", "config": {"name": "in", "batch_input_shape": [None, 2], "dtype": "float32"}},
+        {"class_name": "Normalization", "config": normalization},
+        {"class_name": "Dense", "config": {"name": "dense", "units": 1, "activation": "linear", "use_bias": False}},
+    ]
+    config = {"class_name": "Sequential", "config": {"name": "net", "layers": layers}}
+    statistics = [np.array([10.0, 100.0], "float32"), np.array([4.0, 25.0], "float32"), np.array(0)]
+    weights = {
+        ("norm",): LayerWeights(["mean", "variance", "count"], statistics),
+        ("dense",): LayerWeights(["kernel"], [np.array([[1.0], [1.0]], "float32")]),
+    }
+    model, _ = _convert(ModelDescription(config, weights))
+    assert model(np.array([[12.0, 110.0]], "float32")).numpy().item() == pytest.approx(2 / 2 + 10 / 5)

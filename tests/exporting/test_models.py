@@ -205,7 +205,7 @@ def test_a_mixed_precision_model_is_exported_in_float32(tmp_path):
     policy = keras.dtype_policies.DTypePolicy("mixed_float16")
     model = keras.Sequential([keras.Input((16,)), layers.Dense(32, dtype=policy), layers.Dense(4, dtype="float32")])
     report = export(zeroed(model), tmp_path, format="all", task="regression")
-    assert report.notes == ("The model computes in float16; the exported files compute in float32.",)
+    assert report.notes[0] == "The model computes in float16; the exported files compute in float32."
     assert {record["format"] for record in report.files} == {"keras", "saved_model", "tflite"}
     assert model.layers[0].compute_dtype == "float16"
     assert keras.models.load_model(tmp_path / "model.keras").layers[0].compute_dtype == "float32"

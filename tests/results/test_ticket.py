@@ -9,6 +9,8 @@ import pytest
 
 import tf_lottery as tfl
 from tf_lottery.errors import DamagedError, ResourceError, UnfitError, UsageError
+from tf_lottery.layers.architecture import architecture
+from tf_lottery.results.ticket import Ticket
 
 L = keras.layers
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -161,3 +163,13 @@ def test_a_model_of_unregistered_classes_needs_a_way_out():
         ticket.model()
     assert tfl.strip(ticket.apply(model, trained=True)).count_params() == 15
     assert repr(ticket) == "<Ticket: 12 of 12 weights (100 %)>"
+
+
+def test_its_model_normalizes_by_the_statistics_among_its_weights():
+    norm = L.Normalization()
+    norm.adapt(3 * X + 5)
+    model = keras.Sequential([keras.Input((6,)), norm, L.Dense(3)])
+    weights, mask = tfl.get_weights(model), RNG.random((6, 3)) < 0.5
+    ticket = Ticket({"dense/kernel": mask}, weights, weights, {"architecture": architecture(model)})
+    expected = (X - 3 * X.mean(0) - 5) / (3 * X.std(0)) @ np.where(mask, model.layers[1].kernel, 0)
+    np.testing.assert_allclose(ticket.model()(X), expected, rtol=1e-4, atol=1e-4)

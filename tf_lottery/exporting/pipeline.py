@@ -112,9 +112,11 @@ def export(
     request = check_request(Path(path), format=format, precision=precision, encoding=encoding, name=name)
     origin = (ticket_origin(model) if isinstance(model, Ticket) else {}) | dict(source or {})
     given = model
-    model, notes = make_deployable(model.model() if isinstance(model, Ticket) else model)
+    own = model.model() if isinstance(model, Ticket) else model
+    model, notes = make_deployable(own)
     reference = make_reference(
         *(model, samples, labels),
+        own=own,
         validation=validation,
         calibration=calibration,
         task=task,

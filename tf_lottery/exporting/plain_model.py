@@ -1,15 +1,14 @@
 """The plain model that is exported for a user's: stripped, without optimizer, computing in float32."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import keras
 
-from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.errors import LotteryError, UnfitError, UsageError
 from tf_lottery.layers import is_wrapped, strip
-from tf_lottery.layers.acceptance import check_model, check_weights_finite
+from tf_lottery.layers.acceptance import check_model, check_weights_finite, own_methods, quantized_layers
+from tf_lottery.layers.float32_copy import float32_copy, other_floats
 from tf_lottery.layers.functional_copy import functional_copy
 from tf_lottery.layers.sublayers import is_nested_model, plain_class
+from tf_lottery.layers.wrapping import copy_model
 from tf_lottery.utils.text import one_line
 
 
@@ -43,10 +42,12 @@ def make_deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
     elif is_wrapped(model):
         model = strip(model)
     _check(model)
-    reduced = sorted({layer.compute_dtype for layer in _layers(model) if layer.compute_dtype != "float32"} - {None})
-    if any(dtype in ("float16", "bfloat16", "float64") for dtype in reduced):
+    if quantized := quantized_layers(model):
+        modes = ", ".join(dict.fromkeys(quantized.values()))
+        notes += (f"Keras quantized the layers {', '.join(quantized)} ({modes}); the exported files compute so, too.",)
+    if floats := other_floats(model):
         model = _in_float32(model)
-        notes += (f"The model computes in {', '.join(reduced)}; the exported files compute in float32.",)
+        notes += (f"The model computes in {', '.join(floats)}; the exported files compute in float32.",)
     elif getattr(model, "compiled", False):
         model = _without_optimizer(model)
     return model, notes
@@ -65,7 +66,9 @@ def _check(model: keras.Model) -> None:
 
 
 def _without_optimizer(model: keras.Model) -> keras.Model:
-    # The same layers and weights under a new, uncompiled model object.
+    # The same layers and weights under a new, uncompiled model object; of a class with its own `call`, a copy.
+    if own_methods(model, ["call"]):
+        return copy_model(model)
     if isinstance(model, keras.Sequential):
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return keras.Model(model.input, model.output, name=model.name)
@@ -73,28 +76,10 @@ def _without_optimizer(model: keras.Model) -> keras.Model:
 
 def _in_float32(model: keras.Model) -> keras.Model:
     try:
-        twin = type(model).from_config(_float32_config(model.get_config()))
-        twin.set_weights(model.get_weights())
-    except (TypeError, ValueError) as error:
+        return float32_copy(model)
+    except (LotteryError, TypeError, ValueError) as error:
+        reason = error.cause if isinstance(error, LotteryError) else one_line(error)
         raise UnfitError(
-            f"{type(model).__name__} {model.name!r} cannot be rebuilt in float32: {one_line(error)}",
+            f"{type(model).__name__} {model.name!r} cannot be rebuilt in float32: {reason}",
             "Register its custom layers with `keras.saving.register_keras_serializable`, or export a float32 model.",
         ) from error
-    return twin
-
-
-def _float32_config(config: Any) -> Any:
-    if isinstance(config, Mapping):
-        if config.get("class_name") == "DTypePolicy" and isinstance(config.get("config"), Mapping):
-            return {**config, "config": {**config["config"], "name": "float32"}}
-        return {
-            key: "float32" if key == "dtype" and value in ("float16", "bfloat16", "float64") else _float32_config(value)
-            for key, value in config.items()
-        }
-    if isinstance(config, list | tuple):
-        return type(config)(_float32_config(item) for item in config)
-    return config
-
-
-def _layers(model: keras.Model) -> list[keras.layers.Layer]:
-    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Layer)]

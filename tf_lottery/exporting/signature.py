@@ -1,7 +1,9 @@
 """The inputs and outputs of a Keras model as flat, named lists, and the TensorFlow function that serves them."""
 
+import itertools
+import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,33 +26,53 @@ class Signature:
         shapes: per input without the batch dimension; None where it is dynamic.
         dtypes: per input.
         outputs: output names: the keys of a model with a dict of outputs, else `output` or `output_0`, ...
+        model_inputs: what the model calls its inputs; other names than `inputs` where those can't be names in a file.
+        model_outputs: what it calls its outputs, likewise.
     """
 
     inputs: tuple[str, ...]
     shapes: tuple[tuple[int | None, ...], ...]
     dtypes: tuple[str, ...]
     outputs: tuple[str, ...]
+    model_inputs: tuple[str, ...] = ()
+    model_outputs: tuple[str, ...] = ()
 
     @property
     def dynamic(self) -> bool:
         """Whether any dimension but the batch is unknown."""
         return any(size is None for shape in self.shapes for size in shape)
 
+    def renamings(self) -> list[str]:
+        """Return what is called otherwise in files than in the model, one sentence each."""
+        pairs = [("input", *pair) for pair in zip(self.model_inputs, self.inputs, strict=False)]
+        pairs += [("output", *pair) for pair in zip(self.model_outputs, self.outputs, strict=False)]
+        return [
+            f"The {kind} {own!r} is called {name!r} in SavedModels and TFLite files."
+            for kind, own, name in pairs
+            if own != name
+        ]
+
 
 def signature_of(model: keras.Model) -> Signature:
     """Return the signature of a built functional or Sequential model."""
     many = len(model.inputs) > 1
     keys = list(model.input) if isinstance(structure(model)[0], Mapping) else []
-    names = []
+    own, names = [], []
     for position, tensor in enumerate(model.inputs):
-        name = next((key for key in keys if model.input[key] is tensor), tensor.name)
-        automatic = _AUTOMATIC.match(name) is not None
-        names.append(f"input_{position}" if automatic and many else "input" if automatic else _identifier(name))
+        key = next((str(key) for key in keys if model.input[key] is tensor), None)
+        name = key or tensor.name
+        if _AUTOMATIC.match(name):
+            name = f"input_{position}" if many else "input"
+        own.append(key or name)
+        names.append(_argument(name))
+    outputs = _output_names(model)
     return Signature(
-        inputs=_unique(names),
+        inputs=_unique(names, key=str.lower),
         shapes=tuple(tuple(tensor.shape[1:]) for tensor in model.inputs),
         dtypes=tuple(str(tensor.dtype) for tensor in model.inputs),
-        outputs=_unique(_output_names(model)),
+        outputs=_unique(map(_identifier, outputs)),
+        model_inputs=tuple(own),
+        model_outputs=tuple(outputs),
     )
 
 
@@ -66,20 +88,43 @@ def keras_outputs(
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the model's outputs in inference mode, by output name, computed by Keras in batches of 256.
 
+    What its layers assign while they compute (random seeds, states) is undone.
+
     Args:
         model: a built functional or Sequential model.
         inputs: one array `(samples, ...)` per input, in the order of the signature.
         signature: the model's.
     """
     nested = structure(model)[0]
+    return outputs_of(lambda packed: model(packed, training=False), nested, inputs, signature)
+
+
+def outputs_of(
+    call: Callable[[Any], Any], nested: Any, inputs: list[npt.NDArray[Any]], signature: Signature
+) -> dict[str, npt.NDArray[Any]]:
+    """Return what a model answers, by output name, in batches of 256; what its layers assign is undone.
+
+    Args:
+        call: the model, which takes its inputs in their nested structure.
+        nested: that structure.
+        inputs: one array `(samples, ...)` per input, in the order of the signature.
+        signature: the model's.
+    """
     parts = []
-    for start in range(0, len(inputs[0]), _CHUNK):
-        chunk = [keras.ops.convert_to_tensor(array[start : start + _CHUNK]) for array in inputs]
-        result = model(keras.tree.pack_sequence_as(nested, chunk), training=False)
-        parts.append([keras.ops.convert_to_numpy(tensor) for tensor in keras.tree.flatten(result)])
+    with keras.StatelessScope():
+        for start in range(0, len(inputs[0]), _CHUNK):
+            chunk = [keras.ops.convert_to_tensor(array[start : start + _CHUNK]) for array in inputs]
+            result = call(keras.tree.pack_sequence_as(nested, chunk))
+            parts.append([_to_numpy(tensor) for tensor in keras.tree.flatten(result)])
     return {
         name: np.concatenate(column) for name, column in zip(signature.outputs, zip(*parts, strict=True), strict=True)
     }
+
+
+def _to_numpy(tensor: Any) -> npt.NDArray[Any]:
+    """A tensor as an array; half precision as float32, which holds the same numbers and which NumPy can compare."""
+    array: npt.NDArray[Any] = keras.ops.convert_to_numpy(tensor)
+    return array.astype("float32") if str(array.dtype) in ("float16", "bfloat16") else array
 
 
 def serving_module(model: keras.Model, *, batch: int | None) -> tuple[tf.Module, Any]:
@@ -118,20 +163,28 @@ def _output_names(model: keras.Model) -> list[str]:
     count = len(model.outputs)
     if isinstance(nested, Mapping) and count == len(nested):
         return [
-            _identifier(next((key for key in nested if nested[key] is tensor), f"output_{position}"))
+            str(next((key for key in nested if nested[key] is tensor), f"output_{position}"))
             for position, tensor in enumerate(model.outputs)
         ]
     return ["output"] if count == 1 else [f"output_{position}" for position in range(count)]
 
 
 def _identifier(name: str) -> str:
-    return re.sub(r"\W", "_", str(name)) or "tensor"
+    """The name in ASCII letters, digits and underscores, as TensorFlow's operations have them."""
+    return re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_") or "tensor"
 
 
-def _unique(names: list[str]) -> tuple[str, ...]:
-    seen: dict[str, int] = {}
-    unique = []
+def _argument(name: str) -> str:
+    """The name as that of an argument in Python, by which a signature is called."""
+    identifier = _identifier(name)
+    return f"{identifier}_" if keyword.iskeyword(identifier) or identifier == "self" else identifier
+
+
+def _unique(names: Iterable[str], *, key: Callable[[str], str] = str) -> tuple[str, ...]:
+    """The names, with a number where one is taken; inputs that differ in capital letters are one to TensorFlow."""
+    unique: list[str] = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name}__{seen[name]}")
+        taken = set(map(key, unique))
+        numbered = (f"{name}__{number}" for number in itertools.count(2))
+        unique.append(next(one for one in itertools.chain([name], numbered) if key(one) not in taken))
     return tuple(unique)

@@ -152,7 +152,30 @@ def check_prunable(
         raise UnfitError(f"Nothing in the model can be masked ({reasons}).", "Name weights by `include`.")
     check_finite({path: weight.variable for path, weight in discovery.found.items()})
     _check_lora(model, discovery, lora)
+    _check_float8(model, discovery)
     return discovery
+
+
+def quantized_layers(model: keras.Model) -> dict[str, str]:
+    """Returns how Keras quantized layers of a model, by the name of the layer: "int8", "int4", "float8", ..."""
+    return {layer.name: layer.quantization_mode for layer in model._flatten_layers() if _is_quantized(layer)}
+
+
+def _is_quantized(layer: keras.layers.Layer) -> bool:
+    return getattr(layer, "quantization_mode", None) is not None
+
+
+def _check_float8(model: keras.Model, discovery: Discovery) -> None:
+    """Raises if a maskable weight is of a quantized layer: in float8 kernels stay floats, and scales are trained."""
+    paths = {id(weight.variable): path for path, weight in discovery.found.items()}
+    for layer in filter(_is_quantized, model._flatten_layers()):
+        quantized = [paths[id(variable)] for variable in layer._trainable_variables if id(variable) in paths]
+        if quantized:
+            raise UsageError(
+                f"{', '.join(quantized)} can't be masked: Keras quantized the layer {layer.name!r} "
+                f"({layer.quantization_mode}).",
+                "Wrap the model before `quantize`, or leave the layer out: `exclude`.",
+            )
 
 
 def _check_lora(model: keras.Model, discovery: Discovery, lora: Lora) -> None:

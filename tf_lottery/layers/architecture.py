@@ -8,7 +8,7 @@ import keras
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.paths import named_variables
-from tf_lottery.layers.remaking import build_configs, build_like, serialize_plain
+from tf_lottery.layers.remaking import LOOKUPS, build_configs, build_like, serialize_plain
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.utils.text import one_line
 
@@ -56,7 +56,8 @@ def model_from_architecture(text: str) -> keras.Model:
         text: As from `architecture`.
 
     Raises:
-        UnfitError: If it has code of the caller's own that is not registered, or no configuration.
+        UnfitError: If it has code of the caller's own that is not registered, no configuration, or a layer whose
+            vocabulary was adapted: an architecture does not hold it.
     """
     try:
         document = json.loads(text)
@@ -66,6 +67,7 @@ def model_from_architecture(text: str) -> keras.Model:
         model = keras.models.model_from_json(json.dumps(document))
         if builds is not None:
             build_like(model, builds)
+        _check_vocabularies(model)
     except (ValueError, TypeError, ImportError, AttributeError) as error:
         raise UnfitError(
             f"The model can't be made from its architecture: {one_line(error)}",
@@ -73,6 +75,15 @@ def model_from_architecture(text: str) -> keras.Model:
             "from a configuration.",
         ) from error
     return model
+
+
+def _check_vocabularies(model: keras.Model) -> None:
+    for layer in model._flatten_layers():
+        if isinstance(layer, LOOKUPS) and layer.get_config()["vocabulary"] is None:
+            raise UnfitError(
+                f"The vocabulary of the layer {layer.name!r} was adapted, so an architecture does not hold it.",
+                "Pass it to the constructor as `vocabulary`.",
+            )
 
 
 def _subclassed(model: keras.Model) -> dict[str, Any]:

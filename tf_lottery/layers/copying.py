@@ -11,7 +11,7 @@ from tf_lottery.layers.acceptance import TRAINING_METHODS, own_methods
 from tf_lottery.layers.copy_matching import differing_paths, matching_paths, matching_variables
 from tf_lottery.layers.lora import adapters, enable_adapters, merge_masked_sum
 from tf_lottery.layers.masked import builds_itself
-from tf_lottery.layers.own_attributes import copy_own_attributes
+from tf_lottery.layers.own_attributes import Change, copy_own_attributes, copy_plain_attributes, unchanged
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
 from tf_lottery.layers.remaking import (
     copy_assets,
@@ -41,6 +41,7 @@ def rebuild(
     *,
     share_attributes: bool = False,
     keep_classes: bool = False,
+    change: Change = unchanged,
 ) -> keras.Model:
     """Returns a copy of the model in which every layer is replaced, nested models included; the weights are copied.
 
@@ -52,6 +53,7 @@ def rebuild(
             shared; otherwise they are refused where a method of the user's may read them.
         keep_classes: Whether a nested model that its class makes from a configuration is replaced as one layer.
             Otherwise its layers are, and the copy has a plain functional model in its place.
+        change: What `replace` changes in configurations, which is changed in inputs and attributes too.
 
     Returns:
         The copy, not compiled.
@@ -67,7 +69,7 @@ def rebuild(
         # Keras would compile the copy from a serialized loss, which fails for a lambda.
         for part in compiled:
             part.compiled = False
-        rebuilt = _clone(model, replace, keep_classes=keep_classes)
+        rebuilt = _clone(model, replace, keep_classes=keep_classes, change=change)
     finally:
         for part in compiled:
             part.compiled = True
@@ -92,12 +94,12 @@ def rebuild(
         if target[other] is not source[path]:
             copy_variable(source[path], target[other])
     for layer, copy in layer_pairs:
-        _copy_settings(layer, copy, share=share_attributes)
+        copy_settings(layer, copy, share=share_attributes, change=change)
     for part, copy in parts:
         # Its own flag alone: setting `trainable` to what it is does nothing, so a frozen copy could not be unfrozen.
         copy._trainable = part._trainable
         # What Keras's own methods don't read can be the same object in the copy.
-        copy_own_attributes(part, copy, share=share_attributes or not own_methods(part, METHODS))
+        copy_own_attributes(part, copy, share=share_attributes or not own_methods(part, METHODS), change=change)
     return rebuilt
 
 
@@ -121,8 +123,17 @@ def merge_masked_sums(model: keras.Model, copy: keras.Model) -> None:
                 merge_masked_sum(one, inner[path])
 
 
-def _copy_settings(layer: keras.layers.Layer, copy: keras.layers.Layer, *, share: bool) -> None:
-    """Copies what a configuration does not hold of a layer and of those inside it, which its constructor makes."""
+def copy_settings(
+    layer: keras.layers.Layer, copy: keras.layers.Layer, *, share: bool, change: Change = unchanged
+) -> None:
+    """Copies what a configuration does not hold of a layer and of those inside it, which its constructor makes.
+
+    Args:
+        layer: A layer of a model.
+        copy: Its copy, with the same weights.
+        share: Whether attributes that can't be copied are shared, as for `rebuild`.
+        change: What is changed in attributes.
+    """
     if layer is copy:
         return
     inner = dict(sublayers_by_path(copy))
@@ -134,7 +145,7 @@ def _copy_settings(layer: keras.layers.Layer, copy: keras.layers.Layer, *, share
             other._trainable = one._trainable
             copy_assets(one, other)
         refresh_constants(other)
-        copy_own_attributes(one, other, share=share)
+        copy_own_attributes(one, other, share=share, change=change)
 
 
 def made_again(model: keras.Model) -> keras.Model:
@@ -150,7 +161,11 @@ def made_again(model: keras.Model) -> keras.Model:
 
 
 def _clone(
-    model: keras.Model, replace: Callable[[keras.layers.Layer], keras.layers.Layer], *, keep_classes: bool
+    model: keras.Model,
+    replace: Callable[[keras.layers.Layer], keras.layers.Layer],
+    *,
+    keep_classes: bool,
+    change: Change = unchanged,
 ) -> keras.Model:
     """Returns a copy of a model's graph, uncompiled, with new weights; a layer that is used twice is replaced once."""
     replaced: dict[int, keras.layers.Layer] = {}
@@ -168,25 +183,33 @@ def _clone(
             replaced[id(layer)] = copy
         return replaced[id(layer)]
 
-    inputs = None if isinstance(model, keras.Sequential) else keras.tree.map_structure(copy_input, model.input)
+    inputs = None
+    if not isinstance(model, keras.Sequential):
+        inputs = keras.tree.map_structure(lambda tensor: copy_input(tensor, change), model.input)
+    elif change is not unchanged:
+        inputs = copy_input(model.inputs[0], change)
     return keras.models.clone_model(model, inputs, clone_function=clone_layer)
 
 
-def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+def copy_layer(layer: keras.layers.Layer, change: Change = unchanged) -> keras.layers.Layer:
     """Returns a layer of the same configuration, built if its class has a `build` method; weights are not copied.
+
+    Args:
+        layer: A layer, or an operation of a functional model.
+        change: What is changed in its configuration and attributes.
 
     Raises:
         UnfitError: If the layer can't be built again from its configuration.
     """
     if isinstance(layer, keras.layers.Lambda):
-        return _copy_lambda(layer)  # Keras refuses to make a function from a configuration
+        return _copy_lambda(layer, change)  # Keras refuses to make a function from a configuration
     if is_made_from_own_config(layer):
-        return copy_subclassed(layer)
+        return copy_subclassed(layer, change=change)
     try:
         config = model_config(layer) if isinstance(layer, keras.Model) else layer.get_config()
         own = own_classes(layer) if isinstance(layer, keras.layers.Layer) else {}
         with keras.saving.custom_object_scope(own):  # of a cell, say, whose class is not registered
-            copy = type(layer).from_config(config)
+            copy = type(layer).from_config(change(config))
     except (TypeError, ValueError, NotImplementedError) as error:
         raise UnfitError(
             f"The layer {layer.name!r} of class {type(layer).__name__} cannot be copied: {one_line(error)}",
@@ -200,18 +223,25 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     if copy.built:
         enable_adapters(copy, adapters(layer))
     copy_assets(layer, copy)
+    copy_plain_attributes(layer, copy, change)  # what `adapt` of a layer of the user's set is needed to call it
     return copy
 
 
-def copy_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns a new model input of the same name, shape, dtype and options; Keras names one after its tensor."""
+def copy_input(tensor: keras.KerasTensor, change: Change = unchanged) -> keras.KerasTensor:
+    """Returns a new model input of the same name, shape, dtype and options; Keras names one after its tensor.
+
+    Args:
+        tensor: An input of a model.
+        change: What is changed in its configuration.
+    """
     layer = tensor._keras_history.operation
-    return type(layer).from_config(layer.get_config()).output
+    return type(layer).from_config(change(layer.get_config())).output
 
 
-def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
+def _copy_lambda(layer: keras.layers.Lambda, change: Change) -> keras.layers.Lambda:
     same = {name: getattr(layer, name) for name in ("mask", "arguments", "name", "trainable")}
-    return keras.layers.Lambda(layer.function, output_shape=layer._output_shape, dtype=layer.dtype_policy, **same)
+    policy = keras.dtype_policies.get(change(keras.dtype_policies.serialize(layer.dtype_policy)))
+    return keras.layers.Lambda(layer.function, output_shape=layer._output_shape, dtype=policy, **same)
 
 
 def _opened(model: keras.Model, keep_classes: bool) -> Iterator[keras.Model]:

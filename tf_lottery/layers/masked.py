@@ -35,6 +35,7 @@ ASKED_OF_LAYERS = ("save_assets", "load_assets", "maskable_weights", "get_prunab
 REMEDY = (
     '`strip` the model first; or `wrap` it with lora="mask", which masks the sum, or without this layer: `exclude`.'
 )
+NO_QUANTIZATION = ("it replaces the kernel", "`strip` the model first.")
 
 
 def guard_weights(layer: keras.layers.Layer, lora: Lora) -> None:
@@ -51,7 +52,7 @@ def guard_weights(layer: keras.layers.Layer, lora: Lora) -> None:
         if not any(is_masked(v) for v in sublayer._trainable_variables + sublayer._non_trainable_variables):
             continue
         if hasattr(sublayer, "quantize"):
-            _refuse(sublayer, "quantize", "it replaces the kernel", "`strip` the model first.")
+            _refuse(sublayer, "quantize", *NO_QUANTIZATION)
         if not any(map(is_masked, adaptable_variables(sublayer))):
             continue
         reason = reason_refused(sublayer, lora)
@@ -65,17 +66,25 @@ def guard_weights(layer: keras.layers.Layer, lora: Lora) -> None:
             _refuse(sublayer, "enable_lora", reason, REMEDY)
 
 
+def refuse_quantization(model: keras.Model) -> None:
+    """Makes `quantize` of a wrapped model raise an error before it changes the layers that have no masks."""
+    _refuse(model, "quantize", *NO_QUANTIZATION)
+
+
 def _refuse(layer: keras.layers.Layer, method: str, reason: str, remedy: str) -> None:
-    """Makes a method of a layer raise an error."""
+    """Makes a method of a layer or model raise an error."""
+    kind = "model" if isinstance(layer, keras.Model) else "layer"
 
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise UsageError(
-            f"`{method}` of the layer {layer.name!r} would compute with weights that its masks do not hold for: "
+            f"`{method}` of the {kind} {layer.name!r} would compute with weights that its masks do not hold for: "
             f"{reason}.",
             remedy,
         )
 
-    setattr(refuse, OF_WRAPPING, True)
+    # Keras may have set it on the instance, too, which `strip` brings back.
+    before = vars(layer).get(method, True)
+    setattr(refuse, OF_WRAPPING, getattr(before, OF_WRAPPING, before))
     object.__setattr__(layer, method, refuse)
 
 

@@ -8,9 +8,10 @@ import copy
 import dis
 import functools
 import inspect
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from types import CellType, CodeType
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -19,6 +20,8 @@ import tensorflow as tf
 from tf_lottery.errors import UsageError
 from tf_lottery.layers.sublayers import MASKS
 
+Change: TypeAlias = Callable[[Any], Any]
+"""From a configuration or attribute of a layer or model to that of its copy, such as one of another dtype."""
 OF_WRAPPING = "tf_lottery_of_wrapping"
 """An attribute of what `wrap` sets on a layer, and copies do not have."""
 _MISSING = object()
@@ -33,12 +36,33 @@ HARMLESS = (
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
 
 
-def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, *, share: bool = False) -> None:
+def unchanged(setting: Any) -> Any:
+    """Returns a configuration or attribute as it is."""
+    return setting
+
+
+def copy_plain_attributes(source: keras.layers.Layer, target: keras.layers.Layer, change: Change = unchanged) -> None:
     """Sets on a copy the plain attributes that differ: numbers, texts, arrays, and lists, tuples and dicts of those.
 
-    An object that holds nothing else, such as a dataclass of settings, is copied. Losses, which a `compile` of the
-    class may have set, initializers, regularizers and the like are shared; a metric is made again from its
-    configuration. Other functions are not: they may read the model that they were made for.
+    Args:
+        source: A model or layer. It is not changed.
+        target: Its copy, of the same class, or of one of its bases.
+        change: What is changed in them.
+    """
+    for name, value in _own_attributes(source, target):
+        if _is_plain(value) and not _same(changed := change(value), vars(target).get(name, _MISSING)):
+            setattr(target, name, _copy(changed))
+
+
+def copy_own_attributes(
+    source: keras.layers.Layer, target: keras.layers.Layer, *, share: bool = False, change: Change = unchanged
+) -> None:
+    """Sets on a copy the attributes that differ: plain ones, and objects that can be copied.
+
+    An object that holds nothing but plain values, such as a dataclass of settings, is copied. Losses, which a `compile`
+    of the class may have set, initializers, regularizers and the like are shared; a metric is made again from its
+    configuration. Variables and tables of TensorFlow, which are no weights for Keras, are assigned. Other functions are
+    not copied: they may read the model that they were made for.
 
     Attributes that classes of Keras set are left to Keras.
 
@@ -46,23 +70,17 @@ def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, 
         source: A model or layer. It is not changed.
         target: Its copy, of the same class, or of one of its bases.
         share: Whether an attribute that is not plain, and that the copy lacks, is set on it as the same object.
+        change: What is changed in those that are plain.
 
     Raises:
         UsageError: If the copy lacks an attribute that cannot be copied, such as a second model, or has None there.
     """
-    if source is target or not isinstance(source, type(target)):
-        return
-    of_keras = _names_set_by_keras(source.__class__)
-    for name, value in vars(source).items():
-        if name in of_keras or name in (MASKS, "history") or hasattr(value, OF_WRAPPING):  # `fit` sets the history
-            continue
-        if isinstance(value, keras.Variable):  # which the copy made for itself, and may be masked
-            continue
+    copy_plain_attributes(source, target, change)
+    for name, value in _own_attributes(source, target):
         other = vars(target).get(name, _MISSING)
-        if _is_plain(value):
-            if not _same(value, other):
-                setattr(target, name, _copy(value))
-        elif other is not _MISSING and _made_alike(value, other) and not _holds_untracked(value, source):
+        if _is_plain(value) or _assign_tensorflow_state(value, other):
+            continue
+        if other is not _MISSING and _made_alike(value, other) and not _holds_untracked(value, source):
             continue  # the constructor made one for each
         elif share or isinstance(value, HARMLESS):
             setattr(target, name, value)
@@ -76,6 +94,35 @@ def copy_own_attributes(source: keras.layers.Layer, target: keras.layers.Layer, 
                 f"and cannot be copied. Received: {type(value).__name__}.",
                 "Share the model's objects with `in_place=True`, or set the attribute in the constructor.",
             )
+
+
+def _own_attributes(source: keras.layers.Layer, target: keras.layers.Layer) -> list[tuple[str, Any]]:
+    """The attributes of a model or layer that its copy may lack, by name."""
+    if source is target or not isinstance(source, type(target)):
+        return []
+    of_keras = _names_set_by_keras(source.__class__)
+    return [
+        (name, value)
+        for name, value in vars(source).items()
+        if name not in of_keras
+        and name not in (MASKS, "history")  # `fit` sets the history
+        and not hasattr(value, OF_WRAPPING)
+        and not isinstance(value, keras.Variable)  # which the copy made for itself, and may be masked
+    ]
+
+
+def _assign_tensorflow_state(value: Any, other: Any) -> bool:
+    """Gives variables and tables of TensorFlow in an attribute of a copy the content of the source's; False if none."""
+    pairs = list(itertools.zip_longest(keras.tree.flatten(value), keras.tree.flatten(other)))
+    tables = tf.lookup.experimental.MutableHashTable
+    if not all(isinstance(one, tf.Variable | tables) and type(one) is type(two) for one, two in pairs):
+        return False
+    for one, two in pairs:
+        if isinstance(one, tables):
+            two.insert(*one.export())
+        else:
+            two.assign(tf.cast(one, two.dtype))
+    return bool(pairs)
 
 
 @functools.cache

@@ -17,48 +17,57 @@ from tf_lottery.errors import UsageError
 from tf_lottery.layers.copy_matching import differing_paths, matching_paths, matching_variables
 from tf_lottery.layers.lora import adapters, enable_adapters
 from tf_lottery.layers.masked import builds_itself
-from tf_lottery.layers.own_attributes import copy_own_attributes
+from tf_lottery.layers.own_attributes import Change, copy_own_attributes, unchanged
 from tf_lottery.layers.paths import named_variables
 from tf_lottery.layers.sublayers import (
     children,
     constructs_itself,
     is_made_from_own_config,
     is_nested_model,
+    is_own,
     join,
     plain_class,
 )
 from tf_lottery.utils.text import one_line
 
+LOOKUPS = (keras.layers.StringLookup, keras.layers.IntegerLookup, keras.layers.TextVectorization)
+"""Layers with a vocabulary, which is no variable."""
 
-def copy_subclassed(model: keras.Model, *, share: bool = False) -> keras.Model:
+
+def copy_subclassed(model: keras.Model, *, share: bool = False, change: Change = unchanged) -> keras.Model:
     """Returns a plain copy of a model, of its own class, with the same weights.
 
     Args:
         model: A built model, wrapped or plain, which its class makes from its configuration. It is not changed.
         share: Whether attributes that can't be copied are shared, as for `rebuild`.
+        change: What is changed in its configuration and attributes, and those of its layers.
 
     Raises:
         UsageError: If its class can't be made from its configuration, or the copy has other weights or attributes.
     """
-    copy = made_again(model)
+    copy = made_again(model, change=change)
     pairs = matching_variables(model, copy)
     source, target = named_variables(model), named_variables(copy)
     for path, other in pairs.items():
         copy_variable(source[path], target[other])
     for one, other in paired_layers(model, copy):
         other._trainable = one._trainable
-        copy_own_attributes(one, other, share=share)
+        copy_own_attributes(one, other, share=share, change=change)
         copy_assets(one, other)
         refresh_constants(other)
-        if one is not model and (changed := _changed_settings(one, other)):
+        if one is not model and (changed := _changed_settings(one, other, change)):
             raise _no_copy(
                 model, f"its layer {one.name!r} has another {', '.join(changed)} than the class of the model gives it"
             )
     return copy
 
 
-def made_again(model: keras.Model) -> keras.Model:
+def made_again(model: keras.Model, *, change: Change = unchanged) -> keras.Model:
     """Returns a plain model that the class of a model makes from its configuration, with new weights.
+
+    Args:
+        model: A built model, wrapped or plain.
+        change: What is changed in its configuration and that of its layers.
 
     Raises:
         UsageError: If its class can't be made from its configuration, or the new model has other weights.
@@ -67,7 +76,7 @@ def made_again(model: keras.Model) -> keras.Model:
         # The scope goes before the registry, which in a notebook may know another class by a name. What was serialized
         # a moment ago is as safe as the model itself.
         with keras.saving.custom_object_scope(own_classes(model)):
-            copy: keras.Model = keras.saving.deserialize_keras_object(serialize_plain(model), safe_mode=False)
+            copy: keras.Model = keras.saving.deserialize_keras_object(change(serialize_plain(model)), safe_mode=False)
         build_like(copy, build_configs(model))
         for one, other in paired_layers(model, copy):
             enable_adapters(other, {path: rank for path, rank in adapters(one).items() if not path})
@@ -85,10 +94,10 @@ def made_again(model: keras.Model) -> keras.Model:
     return copy
 
 
-def _changed_settings(layer: keras.layers.Layer, copy: keras.layers.Layer) -> list[str]:
-    """Returns what is another in the configurations of a layer and of its copy, names aside."""
+def _changed_settings(layer: keras.layers.Layer, copy: keras.layers.Layer, change: Change) -> list[str]:
+    """Returns what else than wanted is another in the configurations of a layer and of its copy, names aside."""
     try:
-        one, other = layer.get_config(), copy.get_config()
+        one, other = change(layer.get_config()), copy.get_config()
     except (NotImplementedError, TypeError, ValueError):
         return []  # nothing is known of it but its attributes, which are compared elsewhere
     texts, others = _without_names(one), _without_names(other)
@@ -217,22 +226,40 @@ def copy_variable(variable: keras.Variable, copy: keras.Variable) -> None:
 
 
 def copy_assets(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    """Copies what is neither configuration nor variable of a layer: a vocabulary.
+    """Copies what is neither configuration nor variable of a layer: a vocabulary, and the weights of its terms.
 
     Args:
         layer: A layer of a model.
         copy: A layer of the same configuration.
     """
-    if hasattr(layer, "save_assets"):
-        with tempfile.TemporaryDirectory() as folder:
-            layer.save_assets(folder)
-            copy.load_assets(folder)
+    if not hasattr(layer, "save_assets"):
+        return
+    if isinstance(layer, LOOKUPS):
+        terms: dict[str, Any] = {}
+        layer.save_own_variables(terms)
+        if terms:
+            copy.load_own_variables(terms)
+    with tempfile.TemporaryDirectory() as folder:
+        layer.save_assets(folder)
+        copy.load_assets(folder)
 
 
 def refresh_constants(layer: keras.layers.Layer) -> None:
-    """Updates what a layer derived from its variables, after they were assigned: the constants of `Normalization`."""
-    if isinstance(layer, keras.layers.Normalization):
+    """Updates what a layer derived from its variables, after they were assigned, by the methods that Keras has for it.
+
+    `Normalization` has `finalize_state`, and so may a layer of the user's; another may derive its constants where Keras
+    loads its variables.
+    """
+    kind = type(layer)
+    if not layer.built:
+        return
+    finalizes = hasattr(layer, "finalize_state") and is_own(kind, "finalize_state")
+    if finalizes or isinstance(layer, keras.layers.Normalization):
         layer.finalize_state()
+    elif is_own(kind, "load_own_variables") and not kind.__module__.startswith("tf_lottery."):
+        values: dict[str, Any] = {}
+        layer.save_own_variables(values)
+        layer.load_own_variables({key: keras.ops.convert_to_numpy(value) for key, value in values.items()})
 
 
 def own_classes(layer: keras.layers.Layer) -> dict[str, Any]:

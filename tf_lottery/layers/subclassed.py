@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from tf_lottery.layers.lora import Lora, adapters, enable_adapters, merge_masked_sum, release_lora
-from tf_lottery.layers.masked import guard_weights
+from tf_lottery.layers.masked import guard_weights, refuse_quantization
 from tf_lottery.layers.masked_variable import mask_variable, read_once, unmask_variable
 from tf_lottery.layers.own_attributes import OF_WRAPPING
 from tf_lottery.layers.paths import named_variables
@@ -113,6 +113,7 @@ def mask_in_place(model: keras.Model, paths: Sequence[str], *, lora: Lora = "err
     for path, mask in masks.by_path.items():
         mask_variable(variables[path], mask)
     guard_weights(model, lora)
+    refuse_quantization(model)
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.RNN):
             _read_once_a_call(layer)
@@ -129,9 +130,12 @@ def unmask_in_place(model: keras.Model) -> keras.Model:
     for path in getattr(model, MASKS).by_path:
         variables[path].assign(variables[path].value)
         unmask_variable(variables[path])
-    for layer in model._flatten_layers(include_self=False):
-        for name in [name for name, value in vars(layer).items() if hasattr(value, OF_WRAPPING)]:
-            vars(layer).pop(name)
+    for layer in model._flatten_layers():
+        for name, value in list(vars(layer).items()):
+            if hasattr(value, OF_WRAPPING):
+                vars(layer).pop(name)
+                if callable(replaced := getattr(value, OF_WRAPPING)):
+                    vars(layer)[name] = replaced
     with _unlocked(model):
         model._tracker.untrack(getattr(model, MASKS))
         vars(model).pop(MASKS)

@@ -127,21 +127,26 @@ def constructs_itself(model: object) -> bool:
 
 def is_made_from_own_config(model: object) -> bool:
     """Returns whether a model constructs itself, and its class has a `get_config` from which it can do so again."""
-    return constructs_itself(model) and _is_own(plain_class(model), "get_config")
+    return constructs_itself(model) and is_own(plain_class(model), "get_config")
 
 
 @functools.cache
 def _has_own_constructor(kind: type) -> bool:
-    if not _is_own(kind, "__init__"):
+    if not is_own(kind, "__init__"):
         return False
     spec = inspect.getfullargspec(kind.__init__)  # type: ignore[misc]
     takes_a_graph = {"inputs", "outputs"} <= set(spec.args)
-    takes_anything = spec.varargs is not None and spec.varkw is not None and not _is_own(kind, "get_config")
+    takes_anything = spec.varargs is not None and spec.varkw is not None and not is_own(kind, "get_config")
     return issubclass(kind, keras.Sequential) or not (takes_a_graph or takes_anything)
 
 
-def _is_own(kind: type, method: str) -> bool:
-    """Returns whether a method of a class is not Keras's."""
+def is_own(kind: type, method: str) -> bool:
+    """Returns whether a method of a class is not Keras's.
+
+    Args:
+        kind: A class of models or layers.
+        method: The name of a method that it has.
+    """
     return not str(getattr(kind, method).__module__).startswith("keras.")
 
 

@@ -12,10 +12,10 @@ from tf_lottery.layers.acceptance import check_model, check_prunable, is_wrapped
 from tf_lottery.layers.copy_matching import matching_variables
 from tf_lottery.layers.copying import copy_layer, merge_masked_sums, rebuild
 from tf_lottery.layers.lora import Lora, adapted_layers, adapted_variable, check_lora, computed_weight
-from tf_lottery.layers.masked import Masked
+from tf_lottery.layers.masked import Masked, refuse_quantization
 from tf_lottery.layers.masked_variable import is_masked, mask_of
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
-from tf_lottery.layers.remaking import copy_subclassed
+from tf_lottery.layers.remaking import all_layers, copy_subclassed, refresh_constants
 from tf_lottery.layers.selectors import Selector
 from tf_lottery.layers.subclassed import WrappedModel, forget_traces, mask_in_place, unmask_in_place
 from tf_lottery.layers.sublayers import constructs_itself, is_made_from_own_config, is_nested_model
@@ -93,6 +93,7 @@ def wrap(
         return Masked(layer if in_place else copy_layer(layer), weights, lora)
 
     wrapped = rebuild(model, wrap_layer, share_attributes=in_place, keep_classes=True)
+    refuse_quantization(wrapped)
     if in_place:
         forget_traces(model)
     return wrapped
@@ -260,6 +261,8 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray] | Sequence
         arrays[path] = as_real(array, what=f"weights of {path!r}")
     for path, array in arrays.items():
         variables[path].assign(array)
+    for _, layer in all_layers(model):
+        refresh_constants(layer)
     if is_wrapped(model):
         apply_masks(model)
 

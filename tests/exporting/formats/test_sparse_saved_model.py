@@ -1,7 +1,9 @@
 """Sparse SavedModels: smaller on disk, rebuilt once at loading, equal bit for bit, without code of this library."""
 
+import gc
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,6 +21,7 @@ from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.formats.saved_model_writer import write_saved_model
 from tf_lottery.exporting.formats.sparse_saved_model import decode, encode, worthwhile_codes
 from tf_lottery.exporting.signature import keras_outputs, signature_of
+from tf_lottery.exporting.tflite import litert
 
 REBUILDING = {"TensorScatterUpdate", "Cumsum", "Where", "GatherNd", "BitwiseAnd"}
 
@@ -175,10 +178,7 @@ def write(model, folder, **options):
 
 
 def served(folder):
-    loaded = tf.saved_model.load(str(folder))
-    serve = loaded.signatures["serving_default"]
-    serve.kept = loaded  # without it the variables would be gone
-    return serve
+    return tf.saved_model.load(str(folder)).signatures["serving_default"]
 
 
 def answers(serve, model, count):
@@ -240,15 +240,123 @@ def test_models_loaded_together_share_nothing(tmp_path):
         np.testing.assert_allclose(answers(serve, model, 4)["output"], expected[model], rtol=1e-4, atol=1e-5)
 
 
-def test_it_loads_as_tensorflow_serving_loads_it(tmp_path):
+@pytest.fixture(scope="module")
+def sparse_lenet(tmp_path_factory):
+    """A sparse SavedModel, an input of two samples, and what the model computes for it, from its weights alone."""
     model = lenet()
-    file = write(model, tmp_path).file
-    expected = answers(served(file), model, 5)["output"]
+    x = np.random.default_rng(3).standard_normal((2, 784)).astype("float32")
+    out = x.astype(np.float64)
+    for layer in model.layers:
+        out = out @ layer.kernel.numpy().astype(np.float64) + layer.bias.numpy()
+        out = np.maximum(out, 0) if layer.units > 10 else out
+    return str(write(model, tmp_path_factory.mktemp("lenet")).file), x, out
+
+
+def in_one_line(file, x):
+    return tf.saved_model.load(file).signatures["serving_default"](tf.constant(x))["output"]
+
+
+def with_the_signature_alone(file, x):
+    serve = tf.saved_model.load(file).signatures["serving_default"]
+    gc.collect()
+    first = serve(input=tf.constant(x))["output"]
+    gc.collect()
+    np.testing.assert_array_equal(serve(input=tf.constant(x))["output"], first)
+    return first
+
+
+def as_a_keras_layer(file, x):
+    return keras.layers.TFSMLayer(file, call_endpoint="serving_default")(x)["output"]
+
+
+def in_a_keras_model(file, x):
+    inputs = keras.Input((784,))
+    model = keras.Model(inputs, keras.layers.TFSMLayer(file, call_endpoint="serving_default")(inputs))
+    return model.predict(x, verbose=0)["output"]
+
+
+def inside_a_function(file, x):
+    loaded = tf.saved_model.load(file)  # a dense SavedModel must be kept here, too
+    return tf.function(lambda inputs: 1 * loaded.signatures["serving_default"](input=inputs)["output"])(tf.constant(x))
+
+
+def saved_again(file, x):
+    loaded, module = tf.saved_model.load(file), tf.Module()
+    module.again = loaded
+    tf.saved_model.save(module, f"{file}_again", signatures=loaded.signatures["serving_default"])
+    return in_one_line(f"{file}_again", x)
+
+
+def converted_to_tflite(file, x):
+    content = tf.lite.TFLiteConverter.from_saved_model(file).convert()
+    Path(f"{file}.tflite").write_bytes(content)
+    samples = {"input": x}
+    return litert.run_file(Path(f"{file}.tflite"), samples, scratch=Path(file).parent).outputs["output"]
+
+
+def in_a_session(file, x):
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
-        signature = tf.compat.v1.saved_model.load(session, ["serve"], str(file)).signature_def["serving_default"]
-        for _ in range(2):
-            feed = {signature.inputs["input"].name: inputs_of(model, 5)[0]}
-            np.testing.assert_array_equal(session.run(signature.outputs["output"].name, feed), expected)
+        signature = tf.compat.v1.saved_model.load(session, ["serve"], file).signature_def["serving_default"]
+        feed = {signature.inputs["input"].name: x}
+        first = session.run(signature.outputs["output"].name, feed)
+        np.testing.assert_array_equal(session.run(signature.outputs["output"].name, feed), first)
+    return first
+
+
+WAYS = [
+    in_one_line,
+    with_the_signature_alone,
+    as_a_keras_layer,
+    in_a_keras_model,
+    inside_a_function,
+    saved_again,
+    pytest.param(converted_to_tflite, marks=pytest.mark.slow),
+    in_a_session,
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_it_works_in_every_way_it_is_used(way, sparse_lenet):
+    file, x, expected = sparse_lenet
+    np.testing.assert_allclose(way(file, x), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_it_runs_in_the_command_line_of_tensorflow(sparse_lenet, tmp_path):
+    file, x, expected = sparse_lenet
+    np.save(tmp_path / "x.npy", x)
+    program = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", file]
+    chosen = ["--tag_set", "serve", "--signature_def", "serving_default"]
+    arrays = ["--inputs", f"input={tmp_path / 'x.npy'}", "--outdir", str(tmp_path)]
+    done = subprocess.run([*program, *chosen, *arrays], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    received = np.load(tmp_path / "output.npy")
+    np.testing.assert_allclose(received, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_it_runs_by_the_c_api(sparse_lenet, tmp_path):
+    file, x, expected = sparse_lenet
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        signature = tf.compat.v1.saved_model.load(session, ["serve"], file).signature_def["serving_default"]
+    names = [signature.inputs["input"].name, signature.outputs["output"].name]
+    np.save(tmp_path / "x.npy", x)
+    program = Path(__file__).with_name("run_by_c_api.py")
+    libraries = Path(tf.__file__).parent
+    command = [sys.executable, str(program), str(libraries), file, *names, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    received = np.load(tmp_path / "output.npy")
+    np.testing.assert_allclose(received, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_loader_that_fails_is_a_reason(tmp_path, monkeypatch):
+    model = lenet()
+    monkeypatch.setattr(saved_model, "call_in_session", lambda *_: {"output": np.zeros((9, 10))})
+    result = write_sparse(model, tmp_path, reference_of(model))
+    assert isinstance(result, Refusal)
+    assert "loaded into a session it computes something else" in result.reason
+    assert result.mismatch
 
 
 def test_it_loads_without_this_library(tmp_path):
@@ -328,7 +436,7 @@ def test_what_would_not_become_smaller_is_refused(model, reason, tmp_path):
 def test_a_folder_that_is_no_smaller_after_all_is_refused(tmp_path, monkeypatch):
     from tf_lottery.exporting.formats import sparse_saved_model
 
-    monkeypatch.setattr(sparse_saved_model, "_GRAPH_BYTES", -(10**6))
+    monkeypatch.setattr(sparse_saved_model, "_LEAST_SAVED", -(10**6))
     built = keras.Sequential([keras.Input((64,)), layers.Dense(64)])
     result = write_sparse(built, tmp_path, reference_of(built))
     assert isinstance(result, Refusal)

@@ -69,6 +69,7 @@ def compare_outputs(
     precision: str = "float32",
     tolerance: float = FLOAT32_TOLERANCE,
     kinds: Mapping[str, OutputKind] | None = None,
+    bounds: PrecisionBounds | None = None,
 ) -> OutputAgreement:
     """Compare outputs with the reference, output by output.
 
@@ -82,6 +83,7 @@ def compare_outputs(
         precision: "float32", "float16", "dynamic" or "int8".
         tolerance: of float32, relative to the largest absolute reference value.
         kinds: what the outputs hold, by name; an output that is not in it is compared as numbers.
+        bounds: what may differ, instead of what the precision allows.
 
     Returns:
         An `OutputAgreement` without accuracies and losses; its `failure` is empty if the outputs are accepted.
@@ -94,6 +96,7 @@ def compare_outputs(
         >>> compare_outputs(one, {"y": np.array([[1.0, 3.5]])}).failure
         "output 'y' differs by 0.5, 1.7e-01 of its largest value (allowed: 1.0e-05)"
     """
+    bounds = bounds or REDUCED.get(precision)
     failures: list[str] = []
     errors: dict[str, OutputError] = {}
     for name, expected in reference.items():
@@ -111,10 +114,10 @@ def compare_outputs(
             continue
         kind = (kinds or {}).get(name, UNKNOWN)
         errors[name] = error = _error(expected, received, kind)
-        if precision == "float32":
+        if bounds is None:
             failures += _exact_failures(name, expected, received, tolerance, kind)
         else:
-            failures += _reduced_failures(name, expected, received, error, precision)
+            failures += _reduced_failures(name, expected, received, error, bounds)
     return OutputAgreement(errors, "; ".join(failures))
 
 
@@ -166,19 +169,18 @@ def error_over_spread(expected: npt.NDArray[Any], received: npt.NDArray[Any]) ->
 
 
 def _reduced_failures(
-    name: str, expected: npt.NDArray[Any], received: npt.NDArray[Any], error: OutputError, precision: str
+    name: str, expected: npt.NDArray[Any], received: npt.NDArray[Any], error: OutputError, bounds: PrecisionBounds
 ) -> list[str]:
-    bounds = REDUCED[precision]
     failures = []
     if not error.rms_rel <= bounds.whole:
         failures.append(
             f"output {name!r} has an error of {error.rms_rel:.1e} of its spread (root mean square; allowed: "
-            f"{bounds.whole:g})"
+            f"{bounds.whole:.2g})"
         )
     elif lost := _lost_channels(expected, received, bounds.channel):
         failures.append(
             f"output {name!r} loses channel {lost[0]}{f' and {len(lost) - 1} more' if lost[1:] else ''}: the error is "
-            f"more than {bounds.channel:g} of its spread"
+            f"more than {bounds.channel:.2g} of its spread"
         )
     if error.class_agreement is not None and not error.class_agreement >= bounds.class_agreement:
         failures.append(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting.checks.agreement import Outputs, accuracy, compare_outputs
+from tf_lottery.exporting.checks.model_outputs import float32_outputs, model_outputs
 from tf_lottery.exporting.checks.output_error import OutputAgreement
 from tf_lottery.exporting.checks.output_spread import describe_constant_outputs
 from tf_lottery.exporting.checks.samples import flat_labels, flat_samples, random_samples
@@ -22,9 +23,7 @@ from tf_lottery.exporting.output_kinds import (
     determine_kind,
     tasks_by_output,
 )
-from tf_lottery.exporting.signature import Signature, keras_outputs, signature_of
-from tf_lottery.utils.silence import quiet
-from tf_lottery.utils.text import one_line
+from tf_lottery.exporting.signature import Signature, signature_of
 
 # How many samples a comparison should have.
 ENOUGH = 256
@@ -45,6 +44,8 @@ class KerasReference:
         calibration: other real samples, by input name, on which int8 ranges are measured; None if there are none.
         real: whether the samples are real, not random.
         kinds: what each output holds, by its name.
+        float32_outputs: where the Keras model computes in half precision, what its float32 copy, which is exported,
+            answers; else None.
     """
 
     signature: Signature
@@ -56,6 +57,7 @@ class KerasReference:
     calibration: dict[str, npt.NDArray[Any]] | None = None
     real: bool = True
     kinds: Mapping[str, OutputKind] = field(default_factory=dict)
+    float32_outputs: Outputs | None = None
 
     @property
     def count(self) -> int:
@@ -70,22 +72,26 @@ class KerasReference:
     def compare(self, outputs: Outputs, *, precision: str = "float32") -> OutputAgreement:
         """Compare a file's outputs with the Keras model's on all samples, with accuracies where there are labels.
 
-        What the choice among files depends on is of the validation samples alone, where there are some.
+        What the choice among files depends on is of the validation samples alone, where there are some. Errors are
+        those from the Keras model; a file of a half-precision one is accepted if it answers as its float32 copy does.
 
         Args:
             outputs: arrays `(samples, ...)` by output name.
             precision: of the file: "float32", "float16", "dynamic" or "int8".
         """
         agreement = compare_outputs(self.outputs, outputs, precision=precision, kinds=self.kinds)
+        if self.float32_outputs is not None:
+            exported = compare_outputs(self.float32_outputs, outputs, precision=precision, kinds=self.kinds)
+            agreement = replace(agreement, failure=exported.failure)
         if agreement.failure:
             return agreement
         choosing = agreement
-        validation = slice(self._reported_count, None)
+        reported_part, validation = self._parts
         if self.validation_count:
             choosing = compare_outputs(
                 _take(self.outputs, validation), _take(outputs, validation), precision=precision, kinds=self.kinds
             )
-        reported = self._accuracies(outputs, slice(0, self._reported_count), self.labels)
+        reported = self._accuracies(outputs, reported_part, self.labels)
         validated = self._accuracies(outputs, validation, self.validation_labels)
         own = self._accuracies(self.outputs, validation, self.validation_labels)
         losses = {
@@ -96,14 +102,23 @@ class KerasReference:
 
     def accuracies(self) -> tuple[float | None, float | None]:
         """Return the Keras model's own accuracy on the reported and on the validation samples."""
-        own = self.compare(self.outputs)
-        return own.accuracy, own.validation_accuracy
+        reported, validation = self._parts
+        return (
+            _mean(self._accuracies(self.outputs, reported, self.labels)),
+            _mean(self._accuracies(self.outputs, validation, self.validation_labels)),
+        )
 
     def remarks(self) -> list[str]:
-        """Return what a comparison with this reference can't show, one sentence each."""
-        sentences = []
+        """Return what is to know of the files and of a comparison with this reference, one sentence each."""
+        sentences = self.signature.renamings()
         if self.count < ENOUGH:
             sentences.append(f"Compared on {self.count} samples only: {ENOUGH} or more are better.")
+        if self.float32_outputs is not None:
+            rounding = compare_outputs(self.outputs, self.float32_outputs).rms_rel_error
+            sentences.append(
+                f"Errors are those from the model in half precision, whose rounding is {100 * rounding:.2f} % of the "
+                "outputs' spread."
+            )
         for name, labels in zip(self.signature.outputs, self.labels, strict=True):
             kind = self.kinds.get(name, UNKNOWN)
             if kind == UNKNOWN:
@@ -118,8 +133,10 @@ class KerasReference:
         return [*sentences, *describe_constant_outputs(self.outputs, self.kinds)]
 
     @property
-    def _reported_count(self) -> int:
-        return self.count - self.validation_count
+    def _parts(self) -> tuple[slice, slice]:
+        """The samples that are reported, and those of the validation part."""
+        count = self.count - self.validation_count
+        return slice(0, count), slice(count, None)
 
     def _accuracies(self, outputs: Outputs, part: slice, labels: list[npt.NDArray[Any] | None]) -> dict[str, float]:
         """The accuracies of the outputs that have labels and classes."""
@@ -136,6 +153,7 @@ def make_reference(
     samples: Any,
     labels: Any = None,
     *,
+    own: keras.Model | None = None,
     validation: tuple[Any, Any] | None = None,
     calibration: Any = None,
     task: Task = None,
@@ -144,9 +162,11 @@ def make_reference(
     """Check the arrays that `export` was given, and compute the Keras model's outputs for them.
 
     Args:
-        model: a plain model.
+        model: the plain model that is exported.
         samples: real inputs, `(samples, ...)`; a list or a dict by name for several; None for random ones.
         labels: per output class indices or one-hot rows of the samples, or None.
+        own: the caller's model, which the plain one was made from and whose outputs are the reference, so that nothing
+            that is lost on the way passes unseen; by default the plain model.
         validation: a pair of inputs and labels (or None) of the validation part.
         calibration: real inputs on which int8 ranges are measured.
         task: what the outputs hold, see `output_kinds.tasks_by_output`; None to find out.
@@ -156,7 +176,9 @@ def make_reference(
         UsageError: the structure of the arrays is not the model's, or the task contradicts the outputs or the labels.
         UnfitError: a shape or dtype does not fit, or the model does not run on the samples.
         NonFiniteError: samples have NaN or infinite values.
+        CheckFailed: the caller's model computes in half precision, and the plain one answers otherwise.
     """
+    own = model if own is None else own
     signature = signature_of(model)
     tasks = tasks_by_output(task, signature.outputs)
     arrays = random_samples(model, signature) if samples is None else flat_samples(model, signature, samples)
@@ -177,15 +199,17 @@ def make_reference(
     ranges = None
     if calibration is not None:
         ranges = dict(zip(signature.inputs, flat_samples(model, signature, calibration), strict=True))
+    outputs = model_outputs(own, model, arrays, signature)
     reference = KerasReference(
         signature,
         arrays,
-        _outputs(model, arrays, signature),
+        outputs,
         flat,
         validation_labels,
         validation_count=validation_count,
         calibration=ranges,
         real=samples is not None,
+        float32_outputs=float32_outputs(own, model, arrays, signature, outputs),
     )
     return replace(reference, kinds=_kinds(reference, tasks, losses or [""] * len(tasks), last_activations(model)))
 
@@ -211,17 +235,6 @@ def _kinds(
             name, outputs, task=tasks[place], loss=losses[place], readings=common, activation=activations[place]
         )
     return kinds
-
-
-def _outputs(model: keras.Model, arrays: list[npt.NDArray[Any]], signature: Signature) -> Outputs:
-    try:
-        with quiet():
-            return keras_outputs(model, arrays, signature)
-    except Exception as error:  # of the user's own layers, which may raise anything
-        raise UnfitError(
-            f"The Keras model itself does not run on the samples: {one_line(error)}.",
-            "Give samples as the model was trained on: `samples=...`.",
-        ) from error
 
 
 def _take(outputs: Outputs, part: slice) -> Outputs:

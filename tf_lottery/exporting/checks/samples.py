@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
-from tf_lottery.exporting.signature import Signature, structure
+from tf_lottery.exporting.signature import Signature
 from tf_lottery.utils import seeds
 
 RANDOM_SAMPLES = 256
@@ -58,7 +58,8 @@ def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list
 def random_samples(model: keras.Model, signature: Signature) -> list[npt.NDArray[Any]]:
     """Return 256 standard-normal samples with a fixed seed; whole numbers from the vocabulary for embeddings.
 
-    Inputs of 8-bit integers get all of their values, as pixels have; other whole numbers may be categories: 0 and 1.
+    Inputs that a `Normalization` layer reads get its mean and variance, for which it gives standard-normal values.
+    Those of 8-bit integers get all of their values, as pixels have; other whole numbers may be categories: 0 and 1.
 
     Args:
         model: the model to be exported.
@@ -80,7 +81,7 @@ def random_samples(model: keras.Model, signature: Signature) -> list[npt.NDArray
     sizes += [layer.num_tokens for layer in layers if isinstance(layer, keras.layers.CategoryEncoding)]
     generator = seeds.generator("export samples")
     arrays = []
-    for shape, dtype in zip(signature.shapes, signature.dtypes, strict=True):
+    for tensor, shape, dtype in zip(model.inputs, signature.shapes, signature.dtypes, strict=True):
         whole = np.issubdtype(np.dtype(dtype), np.integer) or dtype == "bool"
         if sizes and len(signature.inputs) > 1 and not whole:
             raise UsageError(
@@ -89,9 +90,22 @@ def random_samples(model: keras.Model, signature: Signature) -> list[npt.NDArray
             )
         size = (RANDOM_SAMPLES, *(length for length in shape if length is not None))
         low, high = (0, min(sizes)) if sizes and dtype != "bool" else _RANGES.get(dtype, (0, 2))
-        values = generator.integers(low, high, size) if whole or sizes else generator.standard_normal(size)
+        if whole or sizes:
+            values = generator.integers(low, high, size)
+        else:
+            values = _denormalized(generator.standard_normal(size), tensor)
         arrays.append(np.asarray(values).astype(dtype))
     return arrays
+
+
+def _denormalized(values: npt.NDArray[Any], tensor: keras.KerasTensor) -> npt.NDArray[Any]:
+    """Values of mean 0 and variance 1 as those of an input, by the `Normalization` layer that reads it, if one does."""
+    readers = [node.operation for node in tensor._keras_history.operation._outbound_nodes]
+    layer = next((one for one in readers if isinstance(one, keras.layers.Normalization) and not one.invert), None)
+    if layer is None or layer.mean is None:
+        return values
+    mean, variance = (np.asarray(one, np.float64) for one in (layer.mean, layer.variance))
+    return values * np.sqrt(variance) + mean
 
 
 def flat_labels(model: keras.Model, signature: Signature, labels: Any, count: int) -> list[npt.NDArray[Any] | None]:
@@ -111,10 +125,10 @@ def flat_labels(model: keras.Model, signature: Signature, labels: Any, count: in
     if labels is None:
         return [None] * len(names)
     if isinstance(labels, Mapping):
-        unknown = sorted(set(labels) - set(names))
+        unknown = sorted(set(labels) - set(names) - set(signature.model_outputs))
         if unknown:
             raise UsageError(f"`labels` has the unknown outputs {unknown}.", f"Valid: {', '.join(names)}.")
-        values = [labels.get(name) for name in names]
+        values = [labels.get(own, labels.get(name)) for own, name in zip(signature.model_outputs, names, strict=True)]
     elif len(names) == 1:
         values = [labels]
     elif isinstance(labels, list | tuple) and len(labels) == len(names):
@@ -156,13 +170,12 @@ def _cast(array: npt.NDArray[Any], dtype: str, name: str) -> npt.NDArray[Any]:
 
 def _in_order(model: keras.Model, signature: Signature, samples: Any) -> list[Any]:
     names = signature.inputs
-    nested = structure(model)[0]
     if isinstance(samples, Mapping):
-        keys = keras.tree.flatten({key: key for key in nested}) if isinstance(nested, Mapping) else list(names)
-        if set(samples) == set(keys):
-            return [samples[key] for key in keys]
+        for keys in (signature.model_inputs, names):
+            if set(samples) == set(keys):
+                return [samples[key] for key in keys]
         raise UsageError(
-            f"`samples` has the keys {sorted(map(str, samples))}.", f"Expected: {', '.join(map(str, keys))}."
+            f"`samples` has the keys {sorted(map(str, samples))}.", f"Expected: {', '.join(signature.model_inputs)}."
         )
     if len(names) == 1:
         alone = isinstance(samples, list | tuple) and len(samples) == 1 and isinstance(samples[0], np.ndarray)

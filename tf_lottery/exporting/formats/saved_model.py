@@ -15,7 +15,7 @@ SIGNATURE = "serving_default"
 # What `tf.saved_model.save` raises for a model that it can't save: AssertionError for resources, such as lookup tables,
 # that it can't follow.
 UNSAVABLE = (AssertionError, TypeError, ValueError, NotImplementedError)
-_CHUNK = 256
+CHUNK = 256
 
 
 def save(model: keras.Model, folder: Path, *, batch: int | None) -> None:
@@ -64,14 +64,35 @@ def call_saved_model(
         tf.errors.OpError: it does not load or run.
     """
     with openable(folder) as name:
-        loaded = tf.saved_model.load(name)
-    serve = loaded.signatures[SIGNATURE]
+        # Users write this in one line, too: nothing but the signature may be needed to call it.
+        serve = tf.saved_model.load(name).signatures[SIGNATURE]
     parts: dict[str, list[npt.NDArray[Any]]] = {}
-    for start in range(0, len(samples[0]), _CHUNK):
+    for start in range(0, len(samples[0]), CHUNK):
         chunk = {
-            name: tf.constant(array[start : start + _CHUNK])
+            name: tf.constant(array[start : start + CHUNK])
             for name, array in zip(signature.inputs, samples, strict=True)
         }
         for name, tensor in serve(**chunk).items():
             parts.setdefault(name, []).append(tensor.numpy())
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def call_in_session(folder: Path, samples: list[npt.NDArray[Any]], signature: Signature) -> dict[str, npt.NDArray[Any]]:
+    """Load a SavedModel into a session, as TensorFlow Serving and the C API do, and return its outputs by name.
+
+    Args:
+        folder: the SavedModel.
+        samples: one array `(samples, ...)` per input, in the order of the signature.
+        signature: the names of the inputs.
+
+    Raises:
+        tf.errors.OpError: it does not load or run.
+        ValueError: it has no such inputs, or nothing to restore.
+    """
+    with openable(folder) as name, tf.compat.v1.Session(graph=tf.Graph()) as session:
+        served = tf.compat.v1.saved_model.load(session, ["serve"], name).signature_def[SIGNATURE]
+        feed = {served.inputs[name].name: array for name, array in zip(signature.inputs, samples, strict=True)}
+        outputs: dict[str, npt.NDArray[Any]] = session.run(
+            {name: tensor.name for name, tensor in served.outputs.items()}, feed
+        )
+    return outputs

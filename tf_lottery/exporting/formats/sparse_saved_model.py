@@ -1,15 +1,16 @@
 """Sparse SavedModels: kernels on disk as non-zero values and compact positions, rebuilt once, at loading.
 
-Where the non-zero values lie is stored as gaps of as few bits as pay (see `encode`). A kernel is a resource of
-TensorFlow's own, made by `VarHandleOp`, which the SavedModel's initializer fills when it is loaded: by
-`tf.saved_model.load`, and by the loader of TensorFlow Serving, which runs the same initializer. From then on it is a
-variable like those of a dense SavedModel, read by the same operations: equal outputs, bit for bit, and equal speed. The
-alternative, to rebuild it inside the served function, relies on constant folding, which leaves arrays of more than
-10 MB alone: they would be rebuilt at every call.
+Where the non-zero values lie is stored as gaps of as few bits as pay (see `encode`). A kernel is a variable like those
+of a dense SavedModel, read by the same operations: equal outputs, bit for bit, and equal speed. But it has no value in
+the checkpoint: the SavedModel's initializer fills it, which every loader runs once: `tf.saved_model.load`, and those of
+a session, of the C API and of TensorFlow Serving. Whoever holds a signature holds its variables, too, so a kernel lives
+as long as anything that reads it. The alternative, to rebuild it inside the served function, relies on constant
+folding, which leaves arrays of more than 10 MB alone: they would be rebuilt at every call.
 """
 
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from tf_lottery.exporting.checks.checksums import size
 from tf_lottery.exporting.formats.saved_model import save, write_module
 from tf_lottery.exporting.signature import signature_of, structure
 
-# What the functions that make, fill and delete one resource take in `saved_model.pb`; measured.
-_GRAPH_BYTES = 3000
+# By how much an array must become smaller: each that is rebuilt adds some twenty operations to the loading. In bytes it
+# takes no more than another variable, which has its place in the checkpoint, and functions that save and restore it.
+_LEAST_SAVED = 1000
 _MOST_BYTES = 2**31 - 2**24  # a protocol buffer holds less than 2 GiB
 
 
@@ -116,50 +118,65 @@ def worthwhile_codes(model: keras.Model) -> dict[int, SparseCode]:
     codes = {}
     for position, variable in enumerate(model.variables):
         array = np.asarray(variable.value)
-        if array.dtype == np.float32 and array.nbytes > _GRAPH_BYTES:
+        if array.dtype == np.float32 and array.nbytes > _LEAST_SAVED:
             code = encode(array)
-            if code.bytes + _GRAPH_BYTES < array.nbytes:
+            if code.bytes + _LEAST_SAVED < array.nbytes:
                 codes[position] = code
     return codes
 
 
-class _Rebuilt(tf.saved_model.experimental.TrackableResource):
-    """A variable that is filled from a code when the SavedModel is loaded.
+def _without_value(shape: tuple[int, ...]) -> tf.Variable:
+    """A float32 variable that a SavedModel holds without a value.
+
+    Overridden is how a variable is written into and read from a checkpoint, and its stand-in in the graph of the
+    SavedModel, which would be; TensorFlow makes variables of another class than the one that is called.
+    """
+    variable = tf.Variable(tf.zeros(shape), trainable=False)
+    kind = type(variable)
+
+    def export(self: Any, object_map: Any = None, **options: Any) -> Any:
+        exported = kind._export_to_saved_model_graph(self, object_map=object_map, **options)
+        object_map[self] = self
+        return exported
+
+    members = {
+        "_serialize_to_tensors": lambda self: {},
+        "_restore_from_tensors": lambda self, restored: tf.no_op(),
+        "_export_to_saved_model_graph": export,
+    }
+    variable.__class__ = type("VariableWithoutValue", (kind,), members)
+    return variable
+
+
+class _Filling(tf.saved_model.experimental.TrackableResource):
+    """What fills variables when the SavedModel is loaded: the initializer of a resource that is used for nothing else.
 
     Args:
-        code: of its value.
-        name: unique in the SavedModel. Loading appends a number to it, so that two loaded models share nothing.
+        kernels: variables and the codes of their values.
     """
 
-    def __init__(self, code: SparseCode, name: str) -> None:
+    def __init__(self, kernels: Sequence[tuple[tf.Variable, SparseCode]]) -> None:
         super().__init__()
-        self._code, self._shared_name = code, name
+        self._kernels = list(kernels)
 
     def _create_resource(self) -> tf.Tensor:
-        return tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=self._code.shape, shared_name=self._shared_name)
+        return tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], shared_name="filling")
 
     def _initialize(self) -> None:
-        self.assign(decode(self._code))
+        for variable, code in self._kernels:
+            variable.assign(decode(code))
 
     def _destroy_resource(self) -> None:
         tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
 
-    def read(self) -> tf.Tensor:
-        value = tf.raw_ops.ReadVariableOp(resource=self.resource_handle, dtype=tf.float32)
-        value.set_shape(self._code.shape)
-        return value
-
-    def assign(self, value: tf.Tensor) -> None:
-        tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=value)
-
 
 def _module(model: keras.Model, codes: dict[int, SparseCode]) -> tuple[tf.Module, Any]:
-    """As `signature.serving_module`, with the coded variables replaced by resources."""
+    """As `signature.serving_module`, with the coded variables replaced by variables without a value."""
     signature, nested = signature_of(model), structure(model)[0]
-    rebuilt = {position: _Rebuilt(code, f"rebuilt_{position}") for position, code in codes.items()}
+    rebuilt = {position: _without_value(code.shape) for position, code in codes.items()}
 
     def serve(*tensors: Any) -> dict[str, Any]:
-        kernels = {position: resource.read() for position, resource in rebuilt.items()}
+        kernels = {position: variable.read_value() for position, variable in rebuilt.items()}
         mapping = [(model.variables[position], value) for position, value in kernels.items()]
         with keras.StatelessScope(state_mapping=mapping) as scope:
             result = model(keras.tree.pack_sequence_as(nested, list(tensors)), training=False)
@@ -172,6 +189,7 @@ def _module(model: keras.Model, codes: dict[int, SparseCode]) -> tuple[tf.Module
 
     module = tf.Module()
     module.rebuilt = list(rebuilt.values())
+    module.filling = _Filling([(rebuilt[position], code) for position, code in codes.items()])
     module.weights = [variable.value for position, variable in enumerate(model.variables) if position not in rebuilt]
     module.tables = [layer.lookup_table for layer in model._flatten_layers() if hasattr(layer, "lookup_table")]
     specs = [

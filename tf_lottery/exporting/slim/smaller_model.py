@@ -14,9 +14,9 @@ from tf_lottery.exporting.slim.dead_channels import KernelLayer
 from tf_lottery.exporting.slim.kernels import Kernel
 from tf_lottery.exporting.slim.layer_errors import name_layer_in_errors
 from tf_lottery.exporting.slim.weight_axes import WEIGHT_AXES, take_channels, weight_arrays
-from tf_lottery.layers.copying import copy_input, copy_layer, rebuild
+from tf_lottery.layers.acceptance import quantized_layers
+from tf_lottery.layers.copying import copy_input, copy_layer, copy_settings, rebuild
 from tf_lottery.layers.kinds import exact_kind_of
-from tf_lottery.layers.remaking import refresh_constants
 from tf_lottery.layers.sublayers import is_nested_model
 
 
@@ -200,6 +200,12 @@ def _assign_weights(layer: Any, copy: Any, weights: dict[str, np.ndarray] | None
                 variable.trainable = source[variable.name].trainable
         return
     if [tuple(v.shape) for v in copy.variables] != [tuple(v.shape) for v in layer.variables]:
+        if quantized := quantized_layers(layer):
+            raise UnfitError(
+                f"Keras quantized the layer {layer.name!r} ({', '.join(set(quantized.values()))}), and can't build it "
+                "again.",
+                "Slim the model before `quantize`.",
+            )
         raise UnfitError(
             f"The copy of the layer {layer.name!r} of class {type(layer).__name__} has other weights.",
             "Its class must be rebuilt by from_config(get_config()).",
@@ -207,4 +213,4 @@ def _assign_weights(layer: Any, copy: Any, weights: dict[str, np.ndarray] | None
     for variable, old in zip(copy.variables, layer.variables, strict=True):
         variable.assign(old.value)
         variable.trainable = old.trainable
-    refresh_constants(copy)
+    copy_settings(layer, copy, share=True)

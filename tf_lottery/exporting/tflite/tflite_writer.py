@@ -26,6 +26,7 @@ from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
 from tf_lottery.exporting.tflite.tensor_names import shorten_names
+from tf_lottery.layers.acceptance import quantized_layers
 from tf_lottery.utils.child_process import ProgramError, program, run_program
 from tf_lottery.utils.files import dump_arrays
 from tf_lottery.utils.tensorflow_paths import openable
@@ -129,7 +130,8 @@ class _Attempts:
             raise
         except Exception as error:  # the converter raises many kinds, each of which means: not this model
             crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
-            return self._refusal(precision, "dense", one_line(error), crashed=crashed)
+            reason = self._quantized_by_keras() or one_line(error)
+            return self._refusal(precision, "dense", reason, crashed=crashed)
         return self._try(content, precision, "dense")
 
     def reduced(self, precision: str, exact: CandidateFile | Refusal) -> CandidateFile | Refusal:
@@ -212,6 +214,17 @@ class _Attempts:
             layout=layout,
             note=note,
             outputs=ran.outputs,
+        )
+
+    def _quantized_by_keras(self) -> str:
+        """Why a model that Keras quantized can't be converted; empty for another one."""
+        layers = quantized_layers(self._model)
+        if not layers:
+            return ""
+        modes = ", ".join(dict.fromkeys(layers.values()))
+        return (
+            f"Keras quantized the layers {', '.join(layers)} ({modes}), in operations that the converter does not "
+            'know: export the model as it was before `quantize`, with precision="int8"'
         )
 
     def _refusal(
