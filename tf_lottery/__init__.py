@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tf_lottery.errors import LotteryError
     from tf_lottery.experiment.config import Config
     from tf_lottery.exporting import ExportReport, export
+    from tf_lottery.exporting.quantization import quantize_aware
     from tf_lottery.exporting.slim import SlimReport, slim
     from tf_lottery.finding.find_ticket import find_ticket
     from tf_lottery.layers import (
@@ -60,6 +61,7 @@ _HOME = {
     "path_gradients": "training.gradients",
     "prune": "pruning.select",
     "prune_to": "pruning.select",
+    "quantize_aware": "exporting.quantization",
     "scores": "pruning.criteria",
     "set_masks": "layers",
     "set_weights": "layers",
@@ -105,6 +107,7 @@ __all__ = [
     "path_gradients",
     "prune",
     "prune_to",
+    "quantize_aware",
     "schedules",
     "scores",
     "set_masks",

@@ -19,12 +19,18 @@ from tf_lottery.exporting.output_kinds import Task
 from tf_lottery.exporting.plain_model import make_deployable
 from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.publish.best_file import check_goal, choose_best
-from tf_lottery.exporting.publish.export_request import check_destination, check_request
+from tf_lottery.exporting.publish.export_request import (
+    check_destination,
+    check_request,
+    quantization_aware_request,
+)
 from tf_lottery.exporting.publish.model_card import describe_model
 from tf_lottery.exporting.publish.publication import publish
+from tf_lottery.exporting.quantization.int8_twin import int8_twin
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.sources.source_model import ticket_origin
 from tf_lottery.exporting.tflite import litert
+from tf_lottery.layers.fake_quantization import is_quantization_aware
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.results.ticket import Ticket
 from tf_lottery.utils.child_process import warm_programs
@@ -61,7 +67,8 @@ def export(
 
     Args:
         model: a built functional or Sequential model, plain with zeros in place, or wrapped; or a ticket, whose trained
-            weights are exported.
+            weights are exported; or a model of `quantize_aware`, of which int8 TFLite files are made that compute what
+            it computes, to one step of the output's scale, without `calibration`.
         path: the folder to write to; for one format also a file name (`.keras`, `.tflite`), which the best file of the
             format gets, or for "saved_model" the folder to become the SavedModel if its name ends in `saved_model`.
         format: "tflite", "saved_model", "keras", "all", or a list. A format given by name that fails is an error; with
@@ -114,6 +121,9 @@ def export(
     given = model
     own = model.model() if isinstance(model, Ticket) else model
     model, notes = make_deployable(own)
+    source_model = model
+    if is_quantization_aware(model):
+        request, source_model = quantization_aware_request(request), int8_twin(model)
     reference = make_reference(
         *(model, samples, labels),
         own=own,
@@ -124,7 +134,7 @@ def export(
     )
     check_destination(request, force=force)
     with staging.staging_folder(request.folder) as stage, warm_programs():
-        results, slimmed = write_candidates(model, stage, reference, request, multiple=multiple)
+        results, slimmed = write_candidates(source_model, stage, reference, request, multiple=multiple)
         report = ExportReport(
             files=(),
             refused=tuple(result.record() for result in results if isinstance(result, Refusal)),

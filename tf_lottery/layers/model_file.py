@@ -10,6 +10,7 @@ import h5py
 import keras
 
 from tf_lottery.errors import DamagedError, LotteryError, UnfitError
+from tf_lottery.layers.fake_quantization import PLAIN_CLASSES, FakeQuantize
 from tf_lottery.layers.masked import Masked
 from tf_lottery.utils.files import reading
 from tf_lottery.utils.text import one_line
@@ -36,7 +37,8 @@ def load_model(path: str | os.PathLike[str], **kwargs: Any) -> keras.Model:
     with reading(path, kind="model file"):
         _check_whole(path)
     try:
-        objects = {"Masked": Masked, **(kwargs.pop("custom_objects", None) or {})}
+        objects = {kind.__name__: kind for kind in (Masked, FakeQuantize, *PLAIN_CLASSES)}
+        objects |= kwargs.pop("custom_objects", None) or {}
         return keras.models.load_model(path, custom_objects=objects, **kwargs)
     except (KeyError, EOFError, OSError) as error:
         raise _damaged(path, f"{type(error).__name__}: {one_line(error)}") from error

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tf_lottery.errors import UsageError
@@ -122,6 +122,24 @@ def check_request(
         file_name,
         name,
     )
+
+
+def quantization_aware_request(request: ExportRequest) -> ExportRequest:
+    """Return what is wanted of a quantization-aware model: its int8 TFLite files, which are not slimmed.
+
+    Raises:
+        UsageError: other files alone are asked for.
+    """
+    asked = {"format": request.formats, "precision": request.precisions, "encoding": request.encodings}
+    for argument, known in {"format": ("tflite",), "precision": ("int8",), "encoding": BASES}.items():
+        if not set(asked[argument]) & set(known):
+            raise UsageError(
+                f"A quantization-aware model has {argument} {' or '.join(known)}, received `{argument}` "
+                f"{', '.join(asked[argument])}.",
+                f"Leave `{argument}` out, or export the float32 model.",
+            )
+    encodings = tuple(name for name in request.encodings if name in BASES)
+    return replace(request, formats=("tflite",), precisions=("int8",), encodings=encodings)
 
 
 def check_destination(request: ExportRequest, *, force: bool) -> None:

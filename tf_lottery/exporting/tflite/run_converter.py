@@ -30,7 +30,8 @@ def convert(source: str, *, precision: str, calibration: NamedArrays) -> bytes:
     Args:
         source: a name by which TensorFlow can open the SavedModel, which has the signature `serving_default`.
         precision: "float32", "float16", "dynamic" or "int8".
-        calibration: for "int8": arrays `(samples, ...)` by input name.
+        calibration: for "int8": arrays `(samples, ...)` by input name; none for a model with ranges of its own, in
+            operators of fake quantization.
 
     Returns:
         The content of the file.
@@ -45,7 +46,7 @@ def convert(source: str, *, precision: str, calibration: NamedArrays) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if precision == "int8":
+    if precision == "int8" and calibration:
         converter.representative_dataset = _rows(calibration)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     with warnings.catch_warnings():

@@ -8,6 +8,9 @@ rewrites the dense file instead. For int8 it runs the model to find the ranges o
 What is offered has passed a chain of comparisons, in the default LiteRT interpreter, in a process of its own:
 
     Keras -> dense float32 (rounding only) -> dense file of the precision (quantization) -> sparse file (its twin)
+
+A quantization-aware model rounds as int8 does: its int8 files alone are made, and judged by steps of the output's
+scale.
 """
 
 import dataclasses
@@ -24,9 +27,11 @@ from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
+from tf_lottery.exporting.tflite.output_steps import MOST_STEPS, describe_steps, largest_steps
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
 from tf_lottery.exporting.tflite.tensor_names import shorten_names
 from tf_lottery.layers.acceptance import quantized_layers
+from tf_lottery.layers.fake_quantization import is_quantization_aware
 from tf_lottery.utils.child_process import ProgramError, program, run_program
 from tf_lottery.utils.files import dump_arrays
 from tf_lottery.utils.tensorflow_paths import openable
@@ -44,7 +49,7 @@ def convert(source: Path, *, precision: str = "float32", calibration: NamedArray
     Args:
         source: the folder of a SavedModel with the signature `serving_default` and batch size 1.
         precision: "float32"; "float16" weights; "dynamic": int8 weights, float32 between the layers; "int8" throughout.
-        calibration: for "int8": arrays `(samples, ...)` by input name.
+        calibration: for "int8": arrays `(samples, ...)` by input name; None for a model with ranges of its own.
 
     Returns:
         The content of the file.
@@ -53,11 +58,11 @@ def convert(source: Path, *, precision: str = "float32", calibration: NamedArray
         Exception: of many kinds, by the converter; each means that the model cannot be converted so.
     """
     with openable(source) as name:
-        if precision != "int8":
+        if precision != "int8" or not calibration:
             return shorten_names(run_converter.convert(name, precision=precision, calibration={}))
         with tempfile.TemporaryDirectory(dir=source.parent) as folder:
             samples, converted = Path(folder) / "samples.npz", Path(folder) / "converted.tflite"
-            samples.write_bytes(dump_arrays(calibration or {}))
+            samples.write_bytes(dump_arrays(calibration))
             run_program(_CONVERTER, [name, precision, samples, converted], name="the int8 converter")
             return shorten_names(converted.read_bytes())
 
@@ -91,19 +96,19 @@ def write_tflite(
     """Convert a model, run each file in the default LiteRT interpreter, and compare; a `file_formats.Writer`.
 
     Args:
-        model: a plain model.
+        model: a plain model, or the int8 twin of a quantization-aware one.
         folder: an existing staging folder.
         reference: what the files are compared with.
-        wanted: which files. Dense float32 is always made, because the others are judged after it.
+        wanted: which files. Dense float32 is always made, because the others are judged after it; not of an int8 twin.
 
     Returns:
         A candidate or refusal for each precision and encoding; of sparse weights there may be two layouts.
     """
     attempts = _Attempts(model, folder, reference, wanted)
     results: list[CandidateFile | Refusal] = []
-    exact = attempts.dense("float32")
+    exact = attempts.dense("int8" if attempts.in_steps else "float32")
     for precision in wanted.precisions:
-        dense = exact if precision == "float32" else attempts.reduced(precision, exact)
+        dense = exact if precision == "float32" or attempts.in_steps else attempts.reduced(precision, exact)
         if "dense" in wanted.bases:
             results.append(dense)
         if "sparse" in wanted.bases:
@@ -116,6 +121,7 @@ class _Attempts:
 
     def __init__(self, model: keras.Model, folder: Path, reference: KerasReference, wanted: WantedFiles) -> None:
         self._model, self._folder, self._reference, self._wanted = model, folder, reference, wanted
+        self.in_steps = is_quantization_aware(model)
 
     def dense(self, precision: str) -> CandidateFile | Refusal:
         """Make the dense file of a precision."""
@@ -124,7 +130,7 @@ class _Attempts:
             reason = f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file"
             return self._refusal(precision, "dense", reason)
         try:
-            calibration = self._reference.calibration
+            calibration = None if self.in_steps else self._reference.calibration
             content = convert_dense(self._model, self._folder, precision=precision, calibration=calibration)
         except (MemoryError, OSError):
             raise
@@ -203,6 +209,13 @@ class _Attempts:
             file.unlink()
             return self._refusal(precision, base, agreement.failure, mismatch=True)
         note = _FLOAT_PARTS if precision == "int8" and not _quantized_throughout(content) else ""
+        if self.in_steps:
+            steps = largest_steps(content, self._reference.outputs, ran.outputs)
+            if not steps <= MOST_STEPS:
+                file.unlink()
+                reason = f"an output is {steps:.3g} steps of its scale from the fake-quantized model (allowed: 1)"
+                return self._refusal(precision, base, reason, mismatch=True)
+            note = f"{note} {describe_steps(steps)}".strip()
         return CandidateFile(
             file,
             suffix,

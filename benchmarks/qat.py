@@ -1,0 +1,175 @@
+"""What quantization-aware training gains: int8 accuracy of tickets after calibration alone, and after `quantize_aware`.
+
+    python benchmarks/qat.py                 LeNet-300-100 of 5 % on MNIST, ResNet-8 of 20 % on the CIFAR-10 subset
+    python benchmarks/qat.py --case lenet    one of them
+
+A network is trained, pruned once by global magnitude and fine-tuned: the ticket. It is exported as int8 by calibration;
+then made quantization-aware, fine-tuned at a tenth of the learning rate and exported again. Accuracies are of the
+files, run in LiteRT on the whole test part; nothing is chosen by them.
+"""
+
+import argparse
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from outcome import add_options, finish
+
+MOST_LOST, WORTH = 0.3, 0.5
+"""Points: what int8 may lose of float32, and the loss by calibration from which training must be better."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and how it is trained.
+
+    Attributes:
+        dataset: its name.
+        architecture: the name of the network.
+        density: of the ticket.
+        epochs: of the dense training, of the ticket's fine-tuning, and of the quantization-aware one.
+        normalization: of the data.
+    """
+
+    dataset: str
+    architecture: str
+    density: float
+    epochs: tuple[int, int, int]
+    normalization: str
+
+
+CASES = {
+    "lenet": Case("mnist", "fc1", 0.05, (6, 6, 2), "unit"),
+    "resnet8": Case("cifar10_subset", "resnet8", 0.2, (8, 4, 2), "standard"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; with `--check` the exit code is 1 where a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", choices=list(CASES), action="append", help="which; by default all")
+    parser.add_argument("--data-dir", help="folder of prepared data sets or raw files")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and data order")
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    document = {name: measure(CASES[name], options) for name in options.case or CASES}
+    for name, figures in document.items():
+        print(name)
+        for key, value in figures.items():
+            print(f"  {key}: {value}")
+    return finish(options, document, held=all(figures["held"] for figures in document.values()))
+
+
+def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
+    """Train, quantize and export one case.
+
+    Args:
+        case: the network.
+        options: those of the command.
+
+    Returns:
+        Accuracies in percent, bytes, and whether the goals are held.
+    """
+    import keras
+    import numpy as np
+
+    import tf_lottery as tfl
+    from tf_lottery import data
+    from tf_lottery.models.building import build
+
+    keras.utils.set_random_seed(options.seed)
+    dataset = data.load(
+        case.dataset, data_dir=options.data_dir, normalization=case.normalization, validation=0.1, seed=options.seed
+    )
+    model = tfl.wrap(build(case.architecture, input_shape=dataset.train.x.shape[1:], classes=10))
+    fit(model, dataset, 1e-3, case.epochs[0])
+    sizes = {path: np.abs(weight) for path, weight in tfl.get_weights(model).items()}
+    masks = tfl.get_masks(model)
+    sizes = {path: sizes[path] for path in masks}
+    tfl.set_masks(model, tfl.prune_to(sizes, masks, density=case.density, scope="global"))
+    fit(model, dataset, 1e-3, case.epochs[1])
+    calibration = dataset.train.x[:500]
+    quantized = tfl.quantize_aware(model, calibration=calibration)
+    fit(quantized, dataset, 1e-4, case.epochs[2])
+    kept = tfl.get_masks(quantized)
+    with tempfile.TemporaryDirectory() as scratch:
+        after = export(model, dataset, Path(scratch) / "calibrated", precision=["float32", "int8"])
+        trained = export(quantized, dataset, Path(scratch) / "trained")
+    figures: dict[str, Any] = {
+        "density": round(tfl.density(kept), 4),
+        "masks kept": all(np.array_equal(kept[path], mask) for path, mask in tfl.get_masks(model).items()),
+        "float32": accuracy(after, "float32", "dense"),
+        "int8 by calibration": accuracy(after, "int8", "dense"),
+        "int8 quantization-aware": accuracy(trained, "int8", "dense"),
+        "int8 quantization-aware, sparse": accuracy(trained, "int8", "sparse"),
+        "fake-quantized in Keras": round(100 * trained.keras["accuracy"], 2),
+        "notes": sorted({file["note"] for file in trained.files}),
+        "bytes": {f"{file['precision']} {file['encoding']}": file["bytes"] for file in [*after.files, *trained.files]},
+        "refused": [*after.refusals(), *trained.refusals()],
+    }
+    lost = {
+        name: figures["float32"] - (figures[name] or 0.0) for name in ("int8 by calibration", "int8 quantization-aware")
+    }
+    better = lost["int8 by calibration"] <= WORTH or lost["int8 quantization-aware"] < lost["int8 by calibration"]
+    return figures | {"held": lost["int8 quantization-aware"] <= MOST_LOST and better}
+
+
+def fit(model: Any, dataset: Any, rate: float, epochs: int) -> None:
+    """Train a classifier of logits by Adam, whose learning rate decays to zero.
+
+    Args:
+        model: the model.
+        dataset: its training part is used.
+        rate: the first learning rate.
+        epochs: how many.
+    """
+    import keras
+
+    steps = epochs * -(-len(dataset.train.x) // 64)
+    model.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    model.fit(dataset.train.x, dataset.train.y, batch_size=64, epochs=epochs, verbose=2)
+
+
+def export(model: Any, dataset: Any, folder: Path, **arguments: Any) -> Any:
+    """Export a model as TFLite files, dense and sparse, measured on the test part.
+
+    Args:
+        model: the model.
+        dataset: its data.
+        folder: where the files go.
+        **arguments: of `tfl.export`.
+    """
+    import tf_lottery as tfl
+
+    return tfl.export(
+        model,
+        folder,
+        encoding=["dense", "sparse"],
+        samples=dataset.test.x,
+        labels=dataset.test.y,
+        calibration=dataset.train.x[:500],
+        task="classification",
+        **arguments,
+    )
+
+
+def accuracy(report: Any, precision: str, encoding: str) -> float | None:
+    """The test accuracy in percent of a file; None if there is none.
+
+    Args:
+        report: of an export.
+        precision: of the file.
+        encoding: of the file.
+    """
+    for file in report.files:
+        if (file["precision"], file["encoding"]) == (precision, encoding):
+            return round(100 * file["accuracy"], 2)
+    return None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

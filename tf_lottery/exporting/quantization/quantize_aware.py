@@ -1,0 +1,194 @@
+"""`quantize_aware`: a model becomes one that trains with the rounding of LiteRT's int8, its masks kept."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.exporting.checks.samples import flat_samples
+from tf_lottery.exporting.quantization.batch_norm_folding import consumers_by_tensor, find_folded, fold
+from tf_lottery.exporting.quantization.quantizable import (
+    FIXED_RANGES,
+    FUSED,
+    ROUNDED_IN_SAME_RANGE,
+    SAME_RANGE,
+    activation_of,
+    check_quantizable,
+    is_fused,
+)
+from tf_lottery.exporting.signature import keras_outputs, signature_of
+from tf_lottery.exporting.slim.call_graph import Call, calls_its_layers, trace_calls
+from tf_lottery.layers import Masked, get_masks, is_wrapped, named_layers, strip
+from tf_lottery.layers.acceptance import check_model, check_weights_finite
+from tf_lottery.layers.copying import copy_input, copy_layer
+from tf_lottery.layers.fake_quantization import QUANTIZED_CLASSES, FakeQuantize, calibrating, is_quantization_aware
+
+
+def quantize_aware(model: keras.Model, *, calibration: Any = None) -> keras.Model:
+    """Returns a copy of a pruned model that trains with the rounding of LiteRT's int8; its masks hold in it.
+
+    Kernels are fake-quantized with a scale for each output channel, and what flows between layers with one range for
+    each tensor, where the int8 file has integers: see `layers.fake_quantization`. Pruned weights stay exactly 0.0.
+    Batch normalization is folded into the layer in front of it. Fine-tune the copy in `fit` with a small learning rate,
+    and give it to `export`, which writes int8 files that compute what it computes.
+
+    Args:
+        model: A trained, built functional or Sequential model that computes in float32, wrapped or plain; zeros in the
+            kernels of a plain one count as pruned. It is not changed.
+        calibration: Real inputs `(samples, ...)` on which the first ranges are measured; a list, or a dict by input
+            name, for several inputs. Without them the first batches of `fit` set them.
+
+    Returns:
+        A wrapped functional model, not compiled, whose kernels and masks have the paths that they have in `model`.
+
+    Raises:
+        UsageError: If `model` is no such model, or quantization-aware already.
+        UnfitError: If it is not built, a layer is not supported, is called twice, or the calibration does not fit.
+        NonFiniteError: If a weight is NaN or infinite.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu"), keras.layers.Dense(2)])
+        >>> [layer.name for layer in quantize_aware(model).layers[1:]]
+        ['input_range', 'dense', 'dense_range', 'dense_1', 'dense_1_range']
+    """
+    check_model(model)
+    if is_quantization_aware(model):
+        raise UsageError("The model is quantization-aware already.", "Give the float32 model.")
+    if not calls_its_layers(model):
+        raise UsageError(
+            f"A model with its own `call` can't be followed. Received: {type(model).__name__} (name {model.name!r}).",
+            "Make it a functional model: keras.Model(inputs, outputs).",
+        )
+    check_weights_finite(model)
+    plain = strip(model) if is_wrapped(model) else model
+    signature = signature_of(plain)
+    if floats := [dtype for dtype in signature.dtypes if dtype != "float32"]:
+        raise UnfitError(f"int8 quantizes float32 inputs. Received: an input of {floats[0]}.", "Leave it in float32.")
+    quantized = _Rebuilding(plain, get_masks(model) if is_wrapped(model) else None).quantized_model()
+    if calibration is not None:
+        with calibrating():
+            keras_outputs(quantized, flat_samples(plain, signature, calibration), signature)
+    return quantized
+
+
+class _Rebuilding:
+    """The tensors of the copy that were made so far, and the range of each."""
+
+    def __init__(self, model: keras.Model, masks: Mapping[str, np.ndarray] | None) -> None:
+        self._model, self._masks = model, masks
+        self._graph = trace_calls(model)
+        self._consumers, self._folded = consumers_by_tensor(self._graph), find_folded(self._graph)
+        self._paths = {id(layer): path for path, layer in named_layers(model).items()}
+        self._tensors: dict[int, Any] = {}
+        self._ranges: dict[int, FakeQuantize] = {}
+        self._check()
+
+    def quantized_model(self) -> keras.Model:
+        """Return the copy."""
+        inputs = [copy_input(tensor) for tensor in self._model.inputs]
+        names = signature_of(self._model).inputs
+        for number, tensor, name in zip(self._graph.inputs, inputs, names, strict=True):
+            self._measure(number, tensor, name)
+        normalizations = {id(call) for call in self._folded.values()}
+        for call in self._graph.calls:
+            if id(call) in normalizations:
+                continue
+            if type(call.layer) in QUANTIZED_CLASSES:
+                self._add_kernel(call)
+            else:
+                self._add_other(call)
+        outputs = [self._tensors[number] for number in self._graph.outputs]
+        if isinstance(self._model, keras.Sequential):
+            return keras.Model(inputs[0], outputs[0], name=self._model.name)
+        pack = keras.tree.pack_sequence_as
+        return keras.Model(pack(self._model.input, inputs), pack(self._model.output, outputs), name=self._model.name)
+
+    def _check(self) -> None:
+        seen: set[int] = set()
+        normalizations = {id(call) for call in self._folded.values()}
+        for call in self._graph.calls:
+            if not isinstance(call.layer, keras.layers.Layer):
+                name = type(call.layer).__name__
+                raise UnfitError(f"The operation {name} can't be trained for int8.", "Use a layer: keras.layers.Add().")
+            if id(call.layer) in seen:
+                raise UnfitError(
+                    f"The layer {call.layer.name!r} is called twice, and can't have two ranges.", "Make it two layers."
+                )
+            seen.add(id(call.layer))
+            if id(call) not in normalizations:
+                check_quantizable(call.layer)
+        kernels = {self._kernel_path(call.layer) for call in self._graph.calls if type(call.layer) in QUANTIZED_CLASSES}
+        if others := sorted(set(self._masks or {}) - kernels):
+            raise UnfitError(f"Only kernels may be masked in int8. Received a mask of {others[0]!r}.", "`exclude` it.")
+
+    def _name(self, layer: keras.layers.Layer) -> str:
+        return self._paths[id(layer)].replace("/", "_")
+
+    def _kernel_path(self, layer: Any) -> str:
+        return f"{self._paths[id(layer)]}/{layer.kernel.name}"
+
+    def _add_kernel(self, call: Call) -> None:
+        layer: Any = call.layer
+        kernel, bias = layer.kernel.numpy(), None if layer.bias is None else layer.bias.numpy()
+        target = call.outputs[0]
+        mask = kernel != 0 if self._masks is None else self._masks.get(self._kernel_path(layer))
+        if target in self._folded:
+            norm = self._folded[target]
+            kernel, bias = fold(kernel, bias, norm.layer)
+            target = norm.outputs[0]
+        activation = layer.activation
+        inside = activation in (*FUSED, keras.activations.linear)
+        config = {**layer.get_config(), "name": self._name(layer), "use_bias": bias is not None}
+        if not inside:
+            config["activation"] = "linear"
+        copy = QUANTIZED_CLASSES[type(layer)].from_config(config)
+        copy.build_from_config(layer.get_build_config())
+        copy.kernel.assign(kernel)
+        if bias is not None:
+            copy.bias.assign(bias)
+        output = call.repeat(copy if mask is None else _masked(copy, mask), self._tensors)[0]
+        if inside and self._activated_next(activation, target):
+            self._tensors[target] = output
+            return
+        self._measure(target, output, config["name"])
+        if not inside:
+            name = f"{config['name']}_{activation.__name__}"
+            activated = keras.layers.Activation(activation, name=name)(self._tensors[target])
+            self._measure(target, activated, name, FIXED_RANGES[activation])
+
+    def _activated_next(self, activation: Any, tensor: int) -> bool:
+        """Whether nothing takes a tensor but an activation that LiteRT computes in the same operator."""
+        readers = self._consumers[tensor]
+        alone = len(readers) == 1 and tensor not in self._graph.outputs
+        return activation is keras.activations.linear and alone and is_fused(readers[0].layer)
+
+    def _add_other(self, call: Call) -> None:
+        layer: Any = call.layer
+        copy = copy_layer(layer)
+        copy.name = self._name(layer)
+        output, source, target = call.repeat(copy, self._tensors)[0], call.inputs[0], call.outputs[0]
+        activation = activation_of(layer)
+        if isinstance(layer, SAME_RANGE) or activation is keras.activations.linear:
+            self._tensors[target] = output
+            self._ranges[target] = self._ranges[source]
+        elif isinstance(layer, ROUNDED_IN_SAME_RANGE):
+            self._ranges[target] = self._ranges[source]
+            self._tensors[target] = self._ranges[source](output, track=False)
+        elif isinstance(layer, keras.layers.Add) and self._activated_next(keras.activations.linear, target):
+            self._tensors[target] = output
+        else:
+            self._measure(target, output, copy.name, FIXED_RANGES.get(activation))
+
+    def _measure(self, number: int, tensor: Any, name: str, fixed: tuple[float, float] | None = None) -> None:
+        """Fake-quantize a tensor of the copy, in a range of its own."""
+        minimum, maximum = fixed or (None, None)
+        self._ranges[number] = FakeQuantize(minimum=minimum, maximum=maximum, name=f"{name}_range")
+        self._tensors[number] = self._ranges[number](tensor)
+
+
+def _masked(layer: Any, mask: np.ndarray) -> Masked:
+    masked = Masked(layer, [layer.kernel.name])
+    masked.mask_variables[layer.kernel.name].assign(mask)
+    return masked
