@@ -67,8 +67,8 @@ def export(
 
     Args:
         model: a built functional or Sequential model, plain with zeros in place, or wrapped; or a ticket, whose trained
-            weights are exported; or a model of `quantize_aware`, of which int8 TFLite files are made that compute what
-            it computes, to one step of the output's scale, without `calibration`.
+            weights are exported; or a model of `quantize_aware`, of which int8 TFLite files are made, without
+            `calibration`, and compared in steps of the output's scale.
         path: the folder to write to; for one format also a file name (`.keras`, `.tflite`), which the best file of the
             format gets, or for "saved_model" the folder to become the SavedModel if its name ends in `saved_model`.
         format: "tflite", "saved_model", "keras", "all", or a list. A format given by name that fails is an error; with

@@ -10,7 +10,7 @@ from independent_reader import read
 import tf_lottery as tfl
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting.quantization.batch_norm_folding import fold
-from tf_lottery.exporting.tflite.output_steps import largest_steps
+from tf_lottery.exporting.tflite.output_steps import OutputSteps, output_steps
 from tf_lottery.layers.fake_quantization import FakeQuantize, fake_quantize_depthwise, fake_quantize_kernel
 from toys import Subclassed
 
@@ -176,9 +176,11 @@ def test_int8_files_compute_what_a_dense_network_computes(tmp_path):
     assert [file["encoding"] for file in report.files] == ["dense", "sparse"]
     assert report.files[1]["bytes"] < 0.5 * report.files[0]["bytes"]
     minimum, maximum = quantized.get_layer("dense_2_range").range
-    zeros, moved = np.zeros((1, 10)), np.full((1, 10), 2.5 * (maximum - minimum) / 255)
+    zeros, moved = np.zeros((20, 10)), np.zeros((20, 10))
+    moved[0, :3] = np.array([0.99, 2.5, 1.5]) * (maximum - minimum) / 255
     content = (tmp_path / "model_int8_dense.tflite").read_bytes()
-    assert largest_steps(content, {"output": zeros}, {"output": moved}) == pytest.approx(2.5, rel=1e-4)
+    steps = output_steps(content, {"output": zeros}, {"output": moved})
+    assert (steps.largest, steps.within) == (pytest.approx(2.5, rel=1e-4), 0.99)
     for file in report.files:
         answers, dtypes = as_numbers(file["path"], other)
         assert dtypes <= {np.int8, np.int32}
@@ -206,6 +208,14 @@ def test_dead_units_and_large_biases(tmp_path):
     quantized = tfl.quantize_aware(model, calibration=x)
     report = tfl.export(quantized, tmp_path, samples=x)
     assert len(report.files) == 2
+
+
+def test_what_is_said_of_steps():
+    assert OutputSteps(3.0, 0.98).failure.startswith("98 % of the outputs are within one step")
+    assert not OutputSteps(2.0, 0.99).failure
+    assert str(OutputSteps(2.0, 0.995)).endswith("the others within 2.")
+    assert str(OutputSteps(1.0, 1.0)).startswith("Every output is within one step")
+    assert str(OutputSteps(1e-4, 1.0)).startswith("No output differs")
 
 
 def _twice():

@@ -27,7 +27,7 @@ from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
-from tf_lottery.exporting.tflite.output_steps import MOST_STEPS, describe_steps, largest_steps
+from tf_lottery.exporting.tflite.output_steps import output_steps
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
 from tf_lottery.exporting.tflite.tensor_names import shorten_names
 from tf_lottery.layers.acceptance import quantized_layers
@@ -210,12 +210,11 @@ class _Attempts:
             return self._refusal(precision, base, agreement.failure, mismatch=True)
         note = _FLOAT_PARTS if precision == "int8" and not _quantized_throughout(content) else ""
         if self.in_steps:
-            steps = largest_steps(content, self._reference.outputs, ran.outputs)
-            if not steps <= MOST_STEPS:
+            steps = output_steps(content, self._reference.outputs, ran.outputs)
+            if steps.failure:
                 file.unlink()
-                reason = f"an output is {steps:.3g} steps of its scale from the fake-quantized model (allowed: 1)"
-                return self._refusal(precision, base, reason, mismatch=True)
-            note = f"{note} {describe_steps(steps)}".strip()
+                return self._refusal(precision, base, steps.failure, mismatch=True)
+            note = f"{note} {steps}".strip()
         return CandidateFile(
             file,
             suffix,
