@@ -18,12 +18,14 @@ from tf_lottery.exporting.quantization.quantizable import (
     check_quantizable,
     is_fused,
 )
-from tf_lottery.exporting.signature import keras_outputs, signature_of
+from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.slim.call_graph import Call, calls_its_layers, trace_calls
 from tf_lottery.layers import Masked, get_masks, is_wrapped, named_layers, strip
 from tf_lottery.layers.acceptance import check_model, check_weights_finite
 from tf_lottery.layers.copying import copy_input, copy_layer
 from tf_lottery.layers.fake_quantization import QUANTIZED_CLASSES, FakeQuantize, calibrating, is_quantization_aware
+
+_BATCH = 256
 
 
 def quantize_aware(model: keras.Model, *, calibration: Any = None) -> keras.Model:
@@ -68,9 +70,15 @@ def quantize_aware(model: keras.Model, *, calibration: Any = None) -> keras.Mode
         raise UnfitError(f"int8 quantizes float32 inputs. Received: an input of {floats[0]}.", "Leave it in float32.")
     quantized = _Rebuilding(plain, get_masks(model) if is_wrapped(model) else None).quantized_model()
     if calibration is not None:
-        with calibrating():
-            keras_outputs(quantized, flat_samples(plain, signature, calibration), signature)
+        _measure_ranges(quantized, flat_samples(plain, signature, calibration))
     return quantized
+
+
+def _measure_ranges(model: keras.Model, arrays: list[np.ndarray]) -> None:
+    with calibrating():
+        for start in range(0, len(arrays[0]), _BATCH):
+            batch = [keras.ops.convert_to_tensor(array[start : start + _BATCH]) for array in arrays]
+            model(keras.tree.pack_sequence_as(model.input, batch), training=False)
 
 
 class _Rebuilding:
