@@ -43,8 +43,8 @@ def fake_quantize_kernel(kernel: Any) -> tf.Tensor:
         kernel: Float32 `(..., channels)`, a tensor or variable; a masked one reads as masked.
 
     Example:
-        >>> fake_quantize_kernel(np.array([[12.7, 0.0], [0.14, 0.0]], "float32")).numpy().round(4).tolist()
-        [[12.7, 0.0], [0.1, 0.0]]
+        >>> fake_quantize_kernel(np.array([[127.0, 0.0], [1.4, 0.0]], "float32")).numpy().tolist()
+        [[127.0, 0.0], [1.0, 0.0]]
     """
     return tf.custom_gradient(_rounded)(tf.convert_to_tensor(kernel))
 
