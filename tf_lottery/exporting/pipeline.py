@@ -48,6 +48,8 @@ def export(
     max_drop: float = DEFAULT_MAX_DROP,
     only_best: bool = False,
     multiple: int = 1,
+    io: str | None = None,
+    target: str | None = None,
     force: bool = False,
     name: str = "model",
     source: Mapping[str, Any] | None = None,
@@ -88,6 +90,11 @@ def export(
             be, relative to the outputs' spread. It holds for every output.
         only_best: write the best file alone.
         multiple: slimmed layers keep a multiple of so many channels.
+        io: what TFLite files of the precision "int8" take and give: "float32" (the default), or "int8": whole numbers,
+            whose scale and zero point the report has. Of precisions, "all" then means "int8".
+        target: "micro" for files that TensorFlow Lite Micro runs on a microcontroller: int8 throughout, with `io`
+            "int8", no sparse weights, known operators only; beside each file lie a C++ array of it and a header. None
+            for any processor that runs LiteRT.
         force: replace files that exist.
         name: the beginning of the file names in a folder.
         source: entries on the origin of the model, for the model card.
@@ -96,7 +103,7 @@ def export(
         An `ExportReport`.
 
     Raises:
-        UsageError: unknown format, precision, encoding, goal or task, a task that contradicts the labels or outputs,
+        UsageError: unknown format, precision, encoding, goal, io, target or task, ones that contradict each other, a task that contradicts the labels or outputs,
             bad path or name, no Keras model, or a file that exists without `force`.
         UnfitError: the model cannot be exported in a format given by name (not built, subclassed, not convertible), or
             the samples or labels do not fit it.
@@ -109,7 +116,9 @@ def export(
         `tfl.export(model, "app", samples=x_test, labels=y_test, calibration=x_train[:500]).best`
     """
     check_goal(best, max_drop)
-    request = check_request(Path(path), format=format, precision=precision, encoding=encoding, name=name)
+    request = check_request(
+        Path(path), format=format, precision=precision, encoding=encoding, name=name, io=io, target=target, goal=best
+    )
     origin = (ticket_origin(model) if isinstance(model, Ticket) else {}) | dict(source or {})
     given = model
     own = model.model() if isinstance(model, Ticket) else model
@@ -163,7 +172,11 @@ def _losses(model: keras.Model | Ticket, outputs: tuple[str, ...]) -> list[str]:
 
 def _time_in_turn(candidates: list[CandidateFile]) -> list[CandidateFile]:
     """The candidates, with the latencies of the TFLite files measured again, in turn, so that they can be compared."""
-    files = {place: candidate.file for place, candidate in enumerate(candidates) if candidate.format == "tflite"}
+    files = {
+        place: candidate.file
+        for place, candidate in enumerate(candidates)
+        if candidate.format == "tflite" and candidate.latency_us_median is not None
+    }
     if len(files) < 2:
         return candidates
     try:

@@ -11,6 +11,7 @@ from tf_lottery.exporting.checks.checksums import read_manifest
 from tf_lottery.exporting.export_report import REPORT, is_report
 from tf_lottery.exporting.file_formats import BASES, ENCODINGS, FORMATS
 from tf_lottery.exporting.publish import staging
+from tf_lottery.exporting.publish.c_array import c_names
 from tf_lottery.exporting.tflite.tflite_writer import PRECISIONS
 from tf_lottery.utils.text import suggestion
 
@@ -27,6 +28,8 @@ class ExportRequest:
         folder: where the files go.
         file_name: the name of the only file, None for names made from `name`.
         name: the beginning of file names.
+        io: what int8 files take and give, "float32" or "int8".
+        target: "micro", or empty for any.
     """
 
     formats: tuple[str, ...]
@@ -36,6 +39,8 @@ class ExportRequest:
     folder: Path
     file_name: str | None
     name: str
+    io: str = "float32"
+    target: str = ""
 
     def bases(self, *, slim: bool) -> list[str]:
         """Return which of "dense" and "sparse" are wanted, of the whole or of the slimmed model."""
@@ -52,9 +57,10 @@ class ExportRequest:
         bases = tuple(base for base in self.bases(slim=slim) if base in file_format.bases)
         if len(file_format.precisions) == 1:
             return WantedFiles(slim, bases, file_format.precisions)
-        return WantedFiles(slim, bases, tuple(name for name in self.precisions if name in file_format.precisions))
+        precisions = tuple(name for name in self.precisions if name in file_format.precisions)
+        return WantedFiles(slim, bases, precisions, io=self.io, target=self.target)
 
-    def target(self, suffix: str) -> Path:
+    def destination(self, suffix: str) -> Path:
         """Return where a candidate with that suffix goes."""
         return self.folder / (self.file_name or f"{self.name}{suffix}")
 
@@ -76,9 +82,16 @@ class ExportRequest:
         return names
 
     def possible_names(self) -> list[str]:
-        """Return every name that a file of the export may get, those of the cards too."""
+        """Return every name that a file of the export may get, those of the cards and C++ arrays too."""
         files = self.possible_files()
-        return [*files, *(card for name in files for card in card_names(name))]
+        arrays = [item for name in files for item in c_names(name)] if self.target else []
+        return [*files, *(card for name in files for card in card_names(name)), *arrays]
+
+
+IO = ("float32", "int8")
+"""What int8 files may take and give."""
+TARGETS = ("micro",)
+"""Where files may have to run, if not wherever LiteRT does."""
 
 
 def card_names(name: str) -> tuple[str, str]:
@@ -98,6 +111,9 @@ def check_request(
     precision: str | Sequence[str],
     encoding: str | Sequence[str],
     name: str,
+    io: str | None = None,
+    target: str | None = None,
+    goal: str = "balanced",
 ) -> ExportRequest:
     """Check what `export` was asked for.
 
@@ -107,21 +123,88 @@ def check_request(
         precision: as of `export`.
         encoding: as of `export`.
         name: the beginning of file names.
+        io: as of `export`.
+        target: as of `export`.
+        goal: the goal for the best file.
 
     Raises:
         UsageError: something is unknown, empty, or does not fit the rest.
     """
     formats = _select("format", format, tuple(FORMATS))
     folder, file_name = _destination(path, formats, name)
+    precisions, encodings = _select("precision", precision, PRECISIONS), _select("encoding", encoding, ENCODINGS)
+    if io not in (None, *IO):
+        raise UsageError(f"Unknown export io {io!r}.", suggestion(str(io), IO))
+    if target is not None:
+        precisions, encodings = _for_target(
+            target, formats=formats, precision=precision, encoding=encoding, io=io, goal=goal
+        )
+        io = "int8"
+    elif io == "int8":
+        precisions = _with_whole_numbers(formats, precision, precisions)
     return ExportRequest(
         tuple(formats),
-        tuple(_select("precision", precision, PRECISIONS)),
-        tuple(_select("encoding", encoding, ENCODINGS)),
+        tuple(precisions),
+        tuple(encodings),
         format != "all",
         folder,
         file_name,
         name,
+        io or "float32",
+        target or "",
     )
+
+
+def _with_whole_numbers(formats: list[str], precision: str | Sequence[str], precisions: list[str]) -> list[str]:
+    """The precisions of an export with integer inputs and outputs."""
+    if "tflite" not in formats:
+        raise UsageError(
+            f"`io=int8` is of TFLite files, received `format={','.join(formats)}`.",
+            "Add tflite to the formats, or drop `io`: other formats take float32.",
+        )
+    if "int8" not in precisions:
+        raise UsageError(
+            f"`io=int8` is of int8 files, received `precision={','.join(precisions)}`.",
+            "Add int8 to the precisions, or drop `io`.",
+        )
+    return ["int8"] if precision == "all" else precisions
+
+
+def _for_target(
+    target: str,
+    *,
+    formats: list[str],
+    precision: str | Sequence[str],
+    encoding: str | Sequence[str],
+    io: str | None,
+    goal: str,
+) -> tuple[list[str], list[str]]:
+    """The precisions and encodings that a target takes of those that are asked for."""
+    if target not in TARGETS:
+        raise UsageError(f"Unknown export target {target!r}.", suggestion(str(target), TARGETS))
+    encodings = _select("encoding", encoding, ENCODINGS)
+    dense = [name for name in encodings if not name.endswith("sparse")]
+    wrong = {
+        "format": ",".join(formats) if formats != ["tflite"] else "",
+        "precision": ",".join(_select("precision", precision, PRECISIONS)) if precision != "all" else "",
+        "encoding": ",".join(encodings) if encoding != "all" and dense != encodings else "",
+        "io": io if io == "float32" else "",
+        "best": goal if goal == "latency" else "",
+    }
+    takes = {
+        "format": "TFLite files",
+        "precision": "int8",
+        "encoding": "dense and slim: it has no sparse weights",
+        "io": "int8 inputs and outputs: it computes on whole numbers",
+        "best": "size or balanced: the time on this machine says nothing of a microcontroller",
+    }
+    for argument, value in wrong.items():
+        if value and (argument, value) != ("precision", "int8"):
+            raise UsageError(
+                f"`target={target}` takes {takes[argument]}; received `{argument}={value}`.",
+                f"Drop `{argument}`, or `target`.",
+            )
+    return ["int8"], dense
 
 
 def check_destination(request: ExportRequest, *, force: bool) -> None:

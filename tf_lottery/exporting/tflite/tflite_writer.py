@@ -24,6 +24,9 @@ from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
+from tf_lottery.exporting.tflite.arena import estimate_arena
+from tf_lottery.exporting.tflite.integer_io import FloatAtTheEdgeError, edge_quantizations, with_integer_io
+from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
 from tf_lottery.exporting.tflite.tensor_names import shorten_names
 from tf_lottery.layers.acceptance import quantized_layers
@@ -132,6 +135,12 @@ class _Attempts:
             crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
             reason = self._quantized_by_keras() or one_line(error)
             return self._refusal(precision, "dense", reason, crashed=crashed)
+        if precision == "int8" and self._wanted.io == "int8":
+            try:
+                content = with_integer_io(content)
+            except FloatAtTheEdgeError as error:
+                reason = f"whole numbers as inputs and outputs are not possible: {error}"
+                return self._refusal(precision, "dense", reason)
         return self._try(content, precision, "dense")
 
     def reduced(self, precision: str, exact: CandidateFile | Refusal) -> CandidateFile | Refusal:
@@ -145,6 +154,8 @@ class _Attempts:
         if precision == "int8" and self._reference.calibration is None:
             return self._refusal(precision, "dense", NO_CALIBRATION)
         dense = self.dense(precision)
+        if self._wanted.io == "int8":  # asked for because of what it takes and gives, whatever its size
+            return dense
         if isinstance(dense, CandidateFile) and dense.file.stat().st_size >= exact.file.stat().st_size:
             reason = f"the {precision} file would be no smaller than the float32 one: no weight is large enough for it"
             return self._refusal(precision, "dense", reason)
@@ -189,12 +200,17 @@ class _Attempts:
         self, content: bytes, precision: str, base: str, name: str = "", layout: str = ""
     ) -> CandidateFile | Refusal:
         """Write the file, run it, compare it with Keras; a file that fails is deleted."""
+        micro = self._wanted.target == "micro" and precision == "int8"
+        if micro and (reasons := why_not_micro(content)):
+            return self._refusal(precision, base, f"TensorFlow Lite Micro does not run it: {'; '.join(reasons)}")
         encoding_name = self._wanted.encoding(base)
         suffix = f"{file_suffix(precision, encoding_name, name)}.tflite"
         file = self._folder / f"model{suffix}"
         file.write_bytes(content)
         try:
-            ran = litert.run_file(file, self._reference.named_samples, scratch=self._folder)
+            ran = litert.run_file(
+                file, self._reference.named_samples, scratch=self._folder, reference_kernels=micro
+            )
         except litert.LiteRTError as error:
             file.unlink()
             return self._refusal(precision, base, str(error))
@@ -210,10 +226,12 @@ class _Attempts:
             precision,
             encoding_name,
             agreement,
-            latency_us_median=ran.latency_us_median,
+            latency_us_median=None if micro else ran.latency_us_median,
             layout=layout,
             note=note,
             outputs=ran.outputs,
+            quantization=_edge_records(content),
+            arena_bytes=estimate_arena(content) if micro else None,
         )
 
     def _quantized_by_keras(self) -> str:
@@ -244,6 +262,14 @@ def _quantized_throughout(content: bytes) -> bool:
         if flatbuffers.operator_name(model, operator) not in ("QUANTIZE", "DEQUANTIZE")
         for place in _existing(operator.outputs)
     )
+
+
+def _edge_records(content: bytes) -> dict[str, dict[str, dict[str, Any]]] | None:
+    """The scales and zero points of inputs and outputs for the report; None for a file that has none."""
+    edges = edge_quantizations(content)
+    if not any(edges.values()):
+        return None
+    return {edge: {name: dataclasses.asdict(held) for name, held in tensors.items()} for edge, tensors in edges.items()}
 
 
 def _existing(places: Any) -> list[int]:
