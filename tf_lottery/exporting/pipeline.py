@@ -103,8 +103,8 @@ def export(
         An `ExportReport`.
 
     Raises:
-        UsageError: unknown format, precision, encoding, goal, io, target or task, ones that contradict each other, a task that contradicts the labels or outputs,
-            bad path or name, no Keras model, or a file that exists without `force`.
+        UsageError: unknown format, precision, encoding, goal, io, target or task, ones that contradict each other, the
+            labels or outputs, bad path or name, no Keras model, or a file that exists without `force`.
         UnfitError: the model cannot be exported in a format given by name (not built, subclassed, not convertible), or
             the samples or labels do not fit it.
         NonFiniteError: NaN or infinite weights, samples or outputs.

@@ -101,7 +101,7 @@ def publish(
 def _c_arrays(written: Collection[FileRecord], moves: Mapping[Path, Path]) -> dict[str, str]:
     """The texts of the C++ arrays of all written files, by the names of sources and headers."""
     staged = {str(target): source for source, target in moves.items()}
-    texts = {}
+    texts: dict[str, str] = {}
     for record in written:
         name, content = Path(record["path"]).name, staged[record["path"]].read_bytes()
         contents = (c_source(name, content), c_header(name, record, operators_of(content)))

@@ -2,9 +2,9 @@
 
 The arena holds the tensors that are computed, each from the operator that makes it to the last that reads it, and what
 the interpreter keeps of tensors, operators and channels. Its planner places large tensors first, each in the first gap
-that is free while it lives. What the interpreter keeps was measured with TensorFlow Lite Micro on a processor of 64 bits
-over dense, convolutional and residual networks; with 32 bits it is about half. Scratch buffers of kernels that are made
-for one processor come on top.
+that is free while it lives. What the interpreter keeps was measured with TensorFlow Lite Micro on a processor of 64
+bits over dense, convolutional and residual networks; with 32 bits it is about half. Scratch buffers of kernels that are
+made for one processor come on top.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,9 @@ def estimate_arena(content: bytes) -> int:
         content: of a `.tflite` file whose tensors have fixed shapes.
     """
     model = flatbuffers.read(content)
-    return sum(_planned_bytes(_lifetimes(model, graph)) + _kept_bytes(model, graph) for graph in model.subgraphs) + _FIXED
+    return (
+        sum(_planned_bytes(_lifetimes(model, graph)) + _kept_bytes(model, graph) for graph in model.subgraphs) + _FIXED
+    )
 
 
 def _lifetimes(model: Any, graph: Any) -> list[_Lifetime]:

@@ -106,7 +106,7 @@ def _drop_conversion(model: Any, graph: Any, conversion: Any, place: int) -> Non
 
 
 def _drop_unused_tensors(graph: Any, signatures: list[Any]) -> None:
-    """Remove tensors that nothing refers to, and number the others anew."""
+    """Remove tensors that nothing refers to, and renumber the others."""
     lists = [graph.inputs, graph.outputs]
     lists += [places for operator in graph.operators for places in (operator.inputs, operator.outputs)]
     lists += [operator.intermediates for operator in graph.operators if operator.intermediates is not None]

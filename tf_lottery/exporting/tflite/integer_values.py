@@ -34,7 +34,8 @@ class Quantization:
         steps = np.asarray(values, np.float32) / np.float32(self.scale)
         rounded = np.trunc(steps + np.copysign(np.float32(0.5), steps)) + self.zero_point
         limits = np.iinfo(self.dtype)
-        return np.clip(rounded, limits.min, limits.max).astype(self.dtype)
+        clipped: npt.NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(self.dtype)
+        return clipped
 
     def dequantize(self, wholes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return the real numbers that whole ones stand for, in float32.

@@ -1,14 +1,14 @@
 """Run a TFLite file in the default LiteRT interpreter.
 
-Usage: `python -m tf_lottery.exporting.tflite.run_tflite FILE SAMPLES.npz OUT.npz KERNELS`; KERNELS is "default", or
+Usage: `python -m tf_lottery.exporting.tflite.run_tflite FILE SAMPLES.npz OUT.npz [KERNELS]`; KERNELS is "default", or
 "reference" for LiteRT's plain kernels without delegates.
 
 It is a program of its own because LiteRT's interpreter and TensorFlow's can clash in one process, and because a bad
 file can crash the interpreter, which must not take the export down. It imports NumPy and LiteRT only.
 
 SAMPLES.npz holds one array `(samples, ...)` per input, by signature name; for integer inputs they are quantized, and
-integer outputs dequantized, by the scales and zero points that the interpreter reads from the file. OUT.npz receives `output/<name>` with
-`(samples, ...)`, `latency_us_median`, and `sparse_tensors`, the number of sparse-encoded tensors of the file.
+integer outputs dequantized, by the scales and zero points that the interpreter reads from the file. OUT.npz receives
+`output/<name>` with `(samples, ...)`, `latency_us_median`, and `sparse_tensors`, the number of sparse-encoded tensors.
 """
 
 import sys
@@ -95,10 +95,12 @@ def _quantization(detail: dict[str, Any]) -> Quantization | None:
 
 def main(arguments: list[str]) -> int:
     """Run the program; the exit code is 0, or 2 for wrong arguments. Errors end with a traceback on stderr."""
-    if len(arguments) != 4:
-        return wrong_usage("tf_lottery.exporting.tflite.run_tflite", "FILE SAMPLES.npz OUT.npz KERNELS")
-    file, samples, out, kernels = arguments
-    Path(out).write_bytes(dump_arrays(run(file, load_arrays(Path(samples)), kernels=kernels)))
+    if len(arguments) not in (3, 4):
+        return wrong_usage("tf_lottery.exporting.tflite.run_tflite", "FILE SAMPLES.npz OUT.npz [KERNELS]")
+    file, samples, out, *kernels = arguments
+    Path(out).write_bytes(
+        dump_arrays(run(file, load_arrays(Path(samples)), kernels=kernels[0] if kernels else "default"))
+    )
     return 0
 
 

@@ -139,6 +139,8 @@ class _Attempts:
             try:
                 content = with_integer_io(content)
             except FloatAtTheEdgeError as error:
+                if self._wanted.target:
+                    return self._refusal(precision, "dense", _not_micro(why_not_micro(content)))
                 reason = f"whole numbers as inputs and outputs are not possible: {error}"
                 return self._refusal(precision, "dense", reason)
         return self._try(content, precision, "dense")
@@ -202,15 +204,13 @@ class _Attempts:
         """Write the file, run it, compare it with Keras; a file that fails is deleted."""
         micro = self._wanted.target == "micro" and precision == "int8"
         if micro and (reasons := why_not_micro(content)):
-            return self._refusal(precision, base, f"TensorFlow Lite Micro does not run it: {'; '.join(reasons)}")
+            return self._refusal(precision, base, _not_micro(reasons))
         encoding_name = self._wanted.encoding(base)
         suffix = f"{file_suffix(precision, encoding_name, name)}.tflite"
         file = self._folder / f"model{suffix}"
         file.write_bytes(content)
         try:
-            ran = litert.run_file(
-                file, self._reference.named_samples, scratch=self._folder, reference_kernels=micro
-            )
+            ran = litert.run_file(file, self._reference.named_samples, scratch=self._folder, reference_kernels=micro)
         except litert.LiteRTError as error:
             file.unlink()
             return self._refusal(precision, base, str(error))
@@ -249,6 +249,10 @@ class _Attempts:
         self, precision: str, base: str, reason: str, *, mismatch: bool = False, crashed: bool = False
     ) -> Refusal:
         return Refusal("tflite", precision, self._wanted.encoding(base), reason, mismatch, crashed)
+
+
+def _not_micro(reasons: list[str]) -> str:
+    return f"TensorFlow Lite Micro does not run it: {'; '.join(reasons)}"
 
 
 def _quantized_throughout(content: bytes) -> bool:
