@@ -80,6 +80,13 @@ _REMEDIES = {
 @click.option(
     "--target", type=click.Choice(("micro",)), help="Only what TensorFlow Lite Micro runs, with a C++ array beside it."
 )
+@click.option("--batch", type=IntRange(1), default=1, help="How many samples a TFLite file takes at a time.")
+@click.option(
+    "--input-shape",
+    multiple=True,
+    metavar="SIZES",
+    help="Sizes that an input of dynamic shape gets in TFLite files, e.g. 96,96,3; of several inputs NAME=96,96,3.",
+)
 @click.option("--round-channels", type=IntRange(1), default=1, help="Slim to multiples of so many channels, e.g. 8.")
 @click.option("--dataset", type=DATASET, help="Data to compare on, for a model.")
 @click.option(
@@ -110,6 +117,8 @@ def command(
     task: tuple[str, ...] | None,
     io: str | None,
     target: str | None,
+    batch: int,
+    input_shape: tuple[str, ...],
     round_channels: int,
     dataset: str | None,
     normalization: str | None,
@@ -126,7 +135,7 @@ def command(
     """
     set_up_logging(context)
     wanted = narrow_formats(formats or (), precision, tflite=io == "int8" or target is not None)
-    tasks = _task(task)
+    tasks, shape = _task(task), _input_shape(input_shape)
     with clean_output():
         from tf_lottery.exporting import export
 
@@ -148,6 +157,8 @@ def command(
             multiple=round_channels,
             io=io,
             target=target,
+            batch=batch,
+            input_shape=shape,
             force=force,
             name=opened.name,
             source=opened.origin | ({"data": real.data} if real.data else {}),
@@ -208,6 +219,20 @@ def command(
         remark(note)
     for line in report.refusals():
         remark(f"Refused: {line}")
+
+
+def _input_shape(entries: tuple[str, ...]) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
+    """What `--input-shape` says, as `export` takes it: one shape, or shapes by input."""
+    shapes = {}
+    for entry in entries:
+        name, _, sizes = entry.rpartition("=")
+        try:
+            shapes[name] = tuple(int(size) for size in sizes.split(","))
+        except ValueError:
+            raise UsageError(
+                f"`input_shape={entry}` is no list of sizes.", "Give e.g. --input-shape 96,96,3."
+            ) from None
+    return shapes[""] if set(shapes) == {""} else shapes or None
 
 
 def _micro_lines(records: Sequence[FileRecord]) -> list[str]:

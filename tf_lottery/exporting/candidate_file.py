@@ -109,6 +109,7 @@ class WantedFiles:
         hopeless: why precisions are not tried, by name: a process crashed on the model that was slimmed.
         io: what int8 files take and give, "float32" or "int8".
         target: "micro" for files that TensorFlow Lite Micro runs; empty for any.
+        batch: how many samples a TFLite file takes at a time.
     """
 
     slim: bool = False
@@ -117,6 +118,7 @@ class WantedFiles:
     hopeless: Mapping[str, str] = field(default_factory=dict)
     io: str = "float32"
     target: str = ""
+    batch: int = 1
 
     def encoding(self, base: str) -> str:
         """Return the report's name of the encoding of a base, "dense" or "sparse"."""

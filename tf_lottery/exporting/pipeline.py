@@ -14,6 +14,7 @@ from tf_lottery.exporting.candidate_file import CandidateFile, Refusal
 from tf_lottery.exporting.candidates import write_candidates
 from tf_lottery.exporting.checks.keras_reference import make_reference
 from tf_lottery.exporting.export_report import ExportReport
+from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.output_evidence import loss_names
 from tf_lottery.exporting.output_kinds import Task
 from tf_lottery.exporting.plain_model import make_deployable
@@ -50,6 +51,8 @@ def export(
     multiple: int = 1,
     io: str | None = None,
     target: str | None = None,
+    batch: int = 1,
+    input_shape: InputShape = None,
     force: bool = False,
     name: str = "model",
     source: Mapping[str, Any] | None = None,
@@ -95,6 +98,9 @@ def export(
         target: "micro" for files that TensorFlow Lite Micro runs on a microcontroller: int8 throughout, with `io`
             "int8", no sparse weights, known operators only; beside each file lie a C++ array of it and a header. None
             for any processor that runs LiteRT.
+        batch: how many samples a TFLite file takes at a time.
+        input_shape: the shape that an input of dynamic shape gets in TFLite files, without the batch, e.g.
+            `(96, 96, 3)` for `keras.Input((None, None, 3))`; for several inputs a dict by name. Samples must have it.
         force: replace files that exist.
         name: the beginning of the file names in a folder.
         source: entries on the origin of the model, for the model card.
@@ -117,7 +123,16 @@ def export(
     """
     check_goal(best, max_drop)
     request = check_request(
-        Path(path), format=format, precision=precision, encoding=encoding, name=name, io=io, target=target, goal=best
+        Path(path),
+        format=format,
+        precision=precision,
+        encoding=encoding,
+        name=name,
+        io=io,
+        target=target,
+        goal=best,
+        batch=batch,
+        input_shape=input_shape,
     )
     origin = (ticket_origin(model) if isinstance(model, Ticket) else {}) | dict(source or {})
     given = model
@@ -130,6 +145,7 @@ def export(
         calibration=calibration,
         task=task,
         losses=_losses(given, signature_of(model).outputs),
+        input_shape=input_shape,
     )
     check_destination(request, force=force)
     with staging.staging_folder(request.folder) as stage, warm_programs():

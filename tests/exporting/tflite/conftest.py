@@ -13,8 +13,9 @@ def converter_in_process():
     """Only for models on which the converter does not crash."""
 
     def run(_, arguments, **__):
-        source, precision, samples, out = arguments
-        content = run_converter.convert(str(source), precision=precision, calibration=load_arrays(Path(samples)))
+        source, precision, samples, out, batch = arguments
+        calibration = load_arrays(Path(samples))
+        content = run_converter.convert(str(source), precision=precision, calibration=calibration, batch=int(batch))
         Path(out).write_bytes(content)
 
     with pytest.MonkeyPatch.context() as patch:

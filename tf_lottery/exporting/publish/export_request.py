@@ -10,6 +10,7 @@ from tf_lottery.exporting.candidate_file import WantedFiles, encoding_name, file
 from tf_lottery.exporting.checks.checksums import read_manifest
 from tf_lottery.exporting.export_report import REPORT, is_report
 from tf_lottery.exporting.file_formats import BASES, ENCODINGS, FORMATS
+from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.publish.c_array import c_names
 from tf_lottery.exporting.tflite.tflite_writer import PRECISIONS
@@ -30,6 +31,7 @@ class ExportRequest:
         name: the beginning of file names.
         io: what int8 files take and give, "float32" or "int8".
         target: "micro", or empty for any.
+        batch: how many samples a TFLite file takes at a time.
     """
 
     formats: tuple[str, ...]
@@ -41,6 +43,7 @@ class ExportRequest:
     name: str
     io: str = "float32"
     target: str = ""
+    batch: int = 1
 
     def bases(self, *, slim: bool) -> list[str]:
         """Return which of "dense" and "sparse" are wanted, of the whole or of the slimmed model."""
@@ -58,7 +61,7 @@ class ExportRequest:
         if len(file_format.precisions) == 1:
             return WantedFiles(slim, bases, file_format.precisions)
         precisions = tuple(name for name in self.precisions if name in file_format.precisions)
-        return WantedFiles(slim, bases, precisions, io=self.io, target=self.target)
+        return WantedFiles(slim, bases, precisions, io=self.io, target=self.target, batch=self.batch)
 
     def destination(self, suffix: str) -> Path:
         """Return where a candidate with that suffix goes."""
@@ -114,6 +117,8 @@ def check_request(
     io: str | None = None,
     target: str | None = None,
     goal: str = "balanced",
+    batch: int = 1,
+    input_shape: InputShape = None,
 ) -> ExportRequest:
     """Check what `export` was asked for.
 
@@ -126,6 +131,8 @@ def check_request(
         io: as of `export`.
         target: as of `export`.
         goal: the goal for the best file.
+        batch: as of `export`.
+        input_shape: as of `export`.
 
     Raises:
         UsageError: something is unknown, empty, or does not fit the rest.
@@ -133,6 +140,7 @@ def check_request(
     formats = _select("format", format, tuple(FORMATS))
     folder, file_name = _destination(path, formats, name)
     precisions, encodings = _select("precision", precision, PRECISIONS), _select("encoding", encoding, ENCODINGS)
+    _check_sizes(formats, batch, input_shape)
     if io not in (None, *IO):
         raise UsageError(f"Unknown export io {io!r}.", suggestion(str(io), IO))
     if target is not None:
@@ -152,7 +160,19 @@ def check_request(
         name,
         io or "float32",
         target or "",
+        batch,
     )
+
+
+def _check_sizes(formats: list[str], batch: int, input_shape: InputShape) -> None:
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise UsageError(f"`batch` must be a positive whole number. Received: {batch!r}.", "Pass e.g. batch=4.")
+    for argument, given in (("batch", batch != 1), ("input_shape", input_shape is not None)):
+        if given and "tflite" not in formats:
+            raise UsageError(
+                f"`{argument}` is of TFLite files, received `format={','.join(formats)}`.",
+                f"Add tflite to the formats, or drop `{argument}`: other formats take any size that the model takes.",
+            )
 
 
 def _with_whole_numbers(formats: list[str], precision: str | Sequence[str], precisions: list[str]) -> list[str]:

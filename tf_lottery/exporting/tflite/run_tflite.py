@@ -28,16 +28,16 @@ _MOST_SECONDS = 2.0
 
 
 def run(file: str, samples: dict[str, np.ndarray], *, kernels: str = "default") -> dict[str, np.ndarray]:
-    """Run a file on samples, one by one, and time it.
+    """Run a file on samples, in batches of its size, and time it.
 
     Args:
-        file: a TFLite file with one signature whose batch dimension is 1.
+        file: a TFLite file with one signature and a fixed batch size.
         samples: one array `(samples, ...)` per input, by signature name.
         kernels: "default" or "reference".
 
     Returns:
-        `output/<name>`: `(samples, ...)`; `latency_us_median`: the median time of one `invoke` in microseconds, over
-        the samples, repeated to at least 50 calls within two seconds; `sparse_tensors`.
+        `output/<name>`: `(samples, ...)`; `latency_us_median`: the median time of one sample in microseconds, over
+        the batches, repeated to at least 50 calls within two seconds; `sparse_tensors`.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -56,31 +56,36 @@ def run(file: str, samples: dict[str, np.ndarray], *, kernels: str = "default") 
         if held is not None and samples[name].dtype.kind == "f":
             samples = samples | {name: held.quantize(samples[name])}
 
+    batch = int(next(iter(input_details.values()))["shape"][0])
     count = len(next(iter(samples.values())))
+    places = range(0, count, batch)
 
-    def invoke(position: int) -> float:
+    def invoke(place: int) -> float:
         for name, index in inputs.items():
-            interpreter.set_tensor(index, samples[name][position : position + 1])
+            # The last batch is filled up by the first samples.
+            interpreter.set_tensor(index, samples[name].take(range(place, place + batch), axis=0, mode="wrap"))
         start = time.perf_counter()
         interpreter.invoke()
         return time.perf_counter() - start
 
     collected: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
     times = []
-    for position in range(count):
-        times.append(invoke(position))
+    for place in places:
+        times.append(invoke(place))
         for name, index in outputs.items():
             collected[name].append(interpreter.get_tensor(index))
     deadline = time.perf_counter() + _MOST_SECONDS
     while len(times) < _LEAST_RUNS + _WARM_UP and time.perf_counter() < deadline:
-        times.append(invoke(len(times) % count))
+        times.append(invoke(places[len(times) % len(places)]))
     steady = times[_WARM_UP:] or times
-    result: dict[str, np.ndarray] = {f"output/{name}": np.concatenate(parts) for name, parts in collected.items()}
+    result: dict[str, np.ndarray] = {
+        f"output/{name}": np.concatenate(parts)[:count] for name, parts in collected.items()
+    }
     for name, detail in output_details.items():
         held = _quantization(detail)
         if held is not None:
             result[f"output/{name}"] = held.dequantize(result[f"output/{name}"])
-    result["latency_us_median"] = np.asarray(np.median(steady) * 1e6)
+    result["latency_us_median"] = np.asarray(np.median(steady) * 1e6 / batch)
     result["sparse_tensors"] = np.asarray(
         sum(bool(detail["sparsity_parameters"]) for detail in interpreter.get_tensor_details())
     )

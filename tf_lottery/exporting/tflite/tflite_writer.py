@@ -22,7 +22,7 @@ from tf_lottery.exporting.candidate_file import ALL_FILES, CandidateFile, Refusa
 from tf_lottery.exporting.checks.agreement import TWIN_TOLERANCES, compare_outputs
 from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.formats import saved_model
-from tf_lottery.exporting.signature import signature_of
+from tf_lottery.exporting.signature import Signature
 from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
 from tf_lottery.exporting.tflite.arena import estimate_arena
 from tf_lottery.exporting.tflite.integer_io import FloatAtTheEdgeError, edge_quantizations, with_integer_io
@@ -41,13 +41,16 @@ _CONVERTER = program("tf_lottery.exporting.tflite.run_converter")
 _FLOAT_PARTS = "Operators without an int8 form compute in float32."
 
 
-def convert(source: Path, *, precision: str = "float32", calibration: NamedArrays | None = None) -> bytes:
+def convert(
+    source: Path, *, precision: str = "float32", calibration: NamedArrays | None = None, batch: int = 1
+) -> bytes:
     """Convert a SavedModel to a dense TFLite file, with inputs and outputs as in the SavedModel.
 
     Args:
-        source: the folder of a SavedModel with the signature `serving_default` and batch size 1.
+        source: the folder of a SavedModel with the signature `serving_default` and a fixed batch size.
         precision: "float32"; "float16" weights; "dynamic": int8 weights, float32 between the layers; "int8" throughout.
         calibration: for "int8": arrays `(samples, ...)` by input name.
+        batch: the batch size.
 
     Returns:
         The content of the file.
@@ -61,12 +64,18 @@ def convert(source: Path, *, precision: str = "float32", calibration: NamedArray
         with tempfile.TemporaryDirectory(dir=source.parent) as folder:
             samples, converted = Path(folder) / "samples.npz", Path(folder) / "converted.tflite"
             samples.write_bytes(dump_arrays(calibration or {}))
-            run_program(_CONVERTER, [name, precision, samples, converted], name="the int8 converter")
+            run_program(_CONVERTER, [name, precision, samples, converted, str(batch)], name="the int8 converter")
             return shorten_names(converted.read_bytes())
 
 
 def convert_dense(
-    model: keras.Model, folder: Path, *, precision: str = "float32", calibration: NamedArrays | None = None
+    model: keras.Model,
+    folder: Path,
+    *,
+    precision: str = "float32",
+    calibration: NamedArrays | None = None,
+    batch: int = 1,
+    signature: Signature | None = None,
 ) -> bytes:
     """Convert a plain Keras model to a dense TFLite file.
 
@@ -75,6 +84,8 @@ def convert_dense(
         folder: an existing one, for the SavedModel between them, which is made once for all precisions.
         precision: as of `convert`.
         calibration: as of `convert`.
+        batch: the batch size.
+        signature: the model's, in which dynamic shapes may be fixed; by default its own.
 
     Returns:
         The content of the file.
@@ -84,8 +95,8 @@ def convert_dense(
     """
     source = folder / "tflite_source"
     if not source.exists():
-        saved_model.save(model, source, batch=1)
-    return convert(source, precision=precision, calibration=calibration)
+        saved_model.save(model, source, batch=batch, signature=signature)
+    return convert(source, precision=precision, calibration=calibration, batch=batch)
 
 
 def write_tflite(
@@ -123,12 +134,21 @@ class _Attempts:
     def dense(self, precision: str) -> CandidateFile | Refusal:
         """Make the dense file of a precision."""
         if self._reference.signature.dynamic:
-            shapes = list(signature_of(self._model).shapes)
-            reason = f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file"
+            shapes = list(self._reference.signature.shapes)
+            reason = (
+                f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file; fix the others "
+                "by `input_shape=`"
+            )
             return self._refusal(precision, "dense", reason)
         try:
-            calibration = self._reference.calibration
-            content = convert_dense(self._model, self._folder, precision=precision, calibration=calibration)
+            content = convert_dense(
+                self._model,
+                self._folder,
+                precision=precision,
+                calibration=self._reference.calibration,
+                batch=self._wanted.batch,
+                signature=self._reference.signature,
+            )
         except (MemoryError, OSError):
             raise
         except Exception as error:  # the converter raises many kinds, each of which means: not this model
