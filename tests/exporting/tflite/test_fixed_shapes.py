@@ -11,7 +11,6 @@ from tf_lottery_cli.app import app
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting import export
 
-pytestmark = pytest.mark.usefixtures("converter_in_process")
 IMAGES = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")
 
 

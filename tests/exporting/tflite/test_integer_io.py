@@ -14,7 +14,6 @@ from tf_lottery.exporting import export
 from tf_lottery.exporting.tflite import flatbuffers, integer_io
 from tf_lottery.exporting.tflite import tflite_writer as tflite
 
-pytestmark = pytest.mark.usefixtures("converter_in_process")
 X = np.random.default_rng(0).normal(size=(300, 16)).astype("float32")
 
 
@@ -41,7 +40,7 @@ def run(content, values):
 
 
 @pytest.fixture(scope="module")
-def contents(tmp_path_factory, converter_in_process):
+def contents(tmp_path_factory):
     calibration = {"input": X[:100]}
     floats = tflite.convert_dense(net(), tmp_path_factory.mktemp("io"), precision="int8", calibration=calibration)
     return floats, integer_io.with_integer_io(floats)

@@ -22,7 +22,6 @@ from tf_lottery.exporting.tflite import tflite_writer as tflite
 from tf_lottery.exporting.tflite.arena import estimate_arena
 from tf_lottery.exporting.tflite.micro_operators import OPERATORS, why_not_micro
 
-pytestmark = pytest.mark.usefixtures("converter_in_process")
 X = np.random.default_rng(0).normal(size=(300, 64)).astype("float32")
 
 
@@ -66,7 +65,7 @@ def integer_file(model, folder):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory, converter_in_process):
+def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("micro")
     report = export(
         dense_net(dead=20),
