@@ -25,6 +25,7 @@ SCHEMA = "tf-lottery.doctor/1"
 EXAMPLES = {
     "tf-lottery doctor": "Everything that a run needs.",
     "tf-lottery doctor --json": "For a bug report.",
+    "tf-lottery doctor digits-mlp --target micro": "Will it run in TensorFlow Lite Micro, and in how much memory?",
     "tf-lottery doctor digits-mlp": "Will the best ticket of the newest run of that name run sparse? What to change?",
 }
 
@@ -37,6 +38,11 @@ EXAMPLES = {
 )
 @click.option("--replicate", type=IntRange(0), help="Of a run: the replicate; by default the best of the round.")
 @max_drop_option
+@click.option(
+    "--target",
+    type=click.Choice(("micro", "android", "ios", "x86")),
+    help="Of a model: where it is to run; by default here. micro: TensorFlow Lite Micro.",
+)
 @data_dir_option
 @json_option
 def command(
@@ -45,6 +51,7 @@ def command(
     round_number: int | None,
     replicate: int | None,
     max_drop: float,
+    target: str | None,
     data_dir: str | None,
     as_json: bool,
 ) -> None:
@@ -57,8 +64,10 @@ def command(
     if model is not None:
         if data_dir is not None:
             raise UsageError("--data-dir is for the check of the installation.", "Drop it, or the model.")
-        _print_diagnosis(_diagnose(model, out, round_number, replicate, max_drop), as_json)
+        _print_diagnosis(_diagnose(model, out, round_number, replicate, max_drop, target), as_json)
         return
+    if target is not None:
+        raise UsageError("--target says where a model is to run.", "Give a model, or drop it.")
     if round_number is not None or replicate is not None:
         raise UsageError("--round and --replicate choose among the tickets of a run.", "Give a run, or drop them.")
     with clean_output():
@@ -76,20 +85,27 @@ def command(
         )
 
 
-def _diagnose(source: str, out: Path, number: int | None, replicate: int | None, max_drop: float) -> "Diagnosis":
+def _diagnose(
+    source: str, out: Path, number: int | None, replicate: int | None, max_drop: float, target: str | None
+) -> "Diagnosis":
     is_file = source.endswith(".tflite")
     if is_file and (number is not None or replicate is not None):
         raise UsageError("--round and --replicate choose among the tickets of a run.", "Drop them, or give a run.")
     check_kind(source, (".npz", ".keras", ".tflite"))
     with clean_output():
-        from tf_lottery.exporting.diagnose.diagnosis import diagnose
+        from tf_lottery.exporting.diagnose.diagnosis import diagnose, diagnose_for_micro
+        from tf_lottery.exporting.diagnose.processor import TARGETS, describe_processor
 
+        here = describe_processor()
+        processor = TARGETS.get(target or "", here)
         if is_file:
-            return diagnose(source)
+            return diagnose_for_micro(source) if target == "micro" else diagnose(source, processor=processor)
         opened = open_source_model(source, out, round_number=number, replicate=replicate, max_drop=max_drop)
         for text in opened.remarks:
             remark(text)
-        return diagnose(opened.model, name=opened.name, race=True)
+        if target == "micro":
+            return diagnose_for_micro(opened.model, name=opened.name)
+        return diagnose(opened.model, name=opened.name, processor=processor, race=processor == here)
 
 
 def _print_diagnosis(diagnosis: "Diagnosis", as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """`tf-lottery export`: a ticket becomes files that are proven to compute the same."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -7,6 +8,7 @@ from click import IntRange
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.options import NORMALIZATIONS
+from tf_lottery.exporting.export_report import FileRecord
 from tf_lottery.exporting.publish.requested_formats import narrow_formats
 from tf_lottery.exporting.sources.source_data import SAMPLES, load_source_data
 from tf_lottery.exporting.sources.source_model import open_source_model
@@ -21,6 +23,7 @@ from .shared_options import data_dir_option, json_option, max_drop_option, out_o
 EXAMPLES = {
     "tf-lottery export digits-mlp": "The best ticket of the newest run of that name, as its best TFLite file.",
     "tf-lottery export digits-mlp --best size --to smallest": "The smallest file within the accuracy budget.",
+    "tf-lottery export digits-mlp --target micro --to firmware": "The smallest file for a microcontroller.",
     "tf-lottery export digits-mlp --round 1 --formats tflite,keras --to app --json": "Every file of chosen formats.",
 }
 
@@ -71,6 +74,19 @@ _REMEDIES = {
     help="What the outputs hold: classification, binary, regression, image; or OUTPUT=TASK,... "
     "By default found out from loss, labels and last activation.",
 )
+@click.option(
+    "--io", type=click.Choice(("float32", "int8")), help="What int8 files take and give: float32 by default, or int8."
+)
+@click.option(
+    "--target", type=click.Choice(("micro",)), help="Only what TensorFlow Lite Micro runs, with a C++ array beside it."
+)
+@click.option("--batch", type=IntRange(1), default=1, help="How many samples a TFLite file takes at a time.")
+@click.option(
+    "--input-shape",
+    multiple=True,
+    metavar="SIZES",
+    help="Sizes that an input of dynamic shape gets in TFLite files, e.g. 96,96,3; of several inputs NAME=96,96,3.",
+)
 @click.option("--round-channels", type=IntRange(1), default=1, help="Slim to multiples of so many channels, e.g. 8.")
 @click.option("--dataset", type=DATASET, help="Data to compare on, for a model.")
 @click.option(
@@ -99,6 +115,10 @@ def command(
     best: str,
     max_drop: float,
     task: tuple[str, ...] | None,
+    io: str | None,
+    target: str | None,
+    batch: int,
+    input_shape: tuple[str, ...],
     round_channels: int,
     dataset: str | None,
     normalization: str | None,
@@ -114,8 +134,8 @@ def command(
     written, with a manifest of SHA-256 sums and a model card. A file that answers otherwise than Keras is never left.
     """
     set_up_logging(context)
-    wanted = narrow_formats(formats or (), precision)
-    tasks = _task(task)
+    wanted = narrow_formats(formats or (), precision, tflite=io == "int8" or target is not None)
+    tasks, shape = _task(task), _input_shape(input_shape)
     with clean_output():
         from tf_lottery.exporting import export
 
@@ -135,6 +155,10 @@ def command(
             max_drop=max_drop,
             only_best=not formats,
             multiple=round_channels,
+            io=io,
+            target=target,
+            batch=batch,
+            input_shape=shape,
             force=force,
             name=opened.name,
             source=opened.origin | ({"data": real.data} if real.data else {}),
@@ -183,6 +207,8 @@ def command(
         click.echo(
             f"Output {entry['output']}: {entry['kind']} (known by {entry['known_by']}), judged by {entry['measure']}"
         )
+    for line in _micro_lines(report.candidates):
+        click.echo(line)
     click.echo(f"Best: {report.best}")
     kind = "random samples" if report.samples == "random" else "real samples"
     right = "" if own is None else f"; its own accuracy is {percent(own, digits=2)}"
@@ -193,6 +219,29 @@ def command(
         remark(note)
     for line in report.refusals():
         remark(f"Refused: {line}")
+
+
+def _input_shape(entries: tuple[str, ...]) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
+    """What `--input-shape` says, as `export` takes it: one shape, or shapes by input."""
+    shapes = {}
+    for entry in entries:
+        name, _, sizes = entry.rpartition("=")
+        try:
+            shapes[name] = tuple(int(size) for size in sizes.split(","))
+        except ValueError:
+            raise UsageError(
+                f"`input_shape={entry}` is no list of sizes.", "Give e.g. --input-shape 96,96,3."
+            ) from None
+    return shapes[""] if set(shapes) == {""} else shapes or None
+
+
+def _micro_lines(records: Sequence[FileRecord]) -> list[str]:
+    """What a microcontroller needs beside the file."""
+    return [
+        f"Tensor arena of the {record['encoding']} file: about {record['arena_bytes']:,} bytes (an estimate)"
+        for record in records
+        if record["arena_bytes"] is not None
+    ]
 
 
 def _task(entries: tuple[str, ...] | None) -> str | dict[str, str | None] | None:

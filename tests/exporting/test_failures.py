@@ -42,7 +42,7 @@ def altered(model):
 def tampered(monkeypatch):
     """Every writer writes other weights than those of the model that it is given."""
     whole = saved_model.save
-    monkeypatch.setattr(saved_model, "save", lambda model, folder, *, batch: whole(altered(model), folder, batch=batch))
+    monkeypatch.setattr(saved_model, "save", lambda model, folder, **options: whole(altered(model), folder, **options))
     save = keras.Model.save
     monkeypatch.setattr(keras.Model, "save", lambda model, file: save(altered(model), file))
 

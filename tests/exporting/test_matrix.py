@@ -252,10 +252,10 @@ def test_ranges_are_measured_on_the_calibration_samples_alone(tmp_path, monkeypa
     seen = []
     whole = tflite.convert_dense
 
-    def convert(model, folder, *, precision="float32", calibration=None):
+    def convert(model, folder, *, precision="float32", calibration=None, **options):
         if precision == "int8":
             seen.append(calibration["input"].copy())
-        return whole(model, folder, precision=precision, calibration=calibration)
+        return whole(model, folder, precision=precision, calibration=calibration, **options)
 
     monkeypatch.setattr(tflite, "convert_dense", convert)
     export(

@@ -27,6 +27,9 @@ class CandidateFile:
         layout: how pruned weights are stored: "rows", "1x4" or "1x16"; empty for dense ones.
         note: a sentence on how the file was made, where that needs one.
         outputs: arrays `(samples, ...)` by output name, which the sparse file of the same precision is compared with.
+        quantization: how the whole numbers of inputs and outputs stand for real ones, by "inputs" and "outputs" and
+            their names; None for a file that takes and gives float32.
+        arena_bytes: an estimate of the tensor arena that it needs on a microcontroller; None for other targets.
     """
 
     file: Path
@@ -39,6 +42,8 @@ class CandidateFile:
     layout: str = ""
     note: str = ""
     outputs: dict[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+    quantization: dict[str, dict[str, dict[str, Any]]] | None = None
+    arena_bytes: int | None = None
 
     def record(self, path: Path) -> dict[str, Any]:
         """Return the entry of the report's `files`, for a candidate that is published as `path`."""
@@ -62,6 +67,9 @@ class CandidateFile:
             "outputs": self.agreement.records(),
             "latency_us_median": self.latency_us_median,
             "note": self.note,
+            "io": "float32" if self.quantization is None else "int8",
+            "quantization": self.quantization,
+            "arena_bytes": self.arena_bytes,
         }
 
 
@@ -99,12 +107,18 @@ class WantedFiles:
         bases: "dense", "sparse" or both.
         precisions: some of "float32", "float16", "dynamic" and "int8".
         hopeless: why precisions are not tried, by name: a process crashed on the model that was slimmed.
+        io: what int8 files take and give, "float32" or "int8".
+        target: "micro" for files that TensorFlow Lite Micro runs; empty for any.
+        batch: how many samples a TFLite file takes at a time.
     """
 
     slim: bool = False
     bases: tuple[str, ...] = ("dense", "sparse")
     precisions: tuple[str, ...] = ("float32", "float16", "dynamic", "int8")
     hopeless: Mapping[str, str] = field(default_factory=dict)
+    io: str = "float32"
+    target: str = ""
+    batch: int = 1
 
     def encoding(self, base: str) -> str:
         """Return the report's name of the encoding of a base, "dense" or "sparse"."""

@@ -34,6 +34,9 @@ FILE_FIELDS = (
     "outputs",
     "latency_us_median",
     "note",
+    "io",
+    "quantization",
+    "arena_bytes",
 )
 REFUSED_FIELDS = ("format", "precision", "encoding", "reason")
 
@@ -54,7 +57,10 @@ class ExportReport:
             where the outputs are equal); `agreement` and the accuracies are fractions, or None where the outputs are no
             classes or there are no labels; `validation_loss` is what the accuracy budget is compared with, the largest
             over the outputs; `outputs` has the errors of each output by its name; `latency_us_median` is in
-            microseconds for one sample, or None where it was not measured; `layout` is how sparse weights are stored.
+            microseconds for one sample, or None where it was not measured; `layout` is how sparse weights are stored;
+            `io` is what the file takes and gives, "float32" or "int8", and `quantization` how its whole numbers stand
+            for real ones (a `scale` and `zero_point` by the name of each input and output), else None; `arena_bytes`
+            is an estimate of the tensor arena on a microcontroller, None for other targets.
         refused: one dict per candidate that was not written, with the keys `REFUSED_FIELDS`.
         best: the path of the file to ship, see `publish.best_file.choose_best`.
         samples: "given", or "random" if random samples were compared.

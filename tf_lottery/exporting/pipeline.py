@@ -14,6 +14,7 @@ from tf_lottery.exporting.candidate_file import CandidateFile, Refusal
 from tf_lottery.exporting.candidates import write_candidates
 from tf_lottery.exporting.checks.keras_reference import make_reference
 from tf_lottery.exporting.export_report import ExportReport
+from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.output_evidence import loss_names
 from tf_lottery.exporting.output_kinds import Task
 from tf_lottery.exporting.plain_model import make_deployable
@@ -54,6 +55,10 @@ def export(
     max_drop: float = DEFAULT_MAX_DROP,
     only_best: bool = False,
     multiple: int = 1,
+    io: str | None = None,
+    target: str | None = None,
+    batch: int = 1,
+    input_shape: InputShape = None,
     force: bool = False,
     name: str = "model",
     source: Mapping[str, Any] | None = None,
@@ -95,6 +100,14 @@ def export(
             be, relative to the outputs' spread. It holds for every output.
         only_best: write the best file alone.
         multiple: slimmed layers keep a multiple of so many channels.
+        io: what TFLite files of the precision "int8" take and give: "float32" (the default), or "int8": whole numbers,
+            whose scale and zero point the report has. Of precisions, "all" then means "int8".
+        target: "micro" for files that TensorFlow Lite Micro runs on a microcontroller: int8 throughout, with `io`
+            "int8", no sparse weights, known operators only; beside each file lie a C++ array of it and a header. None
+            for any processor that runs LiteRT.
+        batch: how many samples a TFLite file takes at a time.
+        input_shape: the shape that an input of dynamic shape gets in TFLite files, without the batch, e.g.
+            `(96, 96, 3)` for `keras.Input((None, None, 3))`; for several inputs a dict by name. Samples must have it.
         force: replace files that exist.
         name: the beginning of the file names in a folder.
         source: entries on the origin of the model, for the model card.
@@ -103,8 +116,8 @@ def export(
         An `ExportReport`.
 
     Raises:
-        UsageError: unknown format, precision, encoding, goal or task, a task that contradicts the labels or outputs,
-            bad path or name, no Keras model, or a file that exists without `force`.
+        UsageError: unknown format, precision, encoding, goal, io, target or task, ones that contradict each other, the
+            labels or outputs, bad path or name, no Keras model, or a file that exists without `force`.
         UnfitError: the model cannot be exported in a format given by name (not built, subclassed, not convertible), or
             the samples or labels do not fit it.
         NonFiniteError: NaN or infinite weights, samples or outputs.
@@ -116,7 +129,18 @@ def export(
         `tfl.export(model, "app", samples=x_test, labels=y_test, calibration=x_train[:500]).best`
     """
     check_goal(best, max_drop)
-    request = check_request(Path(path), format=format, precision=precision, encoding=encoding, name=name)
+    request = check_request(
+        Path(path),
+        format=format,
+        precision=precision,
+        encoding=encoding,
+        name=name,
+        io=io,
+        target=target,
+        goal=best,
+        batch=batch,
+        input_shape=input_shape,
+    )
     origin = (ticket_origin(model) if isinstance(model, Ticket) else {}) | dict(source or {})
     given = model
     own = model.model() if isinstance(model, Ticket) else model
@@ -131,6 +155,7 @@ def export(
         calibration=calibration,
         task=task,
         losses=_losses(given, signature_of(model).outputs),
+        input_shape=input_shape,
     )
     check_destination(request, force=force)
     with staging.staging_folder(request.folder) as stage, warm_programs():
@@ -173,7 +198,11 @@ def _losses(model: keras.Model | Ticket, outputs: tuple[str, ...]) -> list[str]:
 
 def _time_in_turn(candidates: list[CandidateFile]) -> list[CandidateFile]:
     """The candidates, with the latencies of the TFLite files measured again, in turn, so that they can be compared."""
-    files = {place: candidate.file for place, candidate in enumerate(candidates) if candidate.format == "tflite"}
+    files = {
+        place: candidate.file
+        for place, candidate in enumerate(candidates)
+        if candidate.format == "tflite" and candidate.latency_us_median is not None
+    }
     if len(files) < 2:
         return candidates
     try:

@@ -127,7 +127,9 @@ def _to_numpy(tensor: Any) -> npt.NDArray[Any]:
     return array.astype("float32") if str(array.dtype) in ("float16", "bfloat16") else array
 
 
-def serving_module(model: keras.Model, *, batch: int | None) -> tuple[tf.Module, Any]:
+def serving_module(
+    model: keras.Model, *, batch: int | None, signature: Signature | None = None
+) -> tuple[tf.Module, Any]:
     """Return a module with the model's variables, and its concrete inference function.
 
     The module holds nothing but the variables and the function, so that a SavedModel of it stores each weight once.
@@ -135,11 +137,12 @@ def serving_module(model: keras.Model, *, batch: int | None) -> tuple[tf.Module,
     Args:
         model: a built functional or Sequential model.
         batch: the batch size to fix, or None for any.
+        signature: the model's, in which dynamic shapes may be fixed; by default its own.
 
     Returns:
         The module, and the concrete function to be saved as `serving_default`.
     """
-    signature = signature_of(model)
+    signature = signature or signature_of(model)
     nested = structure(model)[0]
 
     def serve(*tensors: Any) -> dict[str, Any]:

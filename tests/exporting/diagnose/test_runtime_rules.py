@@ -167,7 +167,7 @@ def test_two_thirds_of_zeros_are_not_enough():
     assert [reason.reason for reason in judge_operation(point, [cluster], ARM).findings] == [
         "sparse on ARM: 75 % zeros in the 1x1 convolutions of its stretch"
     ]
-    assert "switched off here: x86 with AVX" in judge_operation(point, [cluster], AVX).findings[1].reason
+    assert "switched off on x86 with AVX" in judge_operation(point, [cluster], AVX).findings[1].reason
 
 
 def test_a_small_dense_convolution_is_part_of_its_stretch():

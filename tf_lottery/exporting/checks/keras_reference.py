@@ -14,6 +14,7 @@ from tf_lottery.exporting.checks.model_outputs import float32_outputs, model_out
 from tf_lottery.exporting.checks.output_error import OutputAgreement
 from tf_lottery.exporting.checks.output_spread import describe_constant_outputs
 from tf_lottery.exporting.checks.samples import flat_labels, flat_samples, random_samples
+from tf_lottery.exporting.input_shapes import InputShape, fix_shapes
 from tf_lottery.exporting.labels import label_readings
 from tf_lottery.exporting.output_evidence import last_activations
 from tf_lottery.exporting.output_kinds import (
@@ -158,6 +159,7 @@ def make_reference(
     calibration: Any = None,
     task: Task = None,
     losses: Sequence[str] = (),
+    input_shape: InputShape = None,
 ) -> KerasReference:
     """Check the arrays that `export` was given, and compute the Keras model's outputs for them.
 
@@ -171,6 +173,7 @@ def make_reference(
         calibration: real inputs on which int8 ranges are measured.
         task: what the outputs hold, see `output_kinds.tasks_by_output`; None to find out.
         losses: Keras's name of the loss of each output; none where nothing is known.
+        input_shape: the shapes that dynamic inputs get in TFLite files, which the samples must have then.
 
     Raises:
         UsageError: the structure of the arrays is not the model's, or the task contradicts the outputs or the labels.
@@ -179,7 +182,7 @@ def make_reference(
         CheckFailed: the caller's model computes in half precision, and the plain one answers otherwise.
     """
     own = model if own is None else own
-    signature = signature_of(model)
+    signature = fix_shapes(signature_of(model), input_shape)
     tasks = tasks_by_output(task, signature.outputs)
     arrays = random_samples(model, signature) if samples is None else flat_samples(model, signature, samples)
     flat = flat_labels(model, signature, labels, len(arrays[0]))

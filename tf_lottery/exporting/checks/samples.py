@@ -74,7 +74,7 @@ def random_samples(model: keras.Model, signature: Signature) -> list[npt.NDArray
     if signature.dynamic:
         raise UsageError(
             f"The model has inputs of dynamic shape {list(signature.shapes)}: random samples cannot be made for it.",
-            "Give real samples: `export(model, path, samples=...)`.",
+            "Give real samples: `export(model, path, samples=...)`; TFLite files also need `input_shape=...`.",
         )
     layers = list(model._flatten_layers())
     sizes = [layer.input_dim for layer in layers if isinstance(layer, keras.layers.Embedding)]

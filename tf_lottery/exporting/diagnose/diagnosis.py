@@ -11,29 +11,25 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_lottery.errors import DamagedError, LotteryError, NonFiniteError, UnfitError, UsageError
-from tf_lottery.exporting import slim
+from tf_lottery.errors import NonFiniteError, UsageError
 from tf_lottery.exporting.diagnose.clusters import find_clusters
 from tf_lottery.exporting.diagnose.delegation import NotLoadedError, delegated_positions
-from tf_lottery.exporting.diagnose.diagnosis_summary import describe_slimming, summarize
+from tf_lottery.exporting.diagnose.diagnosis_summary import summarize
+from tf_lottery.exporting.diagnose.micro import MICRO, judge_for_micro, summarize_for_micro
 from tf_lottery.exporting.diagnose.operations import Operation, read_operations
 from tf_lottery.exporting.diagnose.processor import Processor, describe_processor
 from tf_lottery.exporting.diagnose.race import float32_files
 from tf_lottery.exporting.diagnose.race import race as race_files
 from tf_lottery.exporting.diagnose.runtime_rules import zero_block_share, zero_share
+from tf_lottery.exporting.diagnose.subjects import convert_model, layer_names, parse_file, read_file, slimmed
 from tf_lottery.exporting.diagnose.verdicts import OperationVerdict, judge_operation
 from tf_lottery.exporting.plain_model import make_deployable
-from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import flatbuffers
-from tf_lottery.exporting.tflite.tflite_writer import convert_dense
-from tf_lottery.layers.kinds import kind_of
-from tf_lottery.utils.files import json_text, reading
+from tf_lottery.exporting.tflite.integer_io import FloatAtTheEdgeError, with_integer_io
+from tf_lottery.utils.files import json_text
 from tf_lottery.utils.html import table
-from tf_lottery.utils.silence import quiet
-from tf_lottery.utils.text import one_line
 
 SCHEMA = "tf-lottery.doctor/1"
-_IDENTIFIER = slice(4, 8)
 _HTML_COLUMNS = ("op", "name", "weights_shape", "zeros", "verdict", "reasons", "advice")
 
 
@@ -118,19 +114,19 @@ def diagnose(
         )
     slimming, raced = "", []
     if isinstance(model, str | Path):
-        content, layer_names, label = _read(Path(model)), {}, str(model)
+        content, names, label = read_file(Path(model)), {}, str(model)
         sizes = {"as it is": len(content)}
-        tree = _tree(content, label)
+        tree = parse_file(content, label)
     else:
         plain, _ = make_deployable(model)
-        dense, layer_names, label = _convert(plain), _layer_names(plain), plain.name
+        dense, names, label = convert_model(plain), layer_names(plain), plain.name
         files = float32_files(dense)
-        slim_model, slimming = _slim(plain)
+        slim_model, slimming = slimmed(plain)
         raced = race_files(dense, slim_model) if race else []
         content = files.get("1x4") or files.get("rows") or dense
         sizes = {layout: len(file) for layout, file in files.items()}
         tree = flatbuffers.read(content)
-    graphs = [read_operations(tree, subgraph=number, layers=layer_names) for number in range(len(tree.subgraphs))]
+    graphs = [read_operations(tree, subgraph=number, layers=names) for number in range(len(tree.subgraphs))]
     # Of the bodies of loops and branches, which are long, only what has weights.
     operations = [node for graph in graphs for node in graph if not node.subgraph or node.weights is not None]
     _check_finite(operations, label)
@@ -147,6 +143,51 @@ def diagnose(
         raced=raced,
     )
     return Diagnosis(name or label, tuple(operations), tuple(verdicts), tuple(summary), processor)
+
+
+def diagnose_for_micro(model: keras.Model | str | Path, *, name: str = "") -> Diagnosis:
+    """Judge every operation of a model: whether TensorFlow Lite Micro runs it on whole numbers, and what to change.
+
+    A Keras model is slimmed, and converted to int8 with integer inputs and outputs on random ranges. A `.tflite` file
+    is read as it is.
+
+    Args:
+        model: as of `diagnose`.
+        name: of the model, for the report; by default the model's own, or the file's path.
+
+    Raises:
+        UsageError: there is no such file, or it is no `.tflite` file by its name.
+        UnfitError: the model can't be converted to int8.
+        NonFiniteError: a weight is NaN or infinite.
+        DamagedError: the file can't be read as TFLite.
+
+    Example:
+        `diagnose_for_micro(model).summary[-1]`
+    """
+    is_slim, slimming = False, ""
+    if isinstance(model, str | Path):
+        content, names, label = read_file(Path(model)), {}, str(model)
+    else:
+        plain, _ = make_deployable(model)
+        slim_model, slimming = slimmed(plain)
+        is_slim = slim_model is not None
+        content, names, label = _for_micro(slim_model or plain), layer_names(plain), plain.name
+    tree = parse_file(content, label)
+    operations = [
+        node for number in range(len(tree.subgraphs)) for node in read_operations(tree, subgraph=number, layers=names)
+    ]
+    _check_finite(operations, label)
+    verdicts = tuple(judge_for_micro(operation) for operation in operations)
+    summary = summarize_for_micro(content, is_slim=is_slim, slimming=slimming)
+    return Diagnosis(name or label, tuple(operations), verdicts, tuple(summary), MICRO)
+
+
+def _for_micro(model: keras.Model) -> bytes:
+    content = convert_model(model, precision="int8")
+    try:
+        return with_integer_io(content)
+    except FloatAtTheEdgeError:
+        return content  # the operators that compute in float32 are named
 
 
 def _judge(
@@ -173,20 +214,6 @@ def _judge(
         )
         for operation in operations
     ]
-
-
-def _slim(model: keras.Model) -> tuple[keras.Model | None, str]:
-    """The slimmed model, None if slimming removes nothing, and what it removes in one sentence, or why it fails."""
-    try:
-        with quiet():
-            slim_model, report = slim.slim(model)
-    except (MemoryError, OSError):
-        raise
-    except LotteryError as error:
-        return None, f"Slimming: not possible: {one_line(error.cause)}"
-    except Exception as error:  # a layer of the user's may raise anything when it is rebuilt
-        return None, f"Slimming: not possible: {type(error).__name__}: {one_line(error)}"
-    return slim_model if report.parameters_after < report.parameters_before else None, describe_slimming(report)
 
 
 def _record(operation: Operation, verdict: OperationVerdict) -> dict[str, Any]:
@@ -216,58 +243,6 @@ def _cell(value: Any) -> Any:
 
 def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 6)
-
-
-def _read(path: Path) -> bytes:
-    if path.suffix != ".tflite":
-        raise UsageError(f"{path} is no .tflite file by its name.", "Give a Keras model or a .tflite file.")
-    with reading(path):
-        return path.read_bytes()
-
-
-def _tree(content: bytes, label: str) -> Any:
-    remedy = "Export the model again, or take a backup."
-    if content[_IDENTIFIER] != b"TFL3":
-        raise DamagedError(f"{label} is no TFLite file: its bytes 4 to 7 are not 'TFL3'.", remedy)
-    try:
-        tree = flatbuffers.read(content)
-        if not tree.subgraphs or not tree.buffers:
-            raise ValueError("it holds no graph")
-        read_operations(tree)
-    except Exception as error:  # a flatbuffer of wrong offsets raises whatever it meets
-        raise DamagedError(f"{label} is damaged: {one_line(error)}.", remedy) from error
-    return tree
-
-
-def _convert(model: keras.Model) -> bytes:
-    signature = signature_of(model)
-    if signature.dynamic:
-        raise UnfitError(
-            f"{model.name!r} has inputs of the shapes {list(signature.shapes)}: only the batch may be dynamic here.",
-            "Give every other dimension a size in `keras.Input`.",
-        )
-    try:
-        with tempfile.TemporaryDirectory() as folder, quiet():
-            return convert_dense(model, Path(folder))
-    except (MemoryError, OSError):
-        raise
-    except Exception as error:  # the converter raises many kinds, each of which means: not this model
-        raise UnfitError(
-            f"{model.name!r} can't be converted to TFLite: {one_line(error)}.",
-            "Replace the layer that makes this operation, or deploy the SavedModel.",
-        ) from error
-
-
-def _layer_names(model: keras.Model) -> dict[str, str]:
-    """The name to show by layer name: of a folded batch normalization that of the layer before it."""
-    names = {}
-    for layer in model._flatten_layers():
-        names[layer.name] = layer.name
-        if kind_of(layer).folded_by_tflite and len(layer._inbound_nodes) == 1:
-            (before,) = layer._inbound_nodes[0].parent_nodes or (None,)
-            if before is not None and getattr(before.operation, "weights", None):
-                names[layer.name] = before.operation.name
-    return names
 
 
 def _check_finite(operations: Sequence[Operation], label: str) -> None:

@@ -141,7 +141,7 @@ def _arithmetic(
     here = on_arm if processor.sparse_convolutions else always
     blocks = " in the file with 1x4 blocks" if "1x4" in sizes else ""
     share = in_percent(here / total)
-    line = f"Speed: {share} of the multiplications are on sparse kernels here ({processor.name}){blocks}"
+    line = f"Speed: {share} of the multiplications are on sparse kernels on {processor.name}{blocks}"
     return f"{line}, {in_percent(on_arm / total)} on ARM." if not processor.name.startswith("ARM") else f"{line}."
 
 
@@ -176,7 +176,7 @@ def _recommendations(
     if SPARSE_ON_ARM in kinds:
         lines.append(f"Recommended for ARM, by rule: {file}, to be measured on the phone (docs/mobile.md).")
         if not processor.sparse_convolutions:
-            lines.append(f"This machine: {processor.name}: sparse convolutions are switched off, they pay on ARM.")
+            lines.append(f"On {processor.name} sparse convolutions are switched off: they pay on ARM.")
     if SPARSE in kinds and not raced and dense_layers + convolutions <= _RELEVANT * total:
         lines.append(
             f"Recommended for {processor.name}, by rule: {file}; compare it with dense int8 "

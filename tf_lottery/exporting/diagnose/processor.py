@@ -44,6 +44,14 @@ def describe_processor(machine: str | None = None, flags: str | None = None) -> 
     return Processor("x86 with AVX" if avx else "x86 without AVX", not avx)
 
 
+TARGETS = {
+    "android": describe_processor("aarch64"),
+    "ios": describe_processor("arm64"),
+    "x86": describe_processor("x86_64", "avx"),
+}
+"""The processors of usual targets."""
+
+
 def _flags() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()

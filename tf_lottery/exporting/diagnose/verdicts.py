@@ -159,6 +159,6 @@ def _convolution(operation: Operation, cluster: SparseCluster | None, processor:
     findings = [Reason(f"sparse on ARM: {in_percent(cluster.zeros)} zeros in the 1x1 convolutions of its stretch")]
     if not processor.sparse_convolutions:
         findings.append(
-            Reason(f"switched off here: {processor.name}; sparse convolutions pay on ARM", "measure on a phone")
+            Reason(f"switched off on {processor.name}; sparse convolutions pay on ARM", "measure on a phone")
         )
     return OperationVerdict(SPARSE_ON_ARM, (*findings, *cluster.remarks))

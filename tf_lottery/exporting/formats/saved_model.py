@@ -18,18 +18,19 @@ UNSAVABLE = (AssertionError, TypeError, ValueError, NotImplementedError)
 CHUNK = 256
 
 
-def save(model: keras.Model, folder: Path, *, batch: int | None) -> None:
+def save(model: keras.Model, folder: Path, *, batch: int | None, signature: Signature | None = None) -> None:
     """Save the inference function of a model as the SavedModel `folder`.
 
     Args:
         model: a plain model.
         folder: a path at which nothing lies.
         batch: the batch size; None for any.
+        signature: the model's, in which dynamic shapes may be fixed; by default its own.
 
     Raises:
         OSError: writing fails.
     """
-    write_module(*serving_module(model, batch=batch), folder)
+    write_module(*serving_module(model, batch=batch, signature=signature), folder)
 
 
 def write_module(module: tf.Module, function: Any, folder: Path) -> None:

@@ -10,7 +10,10 @@ from tf_lottery.exporting.candidate_file import WantedFiles, encoding_name, file
 from tf_lottery.exporting.checks.checksums import read_manifest
 from tf_lottery.exporting.export_report import REPORT, is_report
 from tf_lottery.exporting.file_formats import BASES, ENCODINGS, FORMATS
+from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.publish import staging
+from tf_lottery.exporting.publish.c_array import c_names
+from tf_lottery.exporting.publish.export_target import for_target, select, with_whole_numbers
 from tf_lottery.exporting.tflite.tflite_writer import PRECISIONS
 from tf_lottery.utils.text import suggestion
 
@@ -27,6 +30,9 @@ class ExportRequest:
         folder: where the files go.
         file_name: the name of the only file, None for names made from `name`.
         name: the beginning of file names.
+        io: what int8 files take and give, "float32" or "int8".
+        target: "micro", or empty for any.
+        batch: how many samples a TFLite file takes at a time.
     """
 
     formats: tuple[str, ...]
@@ -36,6 +42,9 @@ class ExportRequest:
     folder: Path
     file_name: str | None
     name: str
+    io: str = "float32"
+    target: str = ""
+    batch: int = 1
 
     def bases(self, *, slim: bool) -> list[str]:
         """Return which of "dense" and "sparse" are wanted, of the whole or of the slimmed model."""
@@ -52,9 +61,10 @@ class ExportRequest:
         bases = tuple(base for base in self.bases(slim=slim) if base in file_format.bases)
         if len(file_format.precisions) == 1:
             return WantedFiles(slim, bases, file_format.precisions)
-        return WantedFiles(slim, bases, tuple(name for name in self.precisions if name in file_format.precisions))
+        precisions = tuple(name for name in self.precisions if name in file_format.precisions)
+        return WantedFiles(slim, bases, precisions, io=self.io, target=self.target, batch=self.batch)
 
-    def target(self, suffix: str) -> Path:
+    def destination(self, suffix: str) -> Path:
         """Return where a candidate with that suffix goes."""
         return self.folder / (self.file_name or f"{self.name}{suffix}")
 
@@ -76,9 +86,14 @@ class ExportRequest:
         return names
 
     def possible_names(self) -> list[str]:
-        """Return every name that a file of the export may get, those of the cards too."""
+        """Return every name that a file of the export may get, those of the cards and C++ arrays too."""
         files = self.possible_files()
-        return [*files, *(card for name in files for card in card_names(name))]
+        arrays = [item for name in files for item in c_names(name)] if self.target else []
+        return [*files, *(card for name in files for card in card_names(name)), *arrays]
+
+
+IO = ("float32", "int8")
+"""What int8 files may take and give."""
 
 
 def card_names(name: str) -> tuple[str, str]:
@@ -98,6 +113,11 @@ def check_request(
     precision: str | Sequence[str],
     encoding: str | Sequence[str],
     name: str,
+    io: str | None = None,
+    target: str | None = None,
+    goal: str = "balanced",
+    batch: int = 1,
+    input_shape: InputShape = None,
 ) -> ExportRequest:
     """Check what `export` was asked for.
 
@@ -107,20 +127,39 @@ def check_request(
         precision: as of `export`.
         encoding: as of `export`.
         name: the beginning of file names.
+        io: as of `export`.
+        target: as of `export`.
+        goal: the goal for the best file.
+        batch: as of `export`.
+        input_shape: as of `export`.
 
     Raises:
         UsageError: something is unknown, empty, or does not fit the rest.
     """
-    formats = _select("format", format, tuple(FORMATS))
+    formats = select("format", format, tuple(FORMATS))
     folder, file_name = _destination(path, formats, name)
+    precisions, encodings = select("precision", precision, PRECISIONS), select("encoding", encoding, ENCODINGS)
+    _check_sizes(formats, batch, input_shape)
+    if io not in (None, *IO):
+        raise UsageError(f"Unknown export io {io!r}.", suggestion(str(io), IO))
+    if target is not None:
+        precisions, encodings = for_target(
+            target, formats=formats, precision=precision, encoding=encoding, io=io, goal=goal
+        )
+        io = "int8"
+    elif io == "int8":
+        precisions = with_whole_numbers(formats, precision, precisions)
     return ExportRequest(
         tuple(formats),
-        tuple(_select("precision", precision, PRECISIONS)),
-        tuple(_select("encoding", encoding, ENCODINGS)),
+        tuple(precisions),
+        tuple(encodings),
         format != "all",
         folder,
         file_name,
         name,
+        io or "float32",
+        target or "",
+        batch,
     )
 
 
@@ -140,6 +179,17 @@ def quantization_aware_request(request: ExportRequest) -> ExportRequest:
             )
     encodings = tuple(name for name in request.encodings if name in BASES)
     return replace(request, formats=("tflite",), precisions=("int8",), encodings=encodings)
+
+
+def _check_sizes(formats: list[str], batch: int, input_shape: InputShape) -> None:
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise UsageError(f"`batch` must be a positive whole number. Received: {batch!r}.", "Pass e.g. batch=4.")
+    for argument, given in (("batch", batch != 1), ("input_shape", input_shape is not None)):
+        if given and "tflite" not in formats:
+            raise UsageError(
+                f"`{argument}` is of TFLite files, received `format={','.join(formats)}`.",
+                f"Add tflite to the formats, or drop `{argument}`: other formats take any size that the model takes.",
+            )
 
 
 def check_destination(request: ExportRequest, *, force: bool) -> None:
@@ -169,19 +219,6 @@ def check_destination(request: ExportRequest, *, force: bool) -> None:
         raise UsageError(
             f"{earlier} is not the report of an export.", "Choose another folder, or replace it with `force=True`."
         )
-
-
-def _select(argument: str, value: str | Sequence[str], known: Sequence[str]) -> list[str]:
-    """The names that the value of an argument stands for, in the order of the known ones."""
-    if value == "all":
-        return list(known)
-    names = [value] if isinstance(value, str) else list(value)
-    for name in names:
-        if name not in known:
-            raise UsageError(f"Unknown export {argument} {name!r}.", suggestion(str(name), [*known, "all"]))
-    if not names:
-        raise UsageError(f"`{argument}` is empty.", f"Valid: {', '.join([*known, 'all'])}.")
-    return [name for name in known if name in names]
 
 
 def _destination(path: Path, formats: list[str], name: str) -> tuple[Path, str | None]:

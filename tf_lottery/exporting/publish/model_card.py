@@ -99,10 +99,20 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         "Compared on": f"{card['compared_on']['count']:,} {_KIND[card['compared_on']['samples']]} samples",
         "Chosen for": f"{card['goal']}, within a loss of {_budget(card)}",
         "Weights kept": f"{_percent(own['density'])} of the kernels' values",
+        "Tensor arena": _UNKNOWN
+        if file["arena_bytes"] is None
+        else f"about {file['arena_bytes']:,} bytes (an estimate)",
     }
     parts = [f"# {title}", table(("", ""), [(key, value) for key, value in facts.items() if _UNKNOWN not in value])]
     outputs = [tuple(entry[key] for key in ("output", "kind", "known_by", "measure")) for entry in card["outputs"]]
     parts += ["## Outputs", table(("Output", "Holds", "Known by", "Files are judged by"), outputs)]
+    if file["quantization"] is not None:
+        rows = [
+            (f"{edge[:-1]} {name}", held["dtype"], repr(held["scale"]), str(held["zero_point"]))
+            for edge, tensors in file["quantization"].items()
+            for name, held in tensors.items()
+        ]
+        parts += ["## Whole numbers", table(("Tensor", "Type", "Scale", "Zero point"), rows), _MEANING]
     if card["source"]:
         parts += ["## Source", table(("", ""), list(_flat(card["source"])))]
     parts += ["## What was gained", *(f"- {finding}" for finding in card["findings"])]
@@ -120,6 +130,9 @@ def card_markdown(card: Mapping[str, Any]) -> str:
 
 
 _UNKNOWN = "not known"
+_MEANING = (
+    "A whole number stands for `scale * (whole number - zero point)`; an input is `round(real / scale) + zero point`."
+)
 _KIND = {"given": "real", "random": "random"}
 _COLUMNS = ("Format", "Precision", "Encoding", "Bytes", "Gzipped", "Latency", "Accuracy", "Agreement", "SNR")
 

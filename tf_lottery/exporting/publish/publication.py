@@ -9,11 +9,13 @@ from typing import Any
 
 from tf_lottery.exporting.candidate_file import CandidateFile
 from tf_lottery.exporting.checks import checksums
-from tf_lottery.exporting.export_report import REPORT, ExportReport
+from tf_lottery.exporting.export_report import REPORT, ExportReport, FileRecord
 from tf_lottery.exporting.publish import staging
+from tf_lottery.exporting.publish.c_array import c_header, c_names, c_source
 from tf_lottery.exporting.publish.export_findings import describe_gains
 from tf_lottery.exporting.publish.export_request import ExportRequest, card_names
 from tf_lottery.exporting.publish.model_card import card_json, card_markdown, make_card
+from tf_lottery.exporting.tflite.micro_operators import operators_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ def publish(
             if only_best and place != chosen:
                 records.append({**candidate.record(candidate.file), "path": None})
                 continue
-            target = request.target(candidate.suffix)
+            target = request.destination(candidate.suffix)
             renamed = candidate.file.rename(candidate.file.with_name(target.name))
             records.append(dataclasses.replace(candidate, file=renamed).record(target))
             listed |= checksums.entries(renamed)
@@ -74,11 +76,14 @@ def publish(
         card = make_card(report, records[chosen], origin=origin)
         names = card_names(Path(records[chosen]["path"]).name)
         texts = dict(zip(names, (card_json(card), card_markdown(card)), strict=True))
+        if request.target:
+            texts |= _c_arrays(written, moves)
         for item, text in texts.items():
             listed |= checksums.text_entry(item, text)
         new = [] if force else [*moves.values(), *(request.folder / item for item in texts)]
-        # The card of a file that is replaced describes the old one.
-        stale = [item for target in moves.values() for item in card_names(target.name) if item in earlier]
+        # The card and the C++ array of a file that is replaced are those of the old one.
+        beside = [item for target in moves.values() for item in (*card_names(target.name), *c_names(target.name))]
+        stale = [item for item in beside if item in earlier]
         gone = [item for item in stale if item not in texts and os.path.lexists(request.folder / item)]
         texts[REPORT] = report.dumps()
         replaced = [*(target.name for target in moves.values()), *texts, *gone]
@@ -91,6 +96,17 @@ def publish(
     staging.publish(moves, aside=stage, new=new, gone=[request.folder / item for item in gone])
     logger.info("Exported %s to %s", ", ".join(record["path"] for record in written), request.folder)
     return report
+
+
+def _c_arrays(written: Collection[FileRecord], moves: Mapping[Path, Path]) -> dict[str, str]:
+    """The texts of the C++ arrays of all written files, by the names of sources and headers."""
+    staged = {str(target): source for source, target in moves.items()}
+    texts: dict[str, str] = {}
+    for record in written:
+        name, content = Path(record["path"]).name, staged[record["path"]].read_bytes()
+        contents = (c_source(name, content), c_header(name, record, operators_of(content)))
+        texts |= dict(zip(c_names(name), contents, strict=True))
+    return texts
 
 
 def _left_over(request: ExportRequest, earlier: Mapping[str, Any], targets: Collection[Path]) -> Iterator[str]:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from tf_lottery.errors import UsageError
 
 
-def narrow_formats(formats: Sequence[str], precisions: Sequence[str]) -> list[str] | str:
+def narrow_formats(formats: Sequence[str], precisions: Sequence[str], *, tflite: bool = False) -> list[str] | str:
     """Return the formats to write: TFLite alone has precisions, so one that is asked for rules the others out.
 
     Args:
         formats: names of formats, or "all"; none for all.
         precisions: names of precisions, or "all".
+        tflite: whether something else is asked for that TFLite files alone have.
 
     Raises:
         UsageError: precisions are asked for of formats that have none.
@@ -20,7 +21,7 @@ def narrow_formats(formats: Sequence[str], precisions: Sequence[str]) -> list[st
         (['tflite'], ['keras', 'tflite'])
     """
     every_format = not formats or "all" in formats
-    if "all" in precisions:
+    if "all" in precisions and not (tflite and every_format):
         return "all" if every_format else list(formats)
     if every_format:
         return ["tflite"]

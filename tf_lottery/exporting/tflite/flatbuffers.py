@@ -88,6 +88,15 @@ def tensor_array(model: Any, tensor: Any) -> np.ndarray | None:
     return np.frombuffer(np.asarray(data, np.uint8).tobytes(), _DTYPES[tensor.type]).reshape(shape)
 
 
+def item_bytes(tensor: Any) -> int:
+    """Return the bytes of one value of a tensor.
+
+    Raises:
+        KeyError: its type is none that holds numbers.
+    """
+    return int(np.dtype(_DTYPES[tensor.type]).itemsize)
+
+
 def drop_unused_buffers(model: Any) -> None:
     """Empty the buffers of a `ModelT` tree that no tensor and no metadata refers to."""
     used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}

@@ -35,15 +35,24 @@ class LiteRTRun:
 
 
 def run_file(
-    file: Path, samples: dict[str, npt.NDArray[Any]], *, scratch: Path, timeout: float | None = None
+    file: Path,
+    samples: dict[str, npt.NDArray[Any]],
+    *,
+    scratch: Path,
+    timeout: float | None = None,
+    reference_kernels: bool = False,
 ) -> LiteRTRun:
     """Run `file` on `samples` in a new process with the default LiteRT interpreter.
+
+    Samples are quantized for integer inputs, and integer outputs are dequantized, by the file's scales and zero points.
 
     Args:
         file: a TFLite file.
         samples: one array `(samples, ...)` per input, by signature name.
         scratch: an existing folder for the exchange of arrays.
         timeout: seconds; by default two minutes and one second per sample.
+        reference_kernels: whether to run LiteRT's plain kernels, which TensorFlow Lite Micro's are made from, without
+            delegates.
 
     Raises:
         LiteRTError: if the process fails, crashes or does not end in time.
@@ -53,7 +62,8 @@ def run_file(
     results_file.unlink(missing_ok=True)
     samples_file.write_bytes(dump_arrays(samples))
     limit = timeout if timeout is not None else 120 + len(next(iter(samples.values())))
-    _run(_RUN_FILE, [file, samples_file, results_file], limit)
+    kernels = "reference" if reference_kernels else "default"
+    _run(_RUN_FILE, [file, samples_file, results_file, kernels], limit)
     results = load_arrays(results_file)
     outputs = {name.removeprefix("output/"): array for name, array in results.items() if name.startswith("output/")}
     return LiteRTRun(outputs, float(results["latency_us_median"]), int(results["sparse_tensors"]))
@@ -75,7 +85,7 @@ def time_files(files: Sequence[Path], *, timeout: float = 600) -> list[float]:
     return [float(value) for value in json.loads(_run(_TIME_FILES, files, timeout))]
 
 
-def _run(code: str, arguments: Sequence[Path], timeout: float) -> str:
+def _run(code: str, arguments: Sequence[Path | str], timeout: float) -> str:
     try:
         return run_program(code, arguments, name="the LiteRT interpreter", timeout=timeout)
     except ProgramError as error:

@@ -1,6 +1,6 @@
 """Convert a SavedModel to a dense TFLite file.
 
-Usage: `python -m tf_lottery.exporting.tflite.run_converter SAVED_MODEL PRECISION SAMPLES.npz OUT.tflite`.
+Usage: `python -m tf_lottery.exporting.tflite.run_converter SAVED_MODEL PRECISION SAMPLES.npz OUT.tflite [BATCH]`.
 
 It is a program of its own for int8: the converter then runs the model, to find the ranges of its values, in an
 interpreter that crashes on some models, recurrent ones among them. That must not take the export down.
@@ -24,7 +24,7 @@ NamedArrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 """Arrays `(samples, ...)` by the name of the input."""
 
 
-def convert(source: str, *, precision: str, calibration: NamedArrays) -> bytes:
+def convert(source: str, *, precision: str, calibration: NamedArrays, batch: int = 1) -> bytes:
     """Convert a SavedModel to a dense TFLite file by TensorFlow's converter, in this process.
 
     Args:
@@ -32,6 +32,7 @@ def convert(source: str, *, precision: str, calibration: NamedArrays) -> bytes:
         precision: "float32", "float16", "dynamic" or "int8".
         calibration: for "int8": arrays `(samples, ...)` by input name; none for a model with ranges of its own, in
             operators of fake quantization.
+        batch: the batch size of the SavedModel.
 
     Returns:
         The content of the file.
@@ -47,7 +48,8 @@ def convert(source: str, *, precision: str, calibration: NamedArrays) -> bytes:
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8" and calibration:
-        converter.representative_dataset = _rows(calibration)
+        converter.representative_dataset = _batches(calibration, batch)
+    if precision == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     with warnings.catch_warnings():
         # The converter calibrates with TensorFlow's own interpreter, which warns that LiteRT's should be used.
@@ -55,19 +57,25 @@ def convert(source: str, *, precision: str, calibration: NamedArrays) -> bytes:
         return cast(bytes, converter.convert())
 
 
-def _rows(calibration: NamedArrays) -> Callable[[], Iterator[dict[str, npt.NDArray[Any]]]]:
-    """The calibration samples one by one, as the converter wants them."""
+def _batches(calibration: NamedArrays, batch: int) -> Callable[[], Iterator[dict[str, npt.NDArray[Any]]]]:
+    """The calibration samples in batches, as the converter wants them; the last one is filled up by the first ones."""
     count = len(next(iter(calibration.values()), ()))
-    return lambda: ({name: array[at : at + 1] for name, array in calibration.items()} for at in range(count))
+    return lambda: (
+        {name: array.take(range(at, at + batch), axis=0, mode="wrap") for name, array in calibration.items()}
+        for at in range(0, count, batch)
+    )
 
 
 def main(arguments: list[str]) -> int:
     """Run the program; the exit code is 0, or 2 for wrong arguments. Errors end with a traceback on stderr."""
-    if len(arguments) != 4:
-        return wrong_usage("tf_lottery.exporting.tflite.run_converter", "SAVED_MODEL PRECISION SAMPLES.npz OUT.tflite")
+    if len(arguments) not in (4, 5):
+        expected = "SAVED_MODEL PRECISION SAMPLES.npz OUT.tflite [BATCH]"
+        return wrong_usage("tf_lottery.exporting.tflite.run_converter", expected)
     end_with_parent()
-    source, precision, samples, out = arguments
-    Path(out).write_bytes(convert(source, precision=precision, calibration=load_arrays(Path(samples))))
+    source, precision, samples, out, *batch = arguments
+    calibration = load_arrays(Path(samples))
+    content = convert(source, precision=precision, calibration=calibration, batch=int(batch[0]) if batch else 1)
+    Path(out).write_bytes(content)
     return 0
 
 

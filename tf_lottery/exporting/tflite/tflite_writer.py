@@ -16,17 +16,23 @@ scale.
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import keras
-from ai_edge_litert import schema_py_generated as schema
 
 from tf_lottery.exporting.candidate_file import ALL_FILES, CandidateFile, Refusal, WantedFiles, file_suffix
 from tf_lottery.exporting.checks.agreement import TWIN_TOLERANCES, compare_outputs
 from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.formats import saved_model
-from tf_lottery.exporting.signature import signature_of
-from tf_lottery.exporting.tflite import encoding, flatbuffers, litert, run_converter
+from tf_lottery.exporting.signature import Signature
+from tf_lottery.exporting.tflite import encoding, litert, run_converter
+from tf_lottery.exporting.tflite.arena import estimate_arena
+from tf_lottery.exporting.tflite.integer_io import (
+    FloatAtTheEdgeError,
+    edge_records,
+    quantized_throughout,
+    with_integer_io,
+)
+from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.output_steps import output_steps
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
 from tf_lottery.exporting.tflite.tensor_names import shorten_names
@@ -43,13 +49,16 @@ _CONVERTER = program("tf_lottery.exporting.tflite.run_converter")
 _FLOAT_PARTS = "Operators without an int8 form compute in float32."
 
 
-def convert(source: Path, *, precision: str = "float32", calibration: NamedArrays | None = None) -> bytes:
+def convert(
+    source: Path, *, precision: str = "float32", calibration: NamedArrays | None = None, batch: int = 1
+) -> bytes:
     """Convert a SavedModel to a dense TFLite file, with inputs and outputs as in the SavedModel.
 
     Args:
-        source: the folder of a SavedModel with the signature `serving_default` and batch size 1.
+        source: the folder of a SavedModel with the signature `serving_default` and a fixed batch size.
         precision: "float32"; "float16" weights; "dynamic": int8 weights, float32 between the layers; "int8" throughout.
         calibration: for "int8": arrays `(samples, ...)` by input name; None for a model with ranges of its own.
+        batch: the batch size.
 
     Returns:
         The content of the file.
@@ -63,12 +72,18 @@ def convert(source: Path, *, precision: str = "float32", calibration: NamedArray
         with tempfile.TemporaryDirectory(dir=source.parent) as folder:
             samples, converted = Path(folder) / "samples.npz", Path(folder) / "converted.tflite"
             samples.write_bytes(dump_arrays(calibration))
-            run_program(_CONVERTER, [name, precision, samples, converted], name="the int8 converter")
+            run_program(_CONVERTER, [name, precision, samples, converted, str(batch)], name="the int8 converter")
             return shorten_names(converted.read_bytes())
 
 
 def convert_dense(
-    model: keras.Model, folder: Path, *, precision: str = "float32", calibration: NamedArrays | None = None
+    model: keras.Model,
+    folder: Path,
+    *,
+    precision: str = "float32",
+    calibration: NamedArrays | None = None,
+    batch: int = 1,
+    signature: Signature | None = None,
 ) -> bytes:
     """Convert a plain Keras model to a dense TFLite file.
 
@@ -77,6 +92,8 @@ def convert_dense(
         folder: an existing one, for the SavedModel between them, which is made once for all precisions.
         precision: as of `convert`.
         calibration: as of `convert`.
+        batch: the batch size.
+        signature: the model's, in which dynamic shapes may be fixed; by default its own.
 
     Returns:
         The content of the file.
@@ -86,8 +103,8 @@ def convert_dense(
     """
     source = folder / "tflite_source"
     if not source.exists():
-        saved_model.save(model, source, batch=1)
-    return convert(source, precision=precision, calibration=calibration)
+        saved_model.save(model, source, batch=batch, signature=signature)
+    return convert(source, precision=precision, calibration=calibration, batch=batch)
 
 
 def write_tflite(
@@ -126,18 +143,36 @@ class _Attempts:
     def dense(self, precision: str) -> CandidateFile | Refusal:
         """Make the dense file of a precision."""
         if self._reference.signature.dynamic:
-            shapes = list(signature_of(self._model).shapes)
-            reason = f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file"
+            shapes = list(self._reference.signature.shapes)
+            reason = (
+                f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file; fix the others "
+                "by `input_shape=`"
+            )
             return self._refusal(precision, "dense", reason)
         try:
             calibration = None if self.in_steps else self._reference.calibration
-            content = convert_dense(self._model, self._folder, precision=precision, calibration=calibration)
+            content = convert_dense(
+                self._model,
+                self._folder,
+                precision=precision,
+                calibration=calibration,
+                batch=self._wanted.batch,
+                signature=self._reference.signature,
+            )
         except (MemoryError, OSError):
             raise
         except Exception as error:  # the converter raises many kinds, each of which means: not this model
             crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
             reason = self._quantized_by_keras() or one_line(error)
             return self._refusal(precision, "dense", reason, crashed=crashed)
+        if precision == "int8" and self._wanted.io == "int8":
+            try:
+                content = with_integer_io(content)
+            except FloatAtTheEdgeError as error:
+                if self._wanted.target:
+                    return self._refusal(precision, "dense", _not_micro(why_not_micro(content)))
+                reason = f"whole numbers as inputs and outputs are not possible: {error}"
+                return self._refusal(precision, "dense", reason)
         return self._try(content, precision, "dense")
 
     def reduced(self, precision: str, exact: CandidateFile | Refusal) -> CandidateFile | Refusal:
@@ -151,6 +186,8 @@ class _Attempts:
         if precision == "int8" and self._reference.calibration is None:
             return self._refusal(precision, "dense", NO_CALIBRATION)
         dense = self.dense(precision)
+        if self._wanted.io == "int8":  # asked for because of what it takes and gives, whatever its size
+            return dense
         if isinstance(dense, CandidateFile) and dense.file.stat().st_size >= exact.file.stat().st_size:
             reason = f"the {precision} file would be no smaller than the float32 one: no weight is large enough for it"
             return self._refusal(precision, "dense", reason)
@@ -195,12 +232,15 @@ class _Attempts:
         self, content: bytes, precision: str, base: str, name: str = "", layout: str = ""
     ) -> CandidateFile | Refusal:
         """Write the file, run it, compare it with Keras; a file that fails is deleted."""
+        micro = self._wanted.target == "micro" and precision == "int8"
+        if micro and (reasons := why_not_micro(content)):
+            return self._refusal(precision, base, _not_micro(reasons))
         encoding_name = self._wanted.encoding(base)
         suffix = f"{file_suffix(precision, encoding_name, name)}.tflite"
         file = self._folder / f"model{suffix}"
         file.write_bytes(content)
         try:
-            ran = litert.run_file(file, self._reference.named_samples, scratch=self._folder)
+            ran = litert.run_file(file, self._reference.named_samples, scratch=self._folder, reference_kernels=micro)
         except litert.LiteRTError as error:
             file.unlink()
             return self._refusal(precision, base, str(error))
@@ -208,7 +248,7 @@ class _Attempts:
         if agreement.failure:
             file.unlink()
             return self._refusal(precision, base, agreement.failure, mismatch=True)
-        note = _FLOAT_PARTS if precision == "int8" and not _quantized_throughout(content) else ""
+        note = _FLOAT_PARTS if precision == "int8" and not quantized_throughout(content) else ""
         if self.in_steps:
             steps = output_steps(content, self._reference.outputs, ran.outputs)
             if steps.failure:
@@ -222,10 +262,12 @@ class _Attempts:
             precision,
             encoding_name,
             agreement,
-            latency_us_median=ran.latency_us_median,
+            latency_us_median=None if micro else ran.latency_us_median,
             layout=layout,
             note=note,
             outputs=ran.outputs,
+            quantization=edge_records(content),
+            arena_bytes=estimate_arena(content) if micro else None,
         )
 
     def _quantized_by_keras(self) -> str:
@@ -245,18 +287,5 @@ class _Attempts:
         return Refusal("tflite", precision, self._wanted.encoding(base), reason, mismatch, crashed)
 
 
-def _quantized_throughout(content: bytes) -> bool:
-    """Whether all operators compute on integers, those aside that convert the inputs and outputs."""
-    model = flatbuffers.read(content)
-    float32 = schema.TensorType.FLOAT32
-    return not any(
-        graph.tensors[place].type == float32
-        for graph in model.subgraphs
-        for operator in graph.operators
-        if flatbuffers.operator_name(model, operator) not in ("QUANTIZE", "DEQUANTIZE")
-        for place in _existing(operator.outputs)
-    )
-
-
-def _existing(places: Any) -> list[int]:
-    return [int(place) for place in places if place >= 0]
+def _not_micro(reasons: list[str]) -> str:
+    return f"TensorFlow Lite Micro does not run it: {'; '.join(reasons)}"

@@ -3,7 +3,7 @@
 Usage: `python -m tf_lottery.exporting.tflite.time_tflite FILE...`. It is a program of its own because LiteRT's
 interpreter and TensorFlow's can clash in one process. It imports NumPy and LiteRT only.
 
-Stdout receives the median latency of each file in microseconds, in order, as a JSON list.
+Stdout receives the median latency of each file in microseconds for one sample, in order, as a JSON list.
 """
 
 import json
@@ -21,9 +21,9 @@ _MOST_SECONDS = 20.0
 
 
 def time_in_turn(files: list[str]) -> list[float]:
-    """Return the median latency of each file in microseconds, on zeros, from rounds in which each has its turn.
+    """Return the median latency of each file in microseconds for one sample, on zeros.
 
-    Disturbances of the machine that last a while then affect all of them alike.
+    Files have their turn in each of several rounds, so that disturbances of the machine affect all of them alike.
     """
     interpreters = [_warm_interpreter(file) for file in files]
     times: list[list[float]] = [[] for _ in files]
@@ -41,7 +41,8 @@ def time_in_turn(files: list[str]) -> list[float]:
                     break
         if number >= 2 and time.perf_counter() > deadline:
             break
-    return [float(np.median(own_times)) * 1e6 for own_times in times]
+    batches = [int(interpreter.get_input_details()[0]["shape"][0]) for interpreter in interpreters]
+    return [float(np.median(own_times)) * 1e6 / batch for own_times, batch in zip(times, batches, strict=True)]
 
 
 def _warm_interpreter(file: str) -> Any:

@@ -1,0 +1,63 @@
+"""Fix the dynamic dimensions of a model's inputs for a file that needs fixed ones."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.exporting.signature import Signature
+
+InputShape: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]] | None
+"""The shape of the only input, or shapes by the names of inputs, without the batch; None to fix nothing."""
+
+
+def fix_shapes(signature: Signature, input_shape: InputShape) -> Signature:
+    """Return a signature in which the inputs have the shapes that are given; others stay as they are.
+
+    Args:
+        signature: a model's.
+        input_shape: without the batch dimension.
+
+    Raises:
+        UsageError: a name is unknown, several inputs have no names, or a size is no positive whole number.
+        UnfitError: a shape does not fit the model's input.
+
+    Example:
+        >>> image = Signature(("image",), ((None, None, 3),), ("float32",), ("output",))
+        >>> fix_shapes(image, (96, 96, 3)).shapes
+        ((96, 96, 3),)
+    """
+    if input_shape is None:
+        return signature
+    if not isinstance(input_shape, Mapping):
+        if len(signature.inputs) > 1:
+            raise UsageError(
+                f"`input_shape` is one shape; the model has the inputs {', '.join(signature.inputs)}.",
+                "Give a dict of shapes by the names of inputs.",
+            )
+        input_shape = {signature.inputs[0]: input_shape}
+    unknown = sorted(set(input_shape) - set(signature.inputs))
+    if unknown:
+        raise UsageError(
+            f"`input_shape` has the unknown inputs {', '.join(map(str, unknown))}.",
+            f"Valid: {', '.join(signature.inputs)}.",
+        )
+    shapes = dict(zip(signature.inputs, signature.shapes, strict=True))
+    for name, wanted in input_shape.items():
+        shapes[name] = _checked(name, tuple(wanted), shapes[name])
+    return replace(signature, shapes=tuple(shapes.values()))
+
+
+def _checked(name: str, wanted: tuple[int, ...], known: tuple[int | None, ...]) -> tuple[int, ...]:
+    if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in wanted):
+        raise UsageError(
+            f"`input_shape` has sizes that are no positive whole numbers: {wanted}.",
+            "Give every dimension but the batch, e.g. (96, 96, 3).",
+        )
+    fits = len(wanted) == len(known) and all(size in (None, got) for size, got in zip(known, wanted, strict=True))
+    if not fits:
+        raise UnfitError(
+            f"`input_shape` {wanted} does not fit the input {name!r} of shape {known}.",
+            "Give a size for each None, and the model's own sizes elsewhere.",
+        )
+    return wanted
