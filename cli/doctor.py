@@ -8,6 +8,7 @@ import click
 from click import IntRange
 
 from tf_lottery.errors import CheckFailed, UsageError
+from tf_lottery.exporting.sources.sample_file import read_sample_file
 from tf_lottery.exporting.sources.source_model import check_kind, open_source_model
 from tf_lottery.results.tables.formats import percent
 
@@ -15,7 +16,7 @@ from .command import Command
 from .names import RUN
 from .output import print_json, print_line, print_table, remark
 from .process import clean_output
-from .shared_options import data_dir_option, json_option, max_drop_option, out_option
+from .shared_options import data_dir_option, json_option, max_drop_option, out_option, samples_option
 
 if TYPE_CHECKING:
     from tf_lottery.exporting.diagnose.diagnosis import Diagnosis
@@ -37,6 +38,7 @@ EXAMPLES = {
 )
 @click.option("--replicate", type=IntRange(0), help="Of a run: the replicate; by default the best of the round.")
 @max_drop_option
+@samples_option
 @data_dir_option
 @json_option
 def command(
@@ -45,6 +47,7 @@ def command(
     round_number: int | None,
     replicate: int | None,
     max_drop: float,
+    samples: Path | None,
     data_dir: str | None,
     as_json: bool,
 ) -> None:
@@ -52,15 +55,18 @@ def command(
 
     Without a model: versions, devices, XLA, LiteRT, data, disk and rights; exits with 1 if something fails. With one:
     whether each weight runs on a sparse kernel, is only smaller on disk, or keeps a delegate out, why, and what to
-    change. A Keras model's float32 files are timed here, as an export does. That is advice: it exits with 0.
+    change. A Keras model's float32 files (with --samples, all that
+    an export makes) are timed here, as an export does. That is advice: it exits with 0.
     """
     if model is not None:
         if data_dir is not None:
             raise UsageError("--data-dir is for the check of the installation.", "Drop it, or the model.")
-        _print_diagnosis(_diagnose(model, out, round_number, replicate, max_drop), as_json)
+        _print_diagnosis(_diagnose(model, out, round_number, replicate, max_drop, samples), as_json)
         return
     if round_number is not None or replicate is not None:
         raise UsageError("--round and --replicate choose among the tickets of a run.", "Give a run, or drop them.")
+    if samples is not None:
+        raise UsageError("--samples are inputs of a model.", "Give a run or a model, or drop them.")
     with clean_output():
         from tf_lottery.exporting.diagnose.installation import check_installation
 
@@ -76,10 +82,15 @@ def command(
         )
 
 
-def _diagnose(source: str, out: Path, number: int | None, replicate: int | None, max_drop: float) -> "Diagnosis":
+def _diagnose(
+    source: str, out: Path, number: int | None, replicate: int | None, max_drop: float, samples: Path | None
+) -> "Diagnosis":
     is_file = source.endswith(".tflite")
     if is_file and (number is not None or replicate is not None):
         raise UsageError("--round and --replicate choose among the tickets of a run.", "Drop them, or give a run.")
+    if is_file and samples is not None:
+        raise UsageError("--samples are for a race of the files of a Keras model.", "Drop them, or give the model.")
+    data = None if samples is None else read_sample_file(samples)
     check_kind(source, (".npz", ".keras", ".tflite"))
     with clean_output():
         from tf_lottery.exporting.diagnose.diagnosis import diagnose
@@ -89,7 +100,7 @@ def _diagnose(source: str, out: Path, number: int | None, replicate: int | None,
         opened = open_source_model(source, out, round_number=number, replicate=replicate, max_drop=max_drop)
         for text in opened.remarks:
             remark(text)
-        return diagnose(opened.model, name=opened.name, race=True)
+        return diagnose(opened.model, name=opened.name, race=True, data=data, max_drop=max_drop)
 
 
 def _print_diagnosis(diagnosis: "Diagnosis", as_json: bool) -> None:

@@ -64,7 +64,7 @@ class ExportReport:
         keras: the Keras model's own `accuracy` and `validation_accuracy`, `parameters`, and its kernels' `density`.
         slimmed: what slimming removed, see `tf_lottery.exporting.slim`; None if no slim encoding was wanted.
         findings: sentences on what the best file gains, and on what is smaller or faster than it.
-        goal: the goal for the best file: "size", "latency" or "balanced".
+        goal: the goal for the best file: "size", "latency", "balanced" or "download".
         max_drop: what the best file may lose of the validation accuracy, a fraction.
         outputs: one dict per output of the model: its name, what it holds (`output_kinds.KINDS`), how that is known,
             and by what files are judged.

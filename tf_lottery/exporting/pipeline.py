@@ -82,7 +82,8 @@ def export(
             yes or no for each value), "regression" or "image"; for several outputs a list, or a dict by output name. By
             default the compiled loss, the labels and the last activation say it; where they don't, outputs are
             compared as numbers. The report has what was found, in `outputs`.
-        best: the goal for the best file: "size", "latency" or "balanced", see `publish.best_file.choose_best`.
+        best: the goal for the best file: "size", "latency", "balanced" or "download" (size after gzip), see
+            `publish.best_file.choose_best`.
         max_drop: the accuracy budget: what the best file may lose of the Keras model's validation accuracy, a fraction;
             without validation labels, how many predicted classes may differ; without classes, how large the error may
             be, relative to the outputs' spread. It holds for every output.

@@ -192,13 +192,15 @@ def make_reference(
                 "Pass validation=(x, y), or (x, None) without labels.",
             )
         inputs, outcomes = validation
-        validation_arrays = flat_samples(model, signature, inputs)
+        validation_arrays = flat_samples(model, signature, inputs, part="Validation samples")
         validation_count = len(validation_arrays[0])
         validation_labels = flat_labels(model, signature, outcomes, validation_count)
         arrays = [np.concatenate(pair) for pair in zip(arrays, validation_arrays, strict=True)]
     ranges = None
     if calibration is not None:
-        ranges = dict(zip(signature.inputs, flat_samples(model, signature, calibration), strict=True))
+        ranges = dict(
+            zip(signature.inputs, flat_samples(model, signature, calibration, part="Calibration samples"), strict=True)
+        )
     outputs = model_outputs(own, model, arrays, signature)
     reference = KerasReference(
         signature,
