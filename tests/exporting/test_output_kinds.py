@@ -196,6 +196,8 @@ def test_an_autoencoder_keeps_its_int8_file(tmp_path):
             "kind": "regression",
             "known_by": "the loss, mean_squared_error",
             "measure": "error relative to the spread",
+            "shape": [640],
+            "dtype": "float32",
         },
     )
     assert record["snr_db"] == pytest.approx(-20 * np.log10(record["rms_rel_error"]))

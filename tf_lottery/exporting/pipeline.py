@@ -136,7 +136,8 @@ def export(
             slimmed=slimmed,
             goal=best,
             max_drop=max_drop,
-            outputs=tuple(reference.kinds[name].record(name) for name in reference.signature.outputs),
+            inputs=tuple(reference.input_records()),
+            outputs=tuple(reference.output_records()),
         )
         candidates = [result for result in results if isinstance(result, CandidateFile)]
         if not candidates:

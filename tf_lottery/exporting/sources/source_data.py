@@ -5,7 +5,7 @@ Importing this loads neither TensorFlow nor Keras.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from tf_lottery.exporting.sources.input_scaling import choose_normalization
 from tf_lottery.exporting.sources.sample_file import read_sample_file
 from tf_lottery.exporting.sources.source_model import SourceModel
 from tf_lottery.results.tables.formats import percent
+
+if TYPE_CHECKING:
+    from tf_lottery.data.normalization import Normalization
 
 # How many real samples int8 ranges are measured on, and how many files are compared on, by default.
 CALIBRATION = 500
@@ -32,7 +35,7 @@ class SourceData:
         labels: their class indices, `(samples,)`.
         validation: a pair of validation inputs and their labels, on which the best file is chosen.
         calibration: training inputs, on which the ranges of int8 values are measured.
-        data: the data set and its normalization, for the model card: an app must do the same.
+        data: the data set, its normalization, and that as a formula, for the model card: an app must do the same.
         remarks: sentences on what was chosen.
     """
 
@@ -139,6 +142,17 @@ def load_source_data(
         reported.y[:count],
         None if validation is None else (validation.x[:count], validation.y[:count]),
         loaded.train.x[:CALIBRATION],
-        {"dataset": loaded.name, "normalization": None if loaded.normalization is None else loaded.normalization.mode},
+        {"dataset": loaded.name, **_scaling(loaded.normalization)},
         remarks,
     )
+
+
+def _scaling(normalization: "Normalization | None") -> dict[str, Any]:
+    """What was done to raw values: by name, and as a formula in which `x` is a raw value."""
+    if normalization is None or normalization.mode == "none":
+        return {"normalization": None if normalization is None else "none"}
+    formula = f"x / {normalization.scale:g}"
+    if normalization.mode == "standard":
+        mean, std = ([round(float(value), 6) for value in part] for part in (normalization.mean, normalization.std))
+        formula = f"({formula} - {mean}) / {std}"
+    return {"normalization": normalization.mode, "scaling": formula}
