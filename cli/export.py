@@ -51,7 +51,9 @@ _REMEDIES = {
     "--to", type=click.Path(path_type=Path), default="saved_models", show_default=True, help="Folder, or a file name."
 )
 @click.option(
-    "--formats", type=ListOf("formats"), help="Write every file of: all, or some of keras,saved_model,tflite."
+    "--formats",
+    type=ListOf("formats"),
+    help="Write every file of: all (of keras,saved_model,tflite), or some of these and onnx.",
 )
 @click.option(
     "--precision", type=ListOf("precisions"), default=("all",), help="Only TFLite of: float32,float16,dynamic,int8."

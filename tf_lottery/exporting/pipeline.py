@@ -62,10 +62,12 @@ def export(
     Args:
         model: a built functional or Sequential model, plain with zeros in place, or wrapped; or a ticket, whose trained
             weights are exported.
-        path: the folder to write to; for one format also a file name (`.keras`, `.tflite`), which the best file of the
-            format gets, or for "saved_model" the folder to become the SavedModel if its name ends in `saved_model`.
-        format: "tflite", "saved_model", "keras", "all", or a list. A format given by name that fails is an error; with
-            "all" it is reported as refused, and only an export without any file is an error.
+        path: the folder to write to; for one format also a file name (`.keras`, `.onnx`, `.tflite`), which the best
+            file of the format gets, or for "saved_model" the folder to become the SavedModel if its name ends in
+            `saved_model`.
+        format: "tflite", "saved_model", "keras", "all" of these, "onnx" (needs the extra `onnx`), or a list. A format
+            given by name that fails is an error; with "all" it is reported as refused, and only an export without any
+            file is an error.
         precision: of TFLite files: "float32", "float16" (weights), "dynamic" (int8 weights, float32 between layers),
             "int8" (throughout; needs `calibration`), "all", or a list.
         encoding: "dense", "sparse" (only non-zero weights are stored), "slim" (what zeros made dead is removed),

@@ -10,7 +10,7 @@ from tf_lottery.utils.text import suggestion
 
 GOALS = ("balanced", "size", "latency", "download")
 # A phone runs TFLite; without such a file, the next in this order is offered.
-PREFERRED_FORMATS = ("tflite", "saved_model", "keras")
+PREFERRED_FORMATS = ("tflite", "saved_model", "onnx", "keras")
 
 
 def check_goal(goal: str, max_drop: float) -> None:
@@ -42,7 +42,7 @@ def choose_best(
     classes, may have an error of at most that fraction of the outputs' spread. Test accuracies are never looked at.
     Among those within it, "size" takes the fewest bytes, "latency" the least median time, "download" the fewest bytes
     after gzip, "balanced" the least product of bytes and time: a file of half the size may take twice the time. Only
-    TFLite files are candidates as long as there is one; then SavedModels, then `.keras` files. If none is within the
+    TFLite files are candidates as long as there is one; then SavedModels, ONNX, `.keras` files. If none is within the
     budget, the most accurate one is taken.
 
     Args:

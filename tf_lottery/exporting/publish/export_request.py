@@ -111,7 +111,8 @@ def check_request(
     Raises:
         UsageError: something is unknown, empty, or does not fit the rest.
     """
-    formats = _select("format", format, tuple(FORMATS))
+    in_all = [name for name, file_format in FORMATS.items() if file_format.in_all]
+    formats = _select("format", in_all if format == "all" else format, tuple(FORMATS))
     folder, file_name = _destination(path, formats, name)
     return ExportRequest(
         tuple(formats),
@@ -169,12 +170,14 @@ def _select(argument: str, value: str | Sequence[str], known: Sequence[str]) -> 
 def _destination(path: Path, formats: list[str], name: str) -> tuple[Path, str | None]:
     if not name or Path(name).name != name or name.startswith("."):
         raise UsageError(f"`name` must be the beginning of a file name, received {name!r}.", "Use e.g. 'model'.")
-    suffix_format = {".keras": "keras", ".tflite": "tflite"}.get(path.suffix)
+    suffix_format = {".keras": "keras", ".onnx": "onnx", ".tflite": "tflite"}.get(path.suffix)
     if path.name.endswith("saved_model") and formats == ["saved_model"]:
         suffix_format = "saved_model"
     if suffix_format is None or (path.is_dir() and suffix_format != "saved_model"):
         if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file.", "Give a folder, or a new file name ending in .keras or .tflite.")
+            raise UsageError(
+                f"{path} is a file.", "Give a folder, or a new file name ending in .keras, .onnx or .tflite."
+            )
         return path, None
     if formats != [suffix_format]:
         raise UsageError(

@@ -28,9 +28,14 @@ def usage_snippets(
         outputs: `output` (name), `shape` and `dtype` of each output.
 
     Returns:
-        Programs that end with the outputs; of "keras" and "saved_model" Python alone.
+        Programs that end with the outputs; but for "tflite", Python alone.
     """
-    python = {"tflite": _tflite_python, "saved_model": _saved_model_python, "keras": _keras_python}
+    python = {
+        "tflite": _tflite_python,
+        "saved_model": _saved_model_python,
+        "keras": _keras_python,
+        "onnx": _onnx_python,
+    }
     snippets = {"python": python[format](file, inputs)}
     if format == "tflite":
         snippets |= {"kotlin": _kotlin(file, inputs, outputs), "swift": _swift(file, inputs, outputs)}
@@ -74,6 +79,17 @@ model = keras.models.load_model({_quoted(file)})
 tensors = [keras.ops.convert_to_tensor(array) for array in inputs.values()]
 nested = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 outputs = model(keras.tree.pack_sequence_as(nested, tensors), training=False)
+"""
+
+
+def _onnx_python(file: str, inputs: Sequence[Mapping[str, Any]]) -> str:
+    return f"""import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession({_quoted(file)})
+{_arrays(inputs)}
+names = [output.name for output in session.get_outputs()]
+outputs = dict(zip(names, session.run(names, inputs)))
 """
 
 
