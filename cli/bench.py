@@ -6,13 +6,14 @@ from typing import Any
 import click
 from click import IntRange
 
+from tf_lottery.exporting.sources.sample_file import read_sample_file
 from tf_lottery.exporting.sources.source_model import open_dense_network
 
 from .command import Command
 from .names import RUN
 from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
-from .shared_options import json_option, out_option
+from .shared_options import json_option, out_option, samples_option
 
 EXAMPLES = {
     "tf-lottery bench saved_models --runs 300": "What `tf-lottery export` wrote there.",
@@ -30,6 +31,7 @@ HEADERS = (
 @out_option
 @click.option("--threads", type=IntRange(1), default=1, show_default=True, help="Threads of the runtimes.")
 @click.option("--runs", type=IntRange(1), default=1500, show_default=True, help="Timed calls per file.")
+@samples_option
 @json_option
 @click.pass_context
 def command(
@@ -40,6 +42,7 @@ def command(
     out: Path,
     threads: int,
     runs: int,
+    samples: Path | None,
     as_json: bool,
 ) -> None:
     """Measure .tflite and .keras files and SavedModel folders, or all in a folder: size, load time, latency, memory.
@@ -47,14 +50,17 @@ def command(
     The baselines are the dense float32 and the dense int8 TFLite file: among the files, beside them as an export left
     them, or made of --model. Files of several networks have baselines of their own. Ratios are to dense float32; the
     best of a column, among the files of a network, is marked with *. Each file is measured in three rounds, in turn,
-    in processes of its own, on one random sample.
+    in processes of its own, on the first of the
+    samples, or on a random one.
     """
     set_up_logging(context)
     from tf_lottery.exporting.measure.bench import bench
 
     with clean_output():
+        arrays = {} if samples is None else read_sample_file(samples)
+        data = {name: arrays[name] for name in ("samples", "calibration") if name in arrays}
         network = None if model is None else open_dense_network(model, out)
-        benchmark = bench(files, model=network, threads=threads, runs=runs)
+        benchmark = bench(files, model=network, threads=threads, runs=runs, **data)
     if as_json:
         print_json(benchmark.to_json())
     elif benchmark.files:

@@ -8,6 +8,7 @@ import click
 from click import IntRange
 
 from tf_lottery.errors import CheckFailed, UsageError
+from tf_lottery.exporting.sources.sample_file import read_sample_file
 from tf_lottery.exporting.sources.source_model import check_kind, open_source_model
 from tf_lottery.results.tables.formats import percent
 
@@ -15,7 +16,7 @@ from .command import Command
 from .names import RUN
 from .output import print_json, print_line, print_table, remark
 from .process import clean_output
-from .shared_options import data_dir_option, json_option, max_drop_option, out_option
+from .shared_options import data_dir_option, json_option, max_drop_option, out_option, samples_option
 
 if TYPE_CHECKING:
     from tf_lottery.exporting.diagnose.diagnosis import Diagnosis
@@ -43,6 +44,7 @@ EXAMPLES = {
     type=click.Choice(("micro", "android", "ios", "x86")),
     help="Of a model: where it is to run; by default here. micro: TensorFlow Lite Micro.",
 )
+@samples_option
 @data_dir_option
 @json_option
 def command(
@@ -52,6 +54,7 @@ def command(
     replicate: int | None,
     max_drop: float,
     target: str | None,
+    samples: Path | None,
     data_dir: str | None,
     as_json: bool,
 ) -> None:
@@ -59,17 +62,20 @@ def command(
 
     Without a model: versions, devices, XLA, LiteRT, data, disk and rights; exits with 1 if something fails. With one:
     whether each weight runs on a sparse kernel, is only smaller on disk, or keeps a delegate out, why, and what to
-    change. A Keras model's float32 files are timed here, as an export does. That is advice: it exits with 0.
+    change. A Keras model's float32 files (with --samples, all that
+    an export makes) are timed here, as an export does. That is advice: it exits with 0.
     """
     if model is not None:
         if data_dir is not None:
             raise UsageError("--data-dir is for the check of the installation.", "Drop it, or the model.")
-        _print_diagnosis(_diagnose(model, out, round_number, replicate, max_drop, target), as_json)
+        _print_diagnosis(_diagnose(model, out, round_number, replicate, max_drop, target, samples), as_json)
         return
     if target is not None:
         raise UsageError("--target says where a model is to run.", "Give a model, or drop it.")
     if round_number is not None or replicate is not None:
         raise UsageError("--round and --replicate choose among the tickets of a run.", "Give a run, or drop them.")
+    if samples is not None:
+        raise UsageError("--samples are inputs of a model.", "Give a run or a model, or drop them.")
     with clean_output():
         from tf_lottery.exporting.diagnose.installation import check_installation
 
@@ -86,11 +92,20 @@ def command(
 
 
 def _diagnose(
-    source: str, out: Path, number: int | None, replicate: int | None, max_drop: float, target: str | None
+    source: str,
+    out: Path,
+    number: int | None,
+    replicate: int | None,
+    max_drop: float,
+    target: str | None,
+    samples: Path | None,
 ) -> "Diagnosis":
     is_file = source.endswith(".tflite")
     if is_file and (number is not None or replicate is not None):
         raise UsageError("--round and --replicate choose among the tickets of a run.", "Drop them, or give a run.")
+    if is_file and samples is not None:
+        raise UsageError("--samples are for a race of the files of a Keras model.", "Drop them, or give the model.")
+    data = None if samples is None else read_sample_file(samples)
     check_kind(source, (".npz", ".keras", ".tflite"))
     with clean_output():
         from tf_lottery.exporting.diagnose.diagnosis import diagnose, diagnose_for_micro
@@ -105,7 +120,9 @@ def _diagnose(
             remark(text)
         if target == "micro":
             return diagnose_for_micro(opened.model, name=opened.name)
-        return diagnose(opened.model, name=opened.name, processor=processor, race=processor == here)
+        return diagnose(
+            opened.model, name=opened.name, processor=processor, race=processor == here, data=data, max_drop=max_drop
+        )
 
 
 def _print_diagnosis(diagnosis: "Diagnosis", as_json: bool) -> None:

@@ -9,8 +9,9 @@ from click import IntRange
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.options import NORMALIZATIONS
 from tf_lottery.exporting.export_report import FileRecord
+from tf_lottery.exporting.publish.best_file import GOALS
 from tf_lottery.exporting.publish.requested_formats import narrow_formats
-from tf_lottery.exporting.sources.source_data import SAMPLES, load_source_data
+from tf_lottery.exporting.sources.source_data import load_source_data
 from tf_lottery.exporting.sources.source_model import open_source_model
 from tf_lottery.results.tables.formats import decibels_text, percent
 
@@ -18,7 +19,7 @@ from .command import Command, ListOf, OptionWithAliases
 from .names import DATASET, RUN
 from .output import print_json, print_table, remark, set_up_logging
 from .process import clean_output
-from .shared_options import data_dir_option, json_option, max_drop_option, out_option
+from .shared_options import count_or_samples_option, data_dir_option, json_option, max_drop_option, out_option
 
 EXAMPLES = {
     "tf-lottery export digits-mlp": "The best ticket of the newest run of that name, as its best TFLite file.",
@@ -34,7 +35,6 @@ ARGUMENTS = {
     "labels": "dataset",
     "multiple": "round_channels",
     "path": "to",
-    "samples": "dataset",
     "validation": "dataset",
 }
 # Where a model's accuracy is near chance.
@@ -54,7 +54,9 @@ _REMEDIES = {
     "--to", type=click.Path(path_type=Path), default="saved_models", show_default=True, help="Folder, or a file name."
 )
 @click.option(
-    "--formats", type=ListOf("formats"), help="Write every file of: all, or some of keras,saved_model,tflite."
+    "--formats",
+    type=ListOf("formats"),
+    help="Write every file of: all (of keras,saved_model,tflite), or some of these and onnx.",
 )
 @click.option(
     "--precision", type=ListOf("precisions"), default=("all",), help="Only TFLite of: float32,float16,dynamic,int8."
@@ -62,10 +64,10 @@ _REMEDIES = {
 @click.option("--encoding", type=ListOf("encodings"), default=("all",), help="dense,sparse,slim,slim-sparse.")
 @click.option(
     "--best",
-    type=click.Choice(("balanced", "size", "latency")),
+    type=click.Choice(GOALS),
     default="balanced",
     show_default=True,
-    help="What the best file is to be.",
+    help="What the best file is to be; download: small after gzip.",
 )
 @max_drop_option
 @click.option(
@@ -97,7 +99,7 @@ _REMEDIES = {
     help="How --dataset is scaled, as the model was trained: unit ([0, 1]) by default; none for raw values.",
 )
 @data_dir_option
-@click.option("--samples", type=IntRange(1), default=SAMPLES, show_default=True, help="Most samples of each part.")
+@count_or_samples_option
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @json_option
 @click.pass_context
@@ -123,7 +125,7 @@ def command(
     dataset: str | None,
     normalization: str | None,
     data_dir: str | None,
-    samples: int,
+    samples: int | Path,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -140,7 +142,8 @@ def command(
         from tf_lottery.exporting import export
 
         opened = open_source_model(source, out, round_number=round_number, replicate=replicate, max_drop=max_drop)
-        real = load_source_data(opened, dataset, data_dir=data_dir, normalization=normalization, count=samples)
+        own_data = {"file": samples} if isinstance(samples, Path) else {"count": samples}
+        real = load_source_data(opened, dataset, data_dir=data_dir, normalization=normalization, **own_data)
         for text in (*opened.remarks, *real.remarks):
             remark(text)
         report = export(

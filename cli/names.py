@@ -1,6 +1,7 @@
 """Names that the shell can complete: runs, presets, data sets, models."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -40,6 +41,46 @@ class Name(click.ParamType[str]):
         """
         matching = [CompletionItem(name) for name in self.names(ctx) if name.startswith(incomplete)]
         return matching or [CompletionItem(incomplete, type="file")]
+
+
+class CountOrFile(click.ParamType[int | Path]):
+    """A number of samples, or a `.npz` file that holds some."""
+
+    name = "samples"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return how the help page shows the value.
+
+        Args:
+            param: the option.
+            ctx: the context of the command.
+        """
+        return "N|FILE.npz"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Path:
+        """Return the number, or the path of the file.
+
+        Args:
+            value: as typed.
+            param: the option, for the error.
+            ctx: the context of the command, for the error.
+        """
+        if str(value).endswith(".npz"):
+            return Path(value)
+        try:
+            return click.IntRange(1).convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"expected a whole number from 1, or a .npz file; received {str(value)!r}.", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the completion from files.
+
+        Args:
+            ctx: the context of the command.
+            param: the option.
+            incomplete: what is typed so far.
+        """
+        return [CompletionItem(incomplete, type="file")]
 
 
 def _presets(ctx: click.Context) -> Iterable[str]:

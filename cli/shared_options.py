@@ -6,12 +6,27 @@ from typing import Any
 
 import click
 
+from tf_lottery.exporting.sources.source_data import SAMPLES
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 
-from .names import DEFAULT_OUT
+from .names import DEFAULT_OUT, CountOrFile
 
 data_dir_option = click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+samples_option = click.option(
+    "--samples",
+    metavar="FILE.npz",
+    type=click.Path(path_type=Path),
+    help="Your own data, with the arrays x, y and calibration: np.savez('FILE.npz', x=x, y=y).",
+)
+count_or_samples_option = click.option(
+    "--samples",
+    type=CountOrFile(),
+    default=SAMPLES,
+    show_default=True,
+    help="Most samples of each part of the data set; or your own data, with the arrays x, y and calibration: "
+    "np.savez('FILE.npz', x=x, y=y).",
+)
 quiet_option = click.option("--quiet", is_flag=True, help="No progress and no hints.")
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True, help="Folder of the runs."

@@ -26,7 +26,8 @@ from tf_lottery.experiment.directory import RunDirectory
         ("Use `flip=False` or `flip=True`.", "run", "Use --no-flip or --flip."),
         ("Choose another `run_dir`.", "run", "Choose another --out."),
         ("Give training data as `calibration`.", "export", "Give training data as --dataset."),
-        ("Give `samples=...`.", "export", "Give --dataset."),
+        ("Give `samples=...`.", "export", "Give --samples."),
+        ("Give `labels=...`.", "export", "Give --dataset."),
         ("Choose another `data_dir`.", "data prepare", "Choose another --data-dir."),
         ("Name more `rounds`.", "analyze", "Name more --rounds."),
         ("Read it with `keras.models.load_model`.", "run", "Read it with `keras.models.load_model`."),
@@ -119,10 +120,10 @@ def test_an_error_names_arguments_in_python_and_flags_here(
 
 def test_what_is_printed_names_the_flags_of_the_command_at_work(capsys):
     with click.Context(app, info_name="tf-lottery") as above, click.Context(click.Command("x"), above, "export"):
-        output.remark("`samples`")
-        output.print_line("`samples`")
-        output.print_table(("a",), [("`samples`",)])
-        output.print_json({"a": ["`samples`", 1.5, None]})
+        output.remark("`labels`")
+        output.print_line("`labels`")
+        output.print_table(("a",), [("`labels`",)])
+        output.print_json({"a": ["`labels`", 1.5, None]})
     printed = capsys.readouterr()
     assert printed.err == "--dataset\n"
     assert printed.out == '--dataset\na\n--dataset\n{\n  "a": [\n    "--dataset",\n    1.5,\n    null\n  ]\n}\n'

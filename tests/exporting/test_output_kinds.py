@@ -196,6 +196,8 @@ def test_an_autoencoder_keeps_its_int8_file(tmp_path):
             "kind": "regression",
             "known_by": "the loss, mean_squared_error",
             "measure": "error relative to the spread",
+            "shape": [640],
+            "dtype": "float32",
         },
     )
     assert record["snr_db"] == pytest.approx(-20 * np.log10(record["rms_rel_error"]))
@@ -206,4 +208,4 @@ def test_an_autoencoder_keeps_its_int8_file(tmp_path):
     card = (tmp_path / "model_int8_dense.tflite.card.md").read_text()
     assert f"SNR {record['snr_db']:.1f} dB" in card
     assert "within a loss of 0.5 % of the outputs' spread |" in card
-    assert "| output | regression | the loss, mean_squared_error | error relative to the spread |" in card
+    assert "| output | 1 x 640 | float32 | regression: numbers | the loss, mean_squared_error | error relative" in card

@@ -19,7 +19,7 @@ class CandidateFile:
     Attributes:
         file: where it lies now.
         suffix: what is appended to the export's name, e.g. `_float32_sparse.tflite`.
-        format: "tflite", "saved_model" or "keras".
+        format: "tflite", "saved_model", "keras" or "onnx".
         precision: "float32", "float16", "dynamic" or "int8".
         encoding: "dense", "sparse", "slim" or "slim-sparse".
         agreement: with the Keras model's outputs.

@@ -70,10 +70,12 @@ class ExportReport:
         keras: the Keras model's own `accuracy` and `validation_accuracy`, `parameters`, and its kernels' `density`.
         slimmed: what slimming removed, see `tf_lottery.exporting.slim`; None if no slim encoding was wanted.
         findings: sentences on what the best file gains, and on what is smaller or faster than it.
-        goal: the goal for the best file: "size", "latency" or "balanced".
+        goal: the goal for the best file: "size", "latency", "balanced" or "download".
         max_drop: what the best file may lose of the validation accuracy, a fraction.
+        inputs: one dict per input of the model: its name, shape without the batch (None where it is dynamic), dtype,
+            and shape and range of the samples; the range is None of random ones.
         outputs: one dict per output of the model: its name, what it holds (`output_kinds.KINDS`), how that is known,
-            and by what files are judged.
+            by what files are judged, its shape for one sample, and its dtype.
     """
 
     files: tuple[dict[str, Any], ...]
@@ -88,7 +90,8 @@ class ExportReport:
     findings: tuple[str, ...] = ()
     goal: str = "balanced"
     max_drop: float = DEFAULT_MAX_DROP
-    outputs: tuple[dict[str, str], ...] = ()
+    inputs: tuple[dict[str, Any], ...] = ()
+    outputs: tuple[dict[str, Any], ...] = ()
 
     def __repr__(self) -> str:
         """Return one line: how many files, which is the best, and how many candidates were refused."""

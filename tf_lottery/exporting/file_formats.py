@@ -9,6 +9,7 @@ import keras
 from tf_lottery.exporting.candidate_file import CandidateFile, Refusal, WantedFiles
 from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.formats.keras_writer import write_keras
+from tf_lottery.exporting.formats.onnx_writer import write_onnx
 from tf_lottery.exporting.formats.saved_model_writer import write_saved_model
 from tf_lottery.exporting.tflite.tflite_writer import PRECISIONS, write_tflite
 
@@ -46,6 +47,7 @@ class FileFormat:
         precisions: its precisions.
         layouts: how sparse weights may be stored, as far as names of files show it.
         named_by_precision: whether names of files show precision and "dense".
+        in_all: whether "all" stands for it too; else it is written where it is asked for by name.
     """
 
     write: Writer
@@ -54,10 +56,12 @@ class FileFormat:
     precisions: tuple[str, ...] = ("float32",)
     layouts: tuple[str, ...] = ("",)
     named_by_precision: bool = False
+    in_all: bool = True
 
 
 FORMATS: dict[str, FileFormat] = {
     "keras": FileFormat(write_keras, ".keras", bases=("dense",)),
+    "onnx": FileFormat(write_onnx, ".onnx", bases=("dense",), in_all=False),
     "saved_model": FileFormat(write_saved_model, "_saved_model"),
     "tflite": FileFormat(
         write_tflite, ".tflite", precisions=PRECISIONS, layouts=("", "1x4", "1x16"), named_by_precision=True

@@ -74,10 +74,12 @@ def export(
         model: a built functional or Sequential model, plain with zeros in place, or wrapped; or a ticket, whose trained
             weights are exported; or a model of `quantize_aware`, of which int8 TFLite files are made, without
             `calibration`, and compared in steps of the output's scale.
-        path: the folder to write to; for one format also a file name (`.keras`, `.tflite`), which the best file of the
-            format gets, or for "saved_model" the folder to become the SavedModel if its name ends in `saved_model`.
-        format: "tflite", "saved_model", "keras", "all", or a list. A format given by name that fails is an error; with
-            "all" it is reported as refused, and only an export without any file is an error.
+        path: the folder to write to; for one format also a file name (`.keras`, `.onnx`, `.tflite`), which the best
+            file of the format gets, or for "saved_model" the folder to become the SavedModel if its name ends in
+            `saved_model`.
+        format: "tflite", "saved_model", "keras", "all" of these, "onnx" (needs the extra `onnx`), or a list. A format
+            given by name that fails is an error; with "all" it is reported as refused, and only an export without any
+            file is an error.
         precision: of TFLite files: "float32", "float16" (weights), "dynamic" (int8 weights, float32 between layers),
             "int8" (throughout; needs `calibration`), "all", or a list.
         encoding: "dense", "sparse" (only non-zero weights are stored), "slim" (what zeros made dead is removed),
@@ -94,7 +96,8 @@ def export(
             yes or no for each value), "regression" or "image"; for several outputs a list, or a dict by output name. By
             default the compiled loss, the labels and the last activation say it; where they don't, outputs are
             compared as numbers. The report has what was found, in `outputs`.
-        best: the goal for the best file: "size", "latency" or "balanced", see `publish.best_file.choose_best`.
+        best: the goal for the best file: "size", "latency", "balanced" or "download" (size after gzip), see
+            `publish.best_file.choose_best`.
         max_drop: the accuracy budget: what the best file may lose of the Keras model's validation accuracy, a fraction;
             without validation labels, how many predicted classes may differ; without classes, how large the error may
             be, relative to the outputs' spread. It holds for every output.
@@ -170,7 +173,8 @@ def export(
             slimmed=slimmed,
             goal=best,
             max_drop=max_drop,
-            outputs=tuple(reference.kinds[name].record(name) for name in reference.signature.outputs),
+            inputs=tuple(reference.input_records()),
+            outputs=tuple(reference.output_records()),
         )
         candidates = [result for result in results if isinstance(result, CandidateFile)]
         if not candidates:

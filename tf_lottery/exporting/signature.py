@@ -25,7 +25,8 @@ class Signature:
             in the process: `input`, or `input_0`, `input_1`, ...
         shapes: per input without the batch dimension; None where it is dynamic.
         dtypes: per input.
-        outputs: output names: the keys of a model with a dict of outputs, else `output` or `output_0`, ...
+        outputs: output names: the keys of a model with a dict of outputs, else the names that the user gave the layers
+            that make them, else `output` or `output_0`, ...
         model_inputs: what the model calls its inputs; other names than `inputs` where those can't be names in a file.
         model_outputs: what it calls its outputs, likewise.
     """
@@ -169,7 +170,16 @@ def _output_names(model: keras.Model) -> list[str]:
             str(next((key for key in nested if nested[key] is tensor), f"output_{position}"))
             for position, tensor in enumerate(model.outputs)
         ]
-    return ["output"] if count == 1 else [f"output_{position}" for position in range(count)]
+    numbered = ["output"] if count == 1 else [f"output_{position}" for position in range(count)]
+    return [_own_name(tensor) or name for tensor, name in zip(model.outputs, numbered, strict=True)]
+
+
+def _own_name(tensor: Any) -> str:
+    """The name of the layer that makes a tensor; empty if it is one that Keras made, such as `dense_3`."""
+    layer = tensor._keras_history.operation
+    name = re.sub(r"_\d+$", "", layer.name)
+    is_automatic = name.replace("_", "") == type(layer).__name__.replace("_", "").lower()
+    return "" if is_automatic or isinstance(layer, keras.Model) else str(layer.name)
 
 
 def _identifier(name: str) -> str:

@@ -16,6 +16,18 @@ def test_each_goal_takes_its_own():
     assert [choose_best(records, goal=goal) for goal in ("size", "latency", "balanced")] == [1, 0, 2]  # 100, 80, 60
 
 
+def test_a_download_is_the_least_after_gzip_within_the_budget():
+    records = [
+        known("float32", "dense", 1000, 60, 20.0),
+        known("int8", "dense", 250, 80, 2.0),
+        known("dynamic", "slim", 100, 50, 1.0, loss=0.02),
+        known("float16", "dense", 500, 60, 20.0),
+    ]
+    assert choose_best(records, goal="download", max_drop=0.005) == 3  # of two equal downloads the smaller file
+    assert choose_best(records, goal="download", max_drop=0.02) == 2
+    assert choose_best(records, goal="size", max_drop=0.005) == 1
+
+
 def test_tflite_before_saved_model_before_keras():
     keras, saved = record(1, None, format="keras"), record(5, None, format="saved_model")
     assert choose_best([keras, saved, record(9, 3.0), record(7, 3.0)]) == 3

@@ -68,7 +68,11 @@ def test_a_run_takes_its_own_split_and_scale(named, model):
     source = SourceModel(model, config.to_json() | {"hash": "0", "model_hash": ""}, "run", {})
     loaded = load_source_data(source, named)
     assert_parts(loaded, load_dataset(config), 2000)
+    scaling = loaded.data.pop("scaling")
     assert loaded.data == {"dataset": "digits", "normalization": "standard"}
+    raw = data.load("digits", normalization="none", validation=100, seed=3).test.x[:4]
+    by_formula = eval(scaling.replace("[", "np.array([").replace("]", "])"), {"x": raw, "np": np})
+    np.testing.assert_allclose(by_formula, loaded.samples[:4], rtol=0, atol=1e-5)
     assert len(loaded.validation[0]) == 100
     assert loaded.samples.min() < 0
 
@@ -115,7 +119,8 @@ def test_no_known_data(config, model):
 def test_the_scale_of_data_for_a_foreign_model(dtype, normalization, largest, remark):
     loaded = load_source_data(foreign(digits_model(dtype)), "digits", normalization=normalization)
     assert loaded.samples.max() == loaded.calibration.max() == loaded.validation[0].max() == largest
-    assert loaded.data == {"dataset": "digits", "normalization": "none" if largest == 16 else "unit"}
+    scaled = {"normalization": "none"} if largest == 16 else {"normalization": "unit", "scaling": "x / 16"}
+    assert loaded.data == {"dataset": "digits", **scaled}
     assert remark in "".join(loaded.remarks)
     assert bool(remark) == bool(loaded.remarks)
 

@@ -101,6 +101,30 @@ class KerasReference:
         }
         return replace(agreement, accuracy=_mean(reported), validation_accuracy=_mean(validated), losses=losses)
 
+    def input_records(self) -> list[dict[str, Any]]:
+        """Return the entries of a report's `inputs`: name, shape, dtype, and the range of real samples."""
+        signature = self.signature
+        return [
+            {
+                "input": name,
+                "shape": list(shape),
+                "dtype": dtype,
+                "sample_shape": list(array.shape[1:]),
+                "range": [array.min().item(), array.max().item()] if self.real and array.size else None,
+            }
+            for name, shape, dtype, array in zip(
+                signature.inputs, signature.shapes, signature.dtypes, self.samples, strict=True
+            )
+        ]
+
+    def output_records(self) -> list[dict[str, Any]]:
+        """Return the entries of a report's `outputs`: name, kind, evidence and measure; shape and dtype."""
+        return [
+            self.kinds[name].record(name)
+            | {"shape": list(self.outputs[name].shape[1:]), "dtype": str(self.outputs[name].dtype)}
+            for name in self.signature.outputs
+        ]
+
     def accuracies(self) -> tuple[float | None, float | None]:
         """Return the Keras model's own accuracy on the reported and on the validation samples."""
         reported, validation = self._parts
@@ -195,13 +219,15 @@ def make_reference(
                 "Pass validation=(x, y), or (x, None) without labels.",
             )
         inputs, outcomes = validation
-        validation_arrays = flat_samples(model, signature, inputs)
+        validation_arrays = flat_samples(model, signature, inputs, part="Validation samples")
         validation_count = len(validation_arrays[0])
         validation_labels = flat_labels(model, signature, outcomes, validation_count)
         arrays = [np.concatenate(pair) for pair in zip(arrays, validation_arrays, strict=True)]
     ranges = None
     if calibration is not None:
-        ranges = dict(zip(signature.inputs, flat_samples(model, signature, calibration), strict=True))
+        ranges = dict(
+            zip(signature.inputs, flat_samples(model, signature, calibration, part="Calibration samples"), strict=True)
+        )
     outputs = model_outputs(own, model, arrays, signature)
     reference = KerasReference(
         signature,

@@ -15,13 +15,16 @@ RANDOM_SAMPLES = 256
 _RANGES = {"uint8": (0, 256), "int8": (-128, 128)}
 
 
-def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list[npt.NDArray[Any]]:
+def flat_samples(
+    model: keras.Model, signature: Signature, samples: Any, *, part: str = "Samples"
+) -> list[npt.NDArray[Any]]:
     """Return samples as a list of arrays in the order of `model.inputs`, in the inputs' dtypes.
 
     Args:
         model: the model to be exported.
         signature: its signature.
         samples: one array `(samples, ...)`; for several inputs a list, or a dict by input name.
+        part: what they are, as a message begins.
 
     Raises:
         UsageError: if the structure is not the model's.
@@ -34,18 +37,18 @@ def flat_samples(model: keras.Model, signature: Signature, samples: Any) -> list
     for name, shape, dtype, value in zip(signature.inputs, signature.shapes, signature.dtypes, values, strict=True):
         array = np.asarray(value)
         if array.dtype == object or array.dtype.kind not in "biuf":
-            raise UnfitError(f"Samples for input {name!r} have dtype {array.dtype}.", "Give arrays of numbers.")
+            raise UnfitError(f"{part} for input {name!r} have dtype {array.dtype}.", "Give arrays of numbers.")
         fits = array.ndim == len(shape) + 1 and all(
             want in (None, got) for want, got in zip(shape, array.shape[1:], strict=True)
         )
         if not fits or not len(array):
             raise UnfitError(
-                f"Samples for input {name!r}: expected shape {('samples', *shape)}, received {array.shape}.",
+                f"{part} for input {name!r}: expected shape {('samples', *shape)}, received {array.shape}.",
                 "Give at least one sample, better 256, in the shape that the model takes.",
             )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise NonFiniteError(f"Samples for input {name!r} have NaN or infinite values.", "Remove those samples.")
-        arrays.append(_cast(array, dtype, name))
+            raise NonFiniteError(f"{part} for input {name!r} have NaN or infinite values.", "Remove those samples.")
+        arrays.append(_cast(array, dtype, f"{part} for input {name!r}"))
     counts = {len(array) for array in arrays}
     if len(counts) > 1:
         raise UnfitError(
@@ -148,7 +151,7 @@ def flat_labels(model: keras.Model, signature: Signature, labels: Any, count: in
     return arrays
 
 
-def _cast(array: npt.NDArray[Any], dtype: str, name: str) -> npt.NDArray[Any]:
+def _cast(array: npt.NDArray[Any], dtype: str, subject: str) -> npt.NDArray[Any]:
     """The array in an input's dtype: with equal values where that is whole numbers or truth values, else finite.
 
     A cast that truncates would compare on other samples than those given: of images in [0, 1], uint8 keeps 0 and 1.
@@ -159,8 +162,7 @@ def _cast(array: npt.NDArray[Any], dtype: str, name: str) -> npt.NDArray[Any]:
     lost = cast != array if whole else ~np.isfinite(cast)
     if lost.any():
         raise UnfitError(
-            f"Samples for input {name!r}: {dtype} can't hold {int(lost.sum()):,} of {lost.size:,} values, such as "
-            f"{array[lost][0]}.",
+            f"{subject}: {dtype} can't hold {int(lost.sum()):,} of {lost.size:,} values, such as {array[lost][0]}.",
             f"Give samples as the model takes them, in {dtype}: raw values, not scaled ones."
             if whole
             else f"Give samples as the model was trained on: every value in the range of {dtype}.",

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -11,14 +11,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_lottery.errors import NonFiniteError, UsageError
+from tf_lottery.errors import NonFiniteError
 from tf_lottery.exporting.diagnose.clusters import find_clusters
 from tf_lottery.exporting.diagnose.delegation import NotLoadedError, delegated_positions
 from tf_lottery.exporting.diagnose.diagnosis_summary import summarize
 from tf_lottery.exporting.diagnose.micro import MICRO, judge_for_micro, summarize_for_micro
 from tf_lottery.exporting.diagnose.operations import Operation, read_operations
 from tf_lottery.exporting.diagnose.processor import Processor, describe_processor
-from tf_lottery.exporting.diagnose.race import float32_files
+from tf_lottery.exporting.diagnose.race import check_race, float32_files, race_export
 from tf_lottery.exporting.diagnose.race import race as race_files
 from tf_lottery.exporting.diagnose.runtime_rules import zero_block_share, zero_share
 from tf_lottery.exporting.diagnose.subjects import convert_model, layer_names, parse_file, read_file, slimmed
@@ -26,6 +26,7 @@ from tf_lottery.exporting.diagnose.verdicts import OperationVerdict, judge_opera
 from tf_lottery.exporting.plain_model import make_deployable
 from tf_lottery.exporting.tflite import flatbuffers
 from tf_lottery.exporting.tflite.integer_io import FloatAtTheEdgeError, with_integer_io
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.utils.files import json_text
 from tf_lottery.utils.html import table
 
@@ -80,7 +81,13 @@ class Diagnosis:
 
 
 def diagnose(
-    model: keras.Model | str | Path, *, name: str = "", processor: Processor | None = None, race: bool = False
+    model: keras.Model | str | Path,
+    *,
+    name: str = "",
+    processor: Processor | None = None,
+    race: bool = False,
+    data: Mapping[str, Any] | None = None,
+    max_drop: float = DEFAULT_MAX_DROP,
 ) -> Diagnosis:
     """Judge every operation of a model: how the default LiteRT interpreter will run it, why, and what to change.
 
@@ -93,10 +100,12 @@ def diagnose(
         processor: where it is to run; by default this machine's.
         race: whether to time the float32 files of a Keras model on this machine, as an export does, and to recommend
             what wins; otherwise recommendations follow from rules for the processor, and say so.
+        data: for a race of every precision, as an export has it: its arguments `samples`, `labels`, `calibration`.
+        max_drop: the accuracy budget of that race, a fraction.
 
     Raises:
-        UsageError: there is no such file, it is no `.tflite` file by its name, or a race is asked for of another
-            processor than this machine's.
+        UsageError: there is no such file, it is no `.tflite` file by its name, a race is asked for of another
+            processor than this machine's, or data are given without a race or with a file.
         UnfitError: the model can't be converted (the message names what can't), has dynamic or string inputs, is
             subclassed, or is not built.
         NonFiniteError: a weight is NaN or infinite.
@@ -107,11 +116,7 @@ def diagnose(
     """
     here = describe_processor()
     processor = processor or here
-    if race and processor != here:
-        raise UsageError(
-            f"`race` times files on this machine ({here.name}), not on {processor.name}.",
-            "Drop `race`, or `processor`.",
-        )
+    check_race(race, processor, here, data_fit=data is None or (race and not isinstance(model, str | Path)))
     slimming, raced = "", []
     if isinstance(model, str | Path):
         content, names, label = read_file(Path(model)), {}, str(model)
@@ -122,7 +127,10 @@ def diagnose(
         dense, names, label = convert_model(plain), layer_names(plain), plain.name
         files = float32_files(dense)
         slim_model, slimming = slimmed(plain)
-        raced = race_files(dense, slim_model) if race else []
+        if data is not None:
+            raced = race_export(plain, data, max_drop=max_drop)
+        elif race:
+            raced = race_files(dense, slim_model)
         content = files.get("1x4") or files.get("rows") or dense
         sizes = {layout: len(file) for layout, file in files.items()}
         tree = flatbuffers.read(content)
@@ -141,6 +149,7 @@ def diagnose(
         load_failure=load_failure,
         slimming=slimming,
         raced=raced,
+        max_drop=None if data is None else max_drop,
     )
     return Diagnosis(name or label, tuple(operations), tuple(verdicts), tuple(summary), processor)
 

@@ -51,6 +51,7 @@ def summarize(
     load_failure: str = "",
     slimming: str = "",
     raced: Sequence[RacedFile] = (),
+    max_drop: float | None = None,
 ) -> list[str]:
     """Return the sentences of a diagnosis.
 
@@ -63,7 +64,8 @@ def summarize(
         delegated: positions of operations in the main graph that the default delegate takes; None: not known.
         load_failure: why the interpreter did not load the file.
         slimming: the sentence on what slimming would remove, of a Keras model.
-        raced: float32 files that were timed on this machine, the best first; none where none were.
+        raced: files that were timed on this machine, the best first; none where none were.
+        max_drop: the accuracy budget of the race, a fraction; None where only float32 files were raced.
     """
     pairs = list(zip(operations, verdicts, strict=True))
     lines = [_zeros(operations), _bytes(sizes)]
@@ -78,11 +80,24 @@ def summarize(
         lines.append(f"Delegate: the default one takes {count} of {len(main)} operations here{aside}.")
     if slimming:
         lines.append(slimming)
-    return [*lines, *_recommendations(pairs, processor, sizes, raced)]
+    return [*lines, *_recommendations(pairs, processor, sizes, _describe_race(raced, processor, max_drop))]
 
 
-def _describe_race(raced: Sequence[RacedFile], processor: Processor) -> list[str]:
-    figures = "; ".join(f"*{file.name}.tflite {file.bytes:,} bytes, {file.latency_us:.1f} us" for file in raced)
+def _describe_race(raced: Sequence[RacedFile], processor: Processor, max_drop: float | None) -> list[str]:
+    if not raced:
+        return []
+    outside = [file for file in raced if max_drop is not None and file.loss > max_drop]
+    figures = "; ".join(
+        f"*{file.name}.tflite {file.bytes:,} bytes, {file.latency_us:.1f} us"
+        + (f", outside the accuracy budget ({in_percent(file.loss)})" if file in outside else "")
+        for file in raced
+    )
+    if max_drop is not None:
+        return [
+            f"Raced here ({processor.name}), every precision on the samples: {figures}.",
+            f"Recommended here: *{raced[0].name}.tflite of `tfl.export(format='tflite')`, the least bytes times "
+            f"latency within the accuracy budget ({in_percent(max_drop)}).",
+        ]
     return [
         f"Raced here ({processor.name}): {figures}.",
         f"Recommended here: *{raced[0].name}.tflite of `tfl.export(format='tflite')`, the least bytes times latency of "
@@ -149,11 +164,11 @@ def _recommendations(
     pairs: Sequence[tuple[Operation, OperationVerdict]],
     processor: Processor,
     sizes: Mapping[str, int],
-    raced: Sequence[RacedFile],
+    race: list[str],
 ) -> list[str]:
     file = _fast_file(sizes)
     kinds = {verdict.kind for _, verdict in pairs}
-    lines = _describe_race(raced, processor) if raced else []
+    lines = list(race)
     total = sum(count_multiplications(operation) for operation, _ in pairs) or 1
     densified = [operation for operation, verdict in pairs if verdict.kind == DENSIFIED]
     convolutions = sum(
@@ -177,7 +192,7 @@ def _recommendations(
         lines.append(f"Recommended for ARM, by rule: {file}, to be measured on the phone (docs/mobile.md).")
         if not processor.sparse_convolutions:
             lines.append(f"On {processor.name} sparse convolutions are switched off: they pay on ARM.")
-    if SPARSE in kinds and not raced and dense_layers + convolutions <= _RELEVANT * total:
+    if SPARSE in kinds and not race and dense_layers + convolutions <= _RELEVANT * total:
         lines.append(
             f"Recommended for {processor.name}, by rule: {file}; compare it with dense int8 "
             "(`tf_lottery.exporting.measure.bench.bench(...)`)."

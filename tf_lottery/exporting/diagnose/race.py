@@ -5,13 +5,18 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 
+from tf_lottery.errors import UsageError
 from tf_lottery.exporting.candidate_file import encoding_name, file_suffix
+from tf_lottery.exporting.diagnose.processor import Processor
+from tf_lottery.exporting.pipeline import export
 from tf_lottery.exporting.publish.best_file import choose_best
 from tf_lottery.exporting.tflite import encoding, litert
 from tf_lottery.exporting.tflite.tflite_writer import convert_dense
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
 
@@ -26,11 +31,34 @@ class RacedFile:
         name: the end of its name without the ending, e.g. "_float32_sparse_1x4".
         bytes: its size.
         latency_us: median microseconds for one sample.
+        loss: what the accuracy budget is compared with, a fraction; 0.0 of float32 files.
     """
 
     name: str
     bytes: int
     latency_us: float
+    loss: float = 0.0
+
+
+def check_race(race: bool, processor: Processor, here: Processor, *, data_fit: bool) -> None:
+    """Check what a diagnosis is asked to race.
+
+    Args:
+        race: whether files are to be timed.
+        processor: where the model is to run.
+        here: this machine's processor.
+        data_fit: whether no data are given, or data for the race of a Keras model.
+
+    Raises:
+        UsageError: a race for another processor, or data without a race of a Keras model.
+    """
+    if race and processor != here:
+        raise UsageError(
+            f"`race` times files on this machine ({here.name}), not on {processor.name}.",
+            "Drop `race`, or `processor`.",
+        )
+    if not data_fit:
+        raise UsageError("`data` are for the race of a Keras model.", "Give a Keras model, and `race=True`.")
 
 
 def float32_files(dense: bytes) -> dict[str, bytes]:
@@ -83,6 +111,31 @@ def race(dense: bytes, slim_model: keras.Model | None = None) -> list[RacedFile]
     except Exception as error:  # the converter raises many kinds
         logger.warning("The files could not be timed here: %s", one_line(error))
         return []
+
+
+def race_export(model: keras.Model, data: Mapping[str, Any], *, max_drop: float = DEFAULT_MAX_DROP) -> list[RacedFile]:
+    """Export a model to TFLite in every way, as `export` does; the file that it chooses comes first. Nothing is kept.
+
+    Args:
+        model: a plain model.
+        data: arguments of `export`: samples, labels, calibration.
+        max_drop: the accuracy budget, a fraction.
+
+    Raises:
+        LotteryError: the data do not fit the model, or no file can be made of it; see `export`.
+    """
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        report = export(model, folder, format="tflite", **data, max_drop=max_drop)
+    records = sorted(report.candidates, key=lambda record: record["path"] != report.best)
+    return [
+        RacedFile(
+            Path(record["path"]).stem.removeprefix("model"),
+            record["bytes"],
+            record["latency_us_median"],
+            record["validation_loss"],
+        )
+        for record in records
+    ]
 
 
 def _time(dense: bytes, slim_model: keras.Model | None) -> list[RacedFile]:

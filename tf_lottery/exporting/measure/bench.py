@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.exporting.checks.checksums import MANIFEST, check_file, gzip_size, read_manifest, size
 from tf_lottery.exporting.measure.bench_findings import findings_by_network, short_names
+from tf_lottery.exporting.measure.given_sample import first_sample
 from tf_lottery.exporting.measure.measurement import ROUNDS, RUNS, Measurement, MeasurementFailure, measure
 from tf_lottery.exporting.measure.model_files import BASELINE_PRECISIONS, identify, model_format
 from tf_lottery.exporting.measure.networks import NetworkFiles, interface_of, sort_by_network
@@ -84,10 +85,12 @@ def bench(
     threads: int = 1,
     runs: int = RUNS,
     rounds: int = ROUNDS,
+    samples: Any = None,
+    calibration: Any = None,
 ) -> Benchmark:
     """Measure model files in turn, together with the dense float32 and dense int8 TFLite file of the same network.
 
-    Inputs are one random sample of a fixed seed.
+    Inputs are the first of `samples`, or one random sample of a fixed seed.
 
     Args:
         paths: `.tflite` and `.keras` files, SavedModel folders, or folders that hold such.
@@ -95,10 +98,13 @@ def bench(
         threads: of the runtimes.
         runs: timed calls per file, over all rounds.
         rounds: how often each file is measured, each time in a new process.
+        samples: real inputs, `(samples, ...)`; for several inputs a dict by name.
+        calibration: real inputs, on which the int8 baseline that is made of `model` is calibrated; by default
+            `samples`, else random ones.
 
     Raises:
         UsageError: a path that does not exist, or a folder without models.
-        UnfitError: a file of another kind.
+        UnfitError: a file of another kind, or samples or calibration that do not fit `model`.
 
     Example:
         `bench(["saved_models"], threads=1).findings`
@@ -106,6 +112,7 @@ def bench(
     for name, value in (("threads", threads), ("runs", runs), ("rounds", rounds)):
         if value < 1:
             raise UsageError(f"`{name}` must be at least 1. Received: {value}.", "Give a positive whole number.")
+    sample = None if samples is None else first_sample(samples)
     files = list(dict.fromkeys(file for path in paths for file in _models(Path(path))))
     if not files:
         raise UsageError("No file to measure was given.", ACCEPTED)
@@ -113,9 +120,11 @@ def bench(
         damaged = {file: reason for file in files if (reason := _alteration(file))}
         whole = [file for file in files if file not in damaged]
         networks = sort_by_network(whole)
-        notes = _add_baselines(networks, model, Path(scratch))
+        notes = _add_baselines(networks, model, Path(scratch), samples if calibration is None else calibration)
         baselines = [baseline for network in networks for baseline in network.baselines.values()]
-        outcomes = measure(list(dict.fromkeys([*whole, *baselines])), threads=threads, runs=runs, rounds=rounds)
+        outcomes = measure(
+            list(dict.fromkeys([*whole, *baselines])), threads=threads, runs=runs, rounds=rounds, sample=sample
+        )
         measurements = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, Measurement)}
         labels = {file: _label(file, Path(scratch)) for file in measurements}
         networks = [_keep_measured(network, measurements) for network in networks]
@@ -172,18 +181,24 @@ def _alteration(file: Path) -> str:
     return ""
 
 
-def _add_baselines(networks: Sequence[NetworkFiles], model: "keras.Model | None", scratch: Path) -> list[str]:
+def _add_baselines(
+    networks: Sequence[NetworkFiles], model: "keras.Model | None", scratch: Path, calibration: Any
+) -> list[str]:
     """Make the baselines that are missing, and add them to the networks with the model's interface; returns notes."""
     missing = [name for name in BASELINE_PRECISIONS if any(name not in network.baselines for network in networks)]
     if model is None or not missing:
         return []
-    from tf_lottery.exporting.measure.dense_baselines import make_baseline
+    from tf_lottery.exporting.measure.dense_baselines import check_calibration, make_baseline
 
+    if calibration is not None:
+        check_calibration(model, calibration)
     notes, made = [], []
     for precision in missing:
         try:
             with quiet():
-                file = make_baseline(model, scratch, precision)
+                file = make_baseline(
+                    model, scratch, precision, calibration=calibration if precision == "int8" else None
+                )
         except (MemoryError, OSError):
             raise
         except Exception as error:  # the converter raises many kinds, each of which means: not this model
@@ -202,7 +217,7 @@ def _add_baselines(networks: Sequence[NetworkFiles], model: "keras.Model | None"
             made.append(precision)
         else:
             notes.append(f"`model` has other inputs or outputs than the files that lack a {precision} baseline.")
-    if "int8" in made:
+    if "int8" in made and calibration is None:
         notes.append(
             "The dense int8 file was calibrated on random samples: a baseline of size and speed, not of accuracy."
         )

@@ -4,32 +4,53 @@ A pruned file earns its place only where it beats both: int8 alone makes a file 
 """
 
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy.typing as npt
 
-from tf_lottery.exporting.checks.samples import random_samples
+from tf_lottery.exporting.checks.samples import flat_samples, random_samples
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite.tflite_writer import convert_dense
 
 _CALIBRATION_SAMPLES = 64
 
 
-def make_baseline(model: keras.Model, folder: Path, precision: str) -> Path:
-    """Convert a plain model to a dense TFLite file, int8 with ranges measured on random samples.
+def check_calibration(model: keras.Model, calibration: Any) -> list[npt.NDArray[Any]]:
+    """Return calibration samples in the order of a model's inputs, in their dtypes.
 
-    That is enough for a baseline of size and speed, and shows nothing about the accuracy of such a file.
+    Args:
+        model: a plain model.
+        calibration: inputs `(samples, ...)`, by name for several.
+
+    Raises:
+        UsageError: the names are not those of the model's inputs.
+        UnfitError: a shape or a dtype does not fit the model.
+        NonFiniteError: a sample has NaN or infinite values.
+    """
+    return flat_samples(model, signature_of(model), calibration, part="Calibration samples")
+
+
+def make_baseline(model: keras.Model, folder: Path, precision: str, *, calibration: Any = None) -> Path:
+    """Convert a plain model to a dense TFLite file, int8 with ranges measured on samples.
+
+    Random ones are enough for a baseline of size and speed, and show nothing about the accuracy of such a file.
 
     Args:
         model: a plain model.
         folder: an existing folder to write to.
         precision: "float32" or "int8".
+        calibration: inputs `(samples, ...)`, by name for several; None for random ones.
 
     Raises:
         Exception: of many kinds, by the converter; each means that the model can't be converted so.
     """
     signature = signature_of(model)
-    arrays = [array[:_CALIBRATION_SAMPLES] for array in random_samples(model, signature)]
-    calibration = dict(zip(signature.inputs, arrays, strict=True))
+    if calibration is None:
+        arrays = [array[:_CALIBRATION_SAMPLES] for array in random_samples(model, signature)]
+    else:
+        arrays = check_calibration(model, calibration)
+    ranges = dict(zip(signature.inputs, arrays, strict=True))
     file = folder / f"baseline_{precision}_dense.tflite"
-    file.write_bytes(convert_dense(model, folder, precision=precision, calibration=calibration))
+    file.write_bytes(convert_dense(model, folder, precision=precision, calibration=ranges))
     return file

@@ -8,15 +8,17 @@ memory, then doesn't fall on one file alone.
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from tf_lottery.exporting.measure.model_files import model_format
 from tf_lottery.utils.child_process import ProgramError, program, run_program
+from tf_lottery.utils.files import dump_arrays
 from tf_lottery.utils.text import one_line
 
 ROUNDS = 3
@@ -65,15 +67,21 @@ class MeasurementFailure:
 
 
 def measure(
-    files: Sequence[Path], *, threads: int = 1, runs: int = RUNS, rounds: int = ROUNDS
+    files: Sequence[Path],
+    *,
+    threads: int = 1,
+    runs: int = RUNS,
+    rounds: int = ROUNDS,
+    sample: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> dict[Path, Measurement | MeasurementFailure]:
-    """Measure files in turn, on one random sample of a fixed seed.
+    """Measure files in turn, on one sample: the one given, or a random one of a fixed seed.
 
     Args:
         files: TFLite and Keras files and SavedModel folders.
         threads: of the runtimes.
         runs: timed calls per file over all rounds; slow models stop after two seconds per round.
         rounds: how often each file is measured, each time in a new process.
+        sample: arrays `(1, ...)` by the name of the input; by "" for files of models with one input.
 
     Returns:
         A measurement or a failure for each file.
@@ -89,7 +97,7 @@ def measure(
     for _ in range(rounds):
         for file in files:
             if file not in failures:
-                result = _measure_once(formats[file], file, threads, runs_per_round)
+                result = _measure_once(formats[file], file, threads, runs_per_round, sample)
                 if isinstance(result, MeasurementFailure):
                     failures[file] = result
                 else:
@@ -100,7 +108,13 @@ def measure(
     }
 
 
-def _measure_once(kind: str, file: Path | None, threads: int, runs: int) -> dict[str, Any] | MeasurementFailure:
+def _measure_once(
+    kind: str,
+    file: Path | None,
+    threads: int,
+    runs: int,
+    sample: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> dict[str, Any] | MeasurementFailure:
     """What `run_benchmark` measured of one file in a process of its own; of no file: of a process without a model."""
     with tempfile.TemporaryDirectory() as scratch:
         results_file = Path(scratch) / "out.json"
@@ -112,6 +126,10 @@ def _measure_once(kind: str, file: Path | None, threads: int, runs: int) -> dict
             if file.is_file() and not file.stat().st_size:
                 return MeasurementFailure("it is empty", damaged=True)
         arguments: list[str | Path] = [kind, link, results_file, *(str(number) for number in (threads, runs, _SECONDS))]
+        if sample:
+            sample_file = Path(scratch) / "sample.npz"
+            sample_file.write_bytes(dump_arrays(sample))
+            arguments.append(sample_file)
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "KERAS_BACKEND": "tensorflow"}
         try:
             run_program(_PROGRAM, arguments, name="its process", timeout=_TIMEOUT, environment=environment)

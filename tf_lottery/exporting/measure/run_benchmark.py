@@ -1,7 +1,8 @@
 """Load one model file, time it, and measure the memory of the process: the program that `measurement` starts.
 
-Usage: `python -m tf_lottery.exporting.measure.run_benchmark KIND FILE OUT.json THREADS RUNS SECONDS`;
-KIND is tflite, saved_model or keras, and an empty FILE measures the process without a model.
+Usage: `python -m tf_lottery.exporting.measure.run_benchmark KIND FILE OUT.json THREADS RUNS SECONDS [SAMPLE.npz]`;
+KIND is tflite, saved_model or keras, and an empty FILE measures the process without a model. SAMPLE.npz holds one
+sample, by the name of the input; without it a random one is drawn.
 
 A process of its own for each file, because memory can't be attributed within one, because LiteRT's and TensorFlow's
 runtimes can clash in one, and because a damaged file can crash it. Of a TFLite file LiteRT's interpreter with its
@@ -24,6 +25,8 @@ import numpy.random  # NumPy loads it when it is first used: that would count as
 import numpy.typing as npt
 
 from tf_lottery.errors import DamagedError, LotteryError, UnfitError
+from tf_lottery.exporting.measure.given_sample import fit_sample
+from tf_lottery.utils.files import load_arrays
 
 _WARM_UP_RUNS, _WARM_UP_SECONDS = 20, 0.3
 # What LiteRT, TensorFlow, zipfile and HDF5 report for a file that is not whole.
@@ -78,13 +81,24 @@ def _load_tflite(file: str, threads: int) -> LoadedModel:
     for detail in details:
         _check_shape(detail["name"], [int(size) for size in detail["shape_signature"]])
     interpreter.allocate_tensors()
+    names = _signature_names(interpreter)
 
     def feed(inputs: Mapping[str, npt.NDArray[Any]]) -> Invoke:
         for detail in details:
-            interpreter.set_tensor(detail["index"], inputs[detail["name"]])
+            interpreter.set_tensor(detail["index"], inputs[names.get(detail["index"], detail["name"])])
         return cast(Invoke, interpreter.invoke)
 
-    return LoadedModel([(detail["name"], tuple(detail["shape"]), detail["dtype"]) for detail in details], feed)
+    return LoadedModel(
+        [(names.get(one["index"], one["name"]), tuple(one["shape"]), one["dtype"]) for one in details], feed
+    )
+
+
+def _signature_names(interpreter: Any) -> dict[int, str]:
+    """The names of the inputs by their places, as the only signature of a file has them; none without one."""
+    if len(interpreter.get_signature_list()) != 1:
+        return {}
+    runner = interpreter.get_signature_runner()
+    return {detail["index"]: name for name, detail in runner.get_input_details().items()}
 
 
 def _load_saved_model(folder: str, threads: int) -> LoadedModel:
@@ -122,6 +136,7 @@ def _load_keras(file: str, threads: int) -> LoadedModel:
     tf = _tensorflow(threads)
     import keras
 
+    from tf_lottery.exporting.signature import signature_of
     from tf_lottery.layers import load_model
 
     if not file:
@@ -142,7 +157,10 @@ def _load_keras(file: str, threads: int) -> LoadedModel:
         tensors = keras.tree.pack_sequence_as(nested, [tf.constant(array) for array in inputs.values()])
         return lambda: [tensor.numpy() for tensor in call(tensors)]
 
-    shapes = [(tensor.name, _of_one(tensor.name, tensor.shape), str(tensor.dtype)) for tensor in model.inputs]
+    names = signature_of(model).inputs
+    shapes = [
+        (name, _of_one(name, tensor.shape), str(tensor.dtype)) for name, tensor in zip(names, model.inputs, strict=True)
+    ]
     return LoadedModel(shapes, feed)
 
 
@@ -154,7 +172,15 @@ LOADERS: dict[str, Callable[[str, int], LoadedModel]] = {
 }
 
 
-def run(kind: str, file: str, *, threads: int, runs: int, seconds: float) -> dict[str, Any]:
+def run(
+    kind: str,
+    file: str,
+    *,
+    threads: int,
+    runs: int,
+    seconds: float,
+    sample: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> dict[str, Any]:
     """Measure one file.
 
     Args:
@@ -163,6 +189,7 @@ def run(kind: str, file: str, *, threads: int, runs: int, seconds: float) -> dic
         threads: of the runtime.
         runs: timed calls, if they end in time.
         seconds: after which no other call starts.
+        sample: one sample, `(1, ...)`, by the name of the input ("" of a single one); None for a random one.
 
     Returns:
         `load_ms`: from opening the file until its first outputs, as some weights are only unpacked then, without the
@@ -173,7 +200,7 @@ def run(kind: str, file: str, *, threads: int, runs: int, seconds: float) -> dic
     begin = time.perf_counter()
     loaded = LOADERS[kind](file, threads)
     opened = time.perf_counter() - begin
-    inputs = _inputs(loaded.wanted)
+    inputs = fit_sample(loaded.wanted, sample) if sample and file else _inputs(loaded.wanted)
     begin = time.perf_counter()
     invoke = loaded.feed(inputs)
     invoke()
@@ -212,9 +239,10 @@ def peak_memory_mb() -> float:
 
 def main(arguments: list[str]) -> int:
     """Run the program. What went wrong with the file is in OUT.json, as `error`, `damaged`, `remedy`; exit code 0."""
-    kind, file, out, threads, runs, seconds = arguments
+    kind, file, out, threads, runs, seconds, *samples = arguments
     try:
-        result = run(kind, file, threads=int(threads), runs=int(runs), seconds=float(seconds))
+        sample = load_arrays(Path(samples[0])) if samples else None
+        result = run(kind, file, threads=int(threads), runs=int(runs), seconds=float(seconds), sample=sample)
     except NotMeasurableError as error:
         result = {"error": str(error), "damaged": False, "remedy": error.remedy}
     except LotteryError as error:

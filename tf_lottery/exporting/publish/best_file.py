@@ -8,9 +8,9 @@ from tf_lottery.exporting.export_report import FileRecord
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.utils.text import suggestion
 
-GOALS = ("balanced", "size", "latency")
+GOALS = ("balanced", "size", "latency", "download")
 # A phone runs TFLite; without such a file, the next in this order is offered.
-PREFERRED_FORMATS = ("tflite", "saved_model", "keras")
+PREFERRED_FORMATS = ("tflite", "saved_model", "onnx", "keras")
 
 
 def check_goal(goal: str, max_drop: float) -> None:
@@ -40,9 +40,10 @@ def choose_best(
     The budget, of every output: a file may lose at most `max_drop` of the Keras model's accuracy on the validation
     samples; without validation labels, may predict other classes than Keras for at most that fraction of them; without
     classes, may have an error of at most that fraction of the outputs' spread. Test accuracies are never looked at.
-    Among those within it, "size" takes the fewest bytes, "latency" the least median time, "balanced" the least product
-    of the two: a file of half the size may take twice the time. Only TFLite files are candidates as long as there is
-    one; then SavedModels, then `.keras` files. If none is within the budget, the most accurate one is taken.
+    Among those within it, "size" takes the fewest bytes, "latency" the least median time, "download" the fewest bytes
+    after gzip, "balanced" the least product of bytes and time: a file of half the size may take twice the time. Only
+    TFLite files are candidates as long as there is one; then SavedModels, ONNX, `.keras` files. If none is within the
+    budget, the most accurate one is taken.
 
     Args:
         records: entries of a report's `files`, at least one.
@@ -67,4 +68,6 @@ def choose_best(
 
 def _cost(record: FileRecord, goal: str) -> tuple[float, ...]:
     size, latency = float(record["bytes"]), float(record.get("latency_us_median") or 1.0)
+    if goal == "download":
+        return (float(record["gzip_bytes"]), size, latency)
     return {"size": (size, latency), "latency": (latency, size), "balanced": (size * latency, size)}[goal]

@@ -136,7 +136,8 @@ def check_request(
     Raises:
         UsageError: something is unknown, empty, or does not fit the rest.
     """
-    formats = select("format", format, tuple(FORMATS))
+    in_all = [name for name, file_format in FORMATS.items() if file_format.in_all]
+    formats = select("format", in_all if format == "all" else format, tuple(FORMATS))
     folder, file_name = _destination(path, formats, name)
     precisions, encodings = select("precision", precision, PRECISIONS), select("encoding", encoding, ENCODINGS)
     _check_sizes(formats, batch, input_shape)
@@ -224,12 +225,14 @@ def check_destination(request: ExportRequest, *, force: bool) -> None:
 def _destination(path: Path, formats: list[str], name: str) -> tuple[Path, str | None]:
     if not name or Path(name).name != name or name.startswith("."):
         raise UsageError(f"`name` must be the beginning of a file name, received {name!r}.", "Use e.g. 'model'.")
-    suffix_format = {".keras": "keras", ".tflite": "tflite"}.get(path.suffix)
+    suffix_format = {".keras": "keras", ".onnx": "onnx", ".tflite": "tflite"}.get(path.suffix)
     if path.name.endswith("saved_model") and formats == ["saved_model"]:
         suffix_format = "saved_model"
     if suffix_format is None or (path.is_dir() and suffix_format != "saved_model"):
         if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file.", "Give a folder, or a new file name ending in .keras or .tflite.")
+            raise UsageError(
+                f"{path} is a file.", "Give a folder, or a new file name ending in .keras, .onnx or .tflite."
+            )
         return path, None
     if formats != [suffix_format]:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,7 +11,8 @@ import numpy.typing as npt
 
 from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.export_report import ExportReport, FileRecord
-from tf_lottery.exporting.output_kinds import BY_ERROR, BY_PREDICTIONS
+from tf_lottery.exporting.output_kinds import BY_ERROR, BY_PREDICTIONS, KINDS
+from tf_lottery.exporting.publish.usage_snippets import usage_snippets
 from tf_lottery.layers import discover
 from tf_lottery.results.tables.formats import decibels_text, percent
 from tf_lottery.utils import machine
@@ -65,12 +67,19 @@ def make_card(report: ExportReport, best: FileRecord, *, origin: Mapping[str, An
         "source": dict(origin),
         "keras": report.keras,
         "slimmed": report.slimmed if str(best["encoding"]).startswith("slim") else None,
+        "inputs": [dict(entry) for entry in report.inputs],
         "outputs": [dict(entry) for entry in report.outputs],
         "compared_on": {"samples": report.samples, "count": report.sample_count},
         "candidates": [dict(record) for record in report.candidates],
         "refused": report.refusals(),
         "findings": list(report.findings),
         "notes": list(report.notes),
+        "use": usage_snippets(
+            best["format"],
+            Path(str(best["path"])).name,
+            [{**entry, "shape": entry["sample_shape"]} for entry in report.inputs],
+            report.outputs,
+        ),
         "environment": machine.describe(_PACKAGES),
     }
 
@@ -104,8 +113,22 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         else f"about {file['arena_bytes']:,} bytes (an estimate)",
     }
     parts = [f"# {title}", table(("", ""), [(key, value) for key, value in facts.items() if _UNKNOWN not in value])]
-    outputs = [tuple(entry[key] for key in ("output", "kind", "known_by", "measure")) for entry in card["outputs"]]
-    parts += ["## Outputs", table(("Output", "Holds", "Known by", "Files are judged by"), outputs)]
+    inputs = [(one["input"], _shape(one), one["dtype"], _range(one["range"])) for one in card["inputs"]]
+    parts += ["## Inputs", table(("Input", "Shape", "Dtype", "Range of the samples"), inputs)]
+    scaling = (card["source"].get("data") or {}).get("scaling")
+    if scaling:
+        parts.append(f"Raw values `x` are scaled by `{scaling}`; an app must do the same.")
+    outputs = [
+        (
+            *(one["output"], _shape(one), one["dtype"], f"{one['kind']}: {KINDS[one['kind']]}"),
+            *(one["known_by"], one["measure"]),
+        )
+        for one in card["outputs"]
+    ]
+    parts += [
+        "## Outputs",
+        table(("Output", "Shape", "Dtype", "Holds", "Known by", "Files are judged by"), outputs),
+    ]
     if file["quantization"] is not None:
         rows = [
             (f"{edge[:-1]} {name}", held["dtype"], repr(held["scale"]), str(held["zero_point"]))
@@ -113,6 +136,8 @@ def card_markdown(card: Mapping[str, Any]) -> str:
             for name, held in tensors.items()
         ]
         parts += ["## Whole numbers", table(("Tensor", "Type", "Scale", "Zero point"), rows), _MEANING]
+    parts.append("## Use")
+    parts += [f"```{language}\n{code}```" for language, code in card["use"].items()]
     if card["source"]:
         parts += ["## Source", table(("", ""), list(_flat(card["source"])))]
     parts += ["## What was gained", *(f"- {finding}" for finding in card["findings"])]
@@ -167,6 +192,14 @@ def _budget(card: Mapping[str, Any]) -> str:
     units = {BY_PREDICTIONS: "points", BY_ERROR: "% of the outputs' spread"}
     named = dict.fromkeys(units[entry["measure"]] for entry in card["outputs"])
     return f"{100 * card['max_drop']:g} {' or '.join(named)}"
+
+
+def _shape(entry: Mapping[str, Any]) -> str:
+    return " x ".join("any" if size is None else str(size) for size in (1, *entry["shape"]))
+
+
+def _range(values: Sequence[float] | None) -> str:
+    return _UNKNOWN if values is None else f"{values[0]:.4g} to {values[1]:.4g}"
 
 
 def _percent(value: float | None) -> str:

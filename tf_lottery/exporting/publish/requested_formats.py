@@ -25,7 +25,7 @@ def narrow_formats(formats: Sequence[str], precisions: Sequence[str], *, tflite:
         return "all" if every_format else list(formats)
     if every_format:
         return ["tflite"]
-    if set(formats) <= {"keras", "saved_model"}:
+    if set(formats) <= {"keras", "onnx", "saved_model"}:
         raise UsageError(
             f"`precision={','.join(precisions)}` is of TFLite files, received `format={','.join(formats)}`.",
             "Add tflite to the formats, or drop `precision`: other formats keep float32.",

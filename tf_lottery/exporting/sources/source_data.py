@@ -4,15 +4,20 @@ Importing this loads neither TensorFlow nor Keras.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.directory.run_reader import NOT_CONFIGURATION
 from tf_lottery.exporting.sources.input_scaling import choose_normalization
+from tf_lottery.exporting.sources.sample_file import read_sample_file
 from tf_lottery.exporting.sources.source_model import SourceModel
 from tf_lottery.results.tables.formats import percent
+
+if TYPE_CHECKING:
+    from tf_lottery.data.normalization import Normalization
 
 # How many real samples int8 ranges are measured on, and how many files are compared on, by default.
 CALIBRATION = 500
@@ -26,11 +31,11 @@ class SourceData:
     """The arrays that `export` takes for a model.
 
     Attributes:
-        samples: test inputs, `(samples, ...)`, on which the reported figures are computed.
+        samples: test inputs, `(samples, ...)` (by name, of several), on which the reported figures are computed.
         labels: their class indices, `(samples,)`.
         validation: a pair of validation inputs and their labels, on which the best file is chosen.
         calibration: training inputs, on which the ranges of int8 values are measured.
-        data: the data set and its normalization, for the model card: an app must do the same.
+        data: the data set, its normalization, and that as a formula, for the model card: an app must do the same.
         remarks: sentences on what was chosen.
     """
 
@@ -71,11 +76,12 @@ def load_source_data(
     data_dir: str | None = None,
     normalization: str | None = None,
     count: int = SAMPLES,
+    file: Path | None = None,
 ) -> SourceData:
     """Return the first samples of each part of the data set that a model was trained on, or of the one named.
 
     Test samples (validation samples, where there are none) are reported, validation samples choose, training samples
-    calibrate.
+    calibrate. Of a file of the caller's own all samples are taken as they are.
 
     Args:
         source: the model.
@@ -83,10 +89,12 @@ def load_source_data(
         data_dir: where data sets are.
         normalization: how `dataset` is scaled. By default as the run's; for another model "unit", or "none" where its
             input takes whole numbers.
-        count: how many samples of each part at most.
+        count: how many samples of each part of a data set at most.
+        file: a `.npz` file, instead of a data set, see `sample_file.read_sample_file`.
 
     Raises:
-        UsageError: a normalization without a data set, or one whose numbers the model's input can't hold.
+        UsageError: a normalization without a data set, or one whose numbers the model's input can't hold; a file
+            beside a data set, or one without the arrays that are expected.
         UnfitError: the data have another shape, or other classes, than the model's.
 
     Example:
@@ -97,6 +105,14 @@ def load_source_data(
     from tf_lottery.experiment.problem import load_dataset
     from tf_lottery.exporting.plain_model import make_deployable
 
+    if file is not None:
+        if dataset or normalization:
+            raise UsageError(
+                f"The samples are those of {file}, as they are; received `dataset={dataset!r}` and "
+                f"`normalization={normalization!r}` too.",
+                "Drop them, or the file.",
+            )
+        return SourceData(**read_sample_file(file), data={"samples": file.name})
     config = {} if source.config.get("dataset") == "user" else source.config
     if normalization and not dataset:
         raise UsageError(
@@ -126,6 +142,17 @@ def load_source_data(
         reported.y[:count],
         None if validation is None else (validation.x[:count], validation.y[:count]),
         loaded.train.x[:CALIBRATION],
-        {"dataset": loaded.name, "normalization": None if loaded.normalization is None else loaded.normalization.mode},
+        {"dataset": loaded.name, **_scaling(loaded.normalization)},
         remarks,
     )
+
+
+def _scaling(normalization: "Normalization | None") -> dict[str, Any]:
+    """What was done to raw values: by name, and as a formula in which `x` is a raw value."""
+    if normalization is None or normalization.mode == "none":
+        return {"normalization": None if normalization is None else "none"}
+    formula = f"x / {normalization.scale:g}"
+    if normalization.mode == "standard":
+        mean, std = ([round(float(value), 6) for value in part] for part in (normalization.mean, normalization.std))
+        formula = f"({formula} - {mean}) / {std}"
+    return {"normalization": normalization.mode, "scaling": formula}
