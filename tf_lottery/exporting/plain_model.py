@@ -12,6 +12,8 @@ from tf_lottery.layers.functional_copy import functional_copy
 from tf_lottery.layers.sublayers import is_nested_model, plain_class
 from tf_lottery.utils.text import one_line
 
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+
 
 def make_deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
     """Return the plain model to export for a user's model, which is not changed.
@@ -44,8 +46,8 @@ def make_deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
         model = strip(model)
     _check(model)
     reduced = sorted({layer.compute_dtype for layer in _layers(model) if layer.compute_dtype != "float32"} - {None})
-    if any(dtype in ("float16", "bfloat16", "float64") for dtype in reduced):
-        model = _in_float32(model)
+    if any(dtype in _FLOATS for dtype in reduced):
+        model = in_precision(model, "float32")
         notes += (f"The model computes in {', '.join(reduced)}; the exported files compute in float32.",)
     elif getattr(model, "compiled", False):
         model = _without_optimizer(model)
@@ -71,28 +73,37 @@ def _without_optimizer(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.output, name=model.name)
 
 
-def _in_float32(model: keras.Model) -> keras.Model:
+def in_precision(model: keras.Model, dtype: str) -> keras.Model:
+    """Return a copy of a plain model whose weights, inputs and computations have another precision.
+
+    Args:
+        model: a built functional or Sequential model.
+        dtype: "float32" or "float64".
+
+    Raises:
+        UnfitError: if it can't be rebuilt from its configuration.
+    """
     try:
-        twin = type(model).from_config(_float32_config(model.get_config()))
+        twin = type(model).from_config(_config_in(dtype, model.get_config()))
         twin.set_weights(model.get_weights())
     except (TypeError, ValueError) as error:
         raise UnfitError(
-            f"{type(model).__name__} {model.name!r} cannot be rebuilt in float32: {one_line(error)}",
+            f"{type(model).__name__} {model.name!r} cannot be rebuilt in {dtype}: {one_line(error)}",
             "Register its custom layers with `keras.saving.register_keras_serializable`, or export a float32 model.",
         ) from error
     return twin
 
 
-def _float32_config(config: Any) -> Any:
+def _config_in(dtype: str, config: Any) -> Any:
     if isinstance(config, Mapping):
         if config.get("class_name") == "DTypePolicy" and isinstance(config.get("config"), Mapping):
-            return {**config, "config": {**config["config"], "name": "float32"}}
+            return {**config, "config": {**config["config"], "name": dtype}}
         return {
-            key: "float32" if key == "dtype" and value in ("float16", "bfloat16", "float64") else _float32_config(value)
+            key: dtype if key == "dtype" and value in _FLOATS else _config_in(dtype, value)
             for key, value in config.items()
         }
     if isinstance(config, list | tuple):
-        return type(config)(_float32_config(item) for item in config)
+        return type(config)(_config_in(dtype, item) for item in config)
     return config
 
 

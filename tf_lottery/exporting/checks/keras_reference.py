@@ -1,6 +1,7 @@
 """What every file of one export is compared with: real inputs, the Keras model's outputs, labels."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting.checks.agreement import Outputs, accuracy, compare_outputs
 from tf_lottery.exporting.checks.output_error import OutputAgreement
 from tf_lottery.exporting.checks.output_spread import describe_constant_outputs
+from tf_lottery.exporting.checks.rounding import rounding_tolerances
 from tf_lottery.exporting.checks.samples import flat_labels, flat_samples, random_samples
 from tf_lottery.exporting.labels import label_readings
 from tf_lottery.exporting.output_evidence import last_activations
@@ -45,6 +47,8 @@ class KerasReference:
         calibration: other real samples, by input name, on which int8 ranges are measured; None if there are none.
         real: whether the samples are real, not random.
         kinds: what each output holds, by its name.
+        measure_tolerances: measures the tolerance of each output where the model amplifies rounding; it is called once,
+            when a float32 file differs by more than `FLOAT32_TOLERANCE`. {} where nothing more is allowed.
     """
 
     signature: Signature
@@ -56,6 +60,12 @@ class KerasReference:
     calibration: dict[str, npt.NDArray[Any]] | None = None
     real: bool = True
     kinds: Mapping[str, OutputKind] = field(default_factory=dict)
+    measure_tolerances: Callable[[], Mapping[str, float]] = dict
+
+    @functools.cached_property
+    def tolerances(self) -> Mapping[str, float]:
+        """What float32 files may differ by where the model amplifies rounding, by output; {} where it does not."""
+        return self.measure_tolerances()
 
     @property
     def count(self) -> int:
@@ -77,6 +87,8 @@ class KerasReference:
             precision: of the file: "float32", "float16", "dynamic" or "int8".
         """
         agreement = compare_outputs(self.outputs, outputs, precision=precision, kinds=self.kinds)
+        if agreement.failure and precision == "float32" and self.tolerances:
+            agreement = compare_outputs(self.outputs, outputs, tolerance=self.tolerances, kinds=self.kinds)
         if agreement.failure:
             return agreement
         choosing = agreement
@@ -115,6 +127,12 @@ class KerasReference:
                 sentences.append(
                     f"The output {name!r} is {kind.kind} (known by {kind.evidence}): no accuracy is reported."
                 )
+        if "tolerances" in vars(self) and self.tolerances:
+            allowed = ", ".join(f"{tolerance:.1e}" for tolerance in self.tolerances.values())
+            sentences.append(
+                "The model amplifies rounding: Keras's own float32 outputs are that far from float64 ones that float32 "
+                f"files may differ by {allowed} of the largest output."
+            )
         return [*sentences, *describe_constant_outputs(self.outputs, self.kinds)]
 
     @property
@@ -177,15 +195,17 @@ def make_reference(
     ranges = None
     if calibration is not None:
         ranges = dict(zip(signature.inputs, flat_samples(model, signature, calibration), strict=True))
+    outputs = _outputs(model, arrays, signature)
     reference = KerasReference(
         signature,
         arrays,
-        _outputs(model, arrays, signature),
+        outputs,
         flat,
         validation_labels,
         validation_count=validation_count,
         calibration=ranges,
         real=samples is not None,
+        measure_tolerances=lambda: rounding_tolerances(model, arrays, outputs, signature),
     )
     return replace(reference, kinds=_kinds(reference, tasks, losses or [""] * len(tasks), last_activations(model)))
 

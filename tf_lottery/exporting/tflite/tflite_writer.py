@@ -120,7 +120,10 @@ class _Attempts:
         """Make the dense file of a precision."""
         if self._reference.signature.dynamic:
             shapes = list(signature_of(self._model).shapes)
-            reason = f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file"
+            reason = (
+                f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file. "
+                "For inputs of fixed shapes, export keras.Model(inputs, model(inputs))"
+            )
             return self._refusal(precision, "dense", reason)
         try:
             calibration = self._reference.calibration
