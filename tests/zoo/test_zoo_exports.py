@@ -11,7 +11,7 @@ from tf_lottery.errors import UnfitError
 from zoo.zoo_models import NAMES, arrays, inputs_of, measure_statistics, small_mobilenet, with_fixed_shapes, zoo_model
 from zoo.zoo_page import check_cells
 
-SAMPLES = 8
+SAMPLES = 32
 # Why a tiny model is not stored sparse.
 NO_GAIN = ("nothing to encode", "would be no smaller", "no weight has so many zeros")
 
