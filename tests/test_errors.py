@@ -41,6 +41,8 @@ def test_every_error(error, builtin):
     assert (raised.cause, raised.remedy) == ("The file 'x' is cut short.", "Copy it again.")
     assert str(raised) == "The file 'x' is cut short. Copy it again."
     assert str(error("A cause.")) == "A cause."
+    assert str(error("A cause: no such {'thing': 1}", "Do that.")) == "A cause: no such {'thing': 1}. Do that."
+    assert str(error("A cause")) == "A cause"
     assert raised.argument is None
     assert not hasattr(raised, "exit_code")
     raised = error("`rate` must be below 1. Received: 2.", "Pass `rate=0.2`.", argument="output_rate")

@@ -118,7 +118,9 @@ class LotteryError(Exception):
         self.argument = argument or next(named, None)
 
     def __str__(self) -> str:
-        return f"{self.cause} {self.remedy}".strip()
+        # A cause that ends with the message of another library may have no period.
+        stop = "." if self.cause and self.remedy and not self.cause.endswith((".", "!", "?", ":")) else ""
+        return f"{self.cause}{stop} {self.remedy}".strip()
 
 
 class CheckFailed(LotteryError):  # noqa: N818 - a result, not a mistake

@@ -9,8 +9,8 @@ import tf_lottery as tfl
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers import copy_model
 from tf_lottery.layers.architecture import architecture, model_from_architecture
-from tf_lottery.layers.float32_copy import float32_copy, other_floats
 from tf_lottery.layers.functional_copy import functional_copy
+from tf_lottery.layers.precision_copy import copy_in_precision, other_floats
 
 L, ops = keras.layers, keras.ops
 X = (100 + 30 * np.random.default_rng(0).normal(size=(40, 3))).astype("float32")
@@ -249,7 +249,7 @@ def test_a_float32_copy_computes_in_float32(make, policy, request):
     request.addfinalizer(lambda: keras.config.set_dtype_policy("float32"))
     layer, x, features = make()
     model = model_of(layer, x)
-    copy = float32_copy(model)  # under the policy of the training
+    copy = copy_in_precision(model, "float32")  # under the policy of the training
     assert not other_floats(copy)
     floats = {variable.dtype for variable in copy.variables if "float" in variable.dtype}
     assert floats == {"float32"}

@@ -6,14 +6,23 @@ from tf_lottery.utils.text import duration, one_line, suggestion
 
 
 def test_the_line_with_the_reason():
-    assert one_line("first\nsecond") == "first"
+    assert one_line("first\nSecond") == "first"
     assert one_line("Some trace\n<unknown>:0: error: loc(f(x)): 'tf.Foo' op is bad\nmore") == "'tf.Foo' op is bad"
     assert one_line(ValueError()) == "ValueError"
     assert one_line("x" * 400) == "x" * 297 + "..."
     assert one_line('  File "a.py", line 1\n    x = 1\n') == "str"
-    assert one_line("Error when deserializing class 'A' using config={}.\n\nException encountered: no x") == (
-        "Exception encountered: no x"
+    assert one_line("Error when deserializing class 'A' using config={}.\n\nException encountered: no x") == ("no x")
+
+
+def test_a_wrapped_sentence_is_one_line():
+    message = (
+        "Object A was created by passing\nnon-serializable values,\nand must override `get_config()`. Do so.\n\nAs in:"
     )
+    assert one_line(message) == (
+        "Object A was created by passing non-serializable values, and must override `get_config()`. Do so."
+    )
+    assert one_line("A reason.\nmore") == "A reason."
+    assert one_line("A reason\nReceived: x") == "A reason"
 
 
 @pytest.mark.parametrize(

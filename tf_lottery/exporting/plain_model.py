@@ -5,8 +5,8 @@ import keras
 from tf_lottery.errors import LotteryError, UnfitError, UsageError
 from tf_lottery.layers import is_wrapped, strip
 from tf_lottery.layers.acceptance import check_model, check_weights_finite, own_methods, quantized_layers
-from tf_lottery.layers.float32_copy import float32_copy, other_floats
 from tf_lottery.layers.functional_copy import functional_copy
+from tf_lottery.layers.precision_copy import copy_in_precision, other_floats
 from tf_lottery.layers.sublayers import is_nested_model, plain_class
 from tf_lottery.layers.wrapping import copy_model
 from tf_lottery.utils.text import one_line
@@ -46,7 +46,7 @@ def make_deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
         modes = ", ".join(dict.fromkeys(quantized.values()))
         notes += (f"Keras quantized the layers {', '.join(quantized)} ({modes}); the exported files compute so, too.",)
     if floats := other_floats(model):
-        model = _in_float32(model)
+        model = in_precision(model, "float32")
         notes += (f"The model computes in {', '.join(floats)}; the exported files compute in float32.",)
     elif getattr(model, "compiled", False):
         model = _without_optimizer(model)
@@ -74,12 +74,21 @@ def _without_optimizer(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.output, name=model.name)
 
 
-def _in_float32(model: keras.Model) -> keras.Model:
+def in_precision(model: keras.Model, dtype: str) -> keras.Model:
+    """Return a copy of a plain model whose weights, inputs and computations have another precision.
+
+    Args:
+        model: a built functional or Sequential model.
+        dtype: "float32" or "float64".
+
+    Raises:
+        UnfitError: if it can't be rebuilt from its configuration.
+    """
     try:
-        return float32_copy(model)
+        return copy_in_precision(model, dtype)
     except (LotteryError, TypeError, ValueError) as error:
         reason = error.cause if isinstance(error, LotteryError) else one_line(error)
         raise UnfitError(
-            f"{type(model).__name__} {model.name!r} cannot be rebuilt in float32: {reason}",
+            f"{type(model).__name__} {model.name!r} cannot be rebuilt in {dtype}: {reason}",
             "Register its custom layers with `keras.saving.register_keras_serializable`, or export a float32 model.",
         ) from error

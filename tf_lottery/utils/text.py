@@ -46,11 +46,21 @@ def one_line(error: BaseException | str, *, limit: int = 300) -> str:
     text = _CODE.sub("", _MARKS.sub("", _message(error)))
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     lines = [line for line in lines if not _HEADING.match(line)] or lines
-    reason = next((line for line in lines if "error:" in line.lower()), lines[0])
-    reason = reason.rsplit("error: ", 1)[-1]
+    reason = next((line for line in lines if "error:" in line.lower()), _unwrapped(lines))
+    reason = reason.rsplit("error: ", 1)[-1].removeprefix("Exception encountered: ")
     if reason.startswith("loc("):
         reason = reason.split("): ", 1)[-1]
     return reason if len(reason) <= limit else reason[: limit - 3] + "..."
+
+
+def _unwrapped(lines: list[str]) -> str:
+    """Returns the first line, with those behind it into which its sentence was wrapped: they begin in lower case."""
+    sentence, *rest = lines
+    for line in rest:
+        if sentence.endswith((".", "!", ":")) or not line[0].islower():
+            break
+        sentence = f"{sentence} {line}"
+    return sentence
 
 
 def _message(error: BaseException | str) -> str:

@@ -1,6 +1,7 @@
 """What every file of one export is compared with: real inputs, the Keras model's outputs, labels."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from tf_lottery.exporting.checks.agreement import Outputs, accuracy, compare_out
 from tf_lottery.exporting.checks.model_outputs import float32_outputs, model_outputs
 from tf_lottery.exporting.checks.output_error import OutputAgreement
 from tf_lottery.exporting.checks.output_spread import describe_constant_outputs
+from tf_lottery.exporting.checks.rounding import rounding_tolerances
 from tf_lottery.exporting.checks.samples import flat_labels, flat_samples, random_samples
 from tf_lottery.exporting.input_shapes import InputShape, fix_shapes
 from tf_lottery.exporting.labels import label_readings
@@ -47,6 +49,8 @@ class KerasReference:
         kinds: what each output holds, by its name.
         float32_outputs: where the Keras model computes in half precision, what its float32 copy, which is exported,
             answers; else None.
+        measure_tolerances: measures the tolerance of each output where the model amplifies rounding; it is called once,
+            when a float32 file differs by more than `FLOAT32_TOLERANCE`. {} where nothing more is allowed.
     """
 
     signature: Signature
@@ -59,6 +63,12 @@ class KerasReference:
     real: bool = True
     kinds: Mapping[str, OutputKind] = field(default_factory=dict)
     float32_outputs: Outputs | None = None
+    measure_tolerances: Callable[[], Mapping[str, float]] = dict
+
+    @functools.cached_property
+    def tolerances(self) -> Mapping[str, float]:
+        """What float32 files may differ by where the model amplifies rounding, by output; {} where it does not."""
+        return self.measure_tolerances()
 
     @property
     def count(self) -> int:
@@ -84,6 +94,8 @@ class KerasReference:
         if self.float32_outputs is not None:
             exported = compare_outputs(self.float32_outputs, outputs, precision=precision, kinds=self.kinds)
             agreement = replace(agreement, failure=exported.failure)
+        elif agreement.failure and precision == "float32" and self.tolerances:
+            agreement = compare_outputs(self.outputs, outputs, tolerance=self.tolerances, kinds=self.kinds)
         if agreement.failure:
             return agreement
         choosing = agreement
@@ -155,6 +167,12 @@ class KerasReference:
                 sentences.append(
                     f"The output {name!r} is {kind.kind} (known by {kind.evidence}): no accuracy is reported."
                 )
+        if "tolerances" in vars(self) and self.tolerances:
+            allowed = ", ".join(f"{tolerance:.1e}" for tolerance in self.tolerances.values())
+            sentences.append(
+                f"The model amplifies rounding: float32 files may differ by {allowed} of the largest output, four times "
+                "the error of Keras's own float32 outputs against float64."
+            )
         return [*sentences, *describe_constant_outputs(self.outputs, self.kinds)]
 
     @property
@@ -239,6 +257,7 @@ def make_reference(
         calibration=ranges,
         real=samples is not None,
         float32_outputs=float32_outputs(own, model, arrays, signature, outputs),
+        measure_tolerances=lambda: rounding_tolerances(model, arrays, outputs, signature),
     )
     return replace(reference, kinds=_kinds(reference, tasks, losses or [""] * len(tasks), last_activations(model)))
 

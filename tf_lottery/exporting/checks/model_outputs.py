@@ -9,7 +9,7 @@ from tf_lottery.errors import CheckFailed, UnfitError
 from tf_lottery.exporting.checks.agreement import Outputs, compare_outputs
 from tf_lottery.exporting.checks.half_precision import half_precision_bounds
 from tf_lottery.exporting.signature import Signature, keras_outputs, outputs_of, structure
-from tf_lottery.layers.float32_copy import other_floats
+from tf_lottery.layers.precision_copy import other_floats
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.layers.tracing import call_for_inference, input_shapes
 from tf_lottery.utils.silence import quiet
