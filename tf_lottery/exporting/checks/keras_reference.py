@@ -170,8 +170,8 @@ class KerasReference:
         if "tolerances" in vars(self) and self.tolerances:
             allowed = ", ".join(f"{tolerance:.1e}" for tolerance in self.tolerances.values())
             sentences.append(
-                f"The model amplifies rounding: float32 files may differ by {allowed} of the largest output, four times "
-                "the error of Keras's own float32 outputs against float64."
+                f"The model amplifies rounding: float32 files may differ by {allowed} of the largest output, four "
+                "times the error of Keras's own float32 outputs against float64."
             )
         return [*sentences, *describe_constant_outputs(self.outputs, self.kinds)]
 
