@@ -128,3 +128,21 @@ def test_outputs_have_the_names_that_the_user_gave():
         assert signature_of(keras.Model(image, layer(image))).outputs == ("output",)
     doubled = layers.Dense(2, name="twice")
     assert signature_of(keras.Model(image, [doubled(image), doubled(image * 2)])).outputs == ("twice", "twice__2")
+
+
+def test_the_code_of_an_int8_file_of_a_batch_runs_as_written(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8,), name="given"), layers.Dense(4, name="scores")])
+    samples = np.random.default_rng(0).normal(size=(64, 8)).astype("f4")
+    export(
+        model, tmp_path, precision="int8", encoding="dense", samples=samples, calibration=samples, io="int8", batch=3
+    )
+    use = card_of(tmp_path)["use"]
+    show = "\nprint({name: (one.dtype.name, one.shape) for name, one in [*inputs.items(), *outputs.items()]})"
+    done = subprocess.run(
+        [sys.executable, "-c", use["python"] + show], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "{'given': ('int8', (3, 8)), 'scores': ('int8', (3, 4))}\n"
+    assert '"scores" to buffer(12),' in use["kotlin"]
+    assert "Data(count: 24)" in use["swift"]

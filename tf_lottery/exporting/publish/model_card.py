@@ -50,13 +50,14 @@ def _kernels(model: keras.Model) -> list[tuple[str, npt.NDArray[Any]]]:
     return [(path, weight.variable.numpy()) for path, weight in discover(model).found.items()]
 
 
-def make_card(report: ExportReport, best: FileRecord, *, origin: Mapping[str, Any]) -> dict[str, Any]:
+def make_card(report: ExportReport, best: FileRecord, *, origin: Mapping[str, Any], batch: int = 1) -> dict[str, Any]:
     """Return the card as a document of the schema `tf-lottery.card/1`.
 
     Args:
         report: the report with its candidates.
         best: the record of the best file.
         origin: entries on where the model is from.
+        batch: how many samples the file takes at a time.
     """
     return {
         "schema": SCHEMA,
@@ -77,11 +78,18 @@ def make_card(report: ExportReport, best: FileRecord, *, origin: Mapping[str, An
         "use": usage_snippets(
             best["format"],
             Path(str(best["path"])).name,
-            [{**entry, "shape": entry["sample_shape"]} for entry in report.inputs],
-            report.outputs,
+            [{**entry, "shape": entry["sample_shape"], **_stored(best, entry["input"])} for entry in report.inputs],
+            [{**entry, **_stored(best, entry["output"])} for entry in report.outputs],
+            batch=batch,
         ),
         "environment": machine.describe(_PACKAGES),
     }
+
+
+def _stored(best: FileRecord, name: str) -> dict[str, Any]:
+    """The dtype of an input or output that the file holds as whole numbers."""
+    tensors = {key: held for edge in (best["quantization"] or {}).values() for key, held in edge.items()}
+    return {"dtype": tensors[name]["dtype"]} if name in tensors else {}
 
 
 def card_json(card: Mapping[str, Any]) -> str:

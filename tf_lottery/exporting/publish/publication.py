@@ -73,7 +73,8 @@ def publish(
             findings=tuple(describe_gains(records, records[chosen], max_drop=report.max_drop)),
             notes=(*report.notes, *_left_over(request, earlier, moves.values())),
         )
-        card = make_card(report, records[chosen], origin=origin)
+        takes = request.batch if records[chosen]["format"] == "tflite" else 1
+        card = make_card(report, records[chosen], origin=origin, batch=takes)
         names = card_names(Path(records[chosen]["path"]).name)
         texts = dict(zip(names, (card_json(card), card_markdown(card)), strict=True))
         if request.target:

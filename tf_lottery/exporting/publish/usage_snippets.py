@@ -17,7 +17,12 @@ _KOTLIN_READERS = {"float32": ".asFloatBuffer()", "int32": ".asIntBuffer()", "in
 
 
 def usage_snippets(
-    format: str, file: str, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+    format: str,
+    file: str,
+    inputs: Sequence[Mapping[str, Any]],
+    outputs: Sequence[Mapping[str, Any]],
+    *,
+    batch: int = 1,
 ) -> dict[str, str]:
     """Return code that loads a file and calls it with zeros, by the name of the language as Markdown knows it.
 
@@ -26,10 +31,12 @@ def usage_snippets(
         file: its name.
         inputs: `input` (name), `shape` without the batch, and `dtype` of each input; no dimension is dynamic.
         outputs: `output` (name), `shape` and `dtype` of each output.
+        batch: how many samples the file takes at a time.
 
     Returns:
         Programs that end with the outputs; but for "tflite", Python alone.
     """
+    inputs, outputs = ([{**entry, "shape": [batch, *entry["shape"]]} for entry in edge] for edge in (inputs, outputs))
     python = {
         "tflite": _tflite_python,
         "saved_model": _saved_model_python,
@@ -157,7 +164,7 @@ def _variable(place: int) -> str:
 
 
 def _shape(entry: Mapping[str, Any]) -> str:
-    return f"({', '.join(map(str, (1, *entry['shape'])))},)".replace(",,", ",")
+    return f"({', '.join(map(str, entry['shape']))},)".replace(",,", ",")
 
 
 def _numpy(entry: Mapping[str, Any]) -> str:
