@@ -49,7 +49,6 @@ def convert(source: str, *, precision: str, calibration: NamedArrays, batch: int
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8" and calibration:
         converter.representative_dataset = _batches(calibration, batch)
-    if precision == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     with warnings.catch_warnings():
         # The converter calibrates with TensorFlow's own interpreter, which warns that LiteRT's should be used.
