@@ -12,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tf_lottery.layers.fake_quantization import RANGE_SUFFIX, FakeQuantize
+
+_KERAS_LAYERS = {name.lower() for name in dir(keras.layers)}
 _AUTOMATIC = re.compile(r"^(input_layer|keras_tensor|input)(_\d+)?$")
 _CHUNK = 256
 
@@ -177,9 +180,12 @@ def _output_names(model: keras.Model) -> list[str]:
 def _own_name(tensor: Any) -> str:
     """The name of the layer that makes a tensor; empty if it is one that Keras made, such as `dense_3`."""
     layer = tensor._keras_history.operation
-    name = re.sub(r"_\d+$", "", layer.name)
-    is_automatic = name.replace("_", "") == type(layer).__name__.replace("_", "").lower()
-    return "" if is_automatic or isinstance(layer, keras.Model) else str(layer.name)
+    name = str(layer.name)
+    if isinstance(layer, FakeQuantize):  # it stands behind the layer, or behind its activation, and is named for it
+        name = re.sub(f"(_(relu|relu6|sigmoid|softmax|tanh))?{RANGE_SUFFIX}$", "", name)
+    letters = re.sub(r"_\d+$", "", name).replace("_", "")
+    is_automatic = letters == type(layer).__name__.replace("_", "").lower() or letters in _KERAS_LAYERS
+    return "" if is_automatic or isinstance(layer, keras.Model) else name
 
 
 def _identifier(name: str) -> str:

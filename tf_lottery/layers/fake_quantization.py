@@ -17,6 +17,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+RANGE_SUFFIX = "_range"
+"""What the name of the `FakeQuantize` behind a layer ends with."""
+
 MOMENTUM = 0.99
 """Of the moving averages of ranges; the first batches are averaged evenly."""
 LEAST_RANGE = 1e-4

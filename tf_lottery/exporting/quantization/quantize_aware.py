@@ -23,7 +23,13 @@ from tf_lottery.exporting.slim.call_graph import Call, calls_its_layers, trace_c
 from tf_lottery.layers import Masked, get_masks, is_wrapped, named_layers, strip
 from tf_lottery.layers.acceptance import check_model, check_weights_finite
 from tf_lottery.layers.copying import copy_input, copy_layer
-from tf_lottery.layers.fake_quantization import QUANTIZED_CLASSES, FakeQuantize, calibrating, is_quantization_aware
+from tf_lottery.layers.fake_quantization import (
+    QUANTIZED_CLASSES,
+    RANGE_SUFFIX,
+    FakeQuantize,
+    calibrating,
+    is_quantization_aware,
+)
 
 _BATCH = 256
 
@@ -192,7 +198,7 @@ class _Rebuilding:
     def _measure(self, number: int, tensor: Any, name: str, fixed: tuple[float, float] | None = None) -> None:
         """Fake-quantize a tensor of the copy, in a range of its own."""
         minimum, maximum = fixed or (None, None)
-        self._ranges[number] = FakeQuantize(minimum=minimum, maximum=maximum, name=f"{name}_range")
+        self._ranges[number] = FakeQuantize(minimum=minimum, maximum=maximum, name=f"{name}{RANGE_SUFFIX}")
         self._tensors[number] = self._ranges[number](tensor)
 
 
