@@ -41,7 +41,7 @@ def test_the_table_of_formats_and_what_is_wanted_of_each(tmp_path):
     from tf_lottery.exporting.publish.best_file import PREFERRED_FORMATS
     from tf_lottery.exporting.publish.export_request import check_request
 
-    assert set(FORMATS) == set(PREFERRED_FORMATS) == {"keras", "saved_model", "tflite"}
+    assert set(FORMATS) == set(PREFERRED_FORMATS) == {"keras", "onnx", "saved_model", "tflite"}
     request = check_request(
         tmp_path, format="all", precision=["float16", "int8"], encoding=["dense", "slim-sparse"], name="net"
     )

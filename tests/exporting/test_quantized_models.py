@@ -43,7 +43,7 @@ def test_an_int8_model_is_exported_where_its_operations_exist(make, tmp_path):
     report = tfl.export(model, tmp_path, format="all", samples=X)
     assert {record["format"] for record in report.files} == {"keras", "saved_model"}
     served = tf.saved_model.load(str(tmp_path / "model_saved_model")).signatures["serving_default"](tf.constant(X))
-    np.testing.assert_allclose(served["output"], expected, atol=2e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(served["last"], expected, atol=2e-3 * np.abs(expected).max())
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded(X), expected, atol=2e-3 * np.abs(expected).max())
     assert "Keras quantized the layers first, last (int8); the exported files compute so, too." in report.notes
@@ -57,7 +57,7 @@ def test_an_int8_model_of_half_precision(make, tmp_path):
     model = make("int8", policy="mixed_bfloat16")
     report = tfl.export(model, tmp_path, format="saved_model", encoding="dense", samples=X)
     expected = by_hand(model)
-    served = tf.saved_model.load(report.best).signatures["serving_default"](tf.constant(X))["output"]
+    served = tf.saved_model.load(report.best).signatures["serving_default"](tf.constant(X))["last"]
     np.testing.assert_allclose(served, expected, atol=2e-3 * np.abs(expected).max())
 
 

@@ -19,7 +19,7 @@ def test_stdout_is_returned():
 @pytest.mark.parametrize(
     ("code", "reason", "signal_name"),
     [
-        ("raise ValueError('first\\nsecond')", "failed: first", ""),
+        ("raise ValueError('first\\nsecond')", "failed: first second", ""),
         ("import sys; sys.exit(3)", "failed: exit code 3", ""),
         ("import sys; sys.exit('only text')", "failed: only text", ""),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed with SIGSEGV", "SIGSEGV"),
@@ -95,7 +95,7 @@ def test_a_warm_program_runs_in_the_current_directory(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("code", "reason", "stays"),
     [
-        ("raise ValueError('first\\nsecond')", "failed: first", True),
+        ("raise ValueError('first\\nsecond')", "failed: first second", True),
         ("import sys; sys.exit(3)", "failed: exit code 3", True),
         ("import sys; sys.exit('only text')", "failed: only text", True),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed with SIGSEGV", False),

@@ -21,7 +21,7 @@ def test_a_whole_installation(tmp_path, data_dir):
     ("error", "detail"),
     [
         (CheckFailed("XLA computes nothing."), "CheckFailed: XLA computes nothing."),
-        (ImportError("no module\nand more"), "ImportError: no module"),
+        (ImportError("no module\nand more"), "ImportError: no module and more"),
     ],
 )
 def test_what_fails_is_a_line(monkeypatch, error, detail):

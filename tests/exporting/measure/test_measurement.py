@@ -49,7 +49,7 @@ def test_a_damaged_file_fails_and_the_others_are_measured(measured, name):
 def test_measured_in_turn_and_not_again_after_a_failure(monkeypatch):
     calls = []
 
-    def child(kind, file, threads, runs):
+    def child(kind, file, threads, runs, sample=None):
         calls.append((kind, file and file.name, threads, runs))
         if file and file.name == "b.tflite":
             return MeasurementFailure("broken", damaged=True)

@@ -63,12 +63,13 @@ sys.exit(run_converter.main(sys.argv[1:]))
 """
 _PARENT = f"""
 import sys
+import numpy as np
 from pathlib import Path
 from tf_lottery.exporting.tflite import tflite_writer as tflite
 tflite._CONVERTER = {_HANGS!r}
 folder = Path(sys.argv[1])
 (folder / "tflite_source").mkdir()
-tflite.convert_dense(None, folder, precision="int8", calibration={{}})
+tflite.convert_dense(None, folder, precision="int8", calibration={{"x": np.zeros((1, 1))}})
 """
 
 

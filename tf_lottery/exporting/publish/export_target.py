@@ -12,7 +12,16 @@ TARGETS = ("micro",)
 
 
 def select(argument: str, value: str | Sequence[str], known: Sequence[str]) -> list[str]:
-    """The names that the value of an argument stands for, in the order of the known ones."""
+    """Return the names that the value of an argument stands for, in the order of the known ones.
+
+    Args:
+        argument: the name of the argument.
+        value: a name, several, or "all".
+        known: the names that there are.
+
+    Raises:
+        UsageError: a name is unknown, or there is none.
+    """
     if value == "all":
         return list(known)
     names = [value] if isinstance(value, str) else list(value)
@@ -25,7 +34,16 @@ def select(argument: str, value: str | Sequence[str], known: Sequence[str]) -> l
 
 
 def with_whole_numbers(formats: list[str], precision: str | Sequence[str], precisions: list[str]) -> list[str]:
-    """The precisions of an export with integer inputs and outputs."""
+    """Return the precisions of an export with integer inputs and outputs.
+
+    Args:
+        formats: the names of the formats that are asked for.
+        precision: as of `export`.
+        precisions: the names that it stands for.
+
+    Raises:
+        UsageError: neither TFLite nor int8 is among them.
+    """
     if "tflite" not in formats:
         raise UsageError(
             f"`io=int8` is of TFLite files, received `format={','.join(formats)}`.",
@@ -48,7 +66,19 @@ def for_target(
     io: str | None,
     goal: str,
 ) -> tuple[list[str], list[str]]:
-    """The precisions and encodings that a target takes of those that are asked for."""
+    """Return the precisions and encodings that a target takes of those that are asked for.
+
+    Args:
+        target: one of `TARGETS`.
+        formats: the names of the formats that are asked for.
+        precision: as of `export`.
+        encoding: as of `export`.
+        io: as of `export`.
+        goal: for the best file, `best` of `export`.
+
+    Raises:
+        UsageError: the target is unknown, or takes nothing of what is asked for.
+    """
     if target not in TARGETS:
         raise UsageError(f"Unknown export target {target!r}.", suggestion(str(target), TARGETS))
     encodings = select("encoding", encoding, ENCODINGS)
