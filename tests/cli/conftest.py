@@ -57,6 +57,13 @@ def copied(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def invoke() -> Callable[..., Result]:
     """Runs `tf-lottery` in this process."""
     from tf_lottery_cli.app import app

@@ -27,12 +27,6 @@ def models(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_a_model_that_scales_its_own_input(models, here, invoke):
     """Files were chosen on images in [0, 1], which are all black to such a model, without a word."""
     arguments = ("export", models / "float32.keras", "--dataset", "digits", "--formats", "keras", "--encoding", "dense")

@@ -37,12 +37,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_own_data_are_what_an_export_compares_on(folder, here, invoke):
     arguments = ("export", folder / "one.keras", "--samples", folder / "one.npz", "--best", "download", "--json")
     result = invoke(*arguments, "--encoding", "dense", "--precision", "float32,float16")

@@ -249,7 +249,9 @@ def functional():
     return keras.Model(inputs, L.Dense(2)(L.MultiHeadAttention(2, 3)(inputs, inputs)))
 
 
-@pytest.mark.parametrize(("make", "in_place"), [(functional, False), (Adapted, False), (Adapted, True)])
+@pytest.mark.parametrize(
+    ("make", "in_place"), [(functional, False), pytest.param(Adapted, False, marks=pytest.mark.slow), (Adapted, True)]
+)
 def test_attention_in_graphs_and_subclassed_models(make, in_place, tmp_path):
     model = adapted_attention(make)
     dense = np.array(model(SEQUENCES))
