@@ -1,0 +1,190 @@
+"""Sixteen networks, trained, pruned and exported in every way; each file is read with none of the exporter's code.
+
+    python benchmarks/export_zoo.py                              the table; with --check exit code 1 for a wrong file
+    python benchmarks/export_zoo.py --networks LSTM --json zoo.json
+    python benchmarks/export_zoo.py --write docs/export_zoo.md   puts the table into the page
+
+Every TFLite file is run by `tests/independent_reader.py`: with and without delegates, on 1 and 4 threads, in batches of
+1 and 4 where it takes them, and on edge inputs (zeros, the largest and the smallest values). Its answers are compared
+with those of the Keras model before the export, by the bounds of docs/export.md.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from export_networks import NETWORKS, Network
+from outcome import add_options, finish
+
+import tf_lottery as tfl
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+from independent_reader import read  # noqa: E402
+
+BEGIN, END = "<!-- table: written by benchmarks/export_zoo.py -->\n", "<!-- end of the table -->\n"
+# Root mean square of the error over the spread of an output's values, by precision.
+MOST_ERROR = {"float32": 1e-3, "float16": 0.01, "dynamic": 0.1, "int8": 0.25}
+SPARSITY = 0.85
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; with `--check` the exit code is 1 where a file answers wrongly."""
+    options = parse(arguments)
+    records = []
+    for name, network in NETWORKS.items():
+        if any(part in name for part in options.networks or [""]):
+            print(name, file=sys.stderr, flush=True)
+            records.append({"network": name, **examine(network)})
+    page = table(records)
+    print(page)
+    if options.write:
+        old = options.write.read_text()
+        before, _, rest = old.partition(BEGIN)
+        options.write.write_text(f"{before}{BEGIN}\n{page}\n\n{END}{rest.partition(END)[2]}")
+    wrong = [failure for record in records for failure in record["wrong"]]
+    print("\n".join(wrong) or f"no wrong file among {sum(record['files'] for record in records)}")
+    return finish(options, {"schema": "tf-lottery.export-zoo/1", "networks": records}, held=not wrong)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", metavar="PART", help="only those whose names have one of these parts")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this page")
+    add_options(parser)
+    return parser.parse_args(arguments)
+
+
+def examine(network: Network) -> dict[str, Any]:
+    """Train, prune and export a network; read and judge its files."""
+    model, x, y = trained(network)
+    names = [tensor.name for tensor in model.inputs]
+    inputs = dict(zip(names, x if isinstance(x, list) else [x], strict=True))
+    probe = {name: with_edges(array[:60]) for name, array in inputs.items()}
+    exact = answers(model, probe)
+    given = [array[:200] for array in inputs.values()]
+    labels = [array[:200] for array in y] if isinstance(y, list) else y[:200]
+    begin = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        report = tfl.export(
+            model,
+            Path(folder) / "out",
+            format="all",
+            samples=given if len(given) > 1 else given[0],
+            labels=labels,
+            calibration=[array[200:400] for array in inputs.values()] if len(given) > 1 else given[0],
+        )
+        seconds = time.process_time() - begin
+        tflite = [record for record in report.files if record["format"] == "tflite"]
+        wrong = [failure for record in tflite for failure in failures(record, probe, exact)]
+    dense, best = (choose(tflite, key) for key in ("dense", "smallest"))
+    return {
+        "files": len(report.files),
+        "refused": len(report.refused),
+        "wrong": wrong,
+        "parameters": model.count_params(),
+        "dense_bytes": dense["bytes"],
+        "dense_gzip": dense["gzip_bytes"],
+        "smallest": f"{best['precision']} {best['encoding']}",
+        "bytes": best["bytes"],
+        "gzip": best["gzip_bytes"],
+        "latency_ratio": best["latency_us_median"] / dense["latency_us_median"],
+        "error": best["rms_rel_error"],
+        "seconds": seconds,
+        "reasons": sorted({record["reason"] for record in report.refused}),
+    }
+
+
+def trained(network: Network) -> tuple[keras.Model, Any, Any]:
+    """The network, trained, pruned by magnitude and trained on, and its data."""
+    keras.config.set_dtype_policy(network.policy)
+    keras.utils.set_random_seed(0)
+    x, y = network.data(np.random.default_rng(0))
+    model = network.make()
+    keras.config.set_dtype_policy("float32")
+    epochs = -(-network.steps * 64 // len(y[0] if isinstance(y, list) else y) // 2)
+    wrapped = tfl.wrap(model)
+    for density in (1.0, 1 - SPARSITY):
+        masks, weights = tfl.get_masks(wrapped), tfl.get_weights(wrapped)
+        scores = {path: np.abs(weights[path]) for path in masks}
+        tfl.set_masks(wrapped, tfl.prune_to(scores, masks, density=density))
+        wrapped.compile(keras.optimizers.Adam(3e-3), network.loss)
+        wrapped.fit(x, y, batch_size=64, epochs=epochs, verbose=0)
+    return tfl.strip(wrapped), x, y
+
+
+def with_edges(samples: np.ndarray) -> np.ndarray:
+    """Samples, and four more: the least, the middle and the largest of all values, and zeros."""
+    values = [samples.min(), np.median(samples), samples.max(), 0]
+    edges = np.stack([np.full_like(samples[0], value) for value in values])
+    return np.concatenate([samples, edges])
+
+
+def answers(model: keras.Model, samples: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """What the Keras model answers, output by output."""
+    outputs = model.predict(list(samples.values()) if len(samples) > 1 else next(iter(samples.values())), verbose=0)
+    return [np.asarray(output, "float32") for output in (outputs if isinstance(outputs, list) else [outputs])]
+
+
+def failures(record: dict[str, Any], samples: dict[str, np.ndarray], exact: list[np.ndarray]) -> list[str]:
+    """The ways in which a file answers other than Keras."""
+    label = f"{record['precision']} {record['encoding']}"
+    found = []
+    for way, outputs in read(record["path"], samples).items():
+        if isinstance(outputs, str):
+            found += [] if "batch" in way else [f"{label}, {way}: {outputs}"]
+            continue
+        for number, (expected, name) in enumerate(zip(exact, sorted(outputs), strict=True)):
+            given = outputs[name] if len(outputs) == 1 else match(outputs, expected)
+            spread = np.sqrt(np.mean(np.square(expected - expected.mean(0)))) + 1e-12
+            error = float(np.sqrt(np.mean(np.square(given - expected))) / spread)
+            if not error <= MOST_ERROR[record["precision"]]:
+                found.append(f"{label}, {way}, output {number}: {error:.3g} of the spread")
+    return found
+
+
+def match(outputs: dict[str, np.ndarray], expected: np.ndarray) -> np.ndarray:
+    """The output of the same shape, which in this zoo is one alone."""
+    (only,) = [array for array in outputs.values() if array.shape == expected.shape]
+    return only
+
+
+def choose(records: list[dict[str, Any]], what: str) -> dict[str, Any]:
+    """The dense float32 file, or the smallest of all."""
+    if what == "dense":
+        return next(one for one in records if (one["precision"], one["encoding"]) == ("float32", "dense"))
+    return min(records, key=lambda record: record["bytes"])
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """The records as a table of Markdown."""
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "Network": lambda one: one["network"],
+        "Parameters": lambda one: f"{one['parameters']:,}",
+        "Dense float32": lambda one: f"{one['dense_bytes']:,}",
+        "gzipped": lambda one: f"{one['dense_gzip']:,}",
+        "Smallest": lambda one: one["smallest"],
+        "Bytes": lambda one: f"{one['bytes']:,}",
+        "of dense": lambda one: f"{one['bytes'] / one['dense_bytes']:.3f}",
+        "gzipped, smallest": lambda one: f"{one['gzip']:,}",
+        "Latency of dense": lambda one: f"{one['latency_ratio']:.2f}",
+        "Error": lambda one: f"{one['error']:.2%}",
+        "Files": lambda one: str(one["files"]),
+        "Refused": lambda one: str(one["refused"]),
+        "Wrong": lambda one: str(len(one["wrong"])),
+        "CPU seconds": lambda one: f"{one['seconds']:.0f}",
+    }
+    lines = [list(columns), ["---"] * len(columns)]
+    lines += [[cell(record) for cell in columns.values()] for record in records]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
