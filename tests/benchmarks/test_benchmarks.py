@@ -78,6 +78,17 @@ def test_gradual_pruning_beside_tfmot(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_network_of_the_zoo_is_read_right(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = run("export_zoo.py", "--networks", "logits", "--json", str(report), "--check")
+    (record,) = json.loads(report.read_text())["networks"]
+    assert record["wrong"] == []
+    assert record["files"] > 15
+    assert record["bytes"] < 0.3 * record["dense_bytes"]
+    assert f"no wrong file among {record['files']}" in done.stdout
+
+
+@pytest.mark.slow
 def test_throughput_of_a_convolutional_net_leaves_xla_out(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     size = ["--steps", "2", "--repeats", "1", "--patience", "0", "--batch", "8"]
