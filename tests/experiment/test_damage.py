@@ -12,6 +12,7 @@ from tf_lottery.experiment import weights_per_round
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.run_verification import verify_run
+from tf_lottery.pruning.units import single_weights
 
 FILES = ("environment.json", "model.json", "results.csv", "metrics.jsonl")
 X = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
@@ -102,8 +103,9 @@ def test_the_newest_of_numbered_runs_is_found_over_a_gap(tmp_path):
     "changes", [{"final_density": 1e-5}, {"densities": (0.5, 1e-5)}, {"final_density": 0.05, "scope": "global"}]
 )
 def test_a_density_that_would_empty_an_array_is_refused(changes):
+    shapes = {"a/kernel": (10,), "b/kernel": (5,)}
     with pytest.raises(UsageError, match="density"):
-        weights_per_round.check_reachable(Config(rounds=2, **changes), {"a/kernel": 10, "b/kernel": 5})
+        weights_per_round.check_reachable(Config(rounds=2, **changes), single_weights(shapes), shapes)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import CONTROLS, TicketStart
 from tf_lottery.pruning.granularities import Axes
 from tf_lottery.pruning.masks import kept
-from tf_lottery.pruning.units import divide
+from tf_lottery.pruning.units import divide, single_weights
 
 SHAPES = {"dense/kernel": (12, 8), "output/kernel": (8, 3)}  # shares of erk 20 and 11, sizes 96 and 24
 ROLES = {"dense/kernel": "dense", "output/kernel": "output"}
@@ -131,16 +131,16 @@ def test_less_than_a_pattern_is_refused_before_training(options, message):
 
 def test_a_density_of_all_arrays_together_is_reachable():
     """0.02 of 24 weights is none, but the arrays share two weights."""
-    sizes = {"dense/kernel": 96, "output/kernel": 24}
+    units = single_weights(SHAPES)
     with pytest.raises(UsageError, match="would keep 0 weights of output/kernel"):
-        weights_per_round.check_reachable(Config(densities=(1.0, 0.02)), sizes)
+        weights_per_round.check_reachable(Config(densities=(1.0, 0.02)), units, SHAPES)
     for distribution in ("erk", "lamp"):
         config = Config(densities=(1.0, 0.02), distribution=distribution)
-        weights_per_round.check_reachable(config, sizes)
+        weights_per_round.check_reachable(config, units, SHAPES)
         (masks,) = rounds_of(config, normal())
         assert [int(mask.sum()) for mask in masks.values()] == [1, 1]
         with pytest.raises(UsageError, match="would keep 1 weights of dense/kernel, output/kernel"):
-            weights_per_round.check_reachable(config.updated(densities=(1.0, 0.01)), sizes)
+            weights_per_round.check_reachable(config.updated(densities=(1.0, 0.01)), units, SHAPES)
 
 
 @pytest.mark.parametrize("name", ["shuffled_masks", "random_masks"])

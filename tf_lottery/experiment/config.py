@@ -10,10 +10,13 @@ from tf_lottery.errors import UsageError
 from tf_lottery.experiment import option as declared
 from tf_lottery.experiment import own_functions
 from tf_lottery.experiment.config_checks import check_combinations
+from tf_lottery.experiment.layer_values import layer_values
 from tf_lottery.experiment.options import Options, variants
 from tf_lottery.pruning import layer_rates
 from tf_lottery.utils.text import suggestion
 
+# Options whose values are by weight path or pattern.
+BY_LAYER = ("layer_rates", "min_density", "max_density")
 # Keys of a run's config.json beside the options: digests of a user's own model and functions, which are hashed too.
 HASHED_BESIDE = ("model_hash", "functions_hash")
 
@@ -33,6 +36,7 @@ class Config(Options):
 
     def __post_init__(self) -> None:
         self._name_own_functions()
+        self._set({name: layer_values(getattr(self, name), what=name) for name in BY_LAYER})
         self._set(declared.tuples(self))
         self._set(declared.checked_types(self))
         # Controls are made from the ticket's masks, so the ticket is always trained.

@@ -4,6 +4,7 @@ import re
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.controls import CONTROLS, find_control
+from tf_lottery.experiment.layer_values import by_pattern
 from tf_lottery.experiment.options import MOMENTUM, Options
 from tf_lottery.experiment.own_functions import check_callable
 from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE
@@ -79,11 +80,25 @@ def _check_run(options: Options) -> None:
 
 
 def _check_rates(options: Options) -> None:
-    other_rates = options.final_density or options.output_rate is not None or options.conv_rate is not None
-    if options.densities and other_rates:
+    rates = by_pattern(options.layer_rates)
+    for key, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise UsageError(f"`layer_rates` must be in [0, 1). Received: {rate} for {key!r}.", "Pass e.g. 0.1.")
+    for name in ("min_density", "max_density"):
+        for key, density in by_pattern(getattr(options, name)).items():
+            if not 0 <= density <= 1:
+                raise UsageError(f"`{name}` must be in [0, 1]. Received: {density} for {key!r}.", "Pass e.g. 0.05.")
+    if options.densities and (options.final_density or _role_and_layer_rates(options)):
         raise UsageError("`densities` is a ladder for all weights alike: it excludes other rates and final_density.")
     if options.final_density is not None:
         layer_rates.rate_to_reach(options.final_density, options.rounds)
+
+
+def _role_and_layer_rates(options: Options) -> list[str]:
+    """Return the names of the given options that make some arrays' rates other than `rate`."""
+    rates = {"output_rate": options.output_rate, "conv_rate": options.conv_rate}
+    given = [name for name, rate in rates.items() if rate is not None]
+    return [*given, "layer_rates"] if options.layer_rates else given
 
 
 def _check_distribution(options: Options) -> None:
@@ -96,11 +111,11 @@ def _check_distribution(options: Options) -> None:
             f"{options.scope!r} ranks them all together.",
             "Drop one of them.",
         )
-    if options.output_rate is not None or options.conv_rate is not None:
+    if rates := _role_and_layer_rates(options):
         raise UsageError(
             f"The distribution {options.distribution!r} divides one number of weights among all layers: they have one "
             "rate.",
-            "Drop `output_rate` and `conv_rate`.",
+            f"Drop {' and '.join(f'`{name}`' for name in rates)}.",
         )
     if options.distribution == LAMP and options.criterion in scoring.SIGNED:
         raise UsageError(
@@ -160,10 +175,10 @@ def _check_criterion(options: Options) -> None:
             f"{options.scope!r}.",
             "Pass scope 'global'.",
         )
-    if {options.output_rate, options.conv_rate} - {None, options.rate}:
+    if {options.output_rate, options.conv_rate, *by_pattern(options.layer_rates).values()} - {None, options.rate}:
         raise UsageError(
             f"Criterion {options.criterion!r} ranks all weights of the network together: they have one rate.",
-            "Drop `output_rate` and `conv_rate`.",
+            f"Drop {' and '.join(f'`{name}`' for name in _role_and_layer_rates(options))}.",
         )
 
 

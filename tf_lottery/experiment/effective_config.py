@@ -17,13 +17,14 @@ from tf_lottery.pruning.layer_rates import ladder
 REPLACES: dict[str, dict[str, Any]] = {
     "steps": {"epochs": None},
     "epochs": {"steps": None},
-    "densities": {"output_rate": None, "conv_rate": None, "final_density": None},
+    "densities": {"output_rate": None, "conv_rate": None, "layer_rates": (), "final_density": None},
     "final_density": {"densities": ()},
     "rate": {"densities": (), "final_density": None},
 }
 # What makes masks: a run that trains the tickets of another one makes none of its own.
 DECIDED_BY_TICKETS = (
-    *("rate", "output_rate", "conv_rate", "final_density", "densities", "scope", "distribution", "criterion"),
+    *("rate", "output_rate", "conv_rate", "layer_rates", "final_density", "densities", "min_density", "max_density"),
+    *("scope", "distribution", "criterion"),
     *("score_examples", "pruning", "search_steps", "mask_distance", "granularity", "indivisible"),
     *("include", "exclude", "rewind"),
 )
@@ -62,8 +63,8 @@ def _check_densities(options: Mapping[str, Any]) -> None:
     densities = options.get("densities")
     if not densities:
         return
-    for name in ("rate", "output_rate", "conv_rate", "final_density"):
-        if options.get(name) is not None:
+    for name in ("rate", "output_rate", "conv_rate", "layer_rates", "final_density"):
+        if options.get(name) not in (None, ()):
             raise UsageError(f"`densities` and `{name}` exclude each other.", "Drop one of them.")
     rounds = len(ladder(densities)) - 1
     if (options.get("rounds") or 0) > rounds:
@@ -100,8 +101,9 @@ def _override(base: dict[str, Any], stronger: Mapping[str, Any]) -> dict[str, An
         if stronger[key] not in (None, (), []):
             merged |= {other: value for other, value in REPLACES.get(key, {}).items() if other not in stronger}
     if stronger.get("distribution") not in (None, UNIFORM):
-        # It divides one number among all layers: rates by role of a weaker source have no meaning.
-        merged |= {name: None for name in ("output_rate", "conv_rate") if name not in stronger}
+        # It divides one number among all layers: rates by role or layer of a weaker source have no meaning.
+        by_role = {"output_rate": None, "conv_rate": None, "layer_rates": ()}
+        merged |= {name: value for name, value in by_role.items() if name not in stronger}
     merged |= stronger
     if stronger.get("densities") and "rounds" not in stronger:
         # There is a round for each density; `Config` adds the dense one where it is missing.

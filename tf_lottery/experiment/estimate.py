@@ -82,8 +82,7 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
     model = problem.wrapped(plain)
     shapes = {key: mask.shape for key, mask in get_masks(model).items()}
     units = round_masks.units_of_config(config, discovery.axes, shapes)
-    weights_per_round.check_reachable(config, units.counts(shapes))
-    weights_per_round.check_patterns(config, discovery.roles, shapes, units)
+    weights_per_round.check_rounds(config, discovery.roles, shapes, units)
     engine = problem.engine(model, xla=config.xla)
     step_seconds, evaluation_seconds = _measure(config, problem, engine)
     overhead = time.perf_counter() - begin - MEASURED_SECONDS

@@ -32,6 +32,7 @@ DEVICES = ("auto", "cpu", "gpu")
 # Steps are counted in 32-bit integers.
 MOST_STEPS = 2**31 - 2
 _LENGTH = {"limit": MOST_STEPS, "requirement": "positive and below 2**31"}
+BY_LAYER, FOR_ALL_OR_BY_LAYER = "PATTERN=NUMBER", "[PATTERN=]NUMBER"
 _RATE = {"minimum": 0, "maximum": 1, "open_maximum": True, "example": 0.2}
 
 
@@ -60,6 +61,11 @@ class Options:
         rate: fraction of the surviving weights that a round prunes.
         output_rate: rate of the output layer; None takes half of `rate`.
         conv_rate: rate of convolutions; None takes `rate`.
+        layer_rates: rates by weight path or glob pattern, stronger than those of roles: a mapping, or texts
+            PATTERN=RATE.
+        min_density: least density (kept / total) of the arrays: a number for all, a mapping by path or pattern, or
+            texts PATTERN=DENSITY. An array that reaches it is not pruned further.
+        max_density: greatest density likewise: the first round already comes down to it.
         final_density: density to reach in the last round by equal rates, instead of `rate`.
         densities: density of each round, instead of a rate: a ladder, or a function of the round's number.
         scope: which weights are ranked together: "layerwise" or "global".
@@ -136,6 +142,15 @@ class Options:
     rate: float = option(0.2, "Fraction of the surviving weights pruned per round.", **_RATE)
     output_rate: float | None = option(None, "Rate of the output layer; half of `rate` by default.", **_RATE)
     conv_rate: float | None = option(None, "Rate of convolutions; `rate` by default.", **_RATE)
+    layer_rates: tuple[str, ...] = option(
+        (), "Rates of layers by weight path or pattern, e.g. conv*=0.1. Repeatable.", hashed="if set", metavar=BY_LAYER
+    )
+    min_density: tuple[str, ...] = option(
+        (), "Least density of a layer, for all or by pattern. Repeatable.", hashed="if set", metavar=FOR_ALL_OR_BY_LAYER
+    )
+    max_density: tuple[str, ...] = option(
+        (), "Greatest density, likewise. Repeatable.", hashed="if set", metavar=FOR_ALL_OR_BY_LAYER
+    )
     final_density: float | None = option(
         None,
         "Density to reach in the last round, by equal rates.",

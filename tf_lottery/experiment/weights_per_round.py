@@ -6,6 +6,7 @@ import numpy as np
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.layer_values import by_pattern
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import layer_rates
 from tf_lottery.pruning import masks as mask_tools
@@ -33,7 +34,13 @@ def rates_of_config(config: Config, roles: Mapping[str, str]) -> dict[str, float
         output_rate = rate if config.output_rate is None else config.output_rate
     if config.criterion in scoring.GLOBAL or config.distribution != UNIFORM:
         return dict.fromkeys(roles, rate)
-    return layer_rates.rates_by_path(roles, rate=rate, output_rate=output_rate, conv_rate=config.conv_rate)
+    return layer_rates.rates_by_path(
+        roles,
+        rate=rate,
+        output_rate=output_rate,
+        conv_rate=config.conv_rate,
+        layer_rates=by_pattern(config.layer_rates),
+    )
 
 
 def rule_of_config(config: Config, units: Units, shapes: Mapping[str, Sequence[int]]) -> Rule:
@@ -44,7 +51,14 @@ def rule_of_config(config: Config, units: Units, shapes: Mapping[str, Sequence[i
         units: the units of the arrays.
         shapes: shape of each maskable weight, by path.
     """
-    return Rule(units, shapes, scope=config.scope, distribution=config.distribution)
+    return Rule(
+        units,
+        shapes,
+        scope=config.scope,
+        distribution=config.distribution,
+        min_density=by_pattern(config.min_density),
+        max_density=by_pattern(config.max_density),
+    )
 
 
 def kept_per_round(
@@ -77,22 +91,47 @@ def kept_per_round(
     return kept
 
 
-def check_reachable(config: Config, sizes: Mapping[str, int]) -> None:
-    """Check that the last density keeps at least one unit of every array.
+def check_rounds(config: Config, roles: Mapping[str, str], shapes: Mapping[str, Sequence[int]], units: Units) -> None:
+    """Check from counts alone, before anything is trained, that every round can keep what the configuration states.
 
     Args:
         config: the experiment.
-        sizes: the number of weights, or of larger units, of each array that is pruned.
+        roles: role of each maskable weight, by path.
+        shapes: shape of each maskable weight, by path.
+        units: the units of the arrays that are pruned.
 
     Raises:
-        UsageError: an array would lose all units, so the density could not be reached.
+        UsageError: an array would lose all units or more than a pattern N:M allows, least and greatest densities
+            exclude what a round keeps, or a weight path or pattern of the configuration fits no array.
+        UnfitError: a path that is no pattern fits no array.
     """
+    check_reachable(config, units, shapes)
+    check_patterns(config, roles, shapes, units)
+    if config.min_density or config.max_density:
+        kept_per_round(config, roles, shapes, units)
+
+
+def check_reachable(config: Config, units: Units, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Check that the last density keeps at least one unit of every array, where no least density does.
+
+    Args:
+        config: the experiment.
+        units: the units of the arrays that are pruned.
+        shapes: shape of each maskable weight, by path.
+
+    Raises:
+        UsageError: an array would lose all units, so the density could not be reached; or a weight path or pattern of
+            the configuration fits no array.
+        UnfitError: likewise.
+    """
+    rule, sizes = rule_of_config(config, units, shapes), units.counts(shapes)
+    rule.of_units("layer_rates", by_pattern(config.layer_rates), 0.0)
     last = config.final_density or min(config.densities, default=None)
-    if last is None or config.output_rate is not None or config.conv_rate is not None:
+    if last is None or config.output_rate is not None or config.conv_rate is not None or config.layer_rates:
         return
     what = "weights" if config.prunes_single_weights else "units"
     alone = config.scope == "layerwise" and config.distribution == UNIFORM
-    groups = [[key] for key in sizes] if alone else [list(sizes)]
+    groups = [[key] for key in sizes if not rule.densities[key][0]] if alone else [list(sizes)]
     for keys in groups:
         kept = round(last * sum(sizes[key] for key in keys))
         if kept < len(keys):

@@ -16,6 +16,7 @@ from tf_lottery.experiment.checking import check_data
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import ControlLike
 from tf_lottery.experiment.directory import RunDirectory
+from tf_lottery.experiment.layer_values import layer_values
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.rewind_point import RewindLike
 from tf_lottery.experiment.run import fresh_directory, run
@@ -73,6 +74,9 @@ def find_ticket(
     indivisible: str = "error",
     output_rate: float | None = None,
     conv_rate: float | None = None,
+    layer_rates: Mapping[str, float] | None = None,
+    min_density: float | Mapping[str, float] | None = None,
+    max_density: float | Mapping[str, float] | None = None,
     final_density: float | None = None,
     densities: Sequence[float] | Callable[[int], float] = (),
     pruning: str = "iterative",
@@ -144,6 +148,10 @@ def find_ticket(
             "unstructured".
         output_rate: rate of the output layer; half of `rate` by default.
         conv_rate: rate of convolutions; `rate` by default.
+        layer_rates: rates by weight path or glob pattern, `{"conv*": 0.1}`, which are stronger than all others.
+        min_density: least density (kept / total) of every array, or by path or pattern: one that reaches it is not
+            pruned further.
+        max_density: greatest density, likewise: the first round already comes down to it.
         final_density: density to reach in `rounds` rounds of equal rate, instead of `rate`; one round is one-shot.
         densities: density of each round, instead of a rate: a ladder, or a function of the round's number.
         pruning: where masks come from: "iterative", "one_shot", "before_training" or "early_bird".
@@ -193,6 +201,9 @@ def find_ticket(
         rate=rate,
         output_rate=output_rate,
         conv_rate=conv_rate,
+        layer_rates=layer_values(layer_rates, what="layer_rates"),
+        min_density=layer_values(min_density, what="min_density"),
+        max_density=layer_values(max_density, what="max_density"),
         final_density=final_density,
         densities=own_functions.ladder_of_rounds(densities, rounds),
         scope=scope,

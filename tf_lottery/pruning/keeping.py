@@ -97,7 +97,7 @@ class Rule:
         return {key: by_path[key] for key in self.units.members}
 
     @cached_property
-    def _densities(self) -> dict[str, tuple[float, float]]:
+    def densities(self) -> dict[str, tuple[float, float]]:
         """The least and the greatest density of each array of units."""
         lowest = self.of_units("min_density", self.min_density, 0.0)
         highest = self.of_units("max_density", self.max_density, 1.0)
@@ -130,7 +130,7 @@ class Rule:
         implied, least, most = {}, {}, {}
         for key in keys:
             survivors, size = kept({key: masks[key]}), masks[key].size
-            lowest, highest = self._densities[key]
+            lowest, highest = self.densities[key]
             floor = self.units.floors.get(key)
             implied[key] = floor.total(masks[key].shape) if floor else int(survivors > 0 and not self.allow_empty)
             least[key] = min(survivors, max(implied[key], round(lowest * size)))

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from tf_lottery.errors import UsageError
+from tf_lottery.pruning.path_patterns import matching_values
 
 
 def rate_to_reach(density: float, rounds: int) -> float:
@@ -73,13 +74,15 @@ def rates_by_path(
         rate: The rate of other roles.
         output_rate: The rate of the output layer; half of `rate` by default.
         conv_rate: The rate of convolutions; `rate` by default.
-        layer_rates: Rates of single weight arrays by path, which override those of roles.
+        layer_rates: Rates by weight path or glob pattern, as for `prune`, which override those of roles.
 
     Returns:
         A rate for every key of `roles`.
 
     Raises:
-        UsageError: If a rate is out of range, or `layer_rates` names an unknown weight.
+        UsageError: If a rate is out of range, a pattern of `layer_rates` matches nothing, or two of them give one
+            weight different rates.
+        UnfitError: If `layer_rates` names an unknown weight.
 
     Example:
         >>> rates_by_path({"hidden/kernel": "dense", "output/kernel": "output"}, rate=0.2)
@@ -89,11 +92,8 @@ def rates_by_path(
         "output": rate / 2 if output_rate is None else output_rate,
         "conv": rate if conv_rate is None else conv_rate,
     }
-    layer_rates = dict(layer_rates or {})
-    unknown = sorted(set(layer_rates) - set(roles))
-    if unknown:
-        raise UsageError(f"No maskable weight is named {', '.join(unknown)}.", f"Valid: {', '.join(roles)}.")
-    result = {key: float(layer_rates.get(key, by_role.get(role, rate))) for key, role in roles.items()}
+    own_rates = matching_values(layer_rates or {}, roles, what="layer_rates")
+    result = {key: float(own_rates.get(key, by_role.get(role, rate))) for key, role in roles.items()}
     for key, value in result.items():
         if not 0 <= value < 1:
             raise UsageError(f"The rate of {key!r} must be in [0, 1). Received: {value}.", "Pass e.g. 0.2.")

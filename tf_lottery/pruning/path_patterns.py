@@ -36,6 +36,34 @@ def values_by_path(
     """
     if not isinstance(values, Mapping):
         return dict.fromkeys(paths, values)
+    by_path = matching_values(values, paths, what=what)
+    for path in paths:
+        if path not in by_path and default is None:
+            raise UnfitError(
+                f"`{what}` names nothing that matches {path!r}. It names: {', '.join(map(str, values)) or 'nothing'}.",
+                f"Add {path!r}, or {EVERYTHING!r} for all others.",
+            )
+        if path not in by_path and default is not None:
+            by_path[path] = default
+    return {path: by_path[path] for path in paths}
+
+
+def matching_values(values: Mapping[str, T], paths: Collection[str], *, what: str) -> dict[str, T]:
+    """Returns a value for every weight path that a caller's paths and patterns match.
+
+    Args:
+        values: Values by path or glob pattern, as for `values_by_path`.
+        paths: The weight paths.
+        what: What the values are called in messages, e.g. "rate".
+
+    Raises:
+        UsageError: As for `values_by_path`.
+        UnfitError: If a path is not there.
+
+    Example:
+        >>> matching_values({"conv*": 0.1}, ["conv2d/kernel", "dense/kernel"], what="rate")
+        {'conv2d/kernel': 0.1}
+    """
     if other := [key for key in values if not isinstance(key, str)]:
         raise UsageError(f"`{what}` must be by weight path or pattern. Received: {other[0]!r}.", "Pass texts as keys.")
     patterns = [pattern for pattern in values if pattern not in paths and pattern != EVERYTHING]
@@ -58,11 +86,4 @@ def values_by_path(
             )
         if chosen:
             by_path[path] = values[chosen[0]]
-        elif default is not None:
-            by_path[path] = default
-        else:
-            raise UnfitError(
-                f"`{what}` names nothing that matches {path!r}. It names: {', '.join(map(str, values)) or 'nothing'}.",
-                f"Add {path!r}, or {EVERYTHING!r} for all others.",
-            )
     return by_path

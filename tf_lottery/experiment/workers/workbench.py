@@ -61,8 +61,7 @@ class Workbench:
         self.units = round_masks.units_of_config(config, discovery.axes, shapes)
         for path, remark in self.units.remarks.items():
             log.info("%s is %s", path, remark)
-        weights_per_round.check_reachable(config, self.units.counts(shapes))
-        weights_per_round.check_patterns(config, self.roles, shapes, self.units)
+        weights_per_round.check_rounds(config, self.roles, shapes, self.units)
         self.data = splits(problem.train, problem.validation, problem.test)
         self.engine = problem.engine(
             self.model, xla=config.xla, track_changes="changes" in scoring.needs(config.criterion)
