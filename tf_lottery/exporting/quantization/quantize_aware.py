@@ -1,5 +1,6 @@
 """`quantize_aware`: a model becomes one that trains with the rounding of LiteRT's int8, its masks kept."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,7 +89,7 @@ def _measure_ranges(model: keras.Model, arrays: list[np.ndarray]) -> None:
 
 
 class _Rebuilding:
-    """The tensors of the copy that were made so far, and the range of each."""
+    """The tensors of the copy that were made so far, the range and grid of each, and what its integers are made of."""
 
     def __init__(self, model: keras.Model, masks: Mapping[str, np.ndarray] | None) -> None:
         self._model, self._masks = model, masks
@@ -96,6 +97,8 @@ class _Rebuilding:
         self._consumers, self._folded = consumers_by_tensor(self._graph), find_folded(self._graph)
         self._paths = {id(layer): path for path, layer in named_layers(model).items()}
         self._tensors: dict[int, Any] = {}
+        self._grids: dict[int, Any] = {}
+        self._exact: dict[int, dict[str, Any]] = {}
         self._ranges: dict[int, FakeQuantize] = {}
         self._check()
 
@@ -162,21 +165,31 @@ class _Rebuilding:
         copy.kernel.assign(kernel)
         if bias is not None:
             copy.bias.assign(bias)
-        output = call.repeat(copy if mask is None else _masked(copy, mask), self._tensors)[0]
-        if inside and self._activated_next(activation, target):
+        source = call.inputs[0]
+        output, unit = (copy if mask is None else _masked(copy, mask))(self._tensors[source], self._grids[source])
+        self._exact[target] = {"unit": unit}
+        if inside and self._rounded_later(activation, target):
             self._tensors[target] = output
             return
         self._measure(target, output, config["name"])
         if not inside:
             name = f"{config['name']}_{activation.__name__}"
             activated = keras.layers.Activation(activation, name=name)(self._tensors[target])
+            del self._exact[target]
             self._measure(target, activated, name, FIXED_RANGES[activation])
 
-    def _activated_next(self, activation: Any, tensor: int) -> bool:
-        """Whether nothing takes a tensor but an activation that LiteRT computes in the same operator."""
+    def _rounded_later(self, activation: Any, tensor: int) -> bool:
+        """Whether LiteRT rounds a tensor only in a later layer.
+
+        That is an activation that it computes in the same operator, or a concatenation, which nothing else follows.
+        """
         readers = self._consumers[tensor]
-        alone = len(readers) == 1 and tensor not in self._graph.outputs
-        return activation is keras.activations.linear and alone and is_fused(readers[0].layer)
+        if len(readers) != 1 or tensor in self._graph.outputs:
+            return False
+        follower = readers[0].layer
+        return type(follower) is keras.layers.Concatenate or (
+            activation is keras.activations.linear and is_fused(follower)
+        )
 
     def _add_other(self, call: Call) -> None:
         layer: Any = call.layer
@@ -186,20 +199,45 @@ class _Rebuilding:
         activation = activation_of(layer)
         if isinstance(layer, SAME_RANGE) or activation is keras.activations.linear:
             self._tensors[target] = output
+            self._ranges[target], self._grids[target] = self._ranges[source], self._grids[source]
+            return
+        if isinstance(layer, ROUNDED_IN_SAME_RANGE):
             self._ranges[target] = self._ranges[source]
-        elif isinstance(layer, ROUNDED_IN_SAME_RANGE):
-            self._ranges[target] = self._ranges[source]
-            self._tensors[target] = self._ranges[source](output, track=False)
-        elif isinstance(layer, keras.layers.Add) and self._activated_next(keras.activations.linear, target):
+            self._grids[target] = self._grids[source]
+            self._tensors[target], _ = self._ranges[source](output, grid=self._grids[source], averages=True)
+            return
+        if isinstance(layer, keras.layers.Concatenate):
+            self._add_concatenation(call, copy, output)
+            return
+        if isinstance(layer, keras.layers.Add) and len(call.inputs) == 2:
+            addends = [part for number in call.inputs for part in (self._tensors[number], self._grids[number])]
+            self._exact[target] = {"addends": addends}
+        elif isinstance(layer, keras.layers.GlobalAveragePooling2D):
+            self._exact[target] = {"unit": self._grids[source][0] / math.prod(self._graph.shapes[source][1:3])}
+        elif is_fused(layer) and source in self._exact and source not in self._grids:
+            self._exact[target] = self._exact[source]
+        applied = keras.activations.linear if isinstance(layer, keras.layers.Add) else activation
+        if target in self._exact and self._rounded_later(applied, target):
             self._tensors[target] = output
         else:
             self._measure(target, output, copy.name, FIXED_RANGES.get(activation))
 
+    def _add_concatenation(self, call: Call, copy: Any, unrounded: Any) -> None:
+        """Round what is concatenated to the range of the whole."""
+        target = call.outputs[0]
+        self._measure(target, unrounded, copy.name)
+        grid, parts = self._grids[target], {}
+        for number in call.inputs:
+            exact = {"source": self._grids[number]} if number in self._grids else self._exact[number]
+            parts[number], _ = self._ranges[target](self._tensors[number], grid=grid, **exact)
+        self._tensors[target] = call.repeat(copy, parts)[0]
+
     def _measure(self, number: int, tensor: Any, name: str, fixed: tuple[float, float] | None = None) -> None:
         """Fake-quantize a tensor of the copy, in a range of its own."""
         minimum, maximum = fixed or (None, None)
-        self._ranges[number] = FakeQuantize(minimum=minimum, maximum=maximum, name=f"{name}{RANGE_SUFFIX}")
-        self._tensors[number] = self._ranges[number](tensor)
+        layer = FakeQuantize(minimum=minimum, maximum=maximum, name=f"{name}{RANGE_SUFFIX}")
+        self._ranges[number] = layer
+        self._tensors[number], self._grids[number] = layer(tensor, **self._exact.get(number, {}))
 
 
 def _masked(layer: Any, mask: np.ndarray) -> Masked:
