@@ -115,6 +115,7 @@ class FakeQuantize(keras.layers.Layer):
         unit: Any = None,
         addends: Any = None,
         source: Any = None,
+        activation: str | None = None,
         grid: Any = None,
         averages: bool = False,
         training: bool | None = None,
@@ -126,6 +127,7 @@ class FakeQuantize(keras.layers.Layer):
             unit: What they are whole multiples of, float32 `(channels,)` or a scalar, as a kernel's sums are.
             addends: The two rounded tensors that they are the sum of, each followed by its grid.
             source: The grid of the inputs, where they are rounded already.
+            activation: "relu" or "relu6", which gave the inputs, and of which the bounds are rounded too.
             grid: The grid of another tensor that this layer rounded, of which these are a part; not measured again.
             averages: Whether they are averages of that tensor.
             training: Whether to take their range into the moving average.
@@ -144,6 +146,10 @@ class FakeQuantize(keras.layers.Layer):
             integers = regrid(inputs, source[0], safe)
         else:
             integers = tf.round(inputs * (1 / safe)) if unit is None else rescale(inputs, unit, safe)
+        if activation is not None:
+            integers = tf.maximum(integers, 0.0)
+        if activation == "relu6":
+            integers = tf.minimum(integers, tf.round(6 / safe))
         values = tf.clip_by_value(integers, LOWEST - zero, HIGHEST - zero) * scale
         quantized = _in_place_of(inputs, values, (LOWEST - zero) * scale, (HIGHEST - zero) * scale)
         if self.fixed is not None:

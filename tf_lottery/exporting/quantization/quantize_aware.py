@@ -167,7 +167,7 @@ class _Rebuilding:
             copy.bias.assign(bias)
         source = call.inputs[0]
         output, unit = (copy if mask is None else _masked(copy, mask))(self._tensors[source], self._grids[source])
-        self._exact[target] = {"unit": unit}
+        self._exact[target] = {"unit": unit, "activation": activation.__name__ if activation in FUSED else None}
         if inside and self._rounded_later(activation, target):
             self._tensors[target] = output
             return
@@ -214,8 +214,8 @@ class _Rebuilding:
             self._exact[target] = {"addends": addends}
         elif isinstance(layer, keras.layers.GlobalAveragePooling2D):
             self._exact[target] = {"unit": self._grids[source][0] / math.prod(self._graph.shapes[source][1:3])}
-        elif is_fused(layer) and source in self._exact and source not in self._grids:
-            self._exact[target] = self._exact[source]
+        elif is_fused(layer) and source not in self._grids:
+            self._exact[target] = {**self._exact[source], "activation": activation.__name__}
         applied = keras.activations.linear if isinstance(layer, keras.layers.Add) else activation
         if target in self._exact and self._rounded_later(applied, target):
             self._tensors[target] = output
@@ -230,7 +230,8 @@ class _Rebuilding:
         for number in call.inputs:
             exact = {"source": self._grids[number]} if number in self._grids else self._exact[number]
             parts[number], _ = self._ranges[target](self._tensors[number], grid=grid, **exact)
-        self._tensors[target] = call.repeat(copy, parts)[0]
+        # Rounded parts stay what they are; the converter reads the range of the whole here.
+        self._tensors[target], _ = self._ranges[target](call.repeat(copy, parts)[0], grid=grid)
 
     def _measure(self, number: int, tensor: Any, name: str, fixed: tuple[float, float] | None = None) -> None:
         """Fake-quantize a tensor of the copy, in a range of its own."""
