@@ -21,6 +21,7 @@ import tensorflow as tf
 from tf_lottery.layers.integer_rounding import (
     HIGHEST,
     LOWEST,
+    activate,
     add,
     as_integers,
     average,
@@ -143,7 +144,7 @@ class FakeQuantize(keras.layers.Layer):
         elif averages:
             integers = average(inputs, tf.stack([safe, zero]))
         elif source is not None:
-            integers = regrid(inputs, source[0], safe)
+            integers = (regrid if activation is None else activate)(inputs, source[0], safe)
         else:
             integers = tf.round(inputs * (1 / safe)) if unit is None else rescale(inputs, unit, safe)
         if activation is not None:

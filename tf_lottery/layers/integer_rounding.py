@@ -87,6 +87,18 @@ def regrid(values: tf.Tensor, source: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     return tf.floor(tf.round(values / source) * tf.round(256 * (source / scale)) / 256 + 0.5)
 
 
+def activate(values: tf.Tensor, source: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Returns the integers of a ReLU that is an operator of its own: whole multiples of another scale, none negative.
+
+    Args:
+        values: Float32.
+        source: Their scale, a scalar.
+        scale: The new one, a scalar.
+    """
+    ratio = tf.cast(source / scale, tf.float64)
+    return tf.cast(tf.floor(tf.cast(tf.round(values / source), tf.float64) * ratio + 0.5), tf.float32)
+
+
 def add(values: tuple[tf.Tensor, tf.Tensor], grids: tuple[tf.Tensor, tf.Tensor], scale: tf.Tensor) -> tf.Tensor:
     """Returns the integers of the sum of two tensors, which is computed in fixed point and rounded half up.
 

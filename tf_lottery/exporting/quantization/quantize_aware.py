@@ -214,8 +214,9 @@ class _Rebuilding:
             self._exact[target] = {"addends": addends}
         elif isinstance(layer, keras.layers.GlobalAveragePooling2D):
             self._exact[target] = {"unit": self._grids[source][0] / math.prod(self._graph.shapes[source][1:3])}
-        elif is_fused(layer) and source not in self._grids:
-            self._exact[target] = {**self._exact[source], "activation": activation.__name__}
+        elif is_fused(layer):
+            exact = {"source": self._grids[source]} if source in self._grids else self._exact[source]
+            self._exact[target] = {**exact, "activation": activation.__name__}
         applied = keras.activations.linear if isinstance(layer, keras.layers.Add) else activation
         if target in self._exact and self._rounded_later(applied, target):
             self._tensors[target] = output
