@@ -78,6 +78,7 @@ class FakeQuantize(keras.layers.Layer):
     Args:
         minimum: The fixed minimum, at most 0.0; None to measure it.
         maximum: The fixed maximum, at least 0.0; None to measure it.
+        stands_for: The name of the layer of the float32 model whose outputs these are; empty for none.
         **kwargs: The arguments of `keras.layers.Layer`.
 
     Example:
@@ -85,8 +86,11 @@ class FakeQuantize(keras.layers.Layer):
         [[0.0, 7.0, 255.0]]
     """
 
-    def __init__(self, *, minimum: float | None = None, maximum: float | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, minimum: float | None = None, maximum: float | None = None, stands_for: str = "", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self.stands_for = stands_for
         self.supports_masking = True
         self.fixed = None if minimum is None or maximum is None else (minimum, maximum)
 
@@ -186,7 +190,8 @@ class FakeQuantize(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration, from which `from_config` builds the layer again."""
         minimum, maximum = self.fixed or (None, None)
-        return {**super().get_config(), "minimum": minimum, "maximum": maximum}
+        own = {"minimum": minimum, "maximum": maximum, "stands_for": self.stands_for}
+        return {**super().get_config(), **own}
 
 
 def _in_place_of(inputs: tf.Tensor, values: tf.Tensor, lowest: tf.Tensor, highest: tf.Tensor) -> tf.Tensor:

@@ -65,7 +65,7 @@ def _fixed(layer: Any) -> Any:
                 "Train it in `fit`, or make it with `calibration=` real inputs.",
             )
         minimum, maximum = layer.range
-        return ConvertedRange(minimum=minimum, maximum=maximum, name=layer.name)
+        return ConvertedRange(minimum=minimum, maximum=maximum, stands_for=layer.stands_for, name=layer.name)
     if type(layer) in PLAIN_CLASSES:
         return PLAIN_CLASSES[type(layer)].from_config(layer.get_config())
     return copy_layer(layer)

@@ -96,6 +96,9 @@ class _Rebuilding:
         self._graph = trace_calls(model)
         self._consumers, self._folded = consumers_by_tensor(self._graph), find_folded(self._graph)
         self._paths = {id(layer): path for path, layer in named_layers(model).items()}
+        own = {id(layer) for layer in model.layers}  # outputs of an inner model have no name of their own
+        made = [call for call in self._graph.calls if id(call.layer) in own]
+        self._makers = {number: call.layer.name for call in made for number in call.outputs}
         self._tensors: dict[int, Any] = {}
         self._grids: dict[int, Any] = {}
         self._exact: dict[int, dict[str, Any]] = {}
@@ -237,7 +240,9 @@ class _Rebuilding:
     def _measure(self, number: int, tensor: Any, name: str, fixed: tuple[float, float] | None = None) -> None:
         """Fake-quantize a tensor of the copy, in a range of its own."""
         minimum, maximum = fixed or (None, None)
-        layer = FakeQuantize(minimum=minimum, maximum=maximum, name=f"{name}{RANGE_SUFFIX}")
+        layer = FakeQuantize(
+            minimum=minimum, maximum=maximum, stands_for=self._makers.get(number, ""), name=f"{name}{RANGE_SUFFIX}"
+        )
         self._ranges[number] = layer
         self._tensors[number], self._grids[number] = layer(tensor, **self._exact.get(number, {}))
 
