@@ -6,8 +6,6 @@ rounded, is what XNNPACK's kernels do, which LiteRT uses by default: so equal in
 A *grid* is a float32 `(2,)`: the scale and the zero point of a tensor. A scale of 0.0 means that it is not known yet.
 """
 
-from typing import Any
-
 import tensorflow as tf
 
 LOWEST, HIGHEST = -128.0, 127.0

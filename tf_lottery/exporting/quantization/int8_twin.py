@@ -73,7 +73,9 @@ def _fixed(layer: Any) -> Any:
 
 def _without_grids(layer: Any, *args: Any, **kwargs: Any) -> Any:
     """What a layer of the copy outputs; what integers are made of is not computed, and the output stands for it."""
-    if kwargs.get("source") is not None and kwargs.get("activation") is None:  # the converter adds the operator that rounds once more
+    if (
+        kwargs.get("source") is not None and kwargs.get("activation") is None
+    ):  # the converter adds the operator that rounds once more
         return args[0], args[0]
     if isinstance(layer, (FakeQuantize, *PLAIN_CLASSES.values())):
         output = layer(args[0])

@@ -1,7 +1,7 @@
 """`quantize_aware`: a model becomes one that trains with the rounding of LiteRT's int8, its masks kept."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -198,8 +198,12 @@ class _Rebuilding:
         layer: Any = call.layer
         copy = copy_layer(layer)
         copy.name = self._name(layer)
-        output, source, target = call.repeat(copy, self._tensors)[0], call.inputs[0], call.outputs[0]
-        activation = activation_of(layer)
+        source, target, activation = call.inputs[0], call.outputs[0], activation_of(layer)
+        if isinstance(layer, keras.layers.Add):
+            pair = self._last_pair(call.inputs, copy.name)
+            output, self._exact[target] = copy([self._tensors[n] for n in pair]), {"addends": self._with_grids(pair)}
+        else:
+            output = call.repeat(copy, self._tensors)[0]
         if isinstance(layer, SAME_RANGE) or activation is keras.activations.linear:
             self._tensors[target] = output
             self._ranges[target], self._grids[target] = self._ranges[source], self._grids[source]
@@ -212,10 +216,7 @@ class _Rebuilding:
         if isinstance(layer, keras.layers.Concatenate):
             self._add_concatenation(call, copy, output)
             return
-        if isinstance(layer, keras.layers.Add) and len(call.inputs) == 2:
-            addends = [part for number in call.inputs for part in (self._tensors[number], self._grids[number])]
-            self._exact[target] = {"addends": addends}
-        elif isinstance(layer, keras.layers.GlobalAveragePooling2D):
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D):
             self._exact[target] = {"unit": self._grids[source][0] / math.prod(self._graph.shapes[source][1:3])}
         elif is_fused(layer):
             exact = {"source": self._grids[source]} if source in self._grids else self._exact[source]
@@ -225,6 +226,20 @@ class _Rebuilding:
             self._tensors[target] = output
         else:
             self._measure(target, output, copy.name, FIXED_RANGES.get(activation))
+
+    def _with_grids(self, numbers: Sequence[int]) -> list[Any]:
+        return [part for number in numbers for part in (self._tensors[number], self._grids[number])]
+
+    def _last_pair(self, numbers: Sequence[int], name: str) -> tuple[int, int]:
+        """The tensors of a sum's last addition: int8 adds two at a time, and each sum has a range of its own."""
+        first, *others = numbers
+        for position, other in enumerate(others[:-1], start=1):
+            partial = -1 - len(self._tensors)
+            added = keras.layers.Add(name=f"{name}_part_{position}")([self._tensors[first], self._tensors[other]])
+            self._exact[partial] = {"addends": self._with_grids((first, other))}
+            self._measure(partial, added, added._keras_history.operation.name)
+            first = partial
+        return first, others[-1]
 
     def _add_concatenation(self, call: Call, copy: Any, unrounded: Any) -> None:
         """Round what is concatenated to the range of the whole."""
