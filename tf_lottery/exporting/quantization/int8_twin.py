@@ -37,14 +37,16 @@ def int8_twin(model: keras.Model) -> keras.Model:
 class ConvertedRange(FakeQuantize):
     """A fixed range as TensorFlow's operator, which the converter knows."""
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns the rounded inputs.
 
         Args:
             inputs: A tensor of any shape.
-            training: Unused.
+            *args: Unused.
+            **kwargs: Unused.
         """
-        return tf.quantization.fake_quant_with_min_max_vars(inputs, *self.fixed)
+        fixed: Any = self.fixed
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, *fixed)
 
     def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns the spec of the inputs.
@@ -73,11 +75,10 @@ def _fixed(layer: Any) -> Any:
 
 def _without_grids(layer: Any, *args: Any, **kwargs: Any) -> Any:
     """What a layer of the copy outputs; what integers are made of is not computed, and the output stands for it."""
-    if (
-        kwargs.get("source") is not None and kwargs.get("activation") is None
-    ):  # the converter adds the operator that rounds once more
-        return args[0], args[0]
+    if kwargs.get("source") is not None and kwargs.get("activation") is None:
+        return args[0], args[0]  # the converter adds an operator that changes the range
     if isinstance(layer, (FakeQuantize, *PLAIN_CLASSES.values())):
-        output = layer(args[0])
+        call: Any = layer
+        output = call(args[0])
         return output, output
     return layer(*args, **kwargs)

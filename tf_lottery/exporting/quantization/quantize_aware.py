@@ -204,20 +204,19 @@ class _Rebuilding:
             output, self._exact[target] = copy([self._tensors[n] for n in pair]), {"addends": self._with_grids(pair)}
         else:
             output = call.repeat(copy, self._tensors)[0]
-        if isinstance(layer, SAME_RANGE) or activation is keras.activations.linear:
-            self._tensors[target] = output
+        if isinstance(layer, (*SAME_RANGE, *ROUNDED_IN_SAME_RANGE)) or activation is keras.activations.linear:
             self._ranges[target], self._grids[target] = self._ranges[source], self._grids[source]
-            return
-        if isinstance(layer, ROUNDED_IN_SAME_RANGE):
-            self._ranges[target] = self._ranges[source]
-            self._grids[target] = self._grids[source]
-            self._tensors[target], _ = self._ranges[source](output, grid=self._grids[source], averages=True)
+            if isinstance(layer, ROUNDED_IN_SAME_RANGE):
+                output, _ = self._ranges[source](output, grid=self._grids[source], averages=True)
+            self._tensors[target] = output
             return
         if isinstance(layer, keras.layers.Concatenate):
             self._add_concatenation(call, copy, output)
             return
         if isinstance(layer, keras.layers.GlobalAveragePooling2D):
-            self._exact[target] = {"unit": self._grids[source][0] / math.prod(self._graph.shapes[source][1:3])}
+            sizes = [size for size in self._graph.shapes[source][1:3] if size is not None]
+            if len(sizes) == 2:
+                self._exact[target] = {"unit": self._grids[source][0] / math.prod(sizes)}
         elif is_fused(layer):
             exact = {"source": self._grids[source]} if source in self._grids else self._exact[source]
             self._exact[target] = {**exact, "activation": activation.__name__}

@@ -7,6 +7,7 @@ the whole follows, and what is measured is only said.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tf_lottery.exporting.checks.agreement import Outputs
-from tf_lottery.exporting.tflite import flatbuffers
+from tf_lottery.exporting.checks.keras_reference import KerasReference
+from tf_lottery.exporting.tflite import flatbuffers, litert
 
 _ROUNDING = 1e-3
 
@@ -64,6 +66,17 @@ def output_steps(content: bytes, expected: Outputs, received: Outputs) -> Output
     scales = _output_scales(flatbuffers.read(content))
     steps = np.concatenate([_steps(received[name] - array, scales.get(name)) for name, array in expected.items()])
     return OutputSteps(float(steps.max(initial=0.0)), float((steps <= 1 + _ROUNDING).mean()))
+
+
+def steps_in_default_kernels(file: Path, reference: KerasReference) -> OutputSteps:
+    """Run a file in LiteRT's default kernels, and compare its outputs with those of the fake-quantized model.
+
+    Args:
+        file: a `.tflite` file.
+        reference: the samples, and the model's outputs for them.
+    """
+    ran = litert.run_file(file, reference.named_samples, scratch=file.parent)
+    return output_steps(file.read_bytes(), reference.outputs, ran.outputs)
 
 
 def _steps(difference: npt.NDArray[Any], scale: float | None) -> npt.NDArray[Any]:

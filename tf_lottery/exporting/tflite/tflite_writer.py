@@ -33,7 +33,7 @@ from tf_lottery.exporting.tflite.integer_io import (
     with_integer_io,
 )
 from tf_lottery.exporting.tflite.micro_operators import why_not_micro
-from tf_lottery.exporting.tflite.output_steps import OutputSteps, output_steps
+from tf_lottery.exporting.tflite.output_steps import output_steps, steps_in_default_kernels
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
 from tf_lottery.exporting.tflite.tensor_names import shorten_names
 from tf_lottery.layers.acceptance import quantized_layers
@@ -251,9 +251,10 @@ class _Attempts:
         note = _FLOAT_PARTS if precision == "int8" and not quantized_throughout(content) else ""
         if self.in_steps:
             steps = output_steps(content, self._reference.outputs, ran.outputs)
-            if failure := self._integers_differ(file, base, steps, micro=micro):
+            default = steps_in_default_kernels(file, self._reference) if micro else steps
+            if base == "dense" and default.failure:
                 file.unlink()
-                return self._refusal(precision, base, failure, mismatch=True)
+                return self._refusal(precision, base, default.failure, mismatch=True)
             note = f"{note} {steps}".strip()
         return CandidateFile(
             file,
@@ -269,15 +270,6 @@ class _Attempts:
             quantization=edge_records(content),
             arena_bytes=estimate_arena(content) if micro else None,
         )
-
-    def _integers_differ(self, file: Path, base: str, steps: OutputSteps, *, micro: bool) -> str:
-        """Why a dense file does not compute the fake-quantized model's integers in LiteRT's default kernels, or ""."""
-        if base != "dense":
-            return ""
-        if micro:
-            default = litert.run_file(file, self._reference.named_samples, scratch=self._folder)
-            steps = output_steps(file.read_bytes(), self._reference.outputs, default.outputs)
-        return steps.failure
 
     def _quantized_by_keras(self) -> str:
         """Why a model that Keras quantized can't be converted; empty for another one."""
