@@ -41,7 +41,7 @@ def quantize_aware(model: keras.Model, *, calibration: Any = None) -> keras.Mode
     Kernels are fake-quantized with a scale for each output channel, and what flows between layers with one range for
     each tensor, where the int8 file has integers: see `layers.fake_quantization`. Pruned weights stay exactly 0.0.
     Batch normalization is folded into the layer in front of it. Fine-tune the copy in `fit` with a small learning rate,
-    and give it to `export`, which writes int8 files that compute what it computes, to a step of the output's scale.
+    and give it to `export`, which writes int8 files: dense ones compute the same integers in LiteRT's default kernels.
 
     Args:
         model: A trained, built functional or Sequential model that computes in float32, wrapped or plain; zeros in the
