@@ -91,13 +91,13 @@ def sample(points, count, *, seed):
 @pytest.mark.parametrize("name", ["rewinding", "searches"])
 def test_killed_at_some_changes(tmp_path, name):
     whole, changes = whole_run(tmp_path, name)
-    for point in sample(len(changes), 14, seed=0):
+    for point in sample(len(changes), 10, seed=0):
         kill_at(tmp_path / str(point), name, point, whole)
 
 
 def test_some_changes_fail(tmp_path):
     whole, changes = whole_run(tmp_path, "rewinding")
-    for number, point in enumerate(sample(len(changes), 10, seed=1)):
+    for number, point in enumerate(sample(len(changes), 8, seed=1)):
         fail_at(tmp_path / str(point), "rewinding", point, whole, error=ERRORS[number % 4], lasting=number % 2 == 0)
 
 
