@@ -16,13 +16,20 @@ _MOST_BIAS = 2.0**30 - 1
 _SUM_BITS = 20
 """Of the larger multiplier in the sum of two tensors."""
 
+_LESS_THAN_A_FRACTION = 2e-4
+"""Less than an average of 1,000 integers can be from a half, and more than float32 rounds."""
+
 
 def grid_between(minimum: tf.Tensor, maximum: tf.Tensor) -> tf.Tensor:
     """Returns the grid of 256 values between two scalars, moved so that zero is one of them.
 
+    Args:
+        minimum: Float32, at most 0.0.
+        maximum: Float32, at least 0.0 and larger.
+
     Example:
-        >>> grid_between(tf.constant(-5.0), tf.constant(20.5)).numpy().round(6).tolist()
-        [0.1, -78.0]
+        >>> grid_between(tf.constant(-50.0), tf.constant(205.0)).numpy().tolist()
+        [1.0, -78.0]
     """
     minimum, maximum = tf.cast(minimum, tf.float64), tf.cast(maximum, tf.float64)
     scale = (maximum - minimum) / (HIGHEST - LOWEST)
@@ -127,7 +134,3 @@ def average(values: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
     stored = values / grid[0] + grid[1]
     halves_up = tf.floor(tf.abs(stored) + (0.5 + _LESS_THAN_A_FRACTION))
     return tf.sign(stored) * halves_up - grid[1]
-
-
-_LESS_THAN_A_FRACTION = 2e-4
-"""Less than an average of 1,000 integers can be from a half, and more than float32 rounds."""

@@ -1,4 +1,4 @@
-"""int8 files compute the integers of quantization-aware models: as a whole, and each layer by itself."""
+"""int8 files compute the integers of quantization-aware models: as a whole, and each layer alone."""
 
 import keras
 import numpy as np
