@@ -3,7 +3,7 @@
     python benchmarks/qat.py                    all three cases
     python benchmarks/qat.py --case lenet       LeNet-300-100 of 5 % on MNIST
     python benchmarks/qat.py --case resnet8     ResNet-8 of 20 % on the CIFAR-10 subset
-    python benchmarks/qat.py --case depthwise   fourteen narrow depthwise-separable blocks on MNIST, half of the other kernels
+    python benchmarks/qat.py --case depthwise   14 narrow depthwise-separable blocks on MNIST, half of the other kernels
 
 A network is trained, pruned once by magnitude and fine-tuned: the ticket. It is quantized to int8 by calibration; then
 made quantization-aware, fine-tuned and exported. Accuracies are of the files, run in LiteRT. Goals are judged on the
