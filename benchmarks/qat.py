@@ -57,7 +57,7 @@ CASES = {
     "lenet": Case("mnist", "fc1", 0.05, (6, 6, 2), "unit"),
     "resnet8": Case("cifar10_subset", "resnet8", 0.2, (8, 4, 2), "standard"),
     "depthwise": Case(
-        "mnist", "depthwise", 0.5, (3, 1, 1), "unit", 1e-2, "layerwise", ("depthwise_conv2d*",), validation=0.7
+        "mnist", "depthwise", 0.5, (3, 2, 2), "unit", 1e-2, "layerwise", ("depthwise_conv2d*",), validation=0.7
     ),
 }
 
