@@ -14,7 +14,7 @@ from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.publish.c_array import c_names
 from tf_lottery.exporting.publish.export_target import for_target, select, with_whole_numbers
-from tf_lottery.exporting.tflite.tflite_writer import PRECISIONS
+from tf_lottery.exporting.tflite.precisions import IN_ALL, PRECISIONS
 from tf_lottery.utils.text import suggestion
 
 
@@ -139,7 +139,8 @@ def check_request(
     in_all = [name for name, file_format in FORMATS.items() if file_format.in_all]
     formats = select("format", in_all if format == "all" else format, tuple(FORMATS))
     folder, file_name = _destination(path, formats, name)
-    precisions, encodings = select("precision", precision, PRECISIONS), select("encoding", encoding, ENCODINGS)
+    precisions = select("precision", IN_ALL if precision == "all" else precision, PRECISIONS)
+    encodings = select("encoding", encoding, ENCODINGS)
     _check_sizes(formats, batch, input_shape)
     if io not in (None, *IO):
         raise UsageError(f"Unknown export io {io!r}.", suggestion(str(io), IO))

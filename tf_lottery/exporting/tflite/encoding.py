@@ -12,6 +12,7 @@ weight was measured by running it (docs/export.md has the table):
 - An int8 CONV_2D takes a DENSIFY and stays fast, so a fully quantized FULLY_CONNECTED becomes a 1x1 convolution.
 - A CONV_2D with int8 weights and float activations does not take it. A DEQUANTIZE after the DENSIFY makes its weight
   float32 when the file is loaded: int8 on disk, float32 at run time.
+- With int16 activations nothing runs in XNNPACK, and LiteRT's own kernels take a DENSIFY.
 
 Blocks exist for FULLY_CONNECTED only: 1x4 of float32, 1x16 of int8.
 """
@@ -188,6 +189,8 @@ def _keep_own_kernel(model: Any, users: list[Any]) -> None:
 
 def _int8_rows(model: Any, graph: Any, place: int, users: list[Any], kinds: set[str], precision: str) -> list[Any]:
     """The operators that restore an int8 weight, in the form that its users take."""
+    if precision == "int16x8":  # none of it runs in XNNPACK, whose rules are what the rest is about
+        return [_densify(model, graph, place, users)]
     quantized = all(graph.tensors[_data_of(model, user, place)].type == schema.TensorType.INT8 for user in users)
     if kinds == {"FULLY_CONNECTED"} and quantized and precision == "int8":
         densify = _densify(model, graph, place, users)

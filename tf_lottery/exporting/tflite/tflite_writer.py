@@ -1,8 +1,8 @@
-"""The TFLite writer: four precisions, dense and sparse, each run in LiteRT and compared.
+"""The TFLite writer: every precision, dense and sparse, each run in LiteRT and compared.
 
 The converter reads a SavedModel of batch size 1, the case LiteRT's delegates run best, and writes dense files, which it
 does well. Its own sparse encoding is not used: it answers wrongly or does not load for most precisions. `encoding`
-rewrites the dense file instead. For int8 it runs the model to find the ranges of values, and can crash in doing so
+rewrites the dense file instead. For int8 and int16x8 it runs the model to find the ranges of values, and can crash in doing so
 (recurrent layers): a process of its own, though it takes seconds to start, makes that a refusal.
 
 What is offered has passed a chain of comparisons, in the default LiteRT interpreter, in a process of its own:
@@ -26,14 +26,10 @@ from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.signature import Signature
 from tf_lottery.exporting.tflite import encoding, litert, run_converter
 from tf_lottery.exporting.tflite.arena import estimate_arena
-from tf_lottery.exporting.tflite.integer_io import (
-    FloatAtTheEdgeError,
-    edge_records,
-    quantized_throughout,
-    with_integer_io,
-)
+from tf_lottery.exporting.tflite.integer_io import FloatAtTheEdgeError, edge_records, with_integer_io
 from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.output_steps import output_steps
+from tf_lottery.exporting.tflite.precisions import CALIBRATED, note_of, why_no_calibration, without_int16_kernel
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
 from tf_lottery.exporting.tflite.tensor_names import shorten_names
 from tf_lottery.layers.acceptance import quantized_layers
@@ -43,10 +39,7 @@ from tf_lottery.utils.files import dump_arrays
 from tf_lottery.utils.tensorflow_paths import openable
 from tf_lottery.utils.text import one_line
 
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
-NO_CALIBRATION = "int8 needs real samples to find the ranges of values: give training data as `calibration`"
 _CONVERTER = program("tf_lottery.exporting.tflite.run_converter")
-_FLOAT_PARTS = "Operators without an int8 form compute in float32."
 
 
 def convert(
@@ -56,8 +49,9 @@ def convert(
 
     Args:
         source: the folder of a SavedModel with the signature `serving_default` and a fixed batch size.
-        precision: "float32"; "float16" weights; "dynamic": int8 weights, float32 between the layers; "int8" throughout.
-        calibration: for "int8": arrays `(samples, ...)` by input name; None for a model with ranges of its own.
+        precision: "float32"; "float16" weights; "dynamic": int8 weights, float32 between the layers; "int8" throughout;
+            "int16x8": int8 weights, int16 between the layers.
+        calibration: for the last two: arrays `(samples, ...)` by input name; None for a model with ranges of its own.
         batch: the batch size.
 
     Returns:
@@ -67,7 +61,7 @@ def convert(
         Exception: of many kinds, by the converter; each means that the model cannot be converted so.
     """
     with openable(source) as name:
-        if precision != "int8" or not calibration:
+        if precision not in CALIBRATED or not calibration:
             return shorten_names(run_converter.convert(name, precision=precision, calibration={}))
         with tempfile.TemporaryDirectory(dir=source.parent) as folder:
             samples, converted = Path(folder) / "samples.npz", Path(folder) / "converted.tflite"
@@ -124,8 +118,13 @@ def write_tflite(
     attempts = _Attempts(model, folder, reference, wanted)
     results: list[CandidateFile | Refusal] = []
     exact = attempts.dense("int8" if attempts.in_steps else "float32")
+    crash: Refusal | None = None
     for precision in wanted.precisions:
-        dense = exact if precision == "float32" or attempts.in_steps else attempts.reduced(precision, exact)
+        if crash is not None and precision in CALIBRATED:  # it would crash again, on the same calibration
+            dense: CandidateFile | Refusal = dataclasses.replace(crash, precision=precision)
+        else:
+            dense = exact if precision == "float32" or attempts.in_steps else attempts.reduced(precision, exact)
+        crash = dense if isinstance(dense, Refusal) and dense.crashed else crash
         if "dense" in wanted.bases:
             results.append(dense)
         if "sparse" in wanted.bases:
@@ -165,6 +164,8 @@ class _Attempts:
             crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
             reason = self._quantized_by_keras() or one_line(error)
             return self._refusal(precision, "dense", reason, crashed=crashed)
+        if precision == "int16x8" and (operators := without_int16_kernel(content)):
+            return self._refusal(precision, "dense", f"no int16 kernel for the operators {', '.join(operators)}")
         if precision == "int8" and self._wanted.io == "int8":
             try:
                 content = with_integer_io(content)
@@ -183,8 +184,8 @@ class _Attempts:
             )
         if precision in self._wanted.hopeless:
             return self._refusal(precision, "dense", self._wanted.hopeless[precision])
-        if precision == "int8" and self._reference.calibration is None:
-            return self._refusal(precision, "dense", NO_CALIBRATION)
+        if precision in CALIBRATED and self._reference.calibration is None:
+            return self._refusal(precision, "dense", why_no_calibration(precision))
         dense = self.dense(precision)
         if self._wanted.io == "int8":  # asked for because of what it takes and gives, whatever its size
             return dense
@@ -248,7 +249,7 @@ class _Attempts:
         if agreement.failure:
             file.unlink()
             return self._refusal(precision, base, agreement.failure, mismatch=True)
-        note = _FLOAT_PARTS if precision == "int8" and not quantized_throughout(content) else ""
+        note = note_of(content, precision)
         if self.in_steps:
             steps = output_steps(content, self._reference.outputs, ran.outputs)
             if steps.failure:
