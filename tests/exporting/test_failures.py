@@ -19,8 +19,7 @@ from tf_lottery.errors import CheckFailed, DamagedError, NonFiniteError, Resourc
 from tf_lottery.exporting import check_file, pipeline
 from tf_lottery.exporting import export as export_all
 from tf_lottery.exporting.formats import keras_writer, saved_model
-from tf_lottery.exporting.tflite import litert
-from tf_lottery.exporting.tflite import tflite_writer as tflite
+from tf_lottery.exporting.tflite import conversion, litert
 from toys import Subclassed
 
 # The whole matrix of precisions and encodings is the business of test_matrix.py.
@@ -55,7 +54,7 @@ def test_a_file_with_other_weights_is_an_error(tmp_path, tampered, format):
 
 
 def test_one_wrong_format_of_several_leaves_none(tmp_path, monkeypatch):
-    whole = tflite.convert
+    whole = conversion.convert
 
     def convert(source, **options):
         content = bytearray(whole(source, **options))
@@ -64,7 +63,7 @@ def test_one_wrong_format_of_several_leaves_none(tmp_path, monkeypatch):
         content[position : position + 4] = np.float32(0.2).tobytes()
         return bytes(content)
 
-    monkeypatch.setattr(tflite, "convert", convert)
+    monkeypatch.setattr(conversion, "convert", convert)
     model = small()
     weights = model.get_weights()
     weights[0][0, 0] = 0.123456

@@ -8,8 +8,9 @@ are allowed instead is in `rounding`.
 
 Reduced precisions round weights, and int8 also what flows between layers, so each output differs a little. They are
 judged by the root mean square of the error over the spread of the outputs about their means: 0 is exact, 1 is no better
-than a constant. Measured: float16 about 3e-4, dynamic range 1e-2, int16x8 2e-3 to 1e-2, int8 2e-2 to 1e-1. Beside the whole output, each
-channel of its last axis is judged, so that large ones (boxes, say) don't hide the loss of small ones (scores). These
+than a constant. Measured: float16 about 3e-4, int16x8 5e-3, dynamic range 1e-2, int8 2e-2 to 1e-1, int4 5e-2 to 2e-1.
+Beside the whole output, each channel of its last axis is judged, so that large ones (boxes, say) don't hide the loss of
+small ones (scores). These
 bounds alone would let a slightly wrong file pass; therefore a reduced file counts only where the float32 file of the
 same model holds, and a sparse file only where it also answers as the dense file of the same precision does
 (`TWIN_TOLERANCES`).

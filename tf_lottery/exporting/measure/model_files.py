@@ -20,6 +20,7 @@ _WEIGHTS = {
     schema.TensorType.FLOAT32: "float32",
     schema.TensorType.FLOAT16: "float16",
     schema.TensorType.INT8: "int8",
+    schema.TensorType.INT4: "int4",
 }
 
 
@@ -28,7 +29,7 @@ class FileIdentity:
     """How a file stores its weights; None where that isn't known.
 
     Attributes:
-        precision: "float32", "float16", "dynamic" or "int8".
+        precision: one of `precision_names.PRECISIONS`; "mixed" only by a report, else that of most bytes.
         encoding: "dense", "sparse", "slim" or "slim-sparse". A slim file that no report lists passes for dense.
     """
 
@@ -97,6 +98,6 @@ def _identify_by_tensors(model: Any) -> FileIdentity:
     precision = max(bytes_by_precision, key=lambda name: bytes_by_precision[name], default="float32")
     computed = [tensor.type for tensor, data in tensors if data is None or not len(data)]
     if precision == "int8" and schema.TensorType.INT8 not in computed:
-        precision = "dynamic"
+        precision = "int16x8" if schema.TensorType.INT16 in computed else "dynamic"
     sparse = any(tensor.sparsity is not None for tensor, data in tensors if data is not None and len(data))
     return FileIdentity(precision, "sparse" if sparse else "dense")

@@ -74,7 +74,7 @@ def _worthwhile(content: bytes, precision: str, *, blocks: bool) -> set[_Place]:
     model = flatbuffers.read(content)
     before, places = len(flatbuffers.write(model)), set()
     for number, graph in enumerate(model.subgraphs):
-        for place, tensor, array, users in _weights(model, graph):
+        for place, tensor, array, users in weight_arrays(model, graph):
             kinds, name = _kinds(model, users), len(tensor.name or b"")
             block = _block_length(array, kinds, precision, blocks=blocks)
             stored = _as_stored(model, graph, array, users)
@@ -105,7 +105,7 @@ def _encode(content: bytes, places: Collection[_Place], precision: str, *, block
     in_blocks = 0
     for number, graph in enumerate(model.subgraphs):
         before: list[Any] = []
-        for place, tensor, array, users in list(_weights(model, graph)):
+        for place, tensor, array, users in list(weight_arrays(model, graph)):
             if (number, place) not in places:
                 continue
             kinds = _kinds(model, users)
@@ -130,7 +130,7 @@ def _encode(content: bytes, places: Collection[_Place], precision: str, *, block
     return flatbuffers.write(model), len(stored) - in_blocks, in_blocks
 
 
-def _weights(model: Any, graph: Any) -> Iterator[tuple[int, Any, np.ndarray, list[Any]]]:
+def weight_arrays(model: Any, graph: Any) -> Iterator[tuple[int, Any, np.ndarray, list[Any]]]:
     """Each constant that is nothing but a weight of operators that can take a sparse one: index, tensor, array, users.
 
     Weights of 1-D arrays are left alone.

@@ -1,17 +1,11 @@
-"""The precisions of TFLite files: which there are, what each needs, and what is to know of a file of one."""
+"""What is to know of TFLite files of a precision: why there is none, and how one runs."""
 
+import keras
 from ai_edge_litert import schema_py_generated as schema
 
 from tf_lottery.exporting.tflite import flatbuffers
 from tf_lottery.exporting.tflite.integer_io import quantized_throughout
-
-BY_QUANTIZER = ("int4", "mixed")
-"""Made of the float32 file by LiteRT's quantizer, the extra `quantizer`, and only where they are asked for by name."""
-IN_ALL = ("float32", "float16", "dynamic", "int8", "int16x8")
-"""What "all" stands for."""
-PRECISIONS = (*IN_ALL, *BY_QUANTIZER)
-CALIBRATED = ("int8", "int16x8")
-"""Those whose ranges the converter measures, in a process of its own, which some models crash."""
+from tf_lottery.layers.acceptance import quantized_layers
 
 _FLOAT_PARTS = "Operators without an int8 form compute in float32."
 _INT16_RUNS = (
@@ -22,7 +16,8 @@ _INT16_RUNS = (
 
 def why_no_calibration(precision: str) -> str:
     """Return why a precision is left out without calibration samples."""
-    return f"{precision} needs real samples to find the ranges of values: give training data as `calibration`"
+    purpose = "choose the bits of each weight" if precision == "mixed" else "find the ranges of values"
+    return f"{precision} needs real samples to {purpose}: give training data as `calibration`"
 
 
 def note_of(content: bytes, precision: str) -> str:
@@ -30,7 +25,7 @@ def note_of(content: bytes, precision: str) -> str:
 
     Args:
         content: the file.
-        precision: one of `PRECISIONS`.
+        precision: one of `precision_names.PRECISIONS`.
     """
     if precision == "int16x8":
         return _INT16_RUNS
@@ -51,3 +46,19 @@ def without_int16_kernel(content: bytes) -> list[str]:
         if any(graph.tensors[place].type == schema.TensorType.FLOAT32 for place in operator.outputs if place >= 0)
     }
     return sorted(names - {"QUANTIZE", "DEQUANTIZE"})
+
+
+def why_quantized_by_keras(model: keras.Model) -> str:
+    """Return why a model that Keras quantized can't be converted; empty for another one.
+
+    Args:
+        model: a plain model.
+    """
+    layers = quantized_layers(model)
+    if not layers:
+        return ""
+    modes = ", ".join(dict.fromkeys(layers.values()))
+    return (
+        f"Keras quantized the layers {', '.join(layers)} ({modes}), in operations that the converter does not "
+        'know: export the model as it was before `quantize`, with precision="int8"'
+    )

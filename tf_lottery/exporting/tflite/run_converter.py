@@ -2,8 +2,8 @@
 
 Usage: `python -m tf_lottery.exporting.tflite.run_converter SAVED_MODEL PRECISION SAMPLES.npz OUT.tflite [BATCH]`.
 
-It is a program of its own for int8 and int16x8: the converter then runs the model, to find the ranges of its values, in an
-interpreter that crashes on some models, recurrent ones among them. That must not take the export down.
+It is a program of its own for int8 and int16x8: the converter then runs the model, to find the ranges of its values,
+in an interpreter that crashes on some models, recurrent ones among them. That must not take the export down.
 
 SAMPLES.npz holds one array `(samples, ...)` per input, by signature name.
 """
@@ -30,8 +30,8 @@ def convert(source: str, *, precision: str, calibration: NamedArrays, batch: int
     Args:
         source: a name by which TensorFlow can open the SavedModel, which has the signature `serving_default`.
         precision: "float32", "float16", "dynamic", "int8" or "int16x8".
-        calibration: for the last two: arrays `(samples, ...)` by input name; none for a model with ranges of its own, in
-            operators of fake quantization.
+        calibration: for the last two: arrays `(samples, ...)` by input name; none for a model with ranges of its own,
+            in operators of fake quantization.
         batch: the batch size of the SavedModel.
 
     Returns:
