@@ -100,7 +100,7 @@ def test_a_converter_that_crashed_is_not_started_for_the_slimmed_model(tmp_path,
     starts = tmp_path / "starts"
     program = "import os, signal; open(os.environ['STARTS'], 'a').write('x'); os.kill(os.getpid(), signal.SIGSEGV)"
     monkeypatch.setenv("STARTS", str(starts))
-    monkeypatch.setattr(tflite, "_CONVERTER", program)
+    monkeypatch.setattr(conversion, "_CONVERTER", program)
     model = small()
     model.layers[1].kernel.assign(np.diag([0, 0, 1, 1, 1, 1, 1, 1])[:, 2:5])  # five units are read by nobody
     samples = np.random.default_rng(0).random((9, 64)).astype("float32")

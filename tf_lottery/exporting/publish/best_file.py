@@ -83,8 +83,9 @@ def better_than(
         max_drop: a fraction.
 
     Example:
-        >>> own = {"format": "tflite", "precision": "dynamic", "bytes": 9, "rms_rel_error": 0.01, "validation_loss": 0.0}
-        >>> better_than(own | {"precision": "int4", "bytes": 10}, [own]) is own, better_than(own, [own])
+        >>> small = {"format": "tflite", "bytes": 9, "rms_rel_error": 0.01, "validation_loss": 0.0}
+        >>> own, four = {**small, "precision": "dynamic"}, {**small, "precision": "int4"}
+        >>> better_than(four, [own, four]) is own, better_than(own, [own, four])
         (True, None)
     """
     if record.get("precision") not in BY_QUANTIZER:
