@@ -46,7 +46,9 @@ def convert(
         with tempfile.TemporaryDirectory(dir=source.parent) as folder:
             samples, converted = Path(folder) / "samples.npz", Path(folder) / "converted.tflite"
             samples.write_bytes(dump_arrays(calibration))
-            run_program(_CONVERTER, [name, precision, samples, converted, str(batch)], name="the int8 converter")
+            run_program(
+                _CONVERTER, [name, precision, samples, converted, str(batch)], name=f"the {precision} converter"
+            )
             return shorten_names(converted.read_bytes())
 
 

@@ -51,7 +51,7 @@ class QuantizableWeight:
     """A weight of a float32 file that the quantizer has a form for.
 
     Attributes:
-        name: of its tensor, e.g. "/dense_1/".
+        name: of its tensor, or of what is computed with it, e.g. "/dense_1/".
         values: how many it has.
         density: the fraction of them that are not zero.
         least_bits: the fewest bits that the quantizer has for it.
@@ -87,8 +87,9 @@ def quantizable_weights(content: bytes) -> dict[WeightPlace, QuantizableWeight]:
             channels = array.shape[-1 if "DEPTHWISE_CONV_2D" in kinds else 0]
             if array.size * (4 - least / 8) <= _SCALE_BYTES * channels + _ADDED:
                 continue
+            named = next((name for name in (tensor.name, graph.tensors[users[0].outputs[0]].name) if name), b"")
             weights[number, place] = QuantizableWeight(
-                (tensor.name or b"").decode("utf-8", "replace"),
+                named.decode("utf-8", "replace"),
                 array.size,
                 np.count_nonzero(array) / array.size,
                 least,
@@ -145,9 +146,9 @@ def describe_bits(weights: Iterable[QuantizableWeight], bits: Iterable[int]) -> 
     """
     names: dict[int, list[str]] = {}
     for weight, count in zip(weights, bits, strict=True):
-        names.setdefault(count, []).append(weight.name.strip("/") or "a weight without a name")
-    shown = {FLOAT: "float32"}
-    return "; ".join(f"{shown.get(count, f'int{count}')}: {', '.join(names[count])}" for count in sorted(names))
+        names.setdefault(count, []).append(weight.name.strip("/") or "others")
+    shown = {4: "int4", 8: "int8", FLOAT: "float32"}
+    return "; ".join(f"{shown[count]}: {', '.join(dict.fromkeys(names[count]))}" for count in sorted(names))
 
 
 def _number_names(model: Any) -> dict[WeightPlace, bytes]:
