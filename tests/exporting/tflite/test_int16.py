@@ -12,6 +12,7 @@ from tf_lottery.errors import UnfitError
 from tf_lottery.exporting import export
 from tf_lottery.exporting.measure.model_files import FileIdentity, identify
 from tf_lottery.exporting.tflite import flatbuffers
+from toys import error_over_spread, round_kernels
 
 X = np.random.default_rng(0).uniform(-1, 1, (320, 10, 10, 2)).astype("float32")
 
@@ -51,21 +52,21 @@ def exported(tmp_path_factory):
 
 def test_int16_between_layers_is_more_exact_than_int8(exported):
     _, report, records = exported
-    assert records["int16x8", "dense"]["rms_rel_error"] < 0.5 * records["int8", "dense"]["rms_rel_error"]
+    assert records["int16x8", "dense"]["rms_rel_error"] < 0.6 * records["int8", "dense"]["rms_rel_error"]
     assert records["int16x8", "dense"]["bytes"] < 0.4 * records["float32", "dense"]["bytes"]
     assert records["int16x8", "sparse"]["bytes"] < 0.6 * records["int16x8", "dense"]["bytes"]
     assert "without XNNPACK" in records["int16x8", "dense"]["note"]
     assert not [line for line in report.refusals() if "int16x8" in line]
 
 
-def test_the_sparse_file_answers_bit_for_bit_as_the_dense_one_in_every_way(exported):
+def test_files_answer_as_weights_rounded_by_hand_in_every_way(exported):
     folder, _, _ = exported
-    expected = net().predict(X[:64], verbose=0)
+    model = net()
+    expected = round_kernels(model, {layer.name: 127 for layer in model.layers}).predict(X[:64], verbose=0)
     dense, sparse = (read(folder / f"model_int16x8_{kind}.tflite", {"image": X[:64]}) for kind in ("dense", "sparse"))
     for way in (name for name in WAYS if "batch" not in name):
         np.testing.assert_array_equal(sparse[way]["scores"], dense[way]["scores"])
-        error = np.sqrt(np.mean((dense[way]["scores"] - expected) ** 2) / np.mean((expected - expected.mean(0)) ** 2))
-        assert error < 0.05
+        assert error_over_spread(dense[way]["scores"], expected) < 1e-3  # all that is lost is the rounding of weights
 
 
 def test_what_is_in_the_file(exported):

@@ -14,6 +14,7 @@ from tf_lottery.exporting.diagnose.diagnosis import diagnose
 from tf_lottery.exporting.measure.model_files import FileIdentity, identify
 from tf_lottery.exporting.tflite import flatbuffers, weight_quantization
 from tf_lottery.exporting.tflite.conversion import convert_dense
+from toys import error_over_spread, round_kernels
 
 X = np.random.default_rng(0).normal(size=(256, 10, 10, 2)).astype("float32")
 BUDGET = 0.03
@@ -28,23 +29,12 @@ def prune(model, zeros):
 
 
 def net(*, zeros=0.0):
-    """Its last layer is all that its outputs are sensitive to."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((10, 10, 2), name="image")
-    x = layers.Conv2D(24, 3, activation="relu")(inputs)
-    x = layers.Flatten()(layers.DepthwiseConv2D(3, activation="relu")(x))
-    return prune(keras.Model(inputs, layers.Dense(6, name="scores")(layers.Dense(48, "relu")(x))), zeros)
-
-
-def rounded(kernel, steps, channels):
-    """A kernel in whole numbers from -steps to steps of a scale per channel: of the last axis, or the last two."""
-    axes = tuple(range(kernel.ndim - channels))
-    scale = np.abs(kernel).max(axes, keepdims=True) / steps
-    return np.round(kernel / np.where(scale > 0, scale, 1)) * scale
-
-
-def error(received, expected):
-    return np.sqrt(np.mean((received - expected) ** 2) / np.mean((expected - expected.mean(0)) ** 2))
+    x = layers.Conv2D(24, 3, activation="relu", name="conv")(inputs)
+    x = layers.Flatten()(layers.DepthwiseConv2D(3, activation="relu", name="depthwise")(x))
+    x = layers.Dense(48, "relu", name="hidden")(x)
+    return prune(keras.Model(inputs, layers.Dense(6, name="scores")(x)), zeros)
 
 
 def answers(file):
@@ -63,11 +53,7 @@ def quantized(request, tmp_path_factory):
         files[compute] = folder / f"{compute}.tflite"
         files[compute].write_bytes(weight_quantization.quantize_weights(content, bits, compute=compute, scratch=folder))
     twin = net(zeros=request.param)
-    for layer in twin.layers:
-        if layer.weights:
-            depthwise = isinstance(layer, layers.DepthwiseConv2D)
-            kernel = layer.weights[0]
-            kernel.assign(rounded(kernel.numpy(), 127 if depthwise else 7, 2 if depthwise else 1))
+    round_kernels(twin, {layer.name: 127 if "depthwise" in layer.name else 7 for layer in twin.layers})
     return content, files, twin.predict(X[:64], verbose=0)
 
 
@@ -80,7 +66,7 @@ def test_restored_weights_are_those_that_were_rounded_by_hand(quantized):
 def test_integer_kernels_answer_as_the_rounded_weights_do(quantized):
     content, files, expected = quantized
     for received in answers(files["integer"]).values():
-        assert error(received, expected) < 0.02
+        assert error_over_spread(received, expected) < 0.05  # as of kernels for int8 weights
     assert files["integer"].stat().st_size < 0.2 * len(content)
 
 
@@ -101,8 +87,8 @@ def test_versions_and_names_are_those_of_a_converted_file(quantized):
 def test_bench_and_doctor_know_int4(quantized):
     _, files, _ = quantized
     assert identify(files["integer"]) == FileIdentity("int4", "dense")
-    operations = {entry["kind"]: entry for entry in diagnose(files["integer"], race=False).operations}
-    dense = operations["FULLY_CONNECTED"]
+    operations = diagnose(files["integer"], race=False).to_json()["ops"]
+    dense = next(entry for entry in operations if entry["kind"] == "FULLY_CONNECTED")
     assert dense["precision"] == "int4"
     assert dense["zeros"] > 0.05  # what rounds to 0 counts: the values were read
     assert any("int4 weights have no sparse form" in reason for reason in dense["reasons"])
@@ -130,7 +116,7 @@ def test_mixed_holds_the_budget_on_the_calibration_samples(exported):
     assert records["int4", "dense"]["rms_rel_error"] > BUDGET
     assert records["int4", "dense"]["bytes"] < records["mixed", "dense"]["bytes"] < records["float32", "dense"]["bytes"]
     received = read(folder / "model_mixed_dense.tflite", {"image": X[64:]})["default"]["scores"]
-    assert error(received, net().predict(X[64:], verbose=0)) <= BUDGET
+    assert error_over_spread(received, net().predict(X[64:], verbose=0)) <= BUDGET
     assert "int8" in records["mixed", "dense"]["note"]
 
 
@@ -152,7 +138,7 @@ def test_a_file_outside_the_budget_is_not_chosen_and_the_report_says_so(exported
 
 
 def test_what_a_sparse_file_does_better_is_not_chosen(tmp_path):
-    report = export_all(tmp_path, net(zeros=0.97), best="latency", max_drop=0.5)
+    report = export_all(tmp_path, net(zeros=0.9), best="latency", max_drop=0.5)
     records = by_kind(report.files)
     assert records["dynamic", "sparse"]["bytes"] < records["int4", "dense"]["bytes"]
     assert any(

@@ -96,7 +96,13 @@ def _identify_by_tensors(model: Any) -> FileIdentity:
         bytes_by_precision[name] = bytes_by_precision.get(name, 0) + count
     tensors = [(tensor, model.buffers[tensor.buffer].data) for graph in model.subgraphs for tensor in graph.tensors]
     precision = max(bytes_by_precision, key=lambda name: bytes_by_precision[name], default="float32")
-    computed = [tensor.type for tensor, data in tensors if data is None or not len(data)]
+    computed = {
+        graph.tensors[place].type
+        for graph in model.subgraphs
+        for operator in graph.operators
+        if flatbuffers.operator_name(model, operator) != "DENSIFY"  # which restores weights
+        for place in operator.outputs
+    }
     if precision == "int8" and schema.TensorType.INT8 not in computed:
         precision = "int16x8" if schema.TensorType.INT16 in computed else "dynamic"
     sparse = any(tensor.sparsity is not None for tensor, data in tensors if data is not None and len(data))

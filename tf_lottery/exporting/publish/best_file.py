@@ -62,7 +62,7 @@ def choose_best(
     places = [place for place, record in enumerate(records) if record["format"] == wanted]
     losses = {place: float(records[place]["validation_loss"]) for place in places}
     # Not quite the fraction itself: 0.98 - 0.975 is a little more than 0.005.
-    places = [place for place in places if better_than(records[place], records, max_drop=max_drop) is None]
+    places = [place for place in places if better_than(records[place], records, goal=goal, max_drop=max_drop) is None]
     within = [place for place in places if losses[place] <= max_drop + 1e-9]
     if not within:
         return min(places, key=lambda place: (losses[place], records[place]["bytes"]))
@@ -70,16 +70,21 @@ def choose_best(
 
 
 def better_than(
-    record: FileRecord, records: Sequence[FileRecord], *, max_drop: float = DEFAULT_MAX_DROP
+    record: FileRecord,
+    records: Sequence[FileRecord],
+    *,
+    goal: str = "balanced",
+    max_drop: float = DEFAULT_MAX_DROP,
 ) -> FileRecord | None:
     """Return a file that makes one of LiteRT's quantizer pointless; None if there is none, or it is not of those.
 
-    It is made without the quantizer, has no more bytes and no larger error, and is within the accuracy budget, or loses
-    no more.
+    It is made without the quantizer, has no more bytes (for "download" after gzip) and no larger error, and is within
+    the accuracy budget, or loses no more.
 
     Args:
         record: an entry of a report's `files`.
         records: all of them.
+        goal: one of `GOALS`.
         max_drop: a fraction.
 
     Example:
@@ -90,17 +95,17 @@ def better_than(
     """
     if record.get("precision") not in BY_QUANTIZER:
         return None
-    allowed = max(max_drop, float(record["validation_loss"]))
+    allowed, size = max(max_drop, float(record["validation_loss"])), "gzip_bytes" if goal == "download" else "bytes"
     rivals = [
         other
         for other in records
         if other["format"] == record["format"]
         and other["precision"] not in BY_QUANTIZER
-        and other["bytes"] <= record["bytes"]
+        and other[size] <= record[size]
         and other["rms_rel_error"] <= record["rms_rel_error"]
         and other["validation_loss"] <= allowed
     ]
-    return min(rivals, key=lambda other: (other["bytes"], other["rms_rel_error"]), default=None)
+    return min(rivals, key=lambda other: (other[size], other["rms_rel_error"]), default=None)
 
 
 def _cost(record: FileRecord, goal: str) -> tuple[float, ...]:
