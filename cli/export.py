@@ -154,8 +154,8 @@ def command(
             opened.model,
             to,
             format=wanted,
-            precision=_every_or(precision),
-            encoding=_every_or(encoding),
+            precision="all" if precision == ("all",) else list(precision),
+            encoding="all" if "all" in encoding else list(encoding),
             **real.arguments(),
             task=tasks,
             best=best,
@@ -264,7 +264,3 @@ def _task(entries: tuple[str, ...] | None) -> str | dict[str, str | None] | None
             "Give e.g. --task regression, or --task scores=classification,boxes=regression.",
         )
     return {name: kind for name, _, kind in pairs}
-
-
-def _every_or(names: tuple[str, ...]) -> str | list[str]:
-    return "all" if "all" in names else list(names)

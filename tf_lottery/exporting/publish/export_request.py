@@ -147,7 +147,7 @@ def check_request(
     in_all = [name for name, file_format in FORMATS.items() if file_format.in_all]
     formats = select("format", in_all if format == "all" else format, tuple(FORMATS))
     folder, file_name = _destination(path, formats, name)
-    precisions = select("precision", IN_ALL if precision == "all" else precision, PRECISIONS)
+    precisions = _precisions(precision)
     encodings = select("encoding", encoding, ENCODINGS)
     _check_sizes(formats, batch, input_shape)
     if (chosen := [name for name in precisions if name in BY_QUANTIZER]) and not is_installed():
@@ -192,6 +192,13 @@ def quantization_aware_request(request: ExportRequest) -> ExportRequest:
             )
     encodings = tuple(name for name in request.encodings if name in BASES)
     return replace(request, formats=("tflite",), precisions=("int8",), encodings=encodings)
+
+
+def _precisions(precision: str | Sequence[str]) -> list[str]:
+    names = [precision] if isinstance(precision, str) else list(precision)
+    if "all" in names:  # which stands for fewer than there are: others may be beside it
+        names = [*IN_ALL, *(name for name in names if name != "all")]
+    return select("precision", names, PRECISIONS)
 
 
 def _check_sizes(formats: list[str], batch: int, input_shape: InputShape) -> None:

@@ -9,8 +9,8 @@ from tf_lottery.layers.acceptance import quantized_layers
 
 _FLOAT_PARTS = "Operators without an int8 form compute in float32."
 _INT16_RUNS = (
-    "int16 between layers runs on LiteRT's own kernels, without XNNPACK, and no GPU or NNAPI delegate takes it: expect "
-    "it to be slower than int8."
+    "int16 between layers runs on LiteRT's own kernels: XNNPACK takes none of it, nor, by TensorFlow's documentation, "
+    "any hardware delegate. Expect it to be slower than int8."
 )
 
 
