@@ -146,7 +146,7 @@ def failures(
     """The ways in which a file answers other than Keras, or than its dense twin."""
     precision, encoding, _ = key
     dense = {"sparse": "dense", "slim-sparse": "slim"}.get(encoding)
-    ordinary = slice(None, -EDGES if precision == "int8" else None)
+    ordinary = slice(None, -EDGES if precision in ("int8", "int16x8") else None)
     found = []
     for way, outputs in given_by[key].items():
         if isinstance(outputs, str):
