@@ -7,8 +7,8 @@
 Both train the same net in `fit`, from the same weights, on the same batches, by the same names: `prune_low_magnitude`,
 `PolynomialDecay` and `UpdatePruningStep` of `tf_lottery.compat.tfmot` on Keras 3, and of tfmot on tf_keras. Each is a
 process of its own on the same cores; for each seed one trains, then the other: as `compile` does by default, and with
-XLA. A last training is this library's with several steps in a call, for reference. The time of a step is that of the
-fastest 100 steps of a training.
+XLA. For reference there are this library's with several steps in a call, and Keras 3 without pruning. The time of a
+step is that of the fastest 100 steps of a training.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def race(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     with ExitStack() as stack:
         workers = {}
         # XLA's convolutions on a CPU are so slow that a step may never return.
-        for side in SIDES if options.model == "lenet" else list(SIDES)[:2]:
+        for side in (side for side in SIDES if options.model == "lenet" or "jit_compile" not in SIDES[side]):
             log = stack.enter_context((folder / f"{side}.log").open("w"))
             command = [sys.executable, str(HERE / "vs_tfmot_worker.py"), side, str(folder), str(options.threads)]
             workers[side] = stack.enter_context(Popen(command, stdin=PIPE, stdout=PIPE, stderr=log, text=True))
@@ -156,6 +156,7 @@ def time_ratios(by_side: dict[str, list[dict[str, Any]]], key: str) -> dict[str,
     """The least time of each side over that of tfmot's, compiled in the same way where both are."""
     least = {side: min(run[key] for run in runs) for side, runs in by_side.items() if runs}
     pairs = [("tf_lottery", "tfmot"), ("tf_lottery-xla", "tfmot-xla"), ("tf_lottery-calls", "tfmot")]
+    pairs += [("keras", "tfmot"), ("keras-xla", "tfmot-xla")]
     return {f"{mine} / {its}": least[mine] / least[its] for mine, its in pairs if mine in least}
 
 

@@ -21,8 +21,11 @@ SIDES: dict[str, dict[str, Any]] = {
     "tf_lottery-xla": {"jit_compile": True},
     "tfmot-xla": {"jit_compile": True},
     "tf_lottery-calls": {"jit_compile": True, "steps_per_execution": 50},
+    "keras": {},
+    "keras-xla": {"jit_compile": True},
 }
-"""What each gives `compile`. tfmot does not take several steps in a call."""
+"""What each gives `compile`. tfmot does not take several steps in a call. The last two are Keras 3 without any pruning:
+what a step costs there before a toolkit adds anything."""
 WINDOW = 100
 """Steps that are timed together: so many, that the masks are chosen once in them. The first ones, which compile, do not
 count; of the others the fastest do, since other work on the machine only slows them."""
@@ -57,16 +60,18 @@ def train(side: str, settings: dict[str, Any], arrays: dict[str, np.ndarray]) ->
     names = toolkit.sparsity.keras
     net = network(keras, settings["model"])
     net.set_weights([arrays[f"weight_{number}"] for number in range(len(net.weights))])
-    model = names.prune_low_magnitude(net, pruning_schedule=names.PolynomialDecay(**settings["schedule"]))
+    prunes = not side.startswith("keras")
+    schedule = names.PolynomialDecay(**settings["schedule"])
+    model = names.prune_low_magnitude(net, pruning_schedule=schedule) if prunes else net
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(settings["learning_rate"]), loss, metrics=["accuracy"], **SIDES[side])
     clock = stopwatch(keras)
-    callbacks = [names.UpdatePruningStep(), clock]
+    callbacks = [names.UpdatePruningStep(), clock] if prunes else [clock]
     gc.collect()
     model.fit(arrays["x"], arrays["y"], batch_size=settings["batch"], shuffle=False, verbose=0, callbacks=callbacks)
     windows = clock.windows()
     accuracy = model.evaluate(arrays["test_x"], arrays["test_y"], batch_size=500, verbose=0, return_dict=True)
-    stripped = names.strip_pruning(model)
+    stripped = names.strip_pruning(model) if prunes else model
     kernels = [weight for weight in stripped.get_weights() if weight.ndim > 1]
     return {
         "accuracy": accuracy["accuracy"],

@@ -17,7 +17,10 @@ _INT16_RUNS = (
 def why_no_calibration(precision: str) -> str:
     """Return why a precision is left out without calibration samples."""
     purpose = "choose the bits of each weight" if precision == "mixed" else "find the ranges of values"
-    return f"{precision} needs real samples to {purpose}: give training data as `calibration`"
+    return (
+        f"{precision} needs real samples to {purpose}: give training data as `calibration`, or as the array "
+        "calibration in a file of samples"
+    )
 
 
 def note_of(content: bytes, precision: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from tf_lottery.errors import UsageError
 from tf_lottery.layers import is_wrapped
@@ -69,7 +70,8 @@ class BetweenCalls(keras.callbacks.Callback):
 
     def steps_done(self) -> int:
         """Returns the number of training steps that the optimizer has done."""
-        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))  # also of a distribution strategy
+        # In each batch: this takes less than half of the time of `convert_to_numpy`.
+        return int(tf.convert_to_tensor(self.model.optimizer.iterations.value))
 
     def steps_of_last_call(self, now: int) -> int:
         """Returns how many steps the last call of an earlier `fit` had; the last call of an epoch may be a short one.
