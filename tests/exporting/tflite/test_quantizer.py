@@ -13,7 +13,7 @@ from tf_lottery.exporting import export
 from tf_lottery.exporting.diagnose.diagnosis import diagnose
 from tf_lottery.exporting.measure.model_files import FileIdentity, identify
 from tf_lottery.exporting.tflite import flatbuffers, weight_quantization
-from tf_lottery.exporting.tflite.conversion import convert_dense
+from tf_lottery.exporting.tflite.dense_conversion import convert_dense
 from toys import error_over_spread, round_kernels
 
 X = np.random.default_rng(0).normal(size=(256, 10, 10, 2)).astype("float32")

@@ -134,6 +134,10 @@ def weight_arrays(model: Any, graph: Any) -> Iterator[tuple[int, Any, np.ndarray
     """Each constant that is nothing but a weight of operators that can take a sparse one: index, tensor, array, users.
 
     Weights of 1-D arrays are left alone.
+
+    Args:
+        model: a `ModelT` tree.
+        graph: one of its subgraphs.
     """
     for place, tensor in enumerate(list(graph.tensors)):
         users = [operator for operator in graph.operators if place in operator.inputs]

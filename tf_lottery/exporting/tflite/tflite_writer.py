@@ -23,7 +23,7 @@ from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.precision_names import BY_QUANTIZER, CALIBRATED, NEED_CALIBRATION
 from tf_lottery.exporting.tflite import litert
 from tf_lottery.exporting.tflite.arena import estimate_arena
-from tf_lottery.exporting.tflite.conversion import convert_dense
+from tf_lottery.exporting.tflite.dense_conversion import convert_dense
 from tf_lottery.exporting.tflite.integer_io import FloatAtTheEdgeError, edge_records, with_integer_io
 from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.mixed_precision import NoBitsError, quantized_file, saves_by_zeros
