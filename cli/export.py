@@ -9,6 +9,7 @@ from click import IntRange
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.options import NORMALIZATIONS
 from tf_lottery.exporting.export_report import FileRecord
+from tf_lottery.exporting.precision_names import BY_QUANTIZER, IN_ALL
 from tf_lottery.exporting.publish.best_file import GOALS
 from tf_lottery.exporting.publish.requested_formats import narrow_formats
 from tf_lottery.exporting.sources.source_data import load_source_data
@@ -59,7 +60,10 @@ _REMEDIES = {
     help="Write every file of: all (of keras,saved_model,tflite), or some of these and onnx.",
 )
 @click.option(
-    "--precision", type=ListOf("precisions"), default=("all",), help="Only TFLite of: float32,float16,dynamic,int8."
+    "--precision",
+    type=ListOf("precisions"),
+    default=("all",),
+    help=f"Only TFLite of: {','.join(IN_ALL)}; or {','.join(BY_QUANTIZER)}, by the extra quantizer.",
 )
 @click.option("--encoding", type=ListOf("encodings"), default=("all",), help="dense,sparse,slim,slim-sparse.")
 @click.option(
@@ -150,8 +154,8 @@ def command(
             opened.model,
             to,
             format=wanted,
-            precision=_every_or(precision),
-            encoding=_every_or(encoding),
+            precision="all" if precision == ("all",) else list(precision),
+            encoding="all" if "all" in encoding else list(encoding),
             **real.arguments(),
             task=tasks,
             best=best,
@@ -260,7 +264,3 @@ def _task(entries: tuple[str, ...] | None) -> str | dict[str, str | None] | None
             "Give e.g. --task regression, or --task scores=classification,boxes=regression.",
         )
     return {name: kind for name, _, kind in pairs}
-
-
-def _every_or(names: tuple[str, ...]) -> str | list[str]:
-    return "all" if "all" in names else list(names)

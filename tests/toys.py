@@ -103,3 +103,19 @@ def classifying_problem(make_model, *, make_optimizer=adam, **options):
             **options,
         },
     )
+
+
+def round_kernels(model, steps):
+    """Put each kernel into whole numbers from -steps to steps of one scale per channel, by its layer's name."""
+    for layer in (layer for layer in model.layers if layer.weights):
+        kernel = layer.weights[0].numpy()
+        channels = 2 if isinstance(layer, keras.layers.DepthwiseConv2D) else 1
+        largest = np.abs(kernel).max(tuple(range(kernel.ndim - channels)), keepdims=True)
+        scale = np.where(largest > 0, largest, 1) / steps[layer.name]
+        layer.weights[0].assign(np.round(kernel / scale) * scale)
+    return model
+
+
+def error_over_spread(received, expected):
+    """The root mean square of the error over that of the outputs about their means, of `(samples, channels)`."""
+    return np.sqrt(np.mean((received - expected) ** 2) / np.mean((expected - expected.mean(0)) ** 2))

@@ -19,8 +19,7 @@ from tf_lottery.errors import CheckFailed, DamagedError, NonFiniteError, Resourc
 from tf_lottery.exporting import check_file, pipeline
 from tf_lottery.exporting import export as export_all
 from tf_lottery.exporting.formats import keras_writer, saved_model
-from tf_lottery.exporting.tflite import litert
-from tf_lottery.exporting.tflite import tflite_writer as tflite
+from tf_lottery.exporting.tflite import dense_conversion, litert
 from toys import Subclassed
 
 # The whole matrix of precisions and encodings is the business of test_matrix.py.
@@ -55,7 +54,7 @@ def test_a_file_with_other_weights_is_an_error(tmp_path, tampered, format):
 
 
 def test_one_wrong_format_of_several_leaves_none(tmp_path, monkeypatch):
-    whole = tflite.convert
+    whole = dense_conversion.convert
 
     def convert(source, **options):
         content = bytearray(whole(source, **options))
@@ -64,7 +63,7 @@ def test_one_wrong_format_of_several_leaves_none(tmp_path, monkeypatch):
         content[position : position + 4] = np.float32(0.2).tobytes()
         return bytes(content)
 
-    monkeypatch.setattr(tflite, "convert", convert)
+    monkeypatch.setattr(dense_conversion, "convert", convert)
     model = small()
     weights = model.get_weights()
     weights[0][0, 0] = 0.123456
@@ -101,17 +100,19 @@ def test_a_converter_that_crashed_is_not_started_for_the_slimmed_model(tmp_path,
     starts = tmp_path / "starts"
     program = "import os, signal; open(os.environ['STARTS'], 'a').write('x'); os.kill(os.getpid(), signal.SIGSEGV)"
     monkeypatch.setenv("STARTS", str(starts))
-    monkeypatch.setattr(tflite, "_CONVERTER", program)
+    monkeypatch.setattr(dense_conversion, "_CONVERTER", program)
     model = small()
     model.layers[1].kernel.assign(np.diag([0, 0, 1, 1, 1, 1, 1, 1])[:, 2:5])  # five units are read by nobody
     samples = np.random.default_rng(0).random((9, 64)).astype("float32")
+    precisions = ["float32", "int8", "int16x8"]
     report = export_all(
-        model, tmp_path / "x", precision=["float32", "int8"], encoding="all", samples=samples, calibration=samples
+        model, tmp_path / "x", precision=precisions, encoding="all", samples=samples, calibration=samples
     )
     assert starts.read_text() == "x"
     reason = "the int8 converter crashed with SIGSEGV"
     whole, slim = [reason] * 2, [f"{reason} on the whole model"] * 2
-    assert [record["reason"] for record in report.refused if record["precision"] == "int8"] == whole + slim
+    for precision in ("int8", "int16x8"):  # int16x8 would crash on the same calibration
+        assert [record["reason"] for record in report.refused if record["precision"] == precision] == whole + slim
     assert any(record["encoding"] == "slim" for record in report.files)
 
 

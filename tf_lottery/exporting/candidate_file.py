@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tf_lottery.exporting.checks.checksums import digest, gzip_size, size
 from tf_lottery.exporting.checks.output_error import OutputAgreement, decibels
 from tf_lottery.exporting.export_report import REFUSED_FIELDS
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class CandidateFile:
         file: where it lies now.
         suffix: what is appended to the export's name, e.g. `_float32_sparse.tflite`.
         format: "tflite", "saved_model", "keras" or "onnx".
-        precision: "float32", "float16", "dynamic" or "int8".
+        precision: one of `precision_names.PRECISIONS`; of other formats "float32".
         encoding: "dense", "sparse", "slim" or "slim-sparse".
         agreement: with the Keras model's outputs.
         latency_us_median: microseconds for one sample, or None where it was not measured.
@@ -105,11 +106,12 @@ class WantedFiles:
     Attributes:
         slim: whether the model is the slimmed one, for the names of encodings.
         bases: "dense", "sparse" or both.
-        precisions: some of "float32", "float16", "dynamic" and "int8".
+        precisions: some of `precision_names.PRECISIONS`.
         hopeless: why precisions are not tried, by name: a process crashed on the model that was slimmed.
         io: what int8 files take and give, "float32" or "int8".
         target: "micro" for files that TensorFlow Lite Micro runs; empty for any.
         batch: how many samples a TFLite file takes at a time.
+        max_drop: the accuracy budget, within which the precision "mixed" chooses the bits of weights.
     """
 
     slim: bool = False
@@ -119,6 +121,7 @@ class WantedFiles:
     io: str = "float32"
     target: str = ""
     batch: int = 1
+    max_drop: float = DEFAULT_MAX_DROP
 
     def encoding(self, base: str) -> str:
         """Return the report's name of the encoding of a base, "dense" or "sparse"."""

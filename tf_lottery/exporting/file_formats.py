@@ -11,7 +11,8 @@ from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.formats.keras_writer import write_keras
 from tf_lottery.exporting.formats.onnx_writer import write_onnx
 from tf_lottery.exporting.formats.saved_model_writer import write_saved_model
-from tf_lottery.exporting.tflite.tflite_writer import PRECISIONS, write_tflite
+from tf_lottery.exporting.precision_names import PRECISIONS
+from tf_lottery.exporting.tflite.tflite_writer import write_tflite
 
 BASES = ("dense", "sparse")
 ENCODINGS = ("dense", "sparse", "slim", "slim-sparse")

@@ -81,7 +81,9 @@ def export(
             given by name that fails is an error; with "all" it is reported as refused, and only an export without any
             file is an error.
         precision: of TFLite files: "float32", "float16" (weights), "dynamic" (int8 weights, float32 between layers),
-            "int8" (throughout; needs `calibration`), "all", or a list.
+            "int8" (throughout; needs `calibration`), "int16x8" (int8 weights, int16 between layers; needs
+            `calibration`), "all" of these, or a list. By name alone, and with the extra `quantizer`: "int4" (int4
+            weights), "mixed" (each weight int4, int8 or float32, as few bits as `max_drop` allows on `calibration`).
         encoding: "dense", "sparse" (only non-zero weights are stored), "slim" (what zeros made dead is removed),
             "slim-sparse" (both), "all", or a list.
         samples: real inputs, `(samples, ...)`, better 256 or more; a list, or a dict by input name, for several inputs.
@@ -90,7 +92,8 @@ def export(
             reported. They choose nothing. Of targets of a regression only the form counts, for `task`.
         validation: a pair of real inputs and their labels (or None) beside `samples`: on these alone the accuracy
             budget is judged. A file that answers wrongly on any sample is refused, which needs no label.
-        calibration: real inputs, of the training data and better 100 or more, on which int8 ranges are measured.
+        calibration: real inputs, of the training data and better 100 or more, on which the ranges of whole
+            numbers are measured, and the bits of the precision "mixed" are chosen.
         task: what the outputs hold, which decides how files are compared and what the accuracy budget is about:
             "classification" (or, in full, "probabilities", "logits", "sequence": a class at each position, "binary":
             yes or no for each value), "regression" or "image"; for several outputs a list, or a dict by output name. By
@@ -143,6 +146,7 @@ def export(
         goal=best,
         batch=batch,
         input_shape=input_shape,
+        max_drop=max_drop,
     )
     origin = (ticket_origin(model) if isinstance(model, Ticket) else {}) | dict(source or {})
     given = model

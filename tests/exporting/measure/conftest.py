@@ -8,7 +8,7 @@ from keras import layers
 
 from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.measure.dense_baselines import make_baseline
-from tf_lottery.exporting.tflite.tflite_writer import convert
+from tf_lottery.exporting.tflite.dense_conversion import convert
 
 
 def make_network(width=48):

@@ -10,7 +10,7 @@ from keras import layers
 from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.measure import measurement
 from tf_lottery.exporting.measure.measurement import Measurement, MeasurementFailure, measure
-from tf_lottery.exporting.tflite.tflite_writer import convert
+from tf_lottery.exporting.tflite.dense_conversion import convert
 
 
 @pytest.fixture(scope="module")

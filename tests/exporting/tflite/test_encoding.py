@@ -144,7 +144,7 @@ def test_only_layers_that_make_the_file_smaller_are_stored_sparse(tmp_path):
     dense = run_converter.convert(str(tmp_path / "source"), precision="int8", calibration={"input": samples})
     made, rows, _ = encoding.encode_weights(dense, precision="int8", blocks=False)
     tree = flatbuffers.read(dense)
-    everything = {(0, place) for place, *_ in encoding._weights(tree, tree.subgraphs[0])}
+    everything = {(0, place) for place, *_ in encoding.weight_arrays(tree, tree.subgraphs[0])}
     all_rows = encoding._encode(dense, everything, "int8", blocks=False)[0]
     assert len(sparse_shapes(all_rows)) == 5
     assert (rows, sparse_shapes(made)) == (1, [(40, 1, 1, 64)])  # the first; those of 40 x 40 stay

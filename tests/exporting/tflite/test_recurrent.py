@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 from tf_lottery.exporting import export
-from tf_lottery.exporting.tflite import tflite_writer as tflite
+from tf_lottery.exporting.tflite import dense_conversion
 from tf_lottery.utils.child_process import ProgramError
 
 SHAPE = (12, 16)
@@ -40,14 +40,14 @@ def test_a_crash_of_the_int8_converter_is_a_refusal(tmp_path):
 @pytest.mark.parametrize("layer", [layers.GRU, layers.SimpleRNN])
 def test_no_recurrent_layer_takes_the_process_down(tmp_path, layer):
     with pytest.raises(ProgramError, match=r"the int8 converter crashed with SIG\w+$"):
-        tflite.convert_dense(recurrent(layer), tmp_path, precision="int8", calibration={"input": SAMPLES[:8]})
+        dense_conversion.convert_dense(recurrent(layer), tmp_path, precision="int8", calibration={"input": SAMPLES[:8]})
 
 
 def test_a_refusal_of_the_converter_says_why(tmp_path):
     model = keras.Sequential([keras.Input((4,)), layers.Activation(keras.ops.erfinv), layers.Dense(3)])
     calibration = {"input": np.full((4, 4), 0.5, "float32")}
     with pytest.raises(ProgramError, match=r"the int8 converter failed: .*Erfinv") as caught:
-        tflite.convert_dense(model, tmp_path, precision="int8", calibration=calibration)
+        dense_conversion.convert_dense(model, tmp_path, precision="int8", calibration=calibration)
     assert "\n" not in str(caught.value)
 
 
@@ -65,11 +65,11 @@ _PARENT = f"""
 import sys
 import numpy as np
 from pathlib import Path
-from tf_lottery.exporting.tflite import tflite_writer as tflite
-tflite._CONVERTER = {_HANGS!r}
+from tf_lottery.exporting.tflite import dense_conversion
+dense_conversion._CONVERTER = {_HANGS!r}
 folder = Path(sys.argv[1])
 (folder / "tflite_source").mkdir()
-tflite.convert_dense(None, folder, precision="int8", calibration={{"x": np.zeros((1, 1))}})
+dense_conversion.convert_dense(None, folder, precision="int8", calibration={{"x": np.zeros((1, 1))}})
 """
 
 

@@ -8,8 +8,9 @@ are allowed instead is in `rounding`.
 
 Reduced precisions round weights, and int8 also what flows between layers, so each output differs a little. They are
 judged by the root mean square of the error over the spread of the outputs about their means: 0 is exact, 1 is no better
-than a constant. Measured: float16 about 3e-4, dynamic range 1e-2, int8 2e-2 to 1e-1. Beside the whole output, each
-channel of its last axis is judged, so that large ones (boxes, say) don't hide the loss of small ones (scores). These
+than a constant. Measured: float16 about 3e-4, int16x8 5e-3, dynamic range 1e-2, int8 2e-2 to 1e-1, int4 5e-2 to 2e-1.
+Beside the whole output, each channel of its last axis is judged, so that large ones (boxes, say) don't hide the loss of
+small ones (scores). These
 bounds alone would let a slightly wrong file pass; therefore a reduced file counts only where the float32 file of the
 same model holds, and a sparse file only where it also answers as the dense file of the same precision does
 (`TWIN_TOLERANCES`).
@@ -52,10 +53,14 @@ REDUCED = {
     "float16": PrecisionBounds(0.01, 0.05, 0.99),
     "dynamic": PrecisionBounds(0.1, 0.3, 0.98),
     "int8": PrecisionBounds(0.25, 0.5, 0.95),
+    "int16x8": PrecisionBounds(0.1, 0.3, 0.98),
+    "int4": PrecisionBounds(0.25, 0.5, 0.95),
+    "mixed": PrecisionBounds(0.1, 0.3, 0.98),
 }
 # The largest difference between the sparse and the dense file of one precision, of the largest output: rounding for
 # float32 and float16; other kernels for the same int8 weights quantize what flows between layers a little differently.
-TWIN_TOLERANCES = {"float32": 1e-5, "float16": 1e-4, "dynamic": 0.05, "int8": 0.02}
+# int16x8 has the same kernels behind a DENSIFY.
+TWIN_TOLERANCES = {"float32": 1e-5, "float16": 1e-4, "dynamic": 0.05, "int8": 0.02, "int16x8": 1e-6, "mixed": 0.05}
 # A channel that varies less than this fraction of the one that varies most is not judged alone.
 _NEGLIGIBLE = 1e-3
 
@@ -81,7 +86,7 @@ def compare_outputs(
     Args:
         reference: arrays `(samples, ...)` of the Keras model by output name, finite.
         outputs: arrays of the same names and shapes.
-        precision: "float32", "float16", "dynamic" or "int8".
+        precision: "float32" or one of `REDUCED`.
         tolerance: of float32, relative to the largest absolute reference value; one for all outputs, or by name.
         kinds: what the outputs hold, by name; an output that is not in it is compared as numbers.
         bounds: what may differ, instead of what the precision allows.

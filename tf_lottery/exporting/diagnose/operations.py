@@ -12,12 +12,14 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tf_lottery.exporting.tflite import sparse_tensors
 from tf_lottery.exporting.tflite.encoding import WEIGHT_INPUTS
-from tf_lottery.exporting.tflite.flatbuffers import operator_name, tensor_array
+from tf_lottery.exporting.tflite.flatbuffers import int4_array, operator_name, tensor_array
 
 PRECISIONS = {
     schema.TensorType.FLOAT32: "float32",
     schema.TensorType.FLOAT16: "float16",
+    schema.TensorType.INT4: "int4",
     schema.TensorType.INT8: "int8",
+    schema.TensorType.INT16: "int16",
     schema.TensorType.UINT8: "uint8",
 }
 _DTYPES = {
@@ -182,7 +184,7 @@ def stored_array(model: Any, tensor: Any) -> npt.NDArray[Any] | None:
         tensor: one of its `TensorT` objects.
     """
     if tensor.sparsity is None:
-        return tensor_array(model, tensor)
+        return int4_array(model, tensor) if tensor.type == schema.TensorType.INT4 else tensor_array(model, tensor)
     if tensor.type not in _DTYPES:
         return None
     values = np.frombuffer(np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes(), _DTYPES[tensor.type])

@@ -15,7 +15,7 @@ from tf_lottery.exporting.diagnose.processor import Processor
 from tf_lottery.exporting.pipeline import export
 from tf_lottery.exporting.publish.best_file import choose_best
 from tf_lottery.exporting.tflite import encoding, litert
-from tf_lottery.exporting.tflite.tflite_writer import convert_dense
+from tf_lottery.exporting.tflite.dense_conversion import convert_dense
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line

@@ -13,7 +13,7 @@ from tf_lottery.exporting.diagnose.diagnosis_summary import describe_slimming
 from tf_lottery.exporting.diagnose.operations import read_operations
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite import flatbuffers
-from tf_lottery.exporting.tflite.tflite_writer import convert_dense
+from tf_lottery.exporting.tflite.dense_conversion import convert_dense
 from tf_lottery.layers.kinds import kind_of
 from tf_lottery.utils.files import reading
 from tf_lottery.utils.silence import quiet

@@ -98,6 +98,8 @@ def _why_dense(operation: Operation, encoded_by_export: bool) -> tuple[Reason, .
         return (Reason(f"{operation.kind} takes no sparse weights", "prune whole channels, which slimming removes"),)
     if share == 0:
         return (Reason("it has no zeros"),)
+    if operation.precision == "int4":
+        return (Reason("int4 weights have no sparse form", "take `precision='mixed'`, which has one of int8"),)
     size = 0 if operation.weights is None else operation.weights.size
     if encoded_by_export or share < _FEW:
         return (Reason(f"{in_percent(share)} zeros of {size:,} weights: storing them sparse saves no bytes"),)
@@ -120,6 +122,10 @@ def _fully_connected(operation: Operation) -> OperationVerdict:
         scattered = share - whole > _SCATTERED
         advice = f"find the ticket with `granularity={operation.encoding!r}`" if scattered else "prune further"
         return OperationVerdict(SPARSE, (Reason(text, advice),))
+    if operation.computes == "int16":
+        return OperationVerdict(
+            DENSIFIED, (Reason("int16: LiteRT has no sparse kernel for it", "take int8 for speed"),)
+        )
     if operation.computes == "int8" or operation.precision == "int8":
         text = "int8: LiteRT has no fast sparse kernel for single zeros of dense layers"
         return OperationVerdict(DENSIFIED, (Reason(text, "encode it as a 1x1 convolution, as `tfl.export(...)` does"),))

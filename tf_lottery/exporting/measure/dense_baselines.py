@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tf_lottery.exporting.checks.samples import flat_samples, random_samples
 from tf_lottery.exporting.signature import signature_of
-from tf_lottery.exporting.tflite.tflite_writer import convert_dense
+from tf_lottery.exporting.tflite.dense_conversion import convert_dense
 
 _CALIBRATION_SAMPLES = 64
 

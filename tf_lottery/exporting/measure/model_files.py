@@ -20,6 +20,7 @@ _WEIGHTS = {
     schema.TensorType.FLOAT32: "float32",
     schema.TensorType.FLOAT16: "float16",
     schema.TensorType.INT8: "int8",
+    schema.TensorType.INT4: "int4",
 }
 
 
@@ -28,7 +29,7 @@ class FileIdentity:
     """How a file stores its weights; None where that isn't known.
 
     Attributes:
-        precision: "float32", "float16", "dynamic" or "int8".
+        precision: one of `precision_names.PRECISIONS`; "mixed" only by a report, else "int4".
         encoding: "dense", "sparse", "slim" or "slim-sparse". A slim file that no report lists passes for dense.
     """
 
@@ -92,9 +93,15 @@ def _identify_by_tensors(model: Any) -> FileIdentity:
     present = {_WEIGHTS[tensor.type] for tensor, _, _ in stored_weights(model)}
     tensors = [(tensor, model.buffers[tensor.buffer].data) for graph in model.subgraphs for tensor in graph.tensors]
     # Some weights stay as they are where others are rounded: embeddings in a float16 file, say.
-    precision = next((name for name in ("int8", "float16") if name in present), "float32")
-    computed = [tensor.type for tensor, data in tensors if data is None or not len(data)]
+    precision = next((name for name in ("int4", "int8", "float16") if name in present), "float32")
+    computed = {
+        graph.tensors[place].type
+        for graph in model.subgraphs
+        for operator in graph.operators
+        if flatbuffers.operator_name(model, operator) != "DENSIFY"  # which restores weights
+        for place in operator.outputs
+    }
     if precision == "int8" and schema.TensorType.INT8 not in computed:
-        precision = "dynamic"
+        precision = "int16x8" if schema.TensorType.INT16 in computed else "dynamic"
     sparse = any(tensor.sparsity is not None for tensor, data in tensors if data is not None and len(data))
     return FileIdentity(precision, "sparse" if sparse else "dense")

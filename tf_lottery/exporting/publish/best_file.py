@@ -5,6 +5,7 @@ from numbers import Real
 
 from tf_lottery.errors import UsageError
 from tf_lottery.exporting.export_report import FileRecord
+from tf_lottery.exporting.precision_names import BY_QUANTIZER
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.utils.text import suggestion
 
@@ -42,8 +43,9 @@ def choose_best(
     classes, may have an error of at most that fraction of the outputs' spread. Test accuracies are never looked at.
     Among those within it, "size" takes the fewest bytes, "latency" the least median time, "download" the fewest bytes
     after gzip, "balanced" the least product of bytes and time: a file of half the size may take twice the time. Only
-    TFLite files are candidates as long as there is one; then SavedModels, ONNX, `.keras` files. If none is within the
-    budget, the most accurate one is taken.
+    TFLite files are candidates as long as there is one; then SavedModels, ONNX, `.keras` files. A file of LiteRT's
+    quantizer is none where `better_than` finds one without it. If none is within the budget, the most accurate one is
+    taken.
 
     Args:
         records: entries of a report's `files`, at least one.
@@ -60,10 +62,50 @@ def choose_best(
     places = [place for place, record in enumerate(records) if record["format"] == wanted]
     losses = {place: float(records[place]["validation_loss"]) for place in places}
     # Not quite the fraction itself: 0.98 - 0.975 is a little more than 0.005.
+    places = [place for place in places if better_than(records[place], records, goal=goal, max_drop=max_drop) is None]
     within = [place for place in places if losses[place] <= max_drop + 1e-9]
     if not within:
         return min(places, key=lambda place: (losses[place], records[place]["bytes"]))
     return min(within, key=lambda place: _cost(records[place], goal))
+
+
+def better_than(
+    record: FileRecord,
+    records: Sequence[FileRecord],
+    *,
+    goal: str = "balanced",
+    max_drop: float = DEFAULT_MAX_DROP,
+) -> FileRecord | None:
+    """Return a file that makes one of LiteRT's quantizer pointless; None if there is none, or it is not of those.
+
+    It is made without the quantizer, has no more bytes (for "download" after gzip) and no larger error, and is within
+    the accuracy budget, or loses no more.
+
+    Args:
+        record: an entry of a report's `files`.
+        records: all of them.
+        goal: one of `GOALS`.
+        max_drop: a fraction.
+
+    Example:
+        >>> small = {"format": "tflite", "bytes": 9, "rms_rel_error": 0.01, "validation_loss": 0.0}
+        >>> own, four = {**small, "precision": "dynamic"}, {**small, "precision": "int4"}
+        >>> better_than(four, [own, four]) is own, better_than(own, [own, four])
+        (True, None)
+    """
+    if record.get("precision") not in BY_QUANTIZER:
+        return None
+    allowed, size = max(max_drop, float(record["validation_loss"])), "gzip_bytes" if goal == "download" else "bytes"
+    rivals = [
+        other
+        for other in records
+        if other["format"] == record["format"]
+        and other["precision"] not in BY_QUANTIZER
+        and other[size] <= record[size]
+        and other["rms_rel_error"] <= record["rms_rel_error"]
+        and other["validation_loss"] <= allowed
+    ]
+    return min(rivals, key=lambda other: (other[size], other["rms_rel_error"]), default=None)
 
 
 def _cost(record: FileRecord, goal: str) -> tuple[float, ...]:

@@ -3,15 +3,24 @@
 from collections.abc import Sequence
 
 from tf_lottery.exporting.export_report import FileRecord
+from tf_lottery.exporting.precision_names import BY_QUANTIZER
+from tf_lottery.exporting.publish.best_file import better_than
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 
 
-def describe_gains(records: Sequence[FileRecord], best: FileRecord, *, max_drop: float = DEFAULT_MAX_DROP) -> list[str]:
+def describe_gains(
+    records: Sequence[FileRecord],
+    best: FileRecord,
+    *,
+    goal: str = "balanced",
+    max_drop: float = DEFAULT_MAX_DROP,
+) -> list[str]:
     """Return sentences that compare a file with the dense float32 and int8 files of its model, and all when gzipped.
 
     Args:
         records: verified candidates, the dense ones among them.
         best: the file that is compared.
+        goal: what it was chosen for.
         max_drop: the accuracy budget, a fraction; only files within it are recommended.
     """
     if best["format"] != "tflite":
@@ -38,7 +47,32 @@ def describe_gains(records: Sequence[FileRecord], best: FileRecord, *, max_drop:
         if wins:
             outside = ", but outside the accuracy budget" if int8["validation_loss"] > _allowed(best, max_drop) else ""
             sentences.append(f"The dense int8 file is {' and '.join(wins)} than this one{outside}.")
-    return [*sentences, *_smallest_download(records, best, max_drop)]
+    return [
+        *sentences,
+        *_smallest_download(records, best, max_drop),
+        *_left_out_of_the_choice(records, best, goal, max_drop),
+    ]
+
+
+def _left_out_of_the_choice(records: Sequence[FileRecord], best: FileRecord, goal: str, max_drop: float) -> list[str]:
+    """A sentence on each file of LiteRT's quantizer that could not be chosen: which, and why."""
+    sentences = []
+    for record in records:
+        if record["precision"] not in BY_QUANTIZER or record is best:
+            continue
+        rival = better_than(record, records, goal=goal, max_drop=max_drop)
+        if rival is not None:
+            sentences.append(
+                f"The {_described(record)} was no choice: the {_described(rival)} is no larger and no less exact."
+            )
+        elif record["validation_loss"] > _allowed(best, max_drop):
+            sentences.append(f"The {_described(record)} is outside the accuracy budget.")
+    return sentences
+
+
+def _described(record: FileRecord) -> str:
+    name = " ".join((record["precision"], record["encoding"]))
+    return f"{name} file ({record['bytes']:,} bytes, error {record['rms_rel_error']:.1e} of the spread)"
 
 
 def _smallest_download(records: Sequence[FileRecord], best: FileRecord, max_drop: float) -> list[str]:

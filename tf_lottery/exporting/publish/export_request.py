@@ -11,10 +11,12 @@ from tf_lottery.exporting.checks.checksums import read_manifest
 from tf_lottery.exporting.export_report import REPORT, is_report
 from tf_lottery.exporting.file_formats import BASES, ENCODINGS, FORMATS
 from tf_lottery.exporting.input_shapes import InputShape
+from tf_lottery.exporting.precision_names import BY_QUANTIZER, IN_ALL, PRECISIONS
 from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.publish.c_array import c_names
 from tf_lottery.exporting.publish.export_target import for_target, select, with_whole_numbers
-from tf_lottery.exporting.tflite.tflite_writer import PRECISIONS
+from tf_lottery.exporting.tflite.weight_quantization import INSTALL, is_installed
+from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.utils.text import suggestion
 
 
@@ -33,6 +35,7 @@ class ExportRequest:
         io: what int8 files take and give, "float32" or "int8".
         target: "micro", or empty for any.
         batch: how many samples a TFLite file takes at a time.
+        max_drop: the accuracy budget.
     """
 
     formats: tuple[str, ...]
@@ -45,6 +48,7 @@ class ExportRequest:
     io: str = "float32"
     target: str = ""
     batch: int = 1
+    max_drop: float = DEFAULT_MAX_DROP
 
     def bases(self, *, slim: bool) -> list[str]:
         """Return which of "dense" and "sparse" are wanted, of the whole or of the slimmed model."""
@@ -62,7 +66,9 @@ class ExportRequest:
         if len(file_format.precisions) == 1:
             return WantedFiles(slim, bases, file_format.precisions)
         precisions = tuple(name for name in self.precisions if name in file_format.precisions)
-        return WantedFiles(slim, bases, precisions, io=self.io, target=self.target, batch=self.batch)
+        return WantedFiles(
+            slim, bases, precisions, io=self.io, target=self.target, batch=self.batch, max_drop=self.max_drop
+        )
 
     def destination(self, suffix: str) -> Path:
         """Return where a candidate with that suffix goes."""
@@ -118,6 +124,7 @@ def check_request(
     goal: str = "balanced",
     batch: int = 1,
     input_shape: InputShape = None,
+    max_drop: float = DEFAULT_MAX_DROP,
 ) -> ExportRequest:
     """Check what `export` was asked for.
 
@@ -132,15 +139,19 @@ def check_request(
         goal: the goal for the best file.
         batch: as of `export`.
         input_shape: as of `export`.
+        max_drop: as of `export`.
 
     Raises:
-        UsageError: something is unknown, empty, or does not fit the rest.
+        UsageError: something is unknown, empty, or does not fit the rest, or needs a package that is missing.
     """
     in_all = [name for name, file_format in FORMATS.items() if file_format.in_all]
     formats = select("format", in_all if format == "all" else format, tuple(FORMATS))
     folder, file_name = _destination(path, formats, name)
-    precisions, encodings = select("precision", precision, PRECISIONS), select("encoding", encoding, ENCODINGS)
+    precisions = _precisions(precision)
+    encodings = select("encoding", encoding, ENCODINGS)
     _check_sizes(formats, batch, input_shape)
+    if (chosen := [name for name in precisions if name in BY_QUANTIZER]) and not is_installed():
+        raise UsageError(f"`precision={chosen[0]}` needs the package ai-edge-quantizer, which is missing.", INSTALL)
     if io not in (None, *IO):
         raise UsageError(f"Unknown export io {io!r}.", suggestion(str(io), IO))
     if target is not None:
@@ -161,6 +172,7 @@ def check_request(
         io or "float32",
         target or "",
         batch,
+        max_drop,
     )
 
 
@@ -180,6 +192,13 @@ def quantization_aware_request(request: ExportRequest) -> ExportRequest:
             )
     encodings = tuple(name for name in request.encodings if name in BASES)
     return replace(request, formats=("tflite",), precisions=("int8",), encodings=encodings)
+
+
+def _precisions(precision: str | Sequence[str]) -> list[str]:
+    names = [precision] if isinstance(precision, str) else list(precision)
+    if "all" in names:  # which stands for fewer than there are: others may be beside it
+        names = [*IN_ALL, *(name for name in names if name != "all")]
+    return select("precision", names, PRECISIONS)
 
 
 def _check_sizes(formats: list[str], batch: int, input_shape: InputShape) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tf_lottery.errors import UsageError
 from tf_lottery.exporting.file_formats import ENCODINGS
-from tf_lottery.exporting.tflite.tflite_writer import PRECISIONS
+from tf_lottery.exporting.precision_names import PRECISIONS
 from tf_lottery.utils.text import suggestion
 
 TARGETS = ("micro",)

@@ -70,7 +70,7 @@ def publish(
             files=written,
             best=records[chosen]["path"],
             candidates=tuple(records),
-            findings=tuple(describe_gains(records, records[chosen], max_drop=report.max_drop)),
+            findings=tuple(describe_gains(records, records[chosen], goal=report.goal, max_drop=report.max_drop)),
             notes=(*report.notes, *_left_over(request, earlier, moves.values())),
         )
         takes = request.batch if records[chosen]["format"] == "tflite" else 1

@@ -12,6 +12,7 @@ weight was measured by running it (docs/export.md has the table):
 - An int8 CONV_2D takes a DENSIFY and stays fast, so a fully quantized FULLY_CONNECTED becomes a 1x1 convolution.
 - A CONV_2D with int8 weights and float activations does not take it. A DEQUANTIZE after the DENSIFY makes its weight
   float32 when the file is loaded: int8 on disk, float32 at run time.
+- With int16 activations nothing runs in XNNPACK, and LiteRT's own kernels take a DENSIFY.
 
 Blocks exist for FULLY_CONNECTED only: 1x4 of float32, 1x16 of int8.
 """
@@ -73,7 +74,7 @@ def _worthwhile(content: bytes, precision: str, *, blocks: bool) -> set[_Place]:
     model = flatbuffers.read(content)
     before, places = len(flatbuffers.write(model)), set()
     for number, graph in enumerate(model.subgraphs):
-        for place, tensor, array, users in _weights(model, graph):
+        for place, tensor, array, users in weight_arrays(model, graph):
             kinds, name = _kinds(model, users), len(tensor.name or b"")
             block = _block_length(array, kinds, precision, blocks=blocks)
             stored = _as_stored(model, graph, array, users)
@@ -104,7 +105,7 @@ def _encode(content: bytes, places: Collection[_Place], precision: str, *, block
     in_blocks = 0
     for number, graph in enumerate(model.subgraphs):
         before: list[Any] = []
-        for place, tensor, array, users in list(_weights(model, graph)):
+        for place, tensor, array, users in list(weight_arrays(model, graph)):
             if (number, place) not in places:
                 continue
             kinds = _kinds(model, users)
@@ -129,10 +130,14 @@ def _encode(content: bytes, places: Collection[_Place], precision: str, *, block
     return flatbuffers.write(model), len(stored) - in_blocks, in_blocks
 
 
-def _weights(model: Any, graph: Any) -> Iterator[tuple[int, Any, np.ndarray, list[Any]]]:
+def weight_arrays(model: Any, graph: Any) -> Iterator[tuple[int, Any, np.ndarray, list[Any]]]:
     """Each constant that is nothing but a weight of operators that can take a sparse one: index, tensor, array, users.
 
     Weights of 1-D arrays are left alone.
+
+    Args:
+        model: a `ModelT` tree.
+        graph: one of its subgraphs.
     """
     for place, tensor in enumerate(list(graph.tensors)):
         users = [operator for operator in graph.operators if place in operator.inputs]
@@ -188,6 +193,8 @@ def _keep_own_kernel(model: Any, users: list[Any]) -> None:
 
 def _int8_rows(model: Any, graph: Any, place: int, users: list[Any], kinds: set[str], precision: str) -> list[Any]:
     """The operators that restore an int8 weight, in the form that its users take."""
+    if precision == "int16x8":  # none of it runs in XNNPACK, whose rules are what the rest is about
+        return [_densify(model, graph, place, users)]
     quantized = all(graph.tensors[_data_of(model, user, place)].type == schema.TensorType.INT8 for user in users)
     if kinds == {"FULLY_CONNECTED"} and quantized and precision == "int8":
         densify = _densify(model, graph, place, users)

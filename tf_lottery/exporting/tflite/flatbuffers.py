@@ -88,6 +88,20 @@ def tensor_array(model: Any, tensor: Any) -> np.ndarray | None:
     return np.frombuffer(np.asarray(data, np.uint8).tobytes(), _DTYPES[tensor.type]).reshape(shape)
 
 
+def int4_array(model: Any, tensor: Any) -> np.ndarray:
+    """Return the int4 constant stored for a dense tensor, as int8 in its shape.
+
+    Two values share a byte, the first in its lower half.
+
+    Args:
+        model: a `ModelT` tree.
+        tensor: one of its `TensorT` objects, of the type INT4.
+    """
+    packed = np.asarray(model.buffers[tensor.buffer].data, np.uint8).view(np.int8)
+    shape = [int(size) for size in tensor.shape]
+    return np.stack([packed << 4 >> 4, packed >> 4], axis=-1).reshape(-1)[: int(np.prod(shape))].reshape(shape)
+
+
 def item_bytes(tensor: Any) -> int:
     """Return the bytes of one value of a tensor.
 

@@ -2,8 +2,8 @@
 
 Usage: `python -m tf_lottery.exporting.tflite.run_converter SAVED_MODEL PRECISION SAMPLES.npz OUT.tflite [BATCH]`.
 
-It is a program of its own for int8: the converter then runs the model, to find the ranges of its values, in an
-interpreter that crashes on some models, recurrent ones among them. That must not take the export down.
+It is a program of its own for int8 and int16x8: the converter then runs the model, to find the ranges of its values,
+in an interpreter that crashes on some models, recurrent ones among them. That must not take the export down.
 
 SAMPLES.npz holds one array `(samples, ...)` per input, by signature name.
 """
@@ -29,9 +29,9 @@ def convert(source: str, *, precision: str, calibration: NamedArrays, batch: int
 
     Args:
         source: a name by which TensorFlow can open the SavedModel, which has the signature `serving_default`.
-        precision: "float32", "float16", "dynamic" or "int8".
-        calibration: for "int8": arrays `(samples, ...)` by input name; none for a model with ranges of its own, in
-            operators of fake quantization.
+        precision: "float32", "float16", "dynamic", "int8" or "int16x8".
+        calibration: for the last two: arrays `(samples, ...)` by input name; none for a model with ranges of its own,
+            in operators of fake quantization.
         batch: the batch size of the SavedModel.
 
     Returns:
@@ -47,9 +47,12 @@ def convert(source: str, *, precision: str, calibration: NamedArrays, batch: int
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if precision == "int8" and calibration:
+    if precision in ("int8", "int16x8") and calibration:
         converter.representative_dataset = _batches(calibration, batch)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+        kernels = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+        if precision == "int16x8":
+            kernels = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [kernels, tf.lite.OpsSet.TFLITE_BUILTINS]
     with warnings.catch_warnings():
         # The converter calibrates with TensorFlow's own interpreter, which warns that LiteRT's should be used.
         warnings.filterwarnings("ignore", "[^A-Z]*Warning: tf.lite.Interpreter is deprecated", UserWarning)

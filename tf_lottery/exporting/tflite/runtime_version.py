@@ -8,13 +8,19 @@ from tf_lottery.exporting.tflite import flatbuffers
 
 KEY = b"min_runtime_version"
 _BYTES = 16
-# Of the operators that `encoding` adds, by name and version: the table of TensorFlow's own converter
-# (lite/tools/versioning/runtime_version.cc). What the converter wrote is in the metadata already.
+# Of the operators that `encoding` and `weight_quantization` add, by name and version: the table of TensorFlow's own
+# converter (lite/tools/versioning/runtime_version.cc). What the converter wrote is in the metadata already.
 _OLDEST = {
     ("CONV_2D", 3): "1.14.0",
+    ("CONV_2D", 5): "2.4.0",
+    ("CONV_2D", 7): "2.11.0",
     ("DENSIFY", 1): "2.2.0",
+    ("DEPTHWISE_CONV_2D", 6): "2.3.0",
     ("DEQUANTIZE", 2): "1.14.0",
+    ("DEQUANTIZE", 5): "2.7.0",
+    ("DEQUANTIZE", 6): "2.18.0",
     ("FULLY_CONNECTED", 8): "2.3.0",
+    ("FULLY_CONNECTED", 12): "2.17.0",
     ("RESHAPE", 1): "1.5.0",
 }
 

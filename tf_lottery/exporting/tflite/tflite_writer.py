@@ -1,9 +1,8 @@
-"""The TFLite writer: four precisions, dense and sparse, each run in LiteRT and compared.
+"""The TFLite writer: every precision, dense and sparse, each run in LiteRT and compared.
 
 The converter reads a SavedModel of batch size 1, the case LiteRT's delegates run best, and writes dense files, which it
 does well. Its own sparse encoding is not used: it answers wrongly or does not load for most precisions. `encoding`
-rewrites the dense file instead. For int8 it runs the model to find the ranges of values, and can crash in doing so
-(recurrent layers): a process of its own, though it takes seconds to start, makes that a refusal.
+rewrites the dense file instead. LiteRT's quantizer makes int4 and mixed files of the dense float32 one.
 
 What is offered has passed a chain of comparisons, in the default LiteRT interpreter, in a process of its own:
 
@@ -14,7 +13,6 @@ scale.
 """
 
 import dataclasses
-import tempfile
 from pathlib import Path
 
 import keras
@@ -22,92 +20,24 @@ import keras
 from tf_lottery.exporting.candidate_file import ALL_FILES, CandidateFile, Refusal, WantedFiles, file_suffix
 from tf_lottery.exporting.checks.agreement import TWIN_TOLERANCES, compare_outputs
 from tf_lottery.exporting.checks.keras_reference import KerasReference
-from tf_lottery.exporting.formats import saved_model
-from tf_lottery.exporting.signature import Signature
-from tf_lottery.exporting.tflite import encoding, litert, run_converter
+from tf_lottery.exporting.precision_names import BY_QUANTIZER, CALIBRATED, NEED_CALIBRATION
+from tf_lottery.exporting.tflite import litert
 from tf_lottery.exporting.tflite.arena import estimate_arena
-from tf_lottery.exporting.tflite.integer_io import (
-    FloatAtTheEdgeError,
-    edge_records,
-    quantized_throughout,
-    with_integer_io,
-)
+from tf_lottery.exporting.tflite.dense_conversion import convert_dense
+from tf_lottery.exporting.tflite.integer_io import FloatAtTheEdgeError, edge_records, with_integer_io
 from tf_lottery.exporting.tflite.micro_operators import why_not_micro
+from tf_lottery.exporting.tflite.mixed_precision import NoBitsError, quantized_file, saves_by_zeros
 from tf_lottery.exporting.tflite.output_steps import output_steps, steps_in_default_kernels
-from tf_lottery.exporting.tflite.run_converter import NamedArrays
-from tf_lottery.exporting.tflite.tensor_names import shorten_names
-from tf_lottery.layers.acceptance import quantized_layers
-from tf_lottery.layers.fake_quantization import is_quantization_aware
-from tf_lottery.utils.child_process import ProgramError, program, run_program
-from tf_lottery.utils.files import dump_arrays
-from tf_lottery.utils.tensorflow_paths import openable
-from tf_lottery.utils.text import one_line
-
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
-NO_CALIBRATION = (
-    "int8 needs real samples to find the ranges of values: give training data as `calibration`, or as the array "
-    "calibration in a file of samples"
+from tf_lottery.exporting.tflite.precisions import (
+    note_of,
+    why_no_calibration,
+    why_quantized_by_keras,
+    without_int16_kernel,
 )
-_CONVERTER = program("tf_lottery.exporting.tflite.run_converter")
-_FLOAT_PARTS = "Operators without an int8 form compute in float32."
-
-
-def convert(
-    source: Path, *, precision: str = "float32", calibration: NamedArrays | None = None, batch: int = 1
-) -> bytes:
-    """Convert a SavedModel to a dense TFLite file, with inputs and outputs as in the SavedModel.
-
-    Args:
-        source: the folder of a SavedModel with the signature `serving_default` and a fixed batch size.
-        precision: "float32"; "float16" weights; "dynamic": int8 weights, float32 between the layers; "int8" throughout.
-        calibration: for "int8": arrays `(samples, ...)` by input name; None for a model with ranges of its own.
-        batch: the batch size.
-
-    Returns:
-        The content of the file.
-
-    Raises:
-        Exception: of many kinds, by the converter; each means that the model cannot be converted so.
-    """
-    with openable(source) as name:
-        if precision != "int8" or not calibration:
-            return shorten_names(run_converter.convert(name, precision=precision, calibration={}))
-        with tempfile.TemporaryDirectory(dir=source.parent) as folder:
-            samples, converted = Path(folder) / "samples.npz", Path(folder) / "converted.tflite"
-            samples.write_bytes(dump_arrays(calibration))
-            run_program(_CONVERTER, [name, precision, samples, converted, str(batch)], name="the int8 converter")
-            return shorten_names(converted.read_bytes())
-
-
-def convert_dense(
-    model: keras.Model,
-    folder: Path,
-    *,
-    precision: str = "float32",
-    calibration: NamedArrays | None = None,
-    batch: int = 1,
-    signature: Signature | None = None,
-) -> bytes:
-    """Convert a plain Keras model to a dense TFLite file.
-
-    Args:
-        model: a plain model.
-        folder: an existing one, for the SavedModel between them, which is made once for all precisions.
-        precision: as of `convert`.
-        calibration: as of `convert`.
-        batch: the batch size.
-        signature: the model's, in which dynamic shapes may be fixed; by default its own.
-
-    Returns:
-        The content of the file.
-
-    Raises:
-        Exception: of many kinds, by the converter; each means that the model cannot be converted so.
-    """
-    source = folder / "tflite_source"
-    if not source.exists():
-        saved_model.save(model, source, batch=batch, signature=signature)
-    return convert(source, precision=precision, calibration=calibration, batch=batch)
+from tf_lottery.exporting.tflite.sparse_layouts import NO_SPARSE_INT4, sparse_layouts
+from tf_lottery.layers.fake_quantization import is_quantization_aware
+from tf_lottery.utils.child_process import ProgramError
+from tf_lottery.utils.text import one_line
 
 
 def write_tflite(
@@ -127,12 +57,17 @@ def write_tflite(
     attempts = _Attempts(model, folder, reference, wanted)
     results: list[CandidateFile | Refusal] = []
     exact = attempts.dense("int8" if attempts.in_steps else "float32")
+    crash: Refusal | None = None
     for precision in wanted.precisions:
-        dense = exact if precision == "float32" or attempts.in_steps else attempts.reduced(precision, exact)
+        if crash is not None and precision in CALIBRATED:  # it would crash again, on the same calibration
+            dense: CandidateFile | Refusal = dataclasses.replace(crash, precision=precision)
+        else:
+            dense = exact if precision == "float32" or attempts.in_steps else attempts.reduced(precision, exact)
+        crash = dense if isinstance(dense, Refusal) and dense.crashed else crash
         if "dense" in wanted.bases:
             results.append(dense)
         if "sparse" in wanted.bases:
-            results += attempts.sparse(precision, dense)
+            results += attempts.sparse(precision, attempts.for_sparse(precision, dense, exact))
     return results
 
 
@@ -166,8 +101,10 @@ class _Attempts:
             raise
         except Exception as error:  # the converter raises many kinds, each of which means: not this model
             crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
-            reason = self._quantized_by_keras() or one_line(error)
+            reason = why_quantized_by_keras(self._model) or one_line(error)
             return self._refusal(precision, "dense", reason, crashed=crashed)
+        if precision == "int16x8" and (operators := without_int16_kernel(content)):
+            return self._refusal(precision, "dense", f"no int16 kernel for the operators {', '.join(operators)}")
         if precision == "int8" and self._wanted.io == "int8":
             try:
                 content = with_integer_io(content)
@@ -186,9 +123,9 @@ class _Attempts:
             )
         if precision in self._wanted.hopeless:
             return self._refusal(precision, "dense", self._wanted.hopeless[precision])
-        if precision == "int8" and self._reference.calibration is None:
-            return self._refusal(precision, "dense", NO_CALIBRATION)
-        dense = self.dense(precision)
+        if precision in NEED_CALIBRATION and self._reference.calibration is None:
+            return self._refusal(precision, "dense", why_no_calibration(precision))
+        dense = self.by_quantizer(precision, exact) if precision in BY_QUANTIZER else self.dense(precision)
         if self._wanted.io == "int8":  # asked for because of what it takes and gives, whatever its size
             return dense
         if isinstance(dense, CandidateFile) and dense.file.stat().st_size >= exact.file.stat().st_size:
@@ -196,19 +133,49 @@ class _Attempts:
             return self._refusal(precision, "dense", reason)
         return dense
 
+    def by_quantizer(self, precision: str, exact: CandidateFile, *, sparse: bool = False) -> CandidateFile | Refusal:
+        """Make the dense file of a precision of LiteRT's quantizer from the float32 one; weights as `sparse` has them.
+
+        Where the kernels that quantize what flows into them are not right, weights are restored to float32 at load.
+        """
+        result: CandidateFile | Refusal
+        for compute in ("integer", "float"):
+            try:
+                content, note = quantized_file(
+                    *(precision, exact.file, self._reference),
+                    max_drop=self._wanted.max_drop,
+                    compute=compute,
+                    scratch=self._folder,
+                    sparse=sparse,
+                )
+            except (NoBitsError, ProgramError, litert.LiteRTError) as error:
+                result = self._refusal(precision, "dense", one_line(error))
+            else:
+                result = self._try(content, precision, "dense", note=note)
+            if isinstance(result, CandidateFile):
+                break
+        return result
+
+    def for_sparse(
+        self, precision: str, dense: CandidateFile | Refusal, exact: CandidateFile | Refusal
+    ) -> CandidateFile | Refusal:
+        """Return the dense twin of a sparse file: the dense file, but where other bits save more in a sparse one."""
+        if precision != "mixed" or isinstance(exact, Refusal) or self._reference.calibration is None:
+            return dense
+        if not saves_by_zeros(exact.file.read_bytes()):
+            return dense
+        folder = self._folder / "mixed_for_sparse"
+        folder.mkdir()
+        attempts = _Attempts(self._model, folder, self._reference, self._wanted)
+        return attempts.by_quantizer(precision, exact, sparse=True)
+
     def sparse(self, precision: str, dense: CandidateFile | Refusal) -> list[CandidateFile | Refusal]:
         """Make the sparse files of a precision of its dense one, in the layouts that pay."""
         if isinstance(dense, Refusal):
             return [dataclasses.replace(dense, encoding=self._wanted.encoding("sparse"))]
-        content = dense.file.read_bytes()
-        rows, row_count, _ = encoding.encode_weights(content, precision=precision, blocks=False)
-        blocks, _, block_count = encoding.encode_weights(content, precision=precision, blocks=True)
-        # Blocks are faster than rows but for int8, whose rows run as dense convolutions.
-        contents = {}
-        if block_count and (precision != "int8" or len(blocks) < len(rows)):
-            contents[f"1x{encoding.BLOCKS[precision]}"] = blocks
-        if row_count and (not contents or len(rows) < len(blocks)):
-            contents["rows"] = rows
+        if precision == "int4":
+            return [self._refusal(precision, "sparse", NO_SPARSE_INT4)]
+        content, contents = dense.file.read_bytes(), sparse_layouts(dense.file.read_bytes(), precision)
         results: list[CandidateFile | Refusal] = []
         for layout, sparse in contents.items():
             if len(sparse) >= len(content):
@@ -216,7 +183,8 @@ class _Attempts:
                 results.append(self._refusal(precision, "sparse", reason))
                 continue
             shown = layout if len(contents) > 1 and layout != "rows" else ""
-            results.append(self._compare_with_dense(self._try(sparse, precision, "sparse", shown, layout), dense))
+            tried = self._try(sparse, precision, "sparse", shown, layout, dense.note)
+            results.append(self._compare_with_dense(tried, dense))
         return results or [
             self._refusal(precision, "sparse", "no weight has so many zeros that storing it sparse pays")
         ]
@@ -232,7 +200,7 @@ class _Attempts:
         return self._refusal(sparse.precision, "sparse", reason, mismatch=True)
 
     def _try(
-        self, content: bytes, precision: str, base: str, name: str = "", layout: str = ""
+        self, content: bytes, precision: str, base: str, name: str = "", layout: str = "", note: str = ""
     ) -> CandidateFile | Refusal:
         """Write the file, run it, compare it with Keras; a file that fails is deleted."""
         micro = self._wanted.target == "micro" and precision == "int8"
@@ -251,7 +219,7 @@ class _Attempts:
         if agreement.failure:
             file.unlink()
             return self._refusal(precision, base, agreement.failure, mismatch=True)
-        note = _FLOAT_PARTS if precision == "int8" and not quantized_throughout(content) else ""
+        note = note or note_of(content, precision)
         if self.in_steps:
             steps = output_steps(content, self._reference.outputs, ran.outputs)
             default = steps_in_default_kernels(file, self._reference) if micro else steps
@@ -272,17 +240,6 @@ class _Attempts:
             outputs=ran.outputs,
             quantization=edge_records(content),
             arena_bytes=estimate_arena(content) if micro else None,
-        )
-
-    def _quantized_by_keras(self) -> str:
-        """Why a model that Keras quantized can't be converted; empty for another one."""
-        layers = quantized_layers(self._model)
-        if not layers:
-            return ""
-        modes = ", ".join(dict.fromkeys(layers.values()))
-        return (
-            f"Keras quantized the layers {', '.join(layers)} ({modes}), in operations that the converter does not "
-            'know: export the model as it was before `quantize`, with precision="int8"'
         )
 
     def _refusal(
