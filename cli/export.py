@@ -8,6 +8,7 @@ from click import IntRange
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.options import NORMALIZATIONS
+from tf_lottery.exporting.class_names import read_class_names
 from tf_lottery.exporting.export_report import FileRecord
 from tf_lottery.exporting.publish.best_file import GOALS
 from tf_lottery.exporting.publish.requested_formats import narrow_formats
@@ -89,6 +90,12 @@ _REMEDIES = {
     metavar="SIZES",
     help="Sizes that an input of dynamic shape gets in TFLite files, e.g. 96,96,3; of several inputs NAME=96,96,3.",
 )
+@click.option(
+    "--class-names",
+    type=click.Path(path_type=Path),
+    metavar="FILE.txt",
+    help="Names of the classes, one a line, which TFLite files hold; by default those of the data set.",
+)
 @click.option("--round-channels", type=IntRange(1), default=1, help="Slim to multiples of so many channels, e.g. 8.")
 @click.option("--dataset", type=DATASET, help="Data to compare on, for a model.")
 @click.option(
@@ -121,6 +128,7 @@ def command(
     target: str | None,
     batch: int,
     input_shape: tuple[str, ...],
+    class_names: Path | None,
     round_channels: int,
     dataset: str | None,
     normalization: str | None,
@@ -146,13 +154,14 @@ def command(
         real = load_source_data(opened, dataset, data_dir=data_dir, normalization=normalization, **own_data)
         for text in (*opened.remarks, *real.remarks):
             remark(text)
+        names = {} if class_names is None else {"class_names": read_class_names(class_names)}
         report = export(
             opened.model,
             to,
             format=wanted,
             precision=_every_or(precision),
             encoding=_every_or(encoding),
-            **real.arguments(),
+            **(real.arguments() | names),
             task=tasks,
             best=best,
             max_drop=max_drop,

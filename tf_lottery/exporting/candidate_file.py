@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tf_lottery.exporting.checks.checksums import digest, gzip_size, size
 from tf_lottery.exporting.checks.output_error import OutputAgreement, decibels
 from tf_lottery.exporting.export_report import REFUSED_FIELDS
+from tf_lottery.exporting.file_metadata import FileMetadata
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class WantedFiles:
         io: what int8 files take and give, "float32" or "int8".
         target: "micro" for files that TensorFlow Lite Micro runs; empty for any.
         batch: how many samples a TFLite file takes at a time.
+        metadata: what TFLite files say of their inputs and outputs; None for nothing.
     """
 
     slim: bool = False
@@ -119,6 +121,7 @@ class WantedFiles:
     io: str = "float32"
     target: str = ""
     batch: int = 1
+    metadata: FileMetadata | None = None
 
     def encoding(self, base: str) -> str:
         """Return the report's name of the encoding of a base, "dense" or "sparse"."""

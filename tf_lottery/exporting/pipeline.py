@@ -13,6 +13,7 @@ from tf_lottery.errors import CheckFailed
 from tf_lottery.exporting.candidate_file import CandidateFile, Refusal
 from tf_lottery.exporting.candidates import write_candidates
 from tf_lottery.exporting.checks.keras_reference import make_reference
+from tf_lottery.exporting.class_names import ClassNames
 from tf_lottery.exporting.export_report import ExportReport
 from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.output_evidence import loss_names
@@ -25,6 +26,7 @@ from tf_lottery.exporting.publish.export_request import (
     check_request,
     quantization_aware_request,
 )
+from tf_lottery.exporting.publish.file_description import Scaling, describe_file
 from tf_lottery.exporting.publish.model_card import describe_model
 from tf_lottery.exporting.publish.publication import publish
 from tf_lottery.exporting.quantization.int8_twin import int8_twin
@@ -59,6 +61,8 @@ def export(
     target: str | None = None,
     batch: int = 1,
     input_shape: InputShape = None,
+    class_names: ClassNames = None,
+    normalization: Scaling | Mapping[str, Scaling] | None = None,
     force: bool = False,
     name: str = "model",
     source: Mapping[str, Any] | None = None,
@@ -111,6 +115,11 @@ def export(
         batch: how many samples a TFLite file takes at a time.
         input_shape: the shape that an input of dynamic shape gets in TFLite files, without the batch, e.g.
             `(96, 96, 3)` for `keras.Input((None, None, 3))`; for several inputs a dict by name. Samples must have it.
+        class_names: the names of the classes in their order, which TFLite files hold as a list of labels; for several
+            outputs a dict by name.
+        normalization: how raw values `x` were scaled before they became samples, `(x - mean) / std`: a pair
+            `(mean, std)` of numbers or lists of one per channel, e.g. `(0, 255)`; for several inputs a dict by name.
+            TFLite files say so in their metadata; the samples are taken as they are.
         force: replace files that exist.
         name: the beginning of the file names in a folder.
         source: entries on the origin of the model, for the model card.
@@ -160,6 +169,8 @@ def export(
         losses=_losses(given, signature_of(model).outputs),
         input_shape=input_shape,
     )
+    metadata = describe_file(model, reference, name=name, class_names=class_names, normalization=normalization)
+    request = dataclasses.replace(request, metadata=metadata)
     check_destination(request, force=force)
     with staging.staging_folder(request.folder) as stage, warm_programs():
         results, slimmed = write_candidates(source_model, stage, reference, request, multiple=multiple)
@@ -168,7 +179,7 @@ def export(
             refused=tuple(result.record() for result in results if isinstance(result, Refusal)),
             samples="given" if reference.real else "random",
             sample_count=reference.count,
-            notes=(*notes, *reference.remarks()),
+            notes=(*notes, *reference.remarks(), *request.metadata_notes()),
             keras=describe_model(model, reference),
             slimmed=slimmed,
             goal=best,

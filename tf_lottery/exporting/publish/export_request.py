@@ -10,10 +10,12 @@ from tf_lottery.exporting.candidate_file import WantedFiles, encoding_name, file
 from tf_lottery.exporting.checks.checksums import read_manifest
 from tf_lottery.exporting.export_report import REPORT, is_report
 from tf_lottery.exporting.file_formats import BASES, ENCODINGS, FORMATS
+from tf_lottery.exporting.file_metadata import FileMetadata
 from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.publish.c_array import c_names
 from tf_lottery.exporting.publish.export_target import for_target, select, with_whole_numbers
+from tf_lottery.exporting.publish.file_description import describe_metadata
 from tf_lottery.exporting.tflite.tflite_writer import PRECISIONS
 from tf_lottery.utils.text import suggestion
 
@@ -33,6 +35,7 @@ class ExportRequest:
         io: what int8 files take and give, "float32" or "int8".
         target: "micro", or empty for any.
         batch: how many samples a TFLite file takes at a time.
+        metadata: what TFLite files say of their inputs and outputs, but for microcontrollers, which read none.
     """
 
     formats: tuple[str, ...]
@@ -45,6 +48,7 @@ class ExportRequest:
     io: str = "float32"
     target: str = ""
     batch: int = 1
+    metadata: FileMetadata | None = None
 
     def bases(self, *, slim: bool) -> list[str]:
         """Return which of "dense" and "sparse" are wanted, of the whole or of the slimmed model."""
@@ -62,7 +66,16 @@ class ExportRequest:
         if len(file_format.precisions) == 1:
             return WantedFiles(slim, bases, file_format.precisions)
         precisions = tuple(name for name in self.precisions if name in file_format.precisions)
-        return WantedFiles(slim, bases, precisions, io=self.io, target=self.target, batch=self.batch)
+        metadata = None if self.target else self.metadata
+        return WantedFiles(slim, bases, precisions, io=self.io, target=self.target, batch=self.batch, metadata=metadata)
+
+    def metadata_notes(self) -> list[str]:
+        """Return what the metadata of the files says that an app needs, or that they have none."""
+        if self.metadata is None or "tflite" not in self.formats:
+            return []
+        if self.target:
+            return ["The files carry no metadata and no names of classes: on a microcontroller nothing reads them."]
+        return describe_metadata(self.metadata)
 
     def destination(self, suffix: str) -> Path:
         """Return where a candidate with that suffix goes."""

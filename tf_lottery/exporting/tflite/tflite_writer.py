@@ -32,6 +32,7 @@ from tf_lottery.exporting.tflite.integer_io import (
     quantized_throughout,
     with_integer_io,
 )
+from tf_lottery.exporting.tflite.metadata import with_metadata, without_metadata
 from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.output_steps import output_steps
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
@@ -197,7 +198,7 @@ class _Attempts:
         """Make the sparse files of a precision of its dense one, in the layouts that pay."""
         if isinstance(dense, Refusal):
             return [dataclasses.replace(dense, encoding=self._wanted.encoding("sparse"))]
-        content = dense.file.read_bytes()
+        content = without_metadata(dense.file.read_bytes())
         rows, row_count, _ = encoding.encode_weights(content, precision=precision, blocks=False)
         blocks, _, block_count = encoding.encode_weights(content, precision=precision, blocks=True)
         # Blocks are faster than rows but for int8, whose rows run as dense convolutions.
@@ -238,7 +239,8 @@ class _Attempts:
         encoding_name = self._wanted.encoding(base)
         suffix = f"{file_suffix(precision, encoding_name, name)}.tflite"
         file = self._folder / f"model{suffix}"
-        file.write_bytes(content)
+        metadata = self._wanted.metadata
+        file.write_bytes(content if metadata is None else with_metadata(content, metadata))
         try:
             ran = litert.run_file(file, self._reference.named_samples, scratch=self._folder, reference_kernels=micro)
         except litert.LiteRTError as error:
