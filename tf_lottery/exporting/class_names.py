@@ -41,8 +41,8 @@ def check_class_names(
         widths: the length of the last axis of each output, likewise.
 
     Raises:
-        UsageError: an output is unknown or holds no classes, names of several outputs are not told apart, or a name is
-            no line of text.
+        UsageError: an output is unknown or holds no classes, one list is given for several, or a name is no line
+            of text.
         UnfitError: there is not one name per class.
 
     Example:

@@ -32,11 +32,11 @@ from tf_lottery.exporting.tflite.integer_io import (
     quantized_throughout,
     with_integer_io,
 )
-from tf_lottery.exporting.tflite.metadata import with_metadata, without_metadata
 from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.output_steps import output_steps
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
 from tf_lottery.exporting.tflite.tensor_names import shorten_names
+from tf_lottery.exporting.tflite.tflite_metadata import with_metadata, without_metadata
 from tf_lottery.layers.acceptance import quantized_layers
 from tf_lottery.layers.fake_quantization import is_quantization_aware
 from tf_lottery.utils.child_process import ProgramError, program, run_program

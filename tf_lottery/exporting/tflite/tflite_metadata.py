@@ -20,7 +20,7 @@ from tf_lottery.exporting.tflite import flatbuffers, graph_edits
 _NAME, _IDENTIFIER = b"TFLITE_METADATA", b"M001"
 _PARSER = "1.0.0"  # the first version of the schema has all the fields that are written
 
-Table: TypeAlias = Mapping[int, Any]
+SchemaTable: TypeAlias = Mapping[int, Any]
 """Values of a flatbuffer's table by the number of the field: texts, tables, lists of one of these or of floats, and
 whole numbers of one byte (enumerations and types of unions). Empty ones and None are left out."""
 
@@ -59,14 +59,14 @@ def without_metadata(content: bytes) -> bytes:
     return flatbuffers.write(model)
 
 
-def encode(table: Table) -> bytes:
+def encode(table: SchemaTable) -> bytes:
     """Return a table of the metadata's schema as a flatbuffer."""
     builder = builders.Builder(1024)
     builder.Finish(_write(builder, table), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _model_table(model: Any, metadata: FileMetadata) -> Table:
+def _model_table(model: Any, metadata: FileMetadata) -> SchemaTable:
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     tensors = []
     for places, entries, described in (
@@ -84,7 +84,7 @@ def _model_table(model: Any, metadata: FileMetadata) -> Table:
     }
 
 
-def _tensor_table(name: str, tensor: TensorDescription, metadata: FileMetadata) -> Table:
+def _tensor_table(name: str, tensor: TensorDescription, metadata: FileMetadata) -> SchemaTable:
     color_space = _COLOR_SPACES.get(tensor.color_space)
     content = {0: _FEATURE, 1: {}} if color_space is None else {0: _IMAGE, 1: {0: color_space}}
     scaling = [{0: _NORMALIZATION, 1: {0: list(tensor.mean), 1: list(tensor.std)}}] if tensor.std else None
@@ -115,7 +115,7 @@ def _write(builder: Any, value: Any) -> int:
     return int(builder.EndVector())
 
 
-def _write_table(builder: Any, table: Table) -> int:
+def _write_table(builder: Any, table: SchemaTable) -> int:
     present = {field: value for field, value in table.items() if value not in (None, "", [])}
     places = {field: value if isinstance(value, int) else _write(builder, value) for field, value in present.items()}
     builder.StartObject(max(table, default=-1) + 1)

@@ -17,7 +17,7 @@ from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting import export
 from tf_lottery.exporting.file_metadata import FileMetadata, TensorDescription
 from tf_lottery.exporting.sources.input_scaling import takes_pixels
-from tf_lottery.exporting.tflite.metadata import with_metadata, without_metadata
+from tf_lottery.exporting.tflite.tflite_metadata import with_metadata, without_metadata
 
 NAMES = ["cat", "dog", "Füchsin", "dog"]  # a name may stand for two classes, as "crane" does in ImageNet
 X = np.random.default_rng(0).random((300, 8, 8, 3)).astype("float32")
