@@ -31,6 +31,8 @@ class CandidateFile:
         quantization: how the whole numbers of inputs and outputs stand for real ones, by "inputs" and "outputs" and
             their names; None for a file that takes and gives float32.
         arena_bytes: an estimate of the tensor arena that it needs on a microcontroller; None for other targets.
+        free_dimensions: the places of the dimensions that take any size, the batch being 0, by the name of the input;
+            None where nothing is known of them.
     """
 
     file: Path
@@ -45,6 +47,7 @@ class CandidateFile:
     outputs: dict[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
     quantization: dict[str, dict[str, dict[str, Any]]] | None = None
     arena_bytes: int | None = None
+    free_dimensions: dict[str, list[int]] | None = None
 
     def record(self, path: Path) -> dict[str, Any]:
         """Return the entry of the report's `files`, for a candidate that is published as `path`."""
@@ -71,6 +74,7 @@ class CandidateFile:
             "io": "float32" if self.quantization is None else "int8",
             "quantization": self.quantization,
             "arena_bytes": self.arena_bytes,
+            "free_dimensions": self.free_dimensions,
         }
 
 

@@ -12,7 +12,7 @@ import keras
 from tf_lottery.errors import CheckFailed
 from tf_lottery.exporting.candidate_file import CandidateFile, Refusal
 from tf_lottery.exporting.candidates import write_candidates
-from tf_lottery.exporting.checks.keras_reference import make_reference
+from tf_lottery.exporting.checks.keras_reference import KerasReference, make_reference
 from tf_lottery.exporting.class_names import ClassNames
 from tf_lottery.exporting.export_report import ExportReport
 from tf_lottery.exporting.input_shapes import InputShape
@@ -191,7 +191,7 @@ def export(
         if not candidates:
             reasons = dict.fromkeys(f"{record['format']}: {record['reason']}" for record in report.refused)
             raise CheckFailed(f"No file could be exported: {'; '.join(reasons)}.", "Nothing was written.")
-        candidates = _time_in_turn(candidates)
+        candidates = _time_in_turn(candidates, reference)
         chosen = choose_best(
             [candidate.record(candidate.file) for candidate in candidates],
             goal=best,
@@ -211,7 +211,7 @@ def _losses(model: keras.Model | Ticket, outputs: tuple[str, ...]) -> list[str]:
     return ["sparse_categorical_crossentropy" if by_configuration else ""] * len(outputs)
 
 
-def _time_in_turn(candidates: list[CandidateFile]) -> list[CandidateFile]:
+def _time_in_turn(candidates: list[CandidateFile], reference: KerasReference) -> list[CandidateFile]:
     """The candidates, with the latencies of the TFLite files measured again, in turn, so that they can be compared."""
     files = {
         place: candidate.file
@@ -221,7 +221,9 @@ def _time_in_turn(candidates: list[CandidateFile]) -> list[CandidateFile]:
     if len(files) < 2:
         return candidates
     try:
-        latencies = dict(zip(files, litert.time_files(list(files.values())), strict=True))
+        shapes = {name: array.shape[1:] for name, array in reference.named_samples.items()}
+        sizes = shapes if reference.signature.dynamic else None
+        latencies = dict(zip(files, litert.time_files(list(files.values()), sizes=sizes), strict=True))
     except litert.LiteRTError as error:
         # Each file ran alone; together they may be too large, or too slow. Their own latencies will do.
         logger.warning("The files could not be timed in turn: %s", error)

@@ -22,10 +22,12 @@ import keras
 from tf_lottery.exporting.candidate_file import ALL_FILES, CandidateFile, Refusal, WantedFiles, file_suffix
 from tf_lottery.exporting.checks.agreement import TWIN_TOLERANCES, compare_outputs
 from tf_lottery.exporting.checks.keras_reference import KerasReference
+from tf_lottery.exporting.checks.other_sizes import BATCH
 from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.signature import Signature
 from tf_lottery.exporting.tflite import encoding, litert, run_converter
 from tf_lottery.exporting.tflite.arena import estimate_arena
+from tf_lottery.exporting.tflite.free_dimensions import free_dimensions
 from tf_lottery.exporting.tflite.integer_io import (
     FloatAtTheEdgeError,
     edge_records,
@@ -83,7 +85,7 @@ def convert_dense(
     *,
     precision: str = "float32",
     calibration: NamedArrays | None = None,
-    batch: int = 1,
+    batch: int | None = 1,
     signature: Signature | None = None,
 ) -> bytes:
     """Convert a plain Keras model to a dense TFLite file.
@@ -93,7 +95,7 @@ def convert_dense(
         folder: an existing one, for the SavedModel between them, which is made once for all precisions.
         precision: as of `convert`.
         calibration: as of `convert`.
-        batch: the batch size.
+        batch: the batch size; None for any.
         signature: the model's, in which dynamic shapes may be fixed; by default its own.
 
     Returns:
@@ -102,10 +104,10 @@ def convert_dense(
     Raises:
         Exception: of many kinds, by the converter; each means that the model cannot be converted so.
     """
-    source = folder / "tflite_source"
+    source = folder / f"tflite_source{'' if batch else '_of_any_batch'}"
     if not source.exists():
         saved_model.save(model, source, batch=batch, signature=signature)
-    return convert(source, precision=precision, calibration=calibration, batch=batch)
+    return convert(source, precision=precision, calibration=calibration, batch=batch or 1)
 
 
 def write_tflite(
@@ -140,32 +142,18 @@ class _Attempts:
     def __init__(self, model: keras.Model, folder: Path, reference: KerasReference, wanted: WantedFiles) -> None:
         self._model, self._folder, self._reference, self._wanted = model, folder, reference, wanted
         self.in_steps = is_quantization_aware(model)
+        # A file that takes any size takes any batch, too, unless the converter can't make it so.
+        self._batches: list[int | None] = [wanted.batch]
+        if reference.signature.dynamic and wanted.batch == 1:
+            self._batches = [None, 1]
 
     def dense(self, precision: str) -> CandidateFile | Refusal:
         """Make the dense file of a precision."""
-        if self._reference.signature.dynamic:
-            shapes = list(self._reference.signature.shapes)
-            reason = (
-                f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file; fix the others "
-                "by `input_shape=`"
-            )
+        if reason := self._why_not_free():
             return self._refusal(precision, "dense", reason)
-        try:
-            calibration = None if self.in_steps else self._reference.calibration
-            content = convert_dense(
-                self._model,
-                self._folder,
-                precision=precision,
-                calibration=calibration,
-                batch=self._wanted.batch,
-                signature=self._reference.signature,
-            )
-        except (MemoryError, OSError):
-            raise
-        except Exception as error:  # the converter raises many kinds, each of which means: not this model
-            crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
-            reason = self._quantized_by_keras() or one_line(error)
-            return self._refusal(precision, "dense", reason, crashed=crashed)
+        content = self._convert(precision)
+        if isinstance(content, Refusal):
+            return content
         if precision == "int8" and self._wanted.io == "int8":
             try:
                 content = with_integer_io(content)
@@ -175,6 +163,56 @@ class _Attempts:
                 reason = f"whole numbers as inputs and outputs are not possible: {error}"
                 return self._refusal(precision, "dense", reason)
         return self._try(content, precision, "dense")
+
+    def _convert(self, precision: str) -> bytes | Refusal:
+        """Convert the model, for any batch where its dimensions are free, else for the one that is wanted."""
+        for batch in tuple(self._batches):
+            try:
+                content = convert_dense(
+                    self._model,
+                    self._folder,
+                    precision=precision,
+                    calibration=None if self.in_steps else self._reference.calibration,
+                    batch=batch,
+                    signature=self._reference.signature,
+                )
+            except (MemoryError, OSError):
+                raise
+            except Exception as error:  # the converter raises many kinds, each of which means: not this model
+                crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
+                reason = self._quantized_by_keras() or one_line(error) + self._way_out()
+                refusal = self._refusal(precision, "dense", reason, crashed=crashed)
+            else:
+                self._batches = [batch]
+                return content
+        return refusal
+
+    def _why_not_free(self) -> str:
+        """Why the inputs can't have free dimensions; empty if they have none, or can."""
+        if not self._reference.signature.dynamic:
+            return ""
+        if self._wanted.target:
+            return _not_micro(["its memory is planned for fixed shapes"]) + self._way_out()
+        if not self._reference.other_sizes:
+            return "the Keras model takes no other size than the samples have" + self._way_out()
+        return ""
+
+    def _way_out(self) -> str:
+        """What to do where free dimensions may be the reason that a file can't be made."""
+        if not self._reference.signature.dynamic:
+            return ""
+        return f"; the inputs have the shapes {list(self._reference.signature.shapes)}: fix them by `input_shape=`"
+
+    def _fails_at(self, file: Path, precision: str) -> str:
+        """Why a file fails at other sizes than that of the samples; empty if it does not."""
+        for size in self._reference.other_sizes:
+            try:
+                ran = litert.run_file(file, size.samples, scratch=self._folder, batch=BATCH)
+            except litert.LiteRTError as error:
+                return f"on inputs of {size.sizes}, {error}{self._way_out()}"
+            if failure := self._reference.compare_at(size, ran.outputs, precision=precision):
+                return failure + self._way_out()
+        return ""
 
     def reduced(self, precision: str, exact: CandidateFile | Refusal) -> CandidateFile | Refusal:
         """Make the dense file of a reduced precision, where the dense float32 file is right and larger."""
@@ -247,9 +285,9 @@ class _Attempts:
             file.unlink()
             return self._refusal(precision, base, str(error))
         agreement = self._reference.compare(ran.outputs, precision=precision)
-        if agreement.failure:
+        if failure := agreement.failure or self._fails_at(file, precision):
             file.unlink()
-            return self._refusal(precision, base, agreement.failure, mismatch=True)
+            return self._refusal(precision, base, failure, mismatch=True)
         note = _FLOAT_PARTS if precision == "int8" and not quantized_throughout(content) else ""
         if self.in_steps:
             steps = output_steps(content, self._reference.outputs, ran.outputs)
@@ -270,6 +308,7 @@ class _Attempts:
             outputs=ran.outputs,
             quantization=edge_records(content),
             arena_bytes=estimate_arena(content) if micro else None,
+            free_dimensions=free_dimensions(content) or None,
         )
 
     def _quantized_by_keras(self) -> str:
