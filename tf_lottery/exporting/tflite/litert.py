@@ -87,8 +87,8 @@ def time_files(
     Raises:
         LiteRTError: if the process fails, crashes or does not end in time.
     """
-    arguments = [json.dumps({name: list(shape) for name, shape in (sizes or {}).items()}), *files]
-    return [float(value) for value in json.loads(_run(_TIME_FILES, arguments, timeout))]
+    shapes = json.dumps({name: list(shape) for name, shape in (sizes or {}).items()})
+    return [float(value) for value in json.loads(_run(_TIME_FILES, [shapes, *files], timeout))]
 
 
 def _run(code: str, arguments: Sequence[Path | str], timeout: float) -> str:

@@ -22,24 +22,27 @@ import keras
 from tf_lottery.exporting.candidate_file import ALL_FILES, CandidateFile, Refusal, WantedFiles, file_suffix
 from tf_lottery.exporting.checks.agreement import TWIN_TOLERANCES, compare_outputs
 from tf_lottery.exporting.checks.keras_reference import KerasReference
-from tf_lottery.exporting.checks.other_sizes import BATCH
 from tf_lottery.exporting.formats import saved_model
 from tf_lottery.exporting.signature import Signature
 from tf_lottery.exporting.tflite import encoding, litert, run_converter
 from tf_lottery.exporting.tflite.arena import estimate_arena
-from tf_lottery.exporting.tflite.free_dimensions import free_dimensions
+from tf_lottery.exporting.tflite.free_dimensions import (
+    failure_at_other_sizes,
+    free_dimensions,
+    way_out,
+    why_not_free,
+)
 from tf_lottery.exporting.tflite.integer_io import (
     FloatAtTheEdgeError,
     edge_records,
     quantized_throughout,
     with_integer_io,
 )
-from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.output_steps import output_steps
+from tf_lottery.exporting.tflite.refusal_reasons import not_micro, quantized_by_keras
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
 from tf_lottery.exporting.tflite.tensor_names import shorten_names
 from tf_lottery.exporting.tflite.tflite_metadata import with_metadata, without_metadata
-from tf_lottery.layers.acceptance import quantized_layers
 from tf_lottery.layers.fake_quantization import is_quantization_aware
 from tf_lottery.utils.child_process import ProgramError, program, run_program
 from tf_lottery.utils.files import dump_arrays
@@ -149,7 +152,7 @@ class _Attempts:
 
     def dense(self, precision: str) -> CandidateFile | Refusal:
         """Make the dense file of a precision."""
-        if reason := self._why_not_free():
+        if reason := why_not_free(self._reference, self._wanted.target):
             return self._refusal(precision, "dense", reason)
         content = self._convert(precision)
         if isinstance(content, Refusal):
@@ -159,7 +162,7 @@ class _Attempts:
                 content = with_integer_io(content)
             except FloatAtTheEdgeError as error:
                 if self._wanted.target:
-                    return self._refusal(precision, "dense", _not_micro(why_not_micro(content)))
+                    return self._refusal(precision, "dense", not_micro(whynot_micro(content)))
                 reason = f"whole numbers as inputs and outputs are not possible: {error}"
                 return self._refusal(precision, "dense", reason)
         return self._try(content, precision, "dense")
@@ -180,39 +183,12 @@ class _Attempts:
                 raise
             except Exception as error:  # the converter raises many kinds, each of which means: not this model
                 crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
-                reason = self._quantized_by_keras() or one_line(error) + self._way_out()
+                reason = quantized_by_keras(self._model) or one_line(error) + way_out(self._reference.signature)
                 refusal = self._refusal(precision, "dense", reason, crashed=crashed)
             else:
                 self._batches = [batch]
                 return content
         return refusal
-
-    def _why_not_free(self) -> str:
-        """Why the inputs can't have free dimensions; empty if they have none, or can."""
-        if not self._reference.signature.dynamic:
-            return ""
-        if self._wanted.target:
-            return _not_micro(["its memory is planned for fixed shapes"]) + self._way_out()
-        if not self._reference.other_sizes:
-            return "the Keras model takes no other size than the samples have" + self._way_out()
-        return ""
-
-    def _way_out(self) -> str:
-        """What to do where free dimensions may be the reason that a file can't be made."""
-        if not self._reference.signature.dynamic:
-            return ""
-        return f"; the inputs have the shapes {list(self._reference.signature.shapes)}: fix them by `input_shape=`"
-
-    def _fails_at(self, file: Path, precision: str) -> str:
-        """Why a file fails at other sizes than that of the samples; empty if it does not."""
-        for size in self._reference.other_sizes:
-            try:
-                ran = litert.run_file(file, size.samples, scratch=self._folder, batch=BATCH)
-            except litert.LiteRTError as error:
-                return f"on inputs of {size.sizes}, {error}{self._way_out()}"
-            if failure := self._reference.compare_at(size, ran.outputs, precision=precision):
-                return failure + self._way_out()
-        return ""
 
     def reduced(self, precision: str, exact: CandidateFile | Refusal) -> CandidateFile | Refusal:
         """Make the dense file of a reduced precision, where the dense float32 file is right and larger."""
@@ -272,8 +248,8 @@ class _Attempts:
     ) -> CandidateFile | Refusal:
         """Write the file, run it, compare it with Keras; a file that fails is deleted."""
         micro = self._wanted.target == "micro" and precision == "int8"
-        if micro and (reasons := why_not_micro(content)):
-            return self._refusal(precision, base, _not_micro(reasons))
+        if micro and (reasons := whynot_micro(content)):
+            return self._refusal(precision, base, not_micro(reasons))
         encoding_name = self._wanted.encoding(base)
         suffix = f"{file_suffix(precision, encoding_name, name)}.tflite"
         file = self._folder / f"model{suffix}"
@@ -285,7 +261,7 @@ class _Attempts:
             file.unlink()
             return self._refusal(precision, base, str(error))
         agreement = self._reference.compare(ran.outputs, precision=precision)
-        if failure := agreement.failure or self._fails_at(file, precision):
+        if failure := agreement.failure or failure_at_other_sizes(file, self._reference, precision):
             file.unlink()
             return self._refusal(precision, base, failure, mismatch=True)
         note = _FLOAT_PARTS if precision == "int8" and not quantized_throughout(content) else ""
@@ -311,22 +287,7 @@ class _Attempts:
             free_dimensions=free_dimensions(content) or None,
         )
 
-    def _quantized_by_keras(self) -> str:
-        """Why a model that Keras quantized can't be converted; empty for another one."""
-        layers = quantized_layers(self._model)
-        if not layers:
-            return ""
-        modes = ", ".join(dict.fromkeys(layers.values()))
-        return (
-            f"Keras quantized the layers {', '.join(layers)} ({modes}), in operations that the converter does not "
-            'know: export the model as it was before `quantize`, with precision="int8"'
-        )
-
     def _refusal(
         self, precision: str, base: str, reason: str, *, mismatch: bool = False, crashed: bool = False
     ) -> Refusal:
         return Refusal("tflite", precision, self._wanted.encoding(base), reason, mismatch, crashed)
-
-
-def _not_micro(reasons: list[str]) -> str:
-    return f"TensorFlow Lite Micro does not run it: {'; '.join(reasons)}"

@@ -1,8 +1,10 @@
 """Time TFLite files in turn, in the default LiteRT interpreter, so that their latencies can be compared.
 
 Usage: `python -m tf_lottery.exporting.tflite.time_tflite SIZES FILE...`; SIZES is a JSON object with the shape of one
-sample by the name of the input, for inputs of dimensions that the files leave free; else it is empty. It is a program of its own because LiteRT's
-interpreter and TensorFlow's can clash in one process. It imports NumPy and LiteRT only.
+sample by the name of the input, for inputs of dimensions that the files leave free; else it is empty.
+
+It is a program of its own because LiteRT's interpreter and TensorFlow's can clash in one process. It imports NumPy and
+LiteRT only.
 
 Stdout receives the median latency of each file in microseconds for one sample, in order, as a JSON list.
 """
