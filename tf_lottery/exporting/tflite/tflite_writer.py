@@ -162,7 +162,7 @@ class _Attempts:
                 content = with_integer_io(content)
             except FloatAtTheEdgeError as error:
                 if self._wanted.target:
-                    return self._refusal(precision, "dense", not_micro(whynot_micro(content)))
+                    return self._refusal(precision, "dense", not_micro(why_not_micro(content)))
                 reason = f"whole numbers as inputs and outputs are not possible: {error}"
                 return self._refusal(precision, "dense", reason)
         return self._try(content, precision, "dense")
@@ -248,7 +248,7 @@ class _Attempts:
     ) -> CandidateFile | Refusal:
         """Write the file, run it, compare it with Keras; a file that fails is deleted."""
         micro = self._wanted.target == "micro" and precision == "int8"
-        if micro and (reasons := whynot_micro(content)):
+        if micro and (reasons := why_not_micro(content)):
             return self._refusal(precision, base, not_micro(reasons))
         encoding_name = self._wanted.encoding(base)
         suffix = f"{file_suffix(precision, encoding_name, name)}.tflite"
