@@ -38,6 +38,7 @@ from tf_lottery.exporting.tflite.integer_io import (
     quantized_throughout,
     with_integer_io,
 )
+from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.output_steps import output_steps
 from tf_lottery.exporting.tflite.refusal_reasons import not_micro, quantized_by_keras
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
