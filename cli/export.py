@@ -92,9 +92,9 @@ _REMEDIES = {
 )
 @click.option(
     "--class-names",
-    type=click.Path(path_type=Path),
+    multiple=True,
     metavar="FILE.txt",
-    help="Names of the classes, one a line, which TFLite files hold; by default those of the data set.",
+    help="Names of the classes, one a line, for TFLite files; by default the data set's; of several outputs NAME=FILE.",
 )
 @click.option("--round-channels", type=IntRange(1), default=1, help="Slim to multiples of so many channels, e.g. 8.")
 @click.option("--dataset", type=DATASET, help="Data to compare on, for a model.")
@@ -128,7 +128,7 @@ def command(
     target: str | None,
     batch: int,
     input_shape: tuple[str, ...],
-    class_names: Path | None,
+    class_names: tuple[str, ...],
     round_channels: int,
     dataset: str | None,
     normalization: str | None,
@@ -154,7 +154,7 @@ def command(
         real = load_source_data(opened, dataset, data_dir=data_dir, normalization=normalization, **own_data)
         for text in (*opened.remarks, *real.remarks):
             remark(text)
-        names = {} if class_names is None else {"class_names": read_class_names(class_names)}
+        names = _class_names(class_names)
         report = export(
             opened.model,
             to,
@@ -242,9 +242,18 @@ def _input_shape(entries: tuple[str, ...]) -> tuple[int, ...] | dict[str, tuple[
             shapes[name] = tuple(int(size) for size in sizes.split(","))
         except ValueError:
             raise UsageError(
-                f"`input_shape={entry}` is no list of sizes.", "Give e.g. --input-shape 96,96,3."
+                f"`input_shape={entry!r}` is no list of sizes.", "Give e.g. --input-shape 96,96,3."
             ) from None
     return shapes[""] if set(shapes) == {""} else shapes or None
+
+
+def _class_names(entries: tuple[str, ...]) -> dict[str, list[str] | dict[str, list[str]]]:
+    """What `--class-names` says, as the argument of `export`; empty where it was not given."""
+    pairs = [("", "=", entry) if Path(entry).exists() else entry.rpartition("=") for entry in entries]
+    names = {output: read_class_names(Path(file)) for output, _, file in pairs}
+    if not names:
+        return {}
+    return {"class_names": names[""] if set(names) == {""} else names}
 
 
 def _micro_lines(records: Sequence[FileRecord]) -> list[str]:
@@ -265,7 +274,7 @@ def _task(entries: tuple[str, ...] | None) -> str | dict[str, str | None] | None
     pairs = [entry.partition("=") for entry in entries]
     if not all(separator and name for name, separator, _ in pairs):
         raise UsageError(
-            f"`task={','.join(entries)}` is neither one task nor OUTPUT=TASK for each output.",
+            f"`task={','.join(entries)!r}` is neither one task nor OUTPUT=TASK for each output.",
             "Give e.g. --task regression, or --task scores=classification,boxes=regression.",
         )
     return {name: kind for name, _, kind in pairs}

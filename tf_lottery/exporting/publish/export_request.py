@@ -71,8 +71,11 @@ class ExportRequest:
 
     def metadata_notes(self) -> list[str]:
         """Return what the metadata of the files says that an app needs, or that they have none."""
-        if self.metadata is None or "tflite" not in self.formats:
+        if self.metadata is None:
             return []
+        if "tflite" not in self.formats:
+            named = bool(self.metadata.label_files())
+            return ["The names of classes are in TFLite files alone, of which none was asked for."] * named
         if self.target:
             return ["The files carry no metadata and no names of classes: on a microcontroller nothing reads them."]
         return describe_metadata(self.metadata)
@@ -201,7 +204,7 @@ def _check_sizes(formats: list[str], batch: int, input_shape: InputShape) -> Non
     for argument, given in (("batch", batch != 1), ("input_shape", input_shape is not None)):
         if given and "tflite" not in formats:
             raise UsageError(
-                f"`{argument}` is of TFLite files, received `format={','.join(formats)}`.",
+                f"`{argument}` is of TFLite files, received `format={formats!r}`.",
                 f"Add tflite to the formats, or drop `{argument}`: other formats take any size that the model takes.",
             )
 
