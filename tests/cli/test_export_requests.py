@@ -1,4 +1,4 @@
-"""What `tf-lottery export` is asked for: targets, whole numbers, sizes, tasks, names of classes; and what is refused."""
+"""What `tf-lottery export` is asked for: targets, whole numbers, sizes, tasks, names of classes; what is refused."""
 
 import importlib.util
 import json
