@@ -80,7 +80,13 @@ def set_up_logging(context: click.Context, /, *, quiet: bool = False) -> None:
     logger = logging.getLogger("tf_lottery")
     handler = _Stderr(level=logging.ERROR if quiet else logging.WARNING)
     logger.addHandler(handler)
-    context.call_on_close(lambda: logger.removeHandler(handler))
+    propagates, logger.propagate = logger.propagate, False  # a library may have given the root logger a handler
+
+    def restore() -> None:
+        logger.removeHandler(handler)
+        logger.propagate = propagates
+
+    context.call_on_close(restore)
 
 
 class _Stderr(logging.Handler):

@@ -1,10 +1,12 @@
 """Small parts: completion, tables, noise, presets, data, and the diagnosis."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 from tf_lottery_cli import output
@@ -106,3 +108,19 @@ def test_the_doctor_fails_where_runs_cannot_be_written(shell, tmp_path):
     assert checks["Runs folder"] == "fail"
     assert checks["XLA"] == checks["LiteRT"] == checks["Keras backend"] == "ok"
     assert "Runs folder" in done.stderr
+
+
+def test_a_warning_is_printed_once_where_a_library_has_given_the_root_logger_a_handler(capsys):
+    root, printed = logging.getLogger(), []
+    handler = logging.Handler()
+    handler.emit = printed.append
+    root.addHandler(handler)
+    try:
+        with click.Context(click.Command("export")) as context:
+            output.set_up_logging(context)
+            logging.getLogger("tf_lottery.exporting").warning("refused")
+        assert (capsys.readouterr().err, printed) == ("warning: refused\n", [])
+        logging.getLogger("tf_lottery.exporting").warning("of the library, after the command")
+        assert len(printed) == 1
+    finally:
+        root.removeHandler(handler)

@@ -4,10 +4,14 @@ import gzip
 import hashlib
 import json
 
+import keras
+import numpy as np
 import pytest
 
+import tf_lottery as tfl
 from tf_lottery.errors import DamagedError, UsageError
 from tf_lottery.exporting.checks.checksums import check_file, digest, entries, gzip_size, merge_manifest, size
+from tf_lottery.exporting.checks.verify import verify_path
 
 
 @pytest.fixture
@@ -84,3 +88,22 @@ def test_merging_drops_replaced_and_missing_files(folder):
     assert sorted(json.loads(text)["files"]) == ["b.bin", "net/graph.pb", "net/variables/data"]
     text = merge_manifest(folder, {}, replaced=["net"])
     assert json.loads(text)["files"] == {}
+
+
+def test_every_published_file_is_checked_and_every_other_one_told(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    tfl.export(model, tmp_path, samples=np.eye(4, dtype="float32"), format="keras")
+    published = sorted(path.name for path in tmp_path.iterdir())
+    assert published == ["export.json", "manifest.json", "model.keras", "model.keras.card.json", "model.keras.card.md"]
+    (tmp_path / "notes.txt").write_text("mine")
+    verification = verify_path(tmp_path)
+    assert (verification.problems, sum(verification.checked.values())) == ([], 4)
+    assert verification.remarks == ["Not of an export, and not checked: notes.txt."]
+    for name in published:
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content.replace(b"0", b"1", 1))
+        if name == "manifest.json":
+            assert verify_path(tmp_path).problems
+        else:
+            assert [name in problem for problem in verify_path(tmp_path).problems] == [True]
+        (tmp_path / name).write_bytes(content)

@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
+import tf_lottery as tfl
 from tf_lottery.exporting.checks.checksums import digest
 from tf_lottery.exporting.measure.model_files import FileIdentity, identify, model_format
 from tf_lottery.exporting.measure.networks import sort_by_network
@@ -47,3 +50,17 @@ def test_the_report_of_an_export_identifies_its_own_bytes(files, tmp_path):
     assert identify(copy) == FileIdentity("int8", "dense")
     (tmp_path / "export.json").write_text("[")
     assert identify(copy) == FileIdentity("int8", "dense")
+
+
+def test_a_float16_file_may_hold_an_embedding_in_float32(tmp_path):
+    """Its sparse rows are more bytes than all the rest, which does not make it a float32 file."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Embedding(400, 32), keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(64)]
+    model = keras.Sequential([keras.Input((8,), dtype="int32"), *layers])
+    table = layers[0].embeddings
+    table.assign(np.where(np.random.default_rng(0).random(table.shape) < 0.9, 0, table.numpy()))
+    samples = np.random.default_rng(1).integers(0, 400, (40, 8))
+    chosen = {"format": "tflite", "precision": "float16", "encoding": "sparse"}
+    (record,) = tfl.export(model, tmp_path, samples=samples, **chosen).files
+    (tmp_path / "export.json").unlink()
+    assert identify(Path(record["path"])) == FileIdentity("float16", "sparse")

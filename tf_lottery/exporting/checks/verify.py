@@ -32,6 +32,8 @@ def verify_path(path: Path) -> Verification:
             )
         for name in names:
             _check(path / name, verification)
+        if extra := sorted(item.name for item in path.iterdir() if item.name not in {*names, MANIFEST}):
+            verification.remarks.append(f"Not of an export, and not checked: {', '.join(extra)}.")
         return verification
     _check(path, verification)
     return verification

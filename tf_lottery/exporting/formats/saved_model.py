@@ -1,5 +1,8 @@
 """SavedModels: weights stored once, signature `serving_default`; saved, and called after loading."""
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +93,22 @@ def call_in_session(folder: Path, samples: list[npt.NDArray[Any]], signature: Si
         tf.errors.OpError: it does not load or run.
         ValueError: it has no such inputs, or nothing to restore.
     """
-    with openable(folder) as name, tf.compat.v1.Session(graph=tf.Graph()) as session:
+    with openable(folder) as name, _quiet(), tf.compat.v1.Session(graph=tf.Graph()) as session:
         served = tf.compat.v1.saved_model.load(session, ["serve"], name).signature_def[SIGNATURE]
         feed = {served.inputs[name].name: array for name, array in zip(signature.inputs, samples, strict=True)}
         outputs: dict[str, npt.NDArray[Any]] = session.run(
             {name: tensor.name for name, tensor in served.outputs.items()}, feed
         )
     return outputs
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep TensorFlow from warning that its loader of sessions is an old one: this is why it is called."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

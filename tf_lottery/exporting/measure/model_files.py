@@ -89,12 +89,10 @@ def stored_weights(model: Any) -> Iterator[tuple[Any, int, int]]:
 
 
 def _identify_by_tensors(model: Any) -> FileIdentity:
-    bytes_by_precision: dict[str, int] = {}
-    for tensor, _, count in stored_weights(model):
-        name = _WEIGHTS[tensor.type]
-        bytes_by_precision[name] = bytes_by_precision.get(name, 0) + count
+    present = {_WEIGHTS[tensor.type] for tensor, _, _ in stored_weights(model)}
     tensors = [(tensor, model.buffers[tensor.buffer].data) for graph in model.subgraphs for tensor in graph.tensors]
-    precision = max(bytes_by_precision, key=lambda name: bytes_by_precision[name], default="float32")
+    # Some weights stay as they are where others are rounded: embeddings in a float16 file, say.
+    precision = next((name for name in ("int8", "float16") if name in present), "float32")
     computed = [tensor.type for tensor, data in tensors if data is None or not len(data)]
     if precision == "int8" and schema.TensorType.INT8 not in computed:
         precision = "dynamic"

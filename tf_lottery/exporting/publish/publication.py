@@ -87,6 +87,7 @@ def publish(
         stale = [item for item in beside if item in earlier]
         gone = [item for item in stale if item not in texts and os.path.lexists(request.folder / item)]
         texts[REPORT] = report.dumps()
+        listed |= checksums.text_entry(REPORT, texts[REPORT])
         replaced = [*(target.name for target in moves.values()), *texts, *gone]
         texts[checksums.MANIFEST] = checksums.merge_manifest(request.folder, listed, replaced=replaced)
         for item, text in texts.items():

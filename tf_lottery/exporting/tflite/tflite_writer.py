@@ -51,7 +51,10 @@ from tf_lottery.utils.tensorflow_paths import openable
 from tf_lottery.utils.text import one_line
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
-NO_CALIBRATION = "int8 needs real samples to find the ranges of values: give training data as `calibration`"
+NO_CALIBRATION = (
+    "int8 needs real samples to find the ranges of values: give training data as `calibration`, or as the array "
+    "calibration in a file of samples"
+)
 _CONVERTER = program("tf_lottery.exporting.tflite.run_converter")
 _FLOAT_PARTS = "Operators without an int8 form compute in float32."
 
