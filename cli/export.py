@@ -8,6 +8,7 @@ from click import IntRange
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.options import NORMALIZATIONS
+from tf_lottery.exporting.class_names import read_class_names
 from tf_lottery.exporting.export_report import FileRecord
 from tf_lottery.exporting.precision_names import BY_QUANTIZER, IN_ALL
 from tf_lottery.exporting.publish.best_file import GOALS
@@ -93,6 +94,12 @@ _REMEDIES = {
     metavar="SIZES",
     help="Sizes that an input of dynamic shape gets in TFLite files, e.g. 96,96,3; of several inputs NAME=96,96,3.",
 )
+@click.option(
+    "--class-names",
+    multiple=True,
+    metavar="FILE.txt",
+    help="Names of the classes, one a line, for TFLite files; by default the data set's; of several outputs NAME=FILE.",
+)
 @click.option("--round-channels", type=IntRange(1), default=1, help="Slim to multiples of so many channels, e.g. 8.")
 @click.option("--dataset", type=DATASET, help="Data to compare on, for a model.")
 @click.option(
@@ -125,6 +132,7 @@ def command(
     target: str | None,
     batch: int,
     input_shape: tuple[str, ...],
+    class_names: tuple[str, ...],
     round_channels: int,
     dataset: str | None,
     normalization: str | None,
@@ -150,13 +158,14 @@ def command(
         real = load_source_data(opened, dataset, data_dir=data_dir, normalization=normalization, **own_data)
         for text in (*opened.remarks, *real.remarks):
             remark(text)
+        names = _class_names(class_names)
         report = export(
             opened.model,
             to,
             format=wanted,
             precision="all" if precision == ("all",) else list(precision),
             encoding="all" if "all" in encoding else list(encoding),
-            **real.arguments(),
+            **(real.arguments() | names),
             task=tasks,
             best=best,
             max_drop=max_drop,
@@ -237,9 +246,18 @@ def _input_shape(entries: tuple[str, ...]) -> tuple[int, ...] | dict[str, tuple[
             shapes[name] = tuple(int(size) for size in sizes.split(","))
         except ValueError:
             raise UsageError(
-                f"`input_shape={entry}` is no list of sizes.", "Give e.g. --input-shape 96,96,3."
+                f"`input_shape={entry!r}` is no list of sizes.", "Give e.g. --input-shape 96,96,3."
             ) from None
     return shapes[""] if set(shapes) == {""} else shapes or None
+
+
+def _class_names(entries: tuple[str, ...]) -> dict[str, list[str] | dict[str, list[str]]]:
+    """What `--class-names` says, as the argument of `export`; empty where it was not given."""
+    pairs = [("", "=", entry) if Path(entry).exists() else entry.rpartition("=") for entry in entries]
+    names = {output: read_class_names(Path(file)) for output, _, file in pairs}
+    if not names:
+        return {}
+    return {"class_names": names[""] if set(names) == {""} else names}
 
 
 def _micro_lines(records: Sequence[FileRecord]) -> list[str]:
@@ -260,7 +278,7 @@ def _task(entries: tuple[str, ...] | None) -> str | dict[str, str | None] | None
     pairs = [entry.partition("=") for entry in entries]
     if not all(separator and name for name, separator, _ in pairs):
         raise UsageError(
-            f"`task={','.join(entries)}` is neither one task nor OUTPUT=TASK for each output.",
+            f"`task={','.join(entries)!r}` is neither one task nor OUTPUT=TASK for each output.",
             "Give e.g. --task regression, or --task scores=classification,boxes=regression.",
         )
     return {name: kind for name, _, kind in pairs}

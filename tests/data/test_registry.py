@@ -268,6 +268,16 @@ def test_no_image_classification(tmp_path):
         load("text", data_dir=tmp_path)
 
 
+def test_names_of_classes(own, tmp_path):
+    """TFDS writes them in a file of their own, where there are some."""
+    assert load("own", data_dir=tmp_path).class_names == ()
+    (own / "label.labels.txt").write_text("red\ngreen\nblue\n")
+    assert load("own", data_dir=tmp_path).class_names == ("red", "green", "blue")
+    assert load("own", data_dir=tmp_path, classes=(2, 0)).class_names == ("blue", "red")
+    (own / "label.labels.txt").write_text("red\ngreen\n")
+    assert load("own", data_dir=tmp_path).class_names == ()
+
+
 def test_cifar10_subset(data_dir):
     report = check("cifar10_subset", data_dir=data_dir)
     assert report["splits"]["train"] == {"examples": 10_000, "per_class": [1_000] * 10}

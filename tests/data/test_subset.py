@@ -36,6 +36,11 @@ def test_examples_keep_their_order_and_labels_that_of_the_classes():
     assert selected.train.y.dtype == np.int32
 
 
+def test_names_go_with_their_classes():
+    whole = Content(part(0, 1, 2), None, None, classes=3, scale=255.0, source="a folder", class_names=("a", "b", "c"))
+    assert select_classes(whole, (2, 0)).class_names == ("c", "a")
+
+
 def test_the_source_is_not_changed():
     train = part(0, 1, 2)
     before = train.fingerprint()

@@ -20,6 +20,7 @@ class Content:
         classes: the number of classes.
         scale: the largest possible pixel value.
         source: where it was read from.
+        class_names: the names of the classes in their order; empty if they are not known.
     """
 
     train: Arrays
@@ -28,6 +29,7 @@ class Content:
     classes: int
     scale: float
     source: str
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, part in self.parts().items():

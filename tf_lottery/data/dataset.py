@@ -21,6 +21,7 @@ class Dataset:
         classes: the number of classes, or None where targets are not class numbers.
         fingerprint: SHA-256 of the raw content, before it was split and normalized.
         normalization: what was done to the raw inputs, or None where the caller did it.
+        class_names: the names of the classes in their order; empty if they are not known.
 
     Raises:
         UnfitError: the parts differ in the structure or the shape of their examples.
@@ -33,6 +34,7 @@ class Dataset:
     classes: int | None
     fingerprint: str
     normalization: Normalization | None = None
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part, arrays in (("validation", self.validation), ("test", self.test)):

@@ -97,6 +97,7 @@ def load(
         classes=content.classes,
         fingerprint=fingerprint,
         normalization=how,
+        class_names=content.class_names,
     )
 
 

@@ -21,6 +21,7 @@ class Metadata:
         shape: (height, width, channels).
         scale: the largest possible pixel value.
         classes: the number of classes.
+        class_names: their names in order; empty if they have none.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Metadata:
     shape: tuple[int, int, int]
     scale: float
     classes: int
+    class_names: tuple[str, ...] = ()
 
 
 def read_metadata(folder: Path) -> Metadata:
@@ -62,7 +64,18 @@ def read_metadata(folder: Path) -> Metadata:
             f"All images must have one shape, of uint8 or uint16 values. {name} has shape {shape} of {dtype}.",
             "Resize the images yourself and pass them as arrays from Python.",
         )
-    return Metadata(name, version, sizes, (shape[0], shape[1], shape[2]), _SCALES[dtype], classes)
+    return Metadata(
+        name, version, sizes, (shape[0], shape[1], shape[2]), _SCALES[dtype], classes, _class_names(folder, classes)
+    )
+
+
+def _class_names(folder: Path, classes: int) -> tuple[str, ...]:
+    """The names in `label.labels.txt`, which TFDS writes where classes have some."""
+    try:
+        names = tuple((folder / "label.labels.txt").read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError):
+        return ()
+    return names if len(names) == classes else ()
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:

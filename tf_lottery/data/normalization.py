@@ -27,6 +27,16 @@ class Normalization:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    def of_raw_values(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the mean and the standard deviation, as numbers of raw values `x`: the map is `(x - mean) / std`.
+
+        Example:
+            >>> Normalization("unit", 255.0).of_raw_values()
+            ((0.0,), (255.0,))
+        """
+        means, deviations = self.mean or (0.0,), self.std or (1.0,)
+        return tuple(mean * self.scale for mean in means), tuple(std * self.scale for std in deviations)
+
     def apply(self, x: np.ndarray) -> np.ndarray:
         """Normalize images of shape (examples, ..., channels), of any dtype.
 

@@ -49,6 +49,7 @@ def select_classes(content: Content, classes: Iterable[int]) -> Content:
         classes=len(chosen),
         scale=content.scale,
         source=content.source,
+        class_names=tuple(content.class_names[label] for label in chosen) if content.class_names else (),
     )
 
 

@@ -41,7 +41,13 @@ def read(folder: Path) -> Content:
         if metadata.sizes.get(name)
     }
     return Content(
-        parts["train"], parts.get("validation"), parts.get("test"), metadata.classes, metadata.scale, str(folder)
+        parts["train"],
+        parts.get("validation"),
+        parts.get("test"),
+        metadata.classes,
+        metadata.scale,
+        str(folder),
+        metadata.class_names,
     )
 
 

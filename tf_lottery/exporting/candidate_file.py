@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tf_lottery.exporting.checks.checksums import digest, gzip_size, size
 from tf_lottery.exporting.checks.output_error import OutputAgreement, decibels
 from tf_lottery.exporting.export_report import REFUSED_FIELDS
+from tf_lottery.exporting.file_metadata import FileMetadata
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 
 
@@ -31,6 +32,8 @@ class CandidateFile:
         quantization: how the whole numbers of inputs and outputs stand for real ones, by "inputs" and "outputs" and
             their names; None for a file that takes and gives float32.
         arena_bytes: an estimate of the tensor arena that it needs on a microcontroller; None for other targets.
+        free_dimensions: the places of the dimensions that take any size, the batch being 0, by the name of the input;
+            None where nothing is known of them.
     """
 
     file: Path
@@ -45,6 +48,7 @@ class CandidateFile:
     outputs: dict[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
     quantization: dict[str, dict[str, dict[str, Any]]] | None = None
     arena_bytes: int | None = None
+    free_dimensions: dict[str, list[int]] | None = None
 
     def record(self, path: Path) -> dict[str, Any]:
         """Return the entry of the report's `files`, for a candidate that is published as `path`."""
@@ -71,6 +75,7 @@ class CandidateFile:
             "io": "float32" if self.quantization is None else "int8",
             "quantization": self.quantization,
             "arena_bytes": self.arena_bytes,
+            "free_dimensions": self.free_dimensions,
         }
 
 
@@ -112,6 +117,7 @@ class WantedFiles:
         target: "micro" for files that TensorFlow Lite Micro runs; empty for any.
         batch: how many samples a TFLite file takes at a time.
         max_drop: the accuracy budget, within which the precision "mixed" chooses the bits of weights.
+        metadata: what TFLite files say of their inputs and outputs; None for nothing.
     """
 
     slim: bool = False
@@ -122,6 +128,7 @@ class WantedFiles:
     target: str = ""
     batch: int = 1
     max_drop: float = DEFAULT_MAX_DROP
+    metadata: FileMetadata | None = None
 
     def encoding(self, base: str) -> str:
         """Return the report's name of the encoding of a base, "dense" or "sparse"."""

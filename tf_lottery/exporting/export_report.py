@@ -37,6 +37,7 @@ FILE_FIELDS = (
     "io",
     "quantization",
     "arena_bytes",
+    "free_dimensions",
 )
 REFUSED_FIELDS = ("format", "precision", "encoding", "reason")
 
@@ -60,7 +61,8 @@ class ExportReport:
             microseconds for one sample, or None where it was not measured; `layout` is how sparse weights are stored;
             `io` is what the file takes and gives, "float32" or "int8", and `quantization` how its whole numbers stand
             for real ones (a `scale` and `zero_point` by the name of each input and output), else None; `arena_bytes`
-            is an estimate of the tensor arena on a microcontroller, None for other targets.
+            is an estimate of the tensor arena on a microcontroller, None for other targets; `free_dimensions` has the
+            places of the dimensions of a TFLite file's inputs that take any size, by name (the batch is 0), else None.
         refused: one dict per candidate that was not written, with the keys `REFUSED_FIELDS`.
         best: the path of the file to ship, see `publish.best_file.choose_best`.
         samples: "given", or "random" if random samples were compared.

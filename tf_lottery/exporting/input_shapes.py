@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from tf_lottery.errors import UnfitError, UsageError
+from tf_lottery.exporting.named_values import values_by_name
 from tf_lottery.exporting.signature import Signature
 
 InputShape: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]] | None
@@ -27,23 +28,8 @@ def fix_shapes(signature: Signature, input_shape: InputShape) -> Signature:
         >>> fix_shapes(image, (96, 96, 3)).shapes
         ((96, 96, 3),)
     """
-    if input_shape is None:
-        return signature
-    if not isinstance(input_shape, Mapping):
-        if len(signature.inputs) > 1:
-            raise UsageError(
-                f"`input_shape` is one shape; the model has the inputs {', '.join(signature.inputs)}.",
-                "Give a dict of shapes by the names of inputs.",
-            )
-        input_shape = {signature.inputs[0]: input_shape}
-    unknown = sorted(set(input_shape) - set(signature.inputs))
-    if unknown:
-        raise UsageError(
-            f"`input_shape` has the unknown inputs {', '.join(map(str, unknown))}.",
-            f"Valid: {', '.join(signature.inputs)}.",
-        )
     shapes = dict(zip(signature.inputs, signature.shapes, strict=True))
-    for name, wanted in input_shape.items():
+    for name, wanted in values_by_name("input_shape", input_shape, signature.inputs).items():
         shapes[name] = _checked(name, tuple(wanted), shapes[name])
     return replace(signature, shapes=tuple(shapes.values()))
 

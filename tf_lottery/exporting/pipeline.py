@@ -12,7 +12,8 @@ import keras
 from tf_lottery.errors import CheckFailed
 from tf_lottery.exporting.candidate_file import CandidateFile, Refusal
 from tf_lottery.exporting.candidates import write_candidates
-from tf_lottery.exporting.checks.keras_reference import make_reference
+from tf_lottery.exporting.checks.keras_reference import KerasReference, make_reference
+from tf_lottery.exporting.class_names import ClassNames
 from tf_lottery.exporting.export_report import ExportReport
 from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.output_evidence import loss_names
@@ -25,6 +26,7 @@ from tf_lottery.exporting.publish.export_request import (
     check_request,
     quantization_aware_request,
 )
+from tf_lottery.exporting.publish.file_description import Scaling, describe_file
 from tf_lottery.exporting.publish.model_card import describe_model
 from tf_lottery.exporting.publish.publication import publish
 from tf_lottery.exporting.quantization.int8_twin import int8_twin
@@ -59,6 +61,8 @@ def export(
     target: str | None = None,
     batch: int = 1,
     input_shape: InputShape = None,
+    class_names: ClassNames = None,
+    normalization: Scaling | Mapping[str, Scaling] | None = None,
     force: bool = False,
     name: str = "model",
     source: Mapping[str, Any] | None = None,
@@ -114,6 +118,11 @@ def export(
         batch: how many samples a TFLite file takes at a time.
         input_shape: the shape that an input of dynamic shape gets in TFLite files, without the batch, e.g.
             `(96, 96, 3)` for `keras.Input((None, None, 3))`; for several inputs a dict by name. Samples must have it.
+        class_names: the names of the classes in their order, which TFLite files hold as a list of labels; for several
+            outputs a dict by name.
+        normalization: how raw values `x` were scaled before they became samples, `(x - mean) / std`: a pair
+            `(mean, std)` of numbers or lists of one per channel, e.g. `(0, 255)`; for several inputs a dict by name.
+            TFLite files say so in their metadata; the samples are taken as they are.
         force: replace files that exist.
         name: the beginning of the file names in a folder.
         source: entries on the origin of the model, for the model card.
@@ -164,6 +173,8 @@ def export(
         losses=_losses(given, signature_of(model).outputs),
         input_shape=input_shape,
     )
+    metadata = describe_file(model, reference, name=name, class_names=class_names, normalization=normalization)
+    request = dataclasses.replace(request, metadata=metadata)
     check_destination(request, force=force)
     with staging.staging_folder(request.folder) as stage, warm_programs():
         results, slimmed = write_candidates(source_model, stage, reference, request, multiple=multiple)
@@ -172,7 +183,7 @@ def export(
             refused=tuple(result.record() for result in results if isinstance(result, Refusal)),
             samples="given" if reference.real else "random",
             sample_count=reference.count,
-            notes=(*notes, *reference.remarks()),
+            notes=(*notes, *reference.remarks(), *request.metadata_notes()),
             keras=describe_model(model, reference),
             slimmed=slimmed,
             goal=best,
@@ -184,7 +195,7 @@ def export(
         if not candidates:
             reasons = dict.fromkeys(f"{record['format']}: {record['reason']}" for record in report.refused)
             raise CheckFailed(f"No file could be exported: {'; '.join(reasons)}.", "Nothing was written.")
-        candidates = _time_in_turn(candidates)
+        candidates = _time_in_turn(candidates, reference)
         chosen = choose_best(
             [candidate.record(candidate.file) for candidate in candidates],
             goal=best,
@@ -204,7 +215,7 @@ def _losses(model: keras.Model | Ticket, outputs: tuple[str, ...]) -> list[str]:
     return ["sparse_categorical_crossentropy" if by_configuration else ""] * len(outputs)
 
 
-def _time_in_turn(candidates: list[CandidateFile]) -> list[CandidateFile]:
+def _time_in_turn(candidates: list[CandidateFile], reference: KerasReference) -> list[CandidateFile]:
     """The candidates, with the latencies of the TFLite files measured again, in turn, so that they can be compared."""
     files = {
         place: candidate.file
@@ -214,7 +225,9 @@ def _time_in_turn(candidates: list[CandidateFile]) -> list[CandidateFile]:
     if len(files) < 2:
         return candidates
     try:
-        latencies = dict(zip(files, litert.time_files(list(files.values())), strict=True))
+        shapes = {name: array.shape[1:] for name, array in reference.named_samples.items()}
+        sizes = shapes if reference.signature.dynamic else None
+        latencies = dict(zip(files, litert.time_files(list(files.values()), sizes=sizes), strict=True))
     except litert.LiteRTError as error:
         # Each file ran alone; together they may be too large, or too slow. Their own latencies will do.
         logger.warning("The files could not be timed in turn: %s", error)

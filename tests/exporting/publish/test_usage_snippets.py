@@ -109,8 +109,9 @@ def test_kotlin_and_swift_have_no_syntax_errors(language):
     )
     grammar = pytest.importorskip(f"tree_sitter_{language}", reason=f"tree-sitter-{language} is not installed")
     parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
-    code = usage_snippets("tflite", 'a "model"$.tflite', INPUTS, OUTPUTS)[language]
-    assert not parser.parse(code.encode()).root_node.has_error
+    for inputs in (INPUTS, [{**entry, "free": True} for entry in INPUTS]):
+        code = usage_snippets("tflite", 'a "model"$.tflite', inputs, OUTPUTS)[language]
+        assert not parser.parse(code.encode()).root_node.has_error
     assert parser.parse(code.replace("(", "", 1).encode()).root_node.has_error
 
 
@@ -118,6 +119,14 @@ def test_buffers_hold_one_sample_in_bytes():
     code = usage_snippets("tflite", "m.tflite", INPUTS, OUTPUTS)
     assert [int(size) for size in re.findall(r"to buffer\((\d+)\)", code["kotlin"])] == [32, 4, 12, 16]
     assert [int(size) for size in re.findall(r"Data\(count: (\d+)\)", code["swift"])] == [32, 4]
+
+
+def test_free_dimensions_are_set_before_the_call():
+    inputs = [INPUTS[0], {"input": "free", "shape": [16, 3], "dtype": "float32", "free": True}]
+    code = usage_snippets("tflite", "m.tflite", inputs, OUTPUTS, batch=2)
+    assert re.findall(r"resize\(it, (.*)\)", code["kotlin"]) == ['"free", 2, 16, 3']
+    assert re.findall(r"resizeInput\((.*)\)", code["swift"]) == ['named: "free", toShape: Tensor.Shape([2, 16, 3])']
+    assert "resize" not in "".join(usage_snippets("tflite", "m.tflite", INPUTS, OUTPUTS).values())
 
 
 def test_outputs_have_the_names_that_the_user_gave():

@@ -58,6 +58,8 @@ def test_each_part_goes_where_it_belongs(count, reported, chosen_on, model):
         "labels": loaded.labels,
         "validation": loaded.validation,
         "calibration": loaded.calibration,
+        "class_names": None,
+        "normalization": ((0.0,), (16.0,)),
     }
 
 

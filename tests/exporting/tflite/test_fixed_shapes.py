@@ -80,14 +80,6 @@ def test_random_samples_have_the_fixed_shape(tmp_path):
     assert len(report.files) == 1
 
 
-def test_an_open_shape_is_refused_with_the_way_out(tmp_path):
-    with pytest.raises(
-        UnfitError, match="only the batch may be dynamic in a TFLite file; fix the others by `input_shape="
-    ):
-        export(convolutional(), tmp_path / "out", samples=IMAGES)
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

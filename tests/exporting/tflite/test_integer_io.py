@@ -136,8 +136,8 @@ def test_an_input_that_is_read_in_float32_is_named(tmp_path):
     ("arguments", "words"),
     [
         ({"io": "int4"}, "Unknown export io 'int4'"),
-        ({"io": "int8", "precision": "float16"}, "`io=int8` is of int8 files, received `precision=float16`"),
-        ({"io": "int8", "format": "keras"}, "`io=int8` is of TFLite files, received `format=keras`"),
+        ({"io": "int8", "precision": "float16"}, "`io='int8'` is of int8 files, received `precision=['float16']`"),
+        ({"io": "int8", "format": "keras"}, "`io='int8'` is of TFLite files, received `format=['keras']`"),
     ],
 )
 def test_what_io_does_not_go_with_is_refused(tmp_path, arguments, words):

@@ -162,12 +162,12 @@ def test_files_in_float_and_sparse_ones_are_refused_with_reasons(tmp_path):
     ("arguments", "words"),
     [
         ({"target": "toaster"}, "Unknown export target 'toaster'"),
-        ({"precision": "float32"}, "takes int8; received `precision=float32`"),
-        ({"precision": ["int8", "dynamic"]}, "takes int8; received `precision=dynamic,int8`"),
-        ({"encoding": "sparse"}, "takes dense and slim: it has no sparse weights; received `encoding=sparse`"),
-        ({"io": "float32"}, "received `io=float32`"),
+        ({"precision": "float32"}, "takes int8; received `precision='float32'`"),
+        ({"precision": ["int8", "dynamic"]}, "takes int8; received `precision='dynamic,int8'`"),
+        ({"encoding": "sparse"}, "takes dense and slim: it has no sparse weights; received `encoding='sparse'`"),
+        ({"io": "float32"}, "received `io='float32'`"),
         ({"format": "all"}, "takes TFLite files; received `format="),
-        ({"best": "latency"}, "received `best=latency`"),
+        ({"best": "latency"}, "received `best='latency'`"),
     ],
 )
 def test_what_a_target_does_not_take_is_an_error(tmp_path, arguments, words):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting.checks.agreement import FLOAT32_TOLERANCE, Outputs, accuracy, compare_outputs
 from tf_lottery.exporting.checks.model_outputs import float32_outputs, model_outputs
+from tf_lottery.exporting.checks.other_sizes import SizedSamples, other_sizes
 from tf_lottery.exporting.checks.output_error import OutputAgreement
 from tf_lottery.exporting.checks.output_spread import describe_constant_outputs
 from tf_lottery.exporting.checks.rounding import rounding_tolerances
@@ -45,6 +46,7 @@ class KerasReference:
             answers; else None.
         measure_tolerances: measures the tolerance of each output where the model amplifies rounding; it is called once,
             when a float32 file differs by more than `FLOAT32_TOLERANCE`. {} where nothing more is allowed.
+        other_sizes: samples of other sizes and the outputs for them, of a model with free dimensions.
     """
 
     signature: Signature
@@ -58,6 +60,7 @@ class KerasReference:
     kinds: Mapping[str, OutputKind] = field(default_factory=dict)
     float32_outputs: Outputs | None = None
     measure_tolerances: Callable[[], Mapping[str, float]] = dict
+    other_sizes: tuple[SizedSamples, ...] = ()
 
     @functools.cached_property
     def tolerances(self) -> Mapping[str, float]:
@@ -106,6 +109,21 @@ class KerasReference:
             for name, error in choosing.by_output.items()
         }
         return replace(agreement, accuracy=_mean(reported), validation_accuracy=_mean(validated), losses=losses)
+
+    def compare_at(self, size: SizedSamples, outputs: Outputs, *, precision: str = "float32") -> str:
+        """Return how a file's outputs at another size differ from the Keras model's; empty if they are accepted.
+
+        Args:
+            size: the samples.
+            outputs: arrays `(samples, ...)` by output name.
+            precision: of the file.
+        """
+        # Of a reduced precision, one of few predicted classes may differ: the numbers are compared.
+        kinds = self.kinds if precision == "float32" else None
+        failure = compare_outputs(size.outputs, outputs, precision=precision, kinds=kinds).failure
+        if failure and precision == "float32" and self.tolerances:
+            failure = compare_outputs(size.outputs, outputs, tolerance=self.tolerances, kinds=kinds).failure
+        return f"on inputs of {size.sizes}, {failure}" if failure else ""
 
     def _accepted_outputs(self, precision: str) -> Iterator[tuple[Outputs, float | Mapping[str, float]]]:
         """What a file may answer, each with its tolerance; that of a model that amplifies rounding is measured last."""
@@ -249,6 +267,7 @@ def make_reference(
         )
     outputs = model_outputs(own, model, arrays, signature)
     exported = float32_outputs(own, model, arrays, signature, outputs)
+    exact = own if exported is None else model
     reference = KerasReference(
         signature,
         arrays,
@@ -260,6 +279,7 @@ def make_reference(
         real=samples is not None,
         float32_outputs=exported,
         measure_tolerances=lambda: rounding_tolerances(model, arrays, exported or outputs, signature),
+        other_sizes=other_sizes(lambda resized: model_outputs(exact, model, resized, signature), arrays, signature),
     )
     return replace(reference, kinds=_kinds(reference, tasks, losses or [""] * len(tasks), last_activations(model)))
 

@@ -12,6 +12,8 @@ from tf_lottery.exporting.signature import Signature
 from tf_lottery.utils import seeds
 
 RANDOM_SAMPLES = 256
+RANDOM_SIZE = 64
+"""What a free dimension of random samples gets."""
 _RANGES = {"uint8": (0, 256), "int8": (-128, 128)}
 
 
@@ -63,6 +65,7 @@ def random_samples(model: keras.Model, signature: Signature) -> list[npt.NDArray
 
     Inputs that a `Normalization` layer reads get its mean and variance, for which it gives standard-normal values.
     Those of 8-bit integers get all of their values, as pixels have; other whole numbers may be categories: 0 and 1.
+    Free dimensions get the size 64.
 
     Args:
         model: the model to be exported.
@@ -72,13 +75,8 @@ def random_samples(model: keras.Model, signature: Signature) -> list[npt.NDArray
         One array `(256, ...)` per input, in the order of `model.inputs`.
 
     Raises:
-        UsageError: if a dimension other than the batch is dynamic, or it is unclear which input takes whole numbers.
+        UsageError: if it is unclear which input takes whole numbers.
     """
-    if signature.dynamic:
-        raise UsageError(
-            f"The model has inputs of dynamic shape {list(signature.shapes)}: random samples cannot be made for it.",
-            "Give real samples: `export(model, path, samples=...)`; TFLite files also need `input_shape=...`.",
-        )
     layers = list(model._flatten_layers())
     sizes = [layer.input_dim for layer in layers if isinstance(layer, keras.layers.Embedding)]
     sizes += [layer.num_tokens for layer in layers if isinstance(layer, keras.layers.CategoryEncoding)]
@@ -91,7 +89,7 @@ def random_samples(model: keras.Model, signature: Signature) -> list[npt.NDArray
                 "The model has embeddings and several inputs: which of them take whole numbers is not known.",
                 "Give real samples: `export(model, path, samples=...)`.",
             )
-        size = (RANDOM_SAMPLES, *(length for length in shape if length is not None))
+        size = (RANDOM_SAMPLES, *(RANDOM_SIZE if length is None else length for length in shape))
         low, high = (0, min(sizes)) if sizes and dtype != "bool" else _RANGES.get(dtype, (0, 2))
         if whole or sizes:
             values = generator.integers(low, high, size)

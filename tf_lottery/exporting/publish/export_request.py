@@ -10,11 +10,13 @@ from tf_lottery.exporting.candidate_file import WantedFiles, encoding_name, file
 from tf_lottery.exporting.checks.checksums import read_manifest
 from tf_lottery.exporting.export_report import REPORT, is_report
 from tf_lottery.exporting.file_formats import BASES, ENCODINGS, FORMATS
+from tf_lottery.exporting.file_metadata import FileMetadata
 from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.precision_names import BY_QUANTIZER, IN_ALL, PRECISIONS
 from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.publish.c_array import c_names
 from tf_lottery.exporting.publish.export_target import for_target, select, with_whole_numbers
+from tf_lottery.exporting.publish.file_description import describe_metadata
 from tf_lottery.exporting.tflite.weight_quantization import INSTALL, is_installed
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.utils.text import suggestion
@@ -36,6 +38,7 @@ class ExportRequest:
         target: "micro", or empty for any.
         batch: how many samples a TFLite file takes at a time.
         max_drop: the accuracy budget.
+        metadata: what TFLite files say of their inputs and outputs, but for microcontrollers, which read none.
     """
 
     formats: tuple[str, ...]
@@ -49,6 +52,7 @@ class ExportRequest:
     target: str = ""
     batch: int = 1
     max_drop: float = DEFAULT_MAX_DROP
+    metadata: FileMetadata | None = None
 
     def bases(self, *, slim: bool) -> list[str]:
         """Return which of "dense" and "sparse" are wanted, of the whole or of the slimmed model."""
@@ -67,8 +71,26 @@ class ExportRequest:
             return WantedFiles(slim, bases, file_format.precisions)
         precisions = tuple(name for name in self.precisions if name in file_format.precisions)
         return WantedFiles(
-            slim, bases, precisions, io=self.io, target=self.target, batch=self.batch, max_drop=self.max_drop
+            slim,
+            bases,
+            precisions,
+            io=self.io,
+            target=self.target,
+            batch=self.batch,
+            max_drop=self.max_drop,
+            metadata=None if self.target else self.metadata,
         )
+
+    def metadata_notes(self) -> list[str]:
+        """Return what the metadata of the files says that an app needs, or that they have none."""
+        if self.metadata is None:
+            return []
+        if "tflite" not in self.formats:
+            named = bool(self.metadata.label_files())
+            return ["The names of classes are in TFLite files alone, of which none was asked for."] * named
+        if self.target:
+            return ["The files carry no metadata and no names of classes: on a microcontroller nothing reads them."]
+        return describe_metadata(self.metadata)
 
     def destination(self, suffix: str) -> Path:
         """Return where a candidate with that suffix goes."""
@@ -207,7 +229,7 @@ def _check_sizes(formats: list[str], batch: int, input_shape: InputShape) -> Non
     for argument, given in (("batch", batch != 1), ("input_shape", input_shape is not None)):
         if given and "tflite" not in formats:
             raise UsageError(
-                f"`{argument}` is of TFLite files, received `format={','.join(formats)}`.",
+                f"`{argument}` is of TFLite files, received `format={formats!r}`.",
                 f"Add tflite to the formats, or drop `{argument}`: other formats take any size that the model takes.",
             )
 

@@ -46,12 +46,12 @@ def with_whole_numbers(formats: list[str], precision: str | Sequence[str], preci
     """
     if "tflite" not in formats:
         raise UsageError(
-            f"`io=int8` is of TFLite files, received `format={','.join(formats)}`.",
+            f"`io='int8'` is of TFLite files, received `format={formats!r}`.",
             "Add tflite to the formats, or drop `io`: other formats take float32.",
         )
     if "int8" not in precisions:
         raise UsageError(
-            f"`io=int8` is of int8 files, received `precision={','.join(precisions)}`.",
+            f"`io='int8'` is of int8 files, received `precision={precisions!r}`.",
             "Add int8 to the precisions, or drop `io`.",
         )
     return ["int8"] if precision == "all" else precisions
@@ -100,7 +100,7 @@ def for_target(
     for argument, value in wrong.items():
         if value and (argument, value) != ("precision", "int8"):
             raise UsageError(
-                f"`target={target}` takes {takes[argument]}; received `{argument}={value}`.",
+                f"`target={target!r}` takes {takes[argument]}; received `{argument}={value!r}`.",
                 f"Drop `{argument}`, or `target`.",
             )
     return ["int8"], dense

@@ -78,7 +78,15 @@ def make_card(report: ExportReport, best: FileRecord, *, origin: Mapping[str, An
         "use": usage_snippets(
             best["format"],
             Path(str(best["path"])).name,
-            [{**entry, "shape": entry["sample_shape"], **_stored(best, entry["input"])} for entry in report.inputs],
+            [
+                {
+                    **entry,
+                    "shape": entry["sample_shape"],
+                    **_stored(best, entry["input"]),
+                    "free": entry["input"] in (best["free_dimensions"] or {}),
+                }
+                for entry in report.inputs
+            ],
             [{**entry, **_stored(best, entry["output"])} for entry in report.outputs],
             batch=batch,
         ),
@@ -119,6 +127,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         "Tensor arena": _UNKNOWN
         if file["arena_bytes"] is None
         else f"about {file['arena_bytes']:,} bytes (an estimate)",
+        "Free dimensions": _free(card),
     }
     parts = [f"# {title}", table(("", ""), [(key, value) for key, value in facts.items() if _UNKNOWN not in value])]
     inputs = [(one["input"], _shape(one), one["dtype"], _range(one["range"])) for one in card["inputs"]]
@@ -200,6 +209,16 @@ def _budget(card: Mapping[str, Any]) -> str:
     units = {BY_PREDICTIONS: "points", BY_ERROR: "% of the outputs' spread"}
     named = dict.fromkeys(units[entry["measure"]] for entry in card["outputs"])
     return f"{100 * card['max_drop']:g} {' or '.join(named)}"
+
+
+def _free(card: Mapping[str, Any]) -> str:
+    """The dimensions of inputs that take any size, by their names or places."""
+    ranks = {entry["input"]: len(entry["shape"]) + 1 for entry in card["inputs"]}
+    texts = []
+    for name, places in (card["file"]["free_dimensions"] or {}).items():
+        names = ("batch", "height", "width", "channel") if ranks[name] == 4 else ("batch", *map(str, range(1, 9)))
+        texts.append(f"{name}: {', '.join(names[place] for place in places)}")
+    return "; ".join(texts) or _UNKNOWN
 
 
 def _shape(entry: Mapping[str, Any]) -> str:

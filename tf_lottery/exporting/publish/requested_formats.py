@@ -27,7 +27,7 @@ def narrow_formats(formats: Sequence[str], precisions: Sequence[str], *, tflite:
         return ["tflite"]
     if set(formats) <= {"keras", "onnx", "saved_model"}:
         raise UsageError(
-            f"`precision={','.join(precisions)}` is of TFLite files, received `format={','.join(formats)}`.",
+            f"`precision={list(precisions)!r}` is of TFLite files, received `format={list(formats)!r}`.",
             "Add tflite to the formats, or drop `precision`: other formats keep float32.",
         )
     return list(formats)

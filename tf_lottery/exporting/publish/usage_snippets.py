@@ -13,6 +13,13 @@ _SWIFT_TYPES = {
     "int64": "Int64",
     "bool": "Bool",
 }
+_KOTLIN_RESIZE = """
+fun resize(interpreter: Interpreter, name: String, vararg shape: Int) {
+    val tensor = interpreter.getInputTensorFromSignature(name, "serving_default").index()
+    val place = (0 until interpreter.inputTensorCount).first { interpreter.getInputTensor(it).index() == tensor }
+    interpreter.resizeInput(place, shape)
+}
+"""
 _KOTLIN_READERS = {"float32": ".asFloatBuffer()", "int32": ".asIntBuffer()", "int64": ".asLongBuffer()"}
 
 
@@ -29,7 +36,8 @@ def usage_snippets(
     Args:
         format: of the file, see `file_formats.FORMATS`.
         file: its name.
-        inputs: `input` (name), `shape` without the batch, and `dtype` of each input; no dimension is dynamic.
+        inputs: `input` (name), `shape` without the batch, and `dtype` of each input; no dimension is dynamic. `free`
+            where a TFLite file leaves dimensions free, so that they are set to that shape before the call.
         outputs: `output` (name), `shape` and `dtype` of each output.
         batch: how many samples the file takes at a time.
 
@@ -109,13 +117,18 @@ def _kotlin(file: str, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Ma
         for place, one in enumerate(outputs)
     )
     names = ", ".join(_variable(place) for place in range(len(outputs)))
+    resized = "".join(
+        f"        resize(it, {_kotlin_text(one['input'])}, {', '.join(map(str, one['shape']))})\n"
+        for one in inputs
+        if one.get("free")
+    )
     return f"""import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import org.tensorflow.lite.Interpreter
 
 fun buffer(bytes: Int): ByteBuffer = ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder())
-
+{_KOTLIN_RESIZE if resized else ""}
 // `folder` holds {_comment(file)}. Fill the inputs in row-major order.
 fun call(folder: File): List<Any> {{
     val inputs = mapOf<String, Any>(
@@ -124,7 +137,9 @@ fun call(folder: File): List<Any> {{
     val outputs = mapOf<String, Any>(
 {received}
     )
-    Interpreter(File(folder, {_kotlin_text(file)})).use {{ it.runSignature(inputs, outputs) }}
+    Interpreter(File(folder, {_kotlin_text(file)})).use {{
+{resized}        it.runSignature(inputs, outputs)
+    }}
     outputs.values.forEach {{ (it as ByteBuffer).rewind() }}
 {reads}
     return listOf({names})
@@ -142,6 +157,11 @@ def _swift(file: str, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Map
         for place, one in enumerate(outputs)
     )
     names = ", ".join(_variable(place) for place in range(len(outputs)))
+    resized = "".join(
+        f"    try runner.resizeInput(named: {_quoted(one['input'])}, toShape: Tensor.Shape({list(one['shape'])}))\n"
+        for one in inputs
+        if one.get("free")
+    )
     return f"""import Foundation
 import TensorFlowLite
 
@@ -150,7 +170,7 @@ func call(folder: URL) throws -> [Any] {{
     let path = folder.appendingPathComponent({_quoted(file)}).path
     let interpreter = try Interpreter(modelPath: path)
     let runner = try interpreter.signatureRunner(with: "serving_default")
-    try runner.allocateTensors()
+{resized}    try runner.allocateTensors()
 {copies}
     try runner.invoke()
 {reads}

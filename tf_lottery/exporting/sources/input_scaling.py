@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tf_lottery.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +63,22 @@ def scaling_layers(model: "keras.Model") -> list[str]:
         elif getattr(operation, "weights", None):
             break
     return list(classes)
+
+
+def takes_pixels(model: "keras.Model") -> bool:
+    """Return whether a model begins by scaling pixels from 0 to 255 itself: to a range of 1 or 2, or about their mean.
+
+    A layer that scales other numbers, such as those of [0, 1] to [-1, 1], says nothing of what it was before that.
+    """
+    for operation in _operations(model):
+        class_name = type(operation).__name__
+        if class_name == "Rescaling":
+            return bool(np.isclose(255 * np.abs(np.asarray(operation.scale, np.float64)), [[1], [2]], rtol=0.01).any())
+        if class_name == "Normalization":
+            return not operation.invert and operation.mean is not None and bool(np.max(operation.mean) > 1)
+        if getattr(operation, "weights", None):
+            break
+    return False
 
 
 def _operations(model: Any) -> Iterator[Any]:

@@ -35,6 +35,8 @@ class SourceData:
         labels: their class indices, `(samples,)`.
         validation: a pair of validation inputs and their labels, on which the best file is chosen.
         calibration: training inputs, on which the ranges of int8 values are measured.
+        class_names: the names of the classes in their order; None if they are not known.
+        normalization: the mean and the standard deviation by which raw values were scaled; None if it is not known.
         data: the data set, its normalization, and that as a formula, for the model card: an app must do the same.
         remarks: sentences on what was chosen.
     """
@@ -43,12 +45,15 @@ class SourceData:
     labels: Any = None
     validation: tuple[Any, Any] | None = None
     calibration: Any = None
+    class_names: tuple[str, ...] | None = None
+    normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     data: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
     def arguments(self) -> dict[str, Any]:
         """Return the arrays as keyword arguments of `export`."""
-        return {name: getattr(self, name) for name in ("samples", "labels", "validation", "calibration")}
+        names = ("samples", "labels", "validation", "calibration", "class_names", "normalization")
+        return {name: getattr(self, name) for name in names}
 
     def near_chance(self, accuracy: float | None) -> str:
         """Return a sentence if an accuracy is hardly better than naming the commonest class, else an empty string.
@@ -142,6 +147,8 @@ def load_source_data(
         reported.y[:count],
         None if validation is None else (validation.x[:count], validation.y[:count]),
         loaded.train.x[:CALIBRATION],
+        loaded.class_names or None,
+        None if loaded.normalization is None else loaded.normalization.of_raw_values(),
         {"dataset": loaded.name, **_scaling(loaded.normalization)},
         remarks,
     )

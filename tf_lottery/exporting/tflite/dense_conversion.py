@@ -58,7 +58,7 @@ def convert_dense(
     *,
     precision: str = "float32",
     calibration: NamedArrays | None = None,
-    batch: int = 1,
+    batch: int | None = 1,
     signature: Signature | None = None,
 ) -> bytes:
     """Convert a plain Keras model to a dense TFLite file.
@@ -68,7 +68,7 @@ def convert_dense(
         folder: an existing one, for the SavedModel between them, which is made once for all precisions.
         precision: as of `convert`.
         calibration: as of `convert`.
-        batch: the batch size.
+        batch: the batch size; None for any.
         signature: the model's, in which dynamic shapes may be fixed; by default its own.
 
     Returns:
@@ -77,7 +77,7 @@ def convert_dense(
     Raises:
         Exception: of many kinds, by the converter; each means that the model cannot be converted so.
     """
-    source = folder / "tflite_source"
+    source = folder / f"tflite_source{'' if batch else '_of_any_batch'}"
     if not source.exists():
         saved_model.save(model, source, batch=batch, signature=signature)
-    return convert(source, precision=precision, calibration=calibration, batch=batch)
+    return convert(source, precision=precision, calibration=calibration, batch=batch or 1)

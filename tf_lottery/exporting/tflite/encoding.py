@@ -238,8 +238,8 @@ def _as_convolution(model: Any, graph: Any, operator: Any) -> None:
     operator.inputs, operator.outputs = [image, operator.inputs[1], *bias], [result]
     place = next(index for index, other in enumerate(graph.operators) if other is operator)
     before, after = (
-        graph_edits.reshape_operator(model, graph, source, image),
-        graph_edits.reshape_operator(model, graph, result, target),
+        graph_edits.reshape_operator(model, graph, source, image, free=2),
+        graph_edits.reshape_operator(model, graph, result, target, free=0),
     )
     graph.operators = [*graph.operators[:place], before, operator, after, *graph.operators[place + 1 :]]
 

@@ -32,16 +32,17 @@ def insert_operator(
     return operator
 
 
-def reshape_operator(model: Any, graph: Any, source: int, target: int) -> Any:
+def reshape_operator(model: Any, graph: Any, source: int, target: int, *, free: int) -> Any:
     """Return a new RESHAPE of one tensor into the shape of another, which is its output.
 
     Args:
         model: a `ModelT` tree.
         graph: one of its subgraphs.
         source: the index of the tensor to reshape.
-        target: the index of a computed tensor of a constant shape.
+        target: the index of a computed tensor.
+        free: the axis of the target whose size follows from the others, so that it takes any batch.
     """
-    sizes = [int(size) for size in graph.tensors[target].shape]
+    sizes = [-1 if axis == free else int(size) for axis, size in enumerate(graph.tensors[target].shape)]
     name = (graph.tensors[target].name or b"") + b"/shape"
     operator = schema.OperatorT()
     operator.opcodeIndex = operator_code(model, "RESHAPE", 1)

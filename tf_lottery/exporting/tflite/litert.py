@@ -1,7 +1,7 @@
 """Run and time TFLite files in LiteRT processes of their own, and give every way in which that can fail a reason."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def run_file(
     scratch: Path,
     timeout: float | None = None,
     reference_kernels: bool = False,
+    batch: int = 1,
 ) -> LiteRTRun:
     """Run `file` on `samples` in a new process with the default LiteRT interpreter.
 
@@ -53,6 +54,7 @@ def run_file(
         timeout: seconds; by default two minutes and one second per sample.
         reference_kernels: whether to run LiteRT's plain kernels, which TensorFlow Lite Micro's are made from, without
             delegates.
+        batch: how many samples a file takes at a time that takes any number.
 
     Raises:
         LiteRTError: if the process fails, crashes or does not end in time.
@@ -63,17 +65,20 @@ def run_file(
     samples_file.write_bytes(dump_arrays(samples))
     limit = timeout if timeout is not None else 120 + len(next(iter(samples.values())))
     kernels = "reference" if reference_kernels else "default"
-    _run(_RUN_FILE, [file, samples_file, results_file, kernels], limit)
+    _run(_RUN_FILE, [file, samples_file, results_file, kernels, str(batch)], limit)
     results = load_arrays(results_file)
     outputs = {name.removeprefix("output/"): array for name, array in results.items() if name.startswith("output/")}
     return LiteRTRun(outputs, float(results["latency_us_median"]), int(results["sparse_tensors"]))
 
 
-def time_files(files: Sequence[Path], *, timeout: float = 600) -> list[float]:
+def time_files(
+    files: Sequence[Path], *, sizes: Mapping[str, Sequence[int]] | None = None, timeout: float = 600
+) -> list[float]:
     """Measure the median latency of files in turn, in one process.
 
     Args:
         files: TFLite files.
+        sizes: the shape of one sample by input name, for inputs of dimensions that the files leave free.
         timeout: in seconds.
 
     Returns:
@@ -82,7 +87,8 @@ def time_files(files: Sequence[Path], *, timeout: float = 600) -> list[float]:
     Raises:
         LiteRTError: if the process fails, crashes or does not end in time.
     """
-    return [float(value) for value in json.loads(_run(_TIME_FILES, files, timeout))]
+    shapes = json.dumps({name: list(shape) for name, shape in (sizes or {}).items()})
+    return [float(value) for value in json.loads(_run(_TIME_FILES, [shapes, *files], timeout))]
 
 
 def _run(code: str, arguments: Sequence[Path | str], timeout: float) -> str:

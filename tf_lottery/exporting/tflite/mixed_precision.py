@@ -11,6 +11,7 @@ from tf_lottery.exporting.checks.agreement import compare_outputs
 from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.tflite import litert
 from tf_lottery.exporting.tflite.bit_choice import FLOAT, Cost, choose_bits
+from tf_lottery.exporting.tflite.tflite_metadata import without_metadata
 from tf_lottery.exporting.tflite.weight_quantization import (
     QuantizableWeight,
     WeightPlace,
@@ -50,7 +51,7 @@ def quantized_file(
         ProgramError: the quantizer fails.
         LiteRTError: the float32 file does not run.
     """
-    content = file.read_bytes()
+    content = without_metadata(file.read_bytes())
     weights = quantizable_weights(content)
     bits: Mapping[WeightPlace, int] = {key: fewest_bits(weight, sparse=sparse) for key, weight in weights.items()}
     if precision == "int4" and 4 not in bits.values():
@@ -70,7 +71,7 @@ def _measure(
     file: Path, reference: KerasReference, *, max_drop: float, compute: str, scratch: Path
 ) -> Callable[[Mapping[WeightPlace, int]], Cost]:
     """What bits cost on the calibration samples, against the answers of the float32 file to them."""
-    content = file.read_bytes()
+    content = without_metadata(file.read_bytes())
     samples = {name: array[:MOST_SAMPLES] for name, array in (reference.calibration or {}).items()}
     expected = litert.run_file(file, samples, scratch=scratch).outputs
     tried = scratch / "tried.tflite"

@@ -1,11 +1,9 @@
 """What is to know of TFLite files of a precision: why there is none, and how one runs."""
 
-import keras
 from ai_edge_litert import schema_py_generated as schema
 
 from tf_lottery.exporting.tflite import flatbuffers
 from tf_lottery.exporting.tflite.integer_io import quantized_throughout
-from tf_lottery.layers.acceptance import quantized_layers
 
 _FLOAT_PARTS = "Operators without an int8 form compute in float32."
 _INT16_RUNS = (
@@ -49,19 +47,3 @@ def without_int16_kernel(content: bytes) -> list[str]:
         if any(graph.tensors[place].type == schema.TensorType.FLOAT32 for place in operator.outputs if place >= 0)
     }
     return sorted(names - {"QUANTIZE", "DEQUANTIZE"})
-
-
-def why_quantized_by_keras(model: keras.Model) -> str:
-    """Return why a model that Keras quantized can't be converted; empty for another one.
-
-    Args:
-        model: a plain model.
-    """
-    layers = quantized_layers(model)
-    if not layers:
-        return ""
-    modes = ", ".join(dict.fromkeys(layers.values()))
-    return (
-        f"Keras quantized the layers {', '.join(layers)} ({modes}), in operations that the converter does not "
-        'know: export the model as it was before `quantize`, with precision="int8"'
-    )

@@ -1,7 +1,8 @@
 """Run a TFLite file in the default LiteRT interpreter.
 
-Usage: `python -m tf_lottery.exporting.tflite.run_tflite FILE SAMPLES.npz OUT.npz [KERNELS]`; KERNELS is "default", or
-"reference" for LiteRT's plain kernels without delegates.
+Usage: `python -m tf_lottery.exporting.tflite.run_tflite FILE SAMPLES.npz OUT.npz [KERNELS [BATCH]]`; KERNELS is
+"default", or "reference" for LiteRT's plain kernels without delegates. BATCH is how many samples a file takes at a time
+that takes any number; by default 1. Dimensions that the file leaves free get the sizes of the samples.
 
 It is a program of its own because LiteRT's interpreter and TensorFlow's can clash in one process, and because a bad
 file can crash the interpreter, which must not take the export down. It imports NumPy and LiteRT only.
@@ -27,13 +28,16 @@ _LEAST_RUNS = 50
 _MOST_SECONDS = 2.0
 
 
-def run(file: str, samples: dict[str, np.ndarray], *, kernels: str = "default") -> dict[str, np.ndarray]:
+def run(
+    file: str, samples: dict[str, np.ndarray], *, kernels: str = "default", batch: int = 1
+) -> dict[str, np.ndarray]:
     """Run a file on samples, in batches of its size, and time it.
 
     Args:
-        file: a TFLite file with one signature and a fixed batch size.
+        file: a TFLite file with one signature.
         samples: one array `(samples, ...)` per input, by signature name.
         kernels: "default" or "reference".
+        batch: how many samples a file takes at a time that takes any number.
 
     Returns:
         `output/<name>`: `(samples, ...)`; `latency_us_median`: the median time of one sample in microseconds, over
@@ -43,7 +47,6 @@ def run(file: str, samples: dict[str, np.ndarray], *, kernels: str = "default") 
 
     resolver = OpResolverType.BUILTIN_REF if kernels == "reference" else OpResolverType.AUTO
     interpreter = Interpreter(model_path=file, experimental_op_resolver_type=resolver)
-    interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner()
     input_details, output_details = runner.get_input_details(), runner.get_output_details()
     inputs = {name: detail["index"] for name, detail in input_details.items()}
@@ -56,7 +59,13 @@ def run(file: str, samples: dict[str, np.ndarray], *, kernels: str = "default") 
         if held is not None and samples[name].dtype.kind == "f":
             samples = samples | {name: held.quantize(samples[name])}
 
-    batch = int(next(iter(input_details.values()))["shape"][0])
+    first = next(iter(input_details.values()))
+    batch = batch if first["shape_signature"][0] == -1 else int(first["shape"][0])
+    for name, detail in input_details.items():
+        shape = (batch, *samples[name].shape[1:])
+        if tuple(detail["shape"]) != shape:
+            interpreter.resize_tensor_input(detail["index"], shape, strict=True)
+    interpreter.allocate_tensors()
     count = len(next(iter(samples.values())))
     places = range(0, count, batch)
 
@@ -100,12 +109,11 @@ def _quantization(detail: dict[str, Any]) -> Quantization | None:
 
 def main(arguments: list[str]) -> int:
     """Run the program; the exit code is 0, or 2 for wrong arguments. Errors end with a traceback on stderr."""
-    if len(arguments) not in (3, 4):
-        return wrong_usage("tf_lottery.exporting.tflite.run_tflite", "FILE SAMPLES.npz OUT.npz [KERNELS]")
-    file, samples, out, *kernels = arguments
-    Path(out).write_bytes(
-        dump_arrays(run(file, load_arrays(Path(samples)), kernels=kernels[0] if kernels else "default"))
-    )
+    if len(arguments) not in (3, 4, 5):
+        return wrong_usage("tf_lottery.exporting.tflite.run_tflite", "FILE SAMPLES.npz OUT.npz [KERNELS [BATCH]]")
+    file, samples, out, *rest = arguments
+    kernels, batch = [*rest, *("default", "1")[len(rest) :]]
+    Path(out).write_bytes(dump_arrays(run(file, load_arrays(Path(samples)), kernels=kernels, batch=int(batch))))
     return 0
 
 

@@ -24,17 +24,19 @@ from tf_lottery.exporting.precision_names import BY_QUANTIZER, CALIBRATED, NEED_
 from tf_lottery.exporting.tflite import litert
 from tf_lottery.exporting.tflite.arena import estimate_arena
 from tf_lottery.exporting.tflite.dense_conversion import convert_dense
+from tf_lottery.exporting.tflite.free_dimensions import (
+    failure_at_other_sizes,
+    way_out,
+    why_not_free,
+)
 from tf_lottery.exporting.tflite.integer_io import FloatAtTheEdgeError, edge_records, with_integer_io
 from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.mixed_precision import NoBitsError, quantized_file, saves_by_zeros
 from tf_lottery.exporting.tflite.output_steps import output_steps, steps_in_default_kernels
-from tf_lottery.exporting.tflite.precisions import (
-    note_of,
-    why_no_calibration,
-    why_quantized_by_keras,
-    without_int16_kernel,
-)
+from tf_lottery.exporting.tflite.precisions import note_of, why_no_calibration, without_int16_kernel
+from tf_lottery.exporting.tflite.refusal_reasons import not_micro, quantized_by_keras
 from tf_lottery.exporting.tflite.sparse_layouts import NO_SPARSE_INT4, sparse_layouts
+from tf_lottery.exporting.tflite.tflite_metadata import with_metadata, without_metadata
 from tf_lottery.layers.fake_quantization import is_quantization_aware
 from tf_lottery.utils.child_process import ProgramError
 from tf_lottery.utils.text import one_line
@@ -77,32 +79,18 @@ class _Attempts:
     def __init__(self, model: keras.Model, folder: Path, reference: KerasReference, wanted: WantedFiles) -> None:
         self._model, self._folder, self._reference, self._wanted = model, folder, reference, wanted
         self.in_steps = is_quantization_aware(model)
+        # A file that takes any size takes any batch, too, unless the converter can't make it so.
+        self._batches: list[int | None] = [wanted.batch]
+        if reference.signature.dynamic and wanted.batch == 1:
+            self._batches = [None, 1]
 
     def dense(self, precision: str) -> CandidateFile | Refusal:
         """Make the dense file of a precision."""
-        if self._reference.signature.dynamic:
-            shapes = list(self._reference.signature.shapes)
-            reason = (
-                f"the inputs have the shapes {shapes}: only the batch may be dynamic in a TFLite file; fix the others "
-                "by `input_shape=`"
-            )
+        if reason := why_not_free(self._reference, self._wanted.target):
             return self._refusal(precision, "dense", reason)
-        try:
-            calibration = None if self.in_steps else self._reference.calibration
-            content = convert_dense(
-                self._model,
-                self._folder,
-                precision=precision,
-                calibration=calibration,
-                batch=self._wanted.batch,
-                signature=self._reference.signature,
-            )
-        except (MemoryError, OSError):
-            raise
-        except Exception as error:  # the converter raises many kinds, each of which means: not this model
-            crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
-            reason = why_quantized_by_keras(self._model) or one_line(error)
-            return self._refusal(precision, "dense", reason, crashed=crashed)
+        content = self._convert(precision)
+        if isinstance(content, Refusal):
+            return content
         if precision == "int16x8" and (operators := without_int16_kernel(content)):
             return self._refusal(precision, "dense", f"no int16 kernel for the operators {', '.join(operators)}")
         if precision == "int8" and self._wanted.io == "int8":
@@ -110,10 +98,33 @@ class _Attempts:
                 content = with_integer_io(content)
             except FloatAtTheEdgeError as error:
                 if self._wanted.target:
-                    return self._refusal(precision, "dense", _not_micro(why_not_micro(content)))
+                    return self._refusal(precision, "dense", not_micro(why_not_micro(content)))
                 reason = f"whole numbers as inputs and outputs are not possible: {error}"
                 return self._refusal(precision, "dense", reason)
         return self._try(content, precision, "dense")
+
+    def _convert(self, precision: str) -> bytes | Refusal:
+        """Convert the model, for any batch where its dimensions are free, else for the one that is wanted."""
+        for batch in tuple(self._batches):
+            try:
+                content = convert_dense(
+                    self._model,
+                    self._folder,
+                    precision=precision,
+                    calibration=None if self.in_steps else self._reference.calibration,
+                    batch=batch,
+                    signature=self._reference.signature,
+                )
+            except (MemoryError, OSError):
+                raise
+            except Exception as error:  # the converter raises many kinds, each of which means: not this model
+                crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
+                reason = quantized_by_keras(self._model) or one_line(error) + way_out(self._reference.signature)
+                refusal = self._refusal(precision, "dense", reason, crashed=crashed)
+            else:
+                self._batches = [batch]
+                return content
+        return refusal
 
     def reduced(self, precision: str, exact: CandidateFile | Refusal) -> CandidateFile | Refusal:
         """Make the dense file of a reduced precision, where the dense float32 file is right and larger."""
@@ -162,7 +173,7 @@ class _Attempts:
         """Return the dense twin of a sparse file: the dense file, but where other bits save more in a sparse one."""
         if precision != "mixed" or isinstance(exact, Refusal) or self._reference.calibration is None:
             return dense
-        if not saves_by_zeros(exact.file.read_bytes()):
+        if not saves_by_zeros(without_metadata(exact.file.read_bytes())):
             return dense
         folder = self._folder / "mixed_for_sparse"
         folder.mkdir()
@@ -175,7 +186,8 @@ class _Attempts:
             return [dataclasses.replace(dense, encoding=self._wanted.encoding("sparse"))]
         if precision == "int4":
             return [self._refusal(precision, "sparse", NO_SPARSE_INT4)]
-        content, contents = dense.file.read_bytes(), sparse_layouts(dense.file.read_bytes(), precision)
+        content = without_metadata(dense.file.read_bytes())
+        contents = sparse_layouts(content, precision)
         results: list[CandidateFile | Refusal] = []
         for layout, sparse in contents.items():
             if len(sparse) >= len(content):
@@ -205,20 +217,21 @@ class _Attempts:
         """Write the file, run it, compare it with Keras; a file that fails is deleted."""
         micro = self._wanted.target == "micro" and precision == "int8"
         if micro and (reasons := why_not_micro(content)):
-            return self._refusal(precision, base, _not_micro(reasons))
+            return self._refusal(precision, base, not_micro(reasons))
         encoding_name = self._wanted.encoding(base)
         suffix = f"{file_suffix(precision, encoding_name, name)}.tflite"
         file = self._folder / f"model{suffix}"
-        file.write_bytes(content)
+        metadata = self._wanted.metadata
+        file.write_bytes(content if metadata is None else with_metadata(content, metadata))
         try:
             ran = litert.run_file(file, self._reference.named_samples, scratch=self._folder, reference_kernels=micro)
         except litert.LiteRTError as error:
             file.unlink()
             return self._refusal(precision, base, str(error))
         agreement = self._reference.compare(ran.outputs, precision=precision)
-        if agreement.failure:
+        if failure := agreement.failure or failure_at_other_sizes(file, self._reference, precision):
             file.unlink()
-            return self._refusal(precision, base, agreement.failure, mismatch=True)
+            return self._refusal(precision, base, failure, mismatch=True)
         note = note or note_of(content, precision)
         if self.in_steps:
             steps = output_steps(content, self._reference.outputs, ran.outputs)
@@ -240,13 +253,10 @@ class _Attempts:
             outputs=ran.outputs,
             quantization=edge_records(content),
             arena_bytes=estimate_arena(content) if micro else None,
+            free_dimensions=free_dimensions(content) or None,
         )
 
     def _refusal(
         self, precision: str, base: str, reason: str, *, mismatch: bool = False, crashed: bool = False
     ) -> Refusal:
         return Refusal("tflite", precision, self._wanted.encoding(base), reason, mismatch, crashed)
-
-
-def _not_micro(reasons: list[str]) -> str:
-    return f"TensorFlow Lite Micro does not run it: {'; '.join(reasons)}"

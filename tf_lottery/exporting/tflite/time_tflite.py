@@ -1,7 +1,10 @@
 """Time TFLite files in turn, in the default LiteRT interpreter, so that their latencies can be compared.
 
-Usage: `python -m tf_lottery.exporting.tflite.time_tflite FILE...`. It is a program of its own because LiteRT's
-interpreter and TensorFlow's can clash in one process. It imports NumPy and LiteRT only.
+Usage: `python -m tf_lottery.exporting.tflite.time_tflite SIZES FILE...`; SIZES is a JSON object with the shape of one
+sample by the name of the input, for inputs of dimensions that the files leave free; else it is empty.
+
+It is a program of its own because LiteRT's interpreter and TensorFlow's can clash in one process. It imports NumPy and
+LiteRT only.
 
 Stdout receives the median latency of each file in microseconds for one sample, in order, as a JSON list.
 """
@@ -20,12 +23,16 @@ _CALLS = 20  # of each file in one round
 _MOST_SECONDS = 20.0
 
 
-def time_in_turn(files: list[str]) -> list[float]:
+def time_in_turn(files: list[str], sizes: dict[str, list[int]]) -> list[float]:
     """Return the median latency of each file in microseconds for one sample, on zeros.
 
     Files have their turn in each of several rounds, so that disturbances of the machine affect all of them alike.
+
+    Args:
+        files: TFLite files.
+        sizes: the shape of one sample by input name, where the files leave dimensions free.
     """
-    interpreters = [_warm_interpreter(file) for file in files]
+    interpreters = [_warm_interpreter(file, sizes) for file in files]
     times: list[list[float]] = [[] for _ in files]
     deadline = time.perf_counter() + _MOST_SECONDS
     for number in range(_ROUNDS):
@@ -45,10 +52,13 @@ def time_in_turn(files: list[str]) -> list[float]:
     return [float(np.median(own_times)) * 1e6 / batch for own_times, batch in zip(times, batches, strict=True)]
 
 
-def _warm_interpreter(file: str) -> Any:
+def _warm_interpreter(file: str, sizes: dict[str, list[int]]) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=file)
+    given = interpreter.get_signature_runner().get_input_details() if sizes else {}
+    for name, detail in given.items():
+        interpreter.resize_tensor_input(detail["index"], [int(detail["shape"][0]), *sizes[name]])
     interpreter.allocate_tensors()
     for detail in interpreter.get_input_details():
         interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
@@ -59,9 +69,10 @@ def _warm_interpreter(file: str) -> Any:
 
 def main(arguments: list[str]) -> int:
     """Run the program; the exit code is 0, or 2 for wrong arguments. Errors end with a traceback on stderr."""
-    if not arguments:
-        return wrong_usage("tf_lottery.exporting.tflite.time_tflite", "FILE...")
-    sys.stdout.write(json.dumps(time_in_turn(arguments)))
+    if len(arguments) < 2:
+        return wrong_usage("tf_lottery.exporting.tflite.time_tflite", "SIZES FILE...")
+    sizes, *files = arguments
+    sys.stdout.write(json.dumps(time_in_turn(files, json.loads(sizes))))
     return 0
 
 
