@@ -110,21 +110,6 @@ class KerasReference:
         }
         return replace(agreement, accuracy=_mean(reported), validation_accuracy=_mean(validated), losses=losses)
 
-    def compare_at(self, size: SizedSamples, outputs: Outputs, *, precision: str = "float32") -> str:
-        """Return how a file's outputs at another size differ from the Keras model's; empty if they are accepted.
-
-        Args:
-            size: the samples.
-            outputs: arrays `(samples, ...)` by output name.
-            precision: of the file.
-        """
-        # Of a reduced precision, one of few predicted classes may differ: the numbers are compared.
-        kinds = self.kinds if precision == "float32" else None
-        failure = compare_outputs(size.outputs, outputs, precision=precision, kinds=kinds).failure
-        if failure and precision == "float32" and self.tolerances:
-            failure = compare_outputs(size.outputs, outputs, tolerance=self.tolerances, kinds=kinds).failure
-        return f"on inputs of {size.sizes}, {failure}" if failure else ""
-
     def _accepted_outputs(self, precision: str) -> Iterator[tuple[Outputs, float | Mapping[str, float]]]:
         """What a file may answer, each with its tolerance; that of a model that amplifies rounding is measured last."""
         exported = self.float32_outputs or self.outputs

@@ -26,6 +26,11 @@ from tf_lottery.exporting.tflite.arena import estimate_arena
 from tf_lottery.exporting.tflite.dense_conversion import convert_dense
 from tf_lottery.exporting.tflite.free_dimensions import (
     failure_at_other_sizes,
+    free_dimensions,
+    way_out,
+    why_not_free,
+)
+    failure_at_other_sizes,
     way_out,
     why_not_free,
 )
