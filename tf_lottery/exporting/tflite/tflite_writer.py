@@ -30,10 +30,6 @@ from tf_lottery.exporting.tflite.free_dimensions import (
     way_out,
     why_not_free,
 )
-    failure_at_other_sizes,
-    way_out,
-    why_not_free,
-)
 from tf_lottery.exporting.tflite.integer_io import FloatAtTheEdgeError, edge_records, with_integer_io
 from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.mixed_precision import NoBitsError, quantized_file, saves_by_zeros
