@@ -58,6 +58,11 @@ class RunLayout:
                     jobs.append(Job(int(parts[0].split("_")[1]), int(parts[1].split("_")[1]), variant))
         return sorted(jobs, key=lambda job: (job.replicate, job.round, job.variant != TICKET, job.variant))
 
+    def leftovers(self) -> list[Path]:
+        """What a killed process left: half-written files, and the saved states of trainings that are committed."""
+        partials = self.path.glob("replicate_*/round_*/**/partial.npz")
+        return sorted([*self.path.rglob(".*.tmp"), *(path for path in partials if manifest.exists(path.parent))])
+
     def has_rewind_state(self, replicate: int) -> bool:
         """Whether the rewind state of a replicate is there."""
         return manifest.exists(self.rewind_folder(replicate))
