@@ -9,6 +9,7 @@ import click
 
 from . import failures
 from .command import Group
+from .stopping import Interrupted
 
 # Name, module and line of help: the list is shown without importing the commands.
 COMMANDS = {
@@ -82,7 +83,7 @@ class App(Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise failures.Interrupted from None
+            raise Interrupted from None
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Run a command and exit with the code of the contract, whatever happens.
@@ -98,6 +99,7 @@ class App(Group):
             lambda: super(App, self).main(words, standalone_mode=False, **extra),
             debug="--debug" in words,
             command=ALIASES.get(name, name),
+            words=words,
         )
         sys.exit(code)
 
