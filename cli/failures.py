@@ -64,10 +64,13 @@ def guarded(action: Callable[[], Any], *, debug: bool, command: str = "run", wor
     """
 
     def report(error: BaseException) -> int:
+        from tf_lottery.utils.text import printable
+
         failure = describe(error, command, words)
         with contextlib.suppress(OSError, ValueError):
             if debug and not isinstance(error, click.ClickException):
-                traceback.print_exception(error)
+                for line in "".join(traceback.format_exception(error)).splitlines():
+                    click.echo(printable(line), err=True)
             for line in failure.lines:
                 click.echo(line, err=True)
         return failure.code
@@ -156,7 +159,10 @@ def _after_a_stop(command: str, words: Sequence[str]) -> str:
 
 
 def _failure(code: int, cause: str, remedy: str) -> Failure:
-    lines = [f"error: {' '.join(cause.split())}", " ".join(remedy.split())]
+    from tf_lottery.utils.text import printable
+
+    # Printable first: some control characters count as space.
+    lines = [printable(" ".join(line.split())) for line in (f"error: {cause}", remedy)]
     return Failure(code, tuple(line for line in lines if line))
 
 
