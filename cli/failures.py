@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -38,6 +38,21 @@ DISK = {
     for name in ("ENOSPC", "EROFS", "EACCES", "ENOENT", "EPERM", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENOTDIR")
     if hasattr(errno, name)
 }
+
+# What no disk has a place for.
+NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
+
+
+class PipeBroke(BaseException):
+    """A pipe broke. No `OSError`, for which click would end the process with 1.
+
+    Args:
+        error: Python's exception.
+    """
+
+    def __init__(self, error: BrokenPipeError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(frozen=True)
@@ -78,22 +93,32 @@ def guarded(action: Callable[[], Any], *, debug: bool, command: str = "run", wor
     stop = None
     try:
         with stoppable(report) as stop:
-            result = action()
+            result = _answered(action)
             sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help())  # of a bare group
-        return 0
     except (Exception, HungUp, Interrupted, KeyboardInterrupt, Terminated) as error:
         # What fails after a signal, fails because of it: a terminal that is gone can't be written to.
         cause = error if stop is None or stop.error is None else stop.error
         if isinstance(cause, BrokenPipeError) and _reader_is_gone():
-            _drop_stdout()  # the reader has what it wanted, as in `tf-lottery ls | head -1`
+            _drop(sys.stdout)  # the reader has what it wanted, as in `tf-lottery ls | head -1`
             return 0
         code = report(cause)
         if isinstance(cause, OSError | HungUp):
-            _drop_stdout()
+            _drop(sys.stdout)
+        if isinstance(cause, HungUp):
+            _drop(sys.stderr)
         return code
+
+
+def _answered(action: Callable[[], Any]) -> Any:
+    """Return what `action` returns; a bare group prints its help, and a pipe that breaks is Python's own exception."""
+    try:
+        return action()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help())
+        return 0
+    except PipeBroke as broken:
+        raise broken.error from None
 
 
 def describe(error: BaseException, command: str = "run", words: Sequence[str] = ()) -> Failure:
@@ -121,8 +146,10 @@ def describe(error: BaseException, command: str = "run", words: Sequence[str] = 
     for kind, (code, name) in STOPPED.items():
         if isinstance(error, kind):
             return _failure(code, f"stopped by {name}.", _after_a_stop(command, words))
+    where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    if isinstance(error, OSError) and error.errno in NAMES:
+        return _failure(2, f"{where}{error.strerror}.", "Give another path.")
     if isinstance(error, OSError) and error.errno in DISK:
-        where = f"{error.filename}: " if error.filename else ""
         return _failure(
             RESOURCE, f"{where}{error.strerror}.", "Free disk space, or choose a place that you may write to."
         )
@@ -177,10 +204,10 @@ def _reader_is_gone() -> bool:
     return False
 
 
-def _drop_stdout() -> None:
-    """Send the rest of stdout nowhere: Python would fail on it again when it exits."""
+def _drop(stream: TextIO) -> None:
+    """Send the rest of a standard stream nowhere: Python would fail on it again when it exits."""
     with contextlib.suppress(OSError, ValueError):
-        descriptor = sys.stdout.fileno()
+        descriptor = stream.fileno()
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, descriptor)
         os.close(sink)

@@ -185,7 +185,11 @@ def _verify_results(run: RunReader, jobs: list[Job], checks: Verification) -> No
             if jobs:
                 checks.remarks.append(f"{name} is not written yet; the next `run` writes it.")
             continue
-        actual = path.read_bytes()
+        try:
+            actual = path.read_bytes()
+        except OSError as error:
+            checks.problems.append(f"{path} can't be read: {error.strerror or error}.")
+            continue
         checks.count(f"lines of {name} are what the metrics say", actual.count(b"\n"))
         if actual == expected:
             continue
