@@ -11,7 +11,7 @@ from tf_lottery.results.run_lookup import find_run
 
 from .command import Command, ListOf
 from .names import RUN, Name
-from .output import print_json, print_line, print_rendered, print_table, remark, set_up_logging
+from .output import print_json, print_line, print_path, print_rendered, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import show_progress
 from .shared_options import out_option, output_options
@@ -126,7 +126,7 @@ def command(
         )
         return
     _print_outcome(outcome)
-    click.echo(f"Written to {files['outcome.json'].parent}")
+    print_path(files["outcome.json"].parent, label="Written to ")
 
 
 def _list(*, as_json: bool) -> None:
@@ -158,6 +158,6 @@ def _print_outcome(outcome: "StudyOutcome") -> None:
     print_rendered(render_study_table(rows, limit=MOST_ROWS))
     if len(rows) > MOST_ROWS:
         remark(f"{len(rows) - MOST_ROWS} more rows are in the files.")
-    click.echo()
+    print_line()
     for sentence in outcome.sentences:
         print_line(sentence)

@@ -9,6 +9,7 @@ import click
 
 from . import failures
 from .command import Group
+from .stopping import Interrupted
 
 # Name, module and line of help: the list is shown without importing the commands.
 COMMANDS = {
@@ -77,12 +78,26 @@ class App(Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Return the context of the words behind the program's name; a pipe that breaks is an exception, not an exit.
+
+        Args:
+            *args: as for `click.Group.make_context`.
+            **extra: likewise.
+        """
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError as error:
+            raise failures.PipeBroke(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; Ctrl-C becomes an exception that click does not print."""
+        """Run a command; Ctrl-C and a pipe that breaks become exceptions that click does not answer."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise failures.Interrupted from None
+            raise Interrupted from None
+        except BrokenPipeError as error:
+            raise failures.PipeBroke(error) from None
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Run a command and exit with the code of the contract, whatever happens.
@@ -98,6 +113,7 @@ class App(Group):
             lambda: super(App, self).main(words, standalone_mode=False, **extra),
             debug="--debug" in words,
             command=ALIASES.get(name, name),
+            words=words,
         )
         sys.exit(code)
 

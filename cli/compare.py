@@ -8,7 +8,7 @@ from tf_lottery.results.run_lookup import comparison_folder, find_run
 
 from .command import Command
 from .names import RUN
-from .output import print_json, print_line, remark, set_up_logging
+from .output import print_json, print_line, print_path, remark, set_up_logging
 from .process import clean_output
 from .shared_options import json_option, max_drop_option, out_option
 
@@ -60,6 +60,6 @@ def command(
     if not as_json:
         for sentence in comparison.sentences:
             print_line(sentence)
-        click.echo(comparison.files["comparison.html"])
+        print_path(comparison.files["comparison.html"])
         return
     print_json({"schema": SCHEMA, **comparison.to_json()})

@@ -7,7 +7,7 @@ import click
 
 from .command import Command, Group
 from .names import DATASET
-from .output import print_json, print_table, remark, set_up_logging
+from .output import print_json, print_path, print_table, remark, set_up_logging
 from .process import clean_output
 from .shared_options import data_dir_option, json_option
 
@@ -62,7 +62,7 @@ def prepare(context: click.Context, /, name: str, data_dir: str | None) -> None:
         from tf_lottery import data
 
         place = data.prepare(name, data_dir=data_dir, download=True, progress=sys.stderr.isatty())
-    click.echo(place)
+    print_path(place)
 
 
 @command.command(cls=Command, examples={"tf-lottery data check digits --json": "The same for scripts."})

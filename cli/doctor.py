@@ -142,11 +142,11 @@ def _print_diagnosis(diagnosis: "Diagnosis", as_json: bool) -> None:
     headers = ("#", "Operation", "Name", "Weights", "Zeros", "1x4", "1x16", "Verdict")
     print_table(headers, rows, right=(True, False, False, False, True, True, True, False))
     if findings:
-        click.echo()
+        print_line()
     for finding, numbers in findings.items():
         change = f" Change: {finding.advice}." if finding.advice else ""
         print_line(f"{', '.join(numbers)}: {finding.reason}.{change}")
-    click.echo()
+    print_line()
     for line in diagnosis.summary:
         print_line(line)
 

@@ -19,7 +19,7 @@ from tf_lottery.results.tables.formats import decibels_text, percent
 
 from .command import Command, ListOf, OptionWithAliases
 from .names import DATASET, RUN
-from .output import print_json, print_table, remark, set_up_logging
+from .output import print_json, print_line, print_path, print_table, remark, set_up_logging
 from .process import clean_output
 from .shared_options import count_or_samples_option, data_dir_option, json_option, max_drop_option, out_option
 
@@ -218,14 +218,14 @@ def command(
     own, validated = report.keras["accuracy"], report.keras["validation_accuracy"]
     if own is not None:
         beside = "" if validated is None else f" ({percent(validated, digits=2)} of the validation samples)"
-        click.echo(f"Accuracy of the Keras model itself: {percent(own, digits=2)}{beside}")
+        print_line(f"Accuracy of the Keras model itself: {percent(own, digits=2)}{beside}")
     for entry in report.outputs:
-        click.echo(
+        print_line(
             f"Output {entry['output']}: {entry['kind']} (known by {entry['known_by']}), judged by {entry['measure']}"
         )
     for line in _micro_lines(report.candidates):
-        click.echo(line)
-    click.echo(f"Best: {report.best}")
+        print_line(line)
+    print_path(str(report.best), label="Best: ")
     kind = "random samples" if report.samples == "random" else "real samples"
     right = "" if own is None else f"; its own accuracy is {percent(own, digits=2)}"
     remark(f"Every file was loaded again and compared with the Keras model on {report.sample_count:,} {kind}{right}.")

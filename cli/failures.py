@@ -4,22 +4,23 @@ import contextlib
 import errno
 import os
 import select
-import signal
+import shlex
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from .stopping import HungUp, Interrupted, Terminated, stoppable
 
 if TYPE_CHECKING:
     from tf_lottery.errors import LotteryError
 
 INTERRUPTED = 130
-TERMINATED = 143
+# Code and name of the other signals that stop a command.
+STOPPED = {Terminated: (143, "SIGTERM"), HungUp: (129, "SIGHUP")}
 RESOURCE = 6
 # For errors whose cause says it all.
 REMEDIES = {
@@ -29,6 +30,8 @@ REMEDIES = {
 }
 # Commands that train: what they finished is committed, and they resume from there.
 RESUMING = ("run", "reproduce", "analyze")
+# A run that was started over is the newest one, which the command without this finds again.
+FRESH = "--fresh"
 # What the disk, its permissions and its limits raise.
 DISK = {
     getattr(errno, name)
@@ -36,13 +39,20 @@ DISK = {
     if hasattr(errno, name)
 }
 
+# What no disk has a place for.
+NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
 
-class Terminated(BaseException):
-    """SIGTERM came. No `Exception`, so that nothing but the end of the process handles it."""
 
+class PipeBroke(BaseException):
+    """A pipe broke. No `OSError`, for which click would end the process with 1.
 
-class Interrupted(BaseException):
-    """Ctrl-C came. Click would print an empty line on a `KeyboardInterrupt`."""
+    Args:
+        error: Python's exception.
+    """
+
+    def __init__(self, error: BrokenPipeError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(frozen=True)
@@ -58,43 +68,66 @@ class Failure:
     lines: tuple[str, ...]
 
 
-def guarded(action: Callable[[], Any], *, debug: bool, command: str = "run") -> int:
+def guarded(action: Callable[[], Any], *, debug: bool, command: str = "run", words: Sequence[str] = ()) -> int:
     """Call `action` and return the exit code; a failure is reported on stderr.
 
     Args:
         action: runs the command; the integer that it returns is the exit code, anything else means 0.
         debug: show the traceback first.
         command: the name of the command, whose flags the report names.
+        words: the command as typed, behind the program's name.
     """
-    try:
-        with terminable():
-            result = action()
-            sys.stdout.flush()
-        return result if isinstance(result, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help())  # of a bare group
-        return 0
-    except (Exception, Interrupted, KeyboardInterrupt, Terminated) as error:
-        if isinstance(error, BrokenPipeError) and _reader_is_gone():
-            _drop_stdout()  # the reader has what it wanted, as in `tf-lottery ls | head -1`
-            return 0
-        failure = describe(error, command)
+
+    def report(error: BaseException) -> int:
+        from tf_lottery.utils.text import printable
+
+        failure = describe(error, command, words)
         with contextlib.suppress(OSError, ValueError):
             if debug and not isinstance(error, click.ClickException):
-                traceback.print_exception(error)
+                for line in "".join(traceback.format_exception(error)).splitlines():
+                    click.echo(printable(line), err=True)
             for line in failure.lines:
                 click.echo(line, err=True)
-        if isinstance(error, OSError):
-            _drop_stdout()
         return failure.code
 
+    stop = None
+    try:
+        with stoppable(report) as stop:
+            result = _answered(action)
+            sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except (Exception, HungUp, Interrupted, KeyboardInterrupt, Terminated) as error:
+        # What fails after a signal, fails because of it: a terminal that is gone can't be written to.
+        cause = error if stop is None or stop.error is None else stop.error
+        if isinstance(cause, BrokenPipeError) and _reader_is_gone():
+            _drop(sys.stdout)  # the reader has what it wanted, as in `tf-lottery ls | head -1`
+            return 0
+        code = report(cause)
+        if isinstance(cause, OSError | HungUp):
+            _drop(sys.stdout)
+        if isinstance(cause, HungUp):
+            _drop(sys.stderr)
+        return code
 
-def describe(error: BaseException, command: str = "run") -> Failure:
+
+def _answered(action: Callable[[], Any]) -> Any:
+    """Return what `action` returns; a bare group prints its help, and a pipe that breaks is Python's own exception."""
+    try:
+        return action()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help())
+        return 0
+    except PipeBroke as broken:
+        raise broken.error from None
+
+
+def describe(error: BaseException, command: str = "run", words: Sequence[str] = ()) -> Failure:
     """Return the exit code and the lines of a failure.
 
     Args:
         error: what was raised.
         command: the name of the command, whose flags the lines name.
+        words: the command as typed, behind the program's name.
     """
     from tf_lottery.errors import LotteryError
     from tf_lottery.utils.text import one_line
@@ -109,11 +142,14 @@ def describe(error: BaseException, command: str = "run") -> Failure:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tf-lottery"
         return _failure(error.exit_code, error.format_message(), f"See `{path} --help`.")
     if isinstance(error, Interrupted | KeyboardInterrupt | click.Abort):
-        return _failure(INTERRUPTED, "stopped by Ctrl-C.", _after_a_stop(command))
-    if isinstance(error, Terminated):
-        return _failure(TERMINATED, "stopped by SIGTERM.", _after_a_stop(command))
+        return _failure(INTERRUPTED, "stopped by Ctrl-C.", _after_a_stop(command, words))
+    for kind, (code, name) in STOPPED.items():
+        if isinstance(error, kind):
+            return _failure(code, f"stopped by {name}.", _after_a_stop(command, words))
+    where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    if isinstance(error, OSError) and error.errno in NAMES:
+        return _failure(2, f"{where}{error.strerror}.", "Give another path.")
     if isinstance(error, OSError) and error.errno in DISK:
-        where = f"{error.filename}: " if error.filename else ""
         return _failure(
             RESOURCE, f"{where}{error.strerror}.", "Free disk space, or choose a place that you may write to."
         )
@@ -140,32 +176,21 @@ def exit_code(error: "LotteryError") -> int:
     return next(codes[base] for base in type(error).__mro__ if base in codes)
 
 
-def _after_a_stop(command: str) -> str:
+def _after_a_stop(command: str, words: Sequence[str]) -> str:
     if command in RESUMING:
-        return "What was committed is kept: the same command resumes."
+        resuming = [word for word in words if word != FRESH]
+        changed = f" without {FRESH}" if FRESH in words else ""
+        line = f": {shlex.join(['tf-lottery', *resuming])}" if words else "."
+        return f"What was committed is kept: the same command{changed} resumes{line}"
     return "Nothing half-written is left: the same command starts over."
 
 
 def _failure(code: int, cause: str, remedy: str) -> Failure:
-    lines = [f"error: {' '.join(cause.split())}", " ".join(remedy.split())]
+    from tf_lottery.utils.text import printable
+
+    # Printable first: some control characters count as space.
+    lines = [printable(" ".join(line.split())) for line in (f"error: {cause}", remedy)]
     return Failure(code, tuple(line for line in lines if line))
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that locks are released and processes are ended."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
 
 
 def _reader_is_gone() -> bool:
@@ -179,10 +204,10 @@ def _reader_is_gone() -> bool:
     return False
 
 
-def _drop_stdout() -> None:
-    """Send the rest of stdout nowhere: Python would fail on it again when it exits."""
+def _drop(stream: TextIO) -> None:
+    """Send the rest of a standard stream nowhere: Python would fail on it again when it exits."""
     with contextlib.suppress(OSError, ValueError):
-        descriptor = sys.stdout.fileno()
+        descriptor = stream.fileno()
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, descriptor)
         os.close(sink)

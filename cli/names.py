@@ -7,6 +7,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from tf_lottery.utils.text import printable
+
 DEFAULT_OUT = "runs"
 
 
@@ -39,7 +41,9 @@ class Name(click.ParamType[str]):
             param: the argument or option.
             incomplete: what is typed so far.
         """
-        matching = [CompletionItem(name) for name in self.names(ctx) if name.startswith(incomplete)]
+        # A shell would obey what a name holds for it.
+        names = [name for name in self.names(ctx) if name.startswith(incomplete) and name == printable(name)]
+        matching = [CompletionItem(name) for name in names]
         return matching or [CompletionItem(incomplete, type="file")]
 
 

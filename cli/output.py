@@ -3,9 +3,12 @@
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from tf_lottery.utils.text import printable
 
 from .wording import document_in_flags, in_flags
 
@@ -60,14 +63,24 @@ def console_for(stream: TextIO) -> Any:
     return Console(file=stream, force_terminal=stream.isatty(), highlight=False)
 
 
-def print_line(text: str) -> None:
+def print_line(text: str = "") -> None:
     """Print a line on stdout."""
-    click.echo(in_flags(text))
+    click.echo(printable(in_flags(text)))
+
+
+def print_path(path: str | Path, *, label: str = "") -> None:
+    """Print a path on stdout, as a line of its own.
+
+    Args:
+        path: of a file or a folder.
+        label: what stands before it.
+    """
+    click.echo(f"{label}{printable(str(path))}")
 
 
 def remark(text: str) -> None:
     """Print a line on stderr."""
-    click.echo(in_flags(text), err=True)
+    click.echo(printable(in_flags(text)), err=True)
 
 
 def set_up_logging(context: click.Context, /, *, quiet: bool = False) -> None:
@@ -99,4 +112,4 @@ class _Stderr(logging.Handler):
 def _plain(cell: str) -> Any:
     from rich.text import Text
 
-    return Text(in_flags(cell))
+    return Text(printable(in_flags(cell)))

@@ -8,7 +8,7 @@ from tf_lottery.results.run_lookup import find_run
 
 from .command import Command
 from .names import RUN
-from .output import print_json, remark, set_up_logging
+from .output import print_json, print_path, remark, set_up_logging
 from .process import clean_output
 from .shared_options import json_option, max_drop_option, out_option
 
@@ -45,4 +45,4 @@ def command(context: click.Context, /, run: str, out: Path, to: Path | None, max
     if as_json:
         print_json({"schema": SCHEMA, "run_dir": str(store.path), "files": {k: str(v) for k, v in files.items()}})
     else:
-        click.echo(files["report.html"])
+        print_path(files["report.html"])

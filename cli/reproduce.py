@@ -86,7 +86,7 @@ def command(
         print_json(document)
     else:
         _print_claims(document["claims"])
-        click.echo(f"Written to {report.table.parent}; {duration(report.seconds)} in all.")
+        print_line(f"Written to {report.table.parent}; {duration(report.seconds)} in all.")
     failed = [claim["name"] for claim in document["claims"] if claim["passed"] is False]
     if failed:
         raise CheckFailed(
@@ -126,17 +126,18 @@ def _print_dry_run(plan: ClaimPlan, *, as_json: bool) -> None:
         for run in runs
     ]
     print_table(("Run", "Claims", "Trainings", "To do", "Time"), rows, right=(False, False, True, True, True))
-    click.echo()
-    click.echo(describe_claims_cost(cost))
+    print_line()
+    print_line(describe_claims_cost(cost))
 
 
 def _print_claims(claims: Sequence[Mapping[str, Any]]) -> None:
     """Print the verdicts as a table, every measure, and why a claim that did not pass did not."""
     print_rendered(render_outcomes(claims))
     for claim in claims:
-        click.echo(f"\n{claim['title']} ({claim['source']}): {VERDICTS[claim['passed']]}")
+        print_line()
+        print_line(f"{claim['title']} ({claim['source']}): {VERDICTS[claim['passed']]}")
         for measure in claim["measures"]:
             print_line(f"  {describe_measure(measure)}")
         if claim["reason"]:
             print_line(f"  {claim['reason']}")
-    click.echo()
+    print_line()

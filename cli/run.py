@@ -18,7 +18,7 @@ from tf_lottery.utils.text import duration
 from . import options
 from .command import Command
 from .names import DEFAULT_OUT, PRESET
-from .output import print_json, print_line, print_rendered, print_table, remark, set_up_logging
+from .output import print_json, print_line, print_path, print_rendered, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import show_progress
 from .shared_options import out_option, output_options
@@ -106,9 +106,9 @@ def _print_results(rows: Sequence[dict[str, Any]], store: RunDirectory) -> None:
     from tf_lottery.results.tables.summary import render_rows
 
     print_rendered(render_rows(rows))
-    click.echo()
+    print_line()
     print_line(verdict(rows, rewind=store.config().rewind))
-    click.echo(f"Run directory: {store.path}")
+    print_path(store.path, label="Run directory: ")
 
 
 def _remark_on_whole_weights(reasons: Mapping[str, str], *, quiet: bool) -> None:
@@ -134,7 +134,7 @@ def _print_dry_run(planned: DryRun, *, as_json: bool, quiet: bool) -> None:
         ("Time", f"about {duration(estimate.seconds)}"),
     ]
     print_table(("Dry run", ""), rows)
-    click.echo()
+    print_line()
     kept = [
         (str(number), f"{count:,}", f"{100 * count / total:.2f} %")
         for number, count in enumerate(estimate.weights_kept)

@@ -8,7 +8,7 @@ from tf_lottery.results.run_lookup import find_run, is_run
 
 from .command import Command
 from .names import RUN
-from .output import print_json, print_table, remark
+from .output import print_json, print_line, print_table, remark
 from .shared_options import json_option, out_option
 
 SCHEMA = "tf-lottery.verify/1"
@@ -56,4 +56,4 @@ def command(path: str, out: Path, as_json: bool) -> None:
         remark(f"damaged: {text}")
     verification.raise_problems()
     if not as_json:
-        click.echo("Everything is as it was written.")
+        print_line("Everything is as it was written.")

@@ -89,3 +89,13 @@ def test_parquet_brings_back_exactly_what_was_written(rows):
 @given(st.lists(st.fixed_dictionaries({"x": st.floats(allow_nan=False), "n": st.integers()}), min_size=1, max_size=5))
 def test_csv_numbers_come_back_exactly(rows):
     assert [{"x": float(row["x"]), "n": int(row["n"])} for row in read_csv(csv_bytes(rows))] == rows
+
+
+def test_no_text_of_a_table_is_a_formula():
+    rows = [{"=name": "=cmd()", "number": -1.5, "other": "-1.5"}]
+    assert csv_bytes(rows).decode().splitlines() == ["'=name,number,other", "'=cmd(),-1.5,-1.5"]
+
+
+def test_a_name_that_is_no_utf_8_is_written_with_escapes():
+    assert csv_bytes([{"path": "a\udcff"}]).decode().splitlines() == ["path", r"a\udcff"]
+    assert parquet_bytes([{"path": "a\udcff"}])[:4] == b"PAR1"

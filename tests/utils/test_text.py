@@ -2,7 +2,7 @@
 
 import pytest
 
-from tf_lottery.utils.text import duration, one_line, suggestion
+from tf_lottery.utils.text import duration, inert_cell, one_line, printable, suggestion
 
 
 def test_the_line_with_the_reason():
@@ -52,3 +52,27 @@ def test_a_suggestion_names_the_nearest_and_all():
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, \u00e4 \u4e2d \U0001f600 'x' \\", "plain, \u00e4 \u4e2d \U0001f600 'x' \\"),
+        ("\x1b[31m\r\n\t\x00", r"\x1b[31m\r\n\t\x00"),
+        ("\x7f\x9b\x85", r"\x7f\x9b\x85"),
+        ("\u202e\u2066\u200f\u061c\u2028", r"\u202e\u2066\u200f\u061c\u2028"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_what_is_printed_holds_no_control_characters(text, shown):
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize("value", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_text_that_a_spreadsheet_takes_for_a_formula_is_quoted(value):
+    assert inert_cell(value) == f"'{value}"
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, None, True, "-1", "+2.5e-3", "-inf", "a=b", "", "'=1", "ticket"])
+def test_numbers_and_other_text_stay_as_they_are(value):
+    assert inert_cell(value) is value

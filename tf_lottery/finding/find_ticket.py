@@ -2,7 +2,6 @@
 
 import inspect
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -35,6 +34,7 @@ from tf_lottery.layers.acceptance import check_prunable, own_methods
 from tf_lottery.pruning.criteria import CriterionLike
 from tf_lottery.results.result import Result
 from tf_lottery.training.optimizers import copy_optimizer
+from tf_lottery.utils.files import temporary_directory
 
 DEFAULT_EPOCHS = 10
 # An evaluation every twentieth of a training, where `eval_every` is left out.
@@ -279,7 +279,7 @@ def find_ticket(
     )
     extras = {"steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
     model_hash = call_hash(first, settings, sorted(discovery.found), data.fingerprint, extras)
-    directory = Path(run_dir if run_dir is not None else tempfile.mkdtemp(prefix="tf_lottery-"))
+    directory = temporary_directory() if run_dir is None else Path(run_dir)
     directory = fresh_directory(directory) if fresh else directory
     try:
         run(

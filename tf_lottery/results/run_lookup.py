@@ -1,6 +1,7 @@
 """The runs below a folder: list them, or find one by its path, its name or the beginning of its name."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -61,5 +62,5 @@ def comparison_folder(run_dirs: Iterable[Path], out: Path) -> Path:
         run_dirs: the run directories, in order. Runs of equal names in different folders are different runs.
         out: the folder of the runs.
     """
-    digest = hashlib.sha256("\n".join(str(path.resolve()) for path in run_dirs).encode()).hexdigest()
+    digest = hashlib.sha256(b"\n".join(os.fsencode(path.resolve()) for path in run_dirs)).hexdigest()
     return out / f"comparison-{digest[:10]}"

@@ -157,6 +157,10 @@ def load_ticket(path: str | PathLike[str]) -> Ticket:
     path = Path(path)
     if not path.exists():
         raise UsageError(f"There is no ticket {path}.", "Give the path of an .npz file that `Ticket.save` wrote.")
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is a folder, not a ticket.", "Give the path of an .npz file that `Ticket.save` wrote."
+        )
     arrays = load_arrays(path)
     try:
         recipe = json.loads(arrays.pop("recipe").tobytes())

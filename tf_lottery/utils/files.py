@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -67,6 +68,21 @@ def sync_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def temporary_directory() -> Path:
+    """Make a folder for what is removed again, and return its path.
+
+    Raises:
+        ResourceError: there is no place for it.
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix="tf_lottery-"))
+    except OSError as error:
+        raise ResourceError(
+            f"No temporary folder can be made: {error.strerror or error}.",
+            "Pass `run_dir`, or set the environment variable TMPDIR to a folder that you may write to.",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
+_deferrals = 0
 # Ctrl-C, the end that a system asks for, and a terminal that is closed (which Windows has no signal for).
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -15,16 +16,28 @@ def deferred_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # signals interrupt the main thread only
         return
+    global _deferrals
     received: list[int] = []
     # A handler that was not set from Python (None) could not be put back; a signal that is ignored stays ignored.
     handlers = {int(number): signal.getsignal(number) for number in STOPPING}
     before = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
     for number in before:
         signal.signal(number, lambda number, frame: received.append(number))
+    _deferrals += 1
     try:
         yield
     finally:
+        _deferrals -= 1
         for number, handler in before.items():
             signal.signal(number, handler)
         for number in dict.fromkeys(received):
-            signal.raise_signal(number)
+            handler = before[number]
+            if callable(handler):
+                handler(number, None)  # raised once more, it would count as a second signal
+            else:
+                signal.raise_signal(number)
+
+
+def are_deferred() -> bool:
+    """Whether signals wait for the end of a block."""
+    return _deferrals > 0

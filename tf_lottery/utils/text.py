@@ -1,9 +1,17 @@
 """Text for messages: the reason of an exception in one line, suggestions for unknown names, times in words."""
 
+import contextlib
 import difflib
 import re
 from collections.abc import Iterable
+from typing import TypeVar
 
+_Value = TypeVar("_Value")
+# What a terminal obeys instead of showing it: control characters, those that turn the order of letters round, ends of
+# lines, and the parts of names that are no UTF-8, which no stream takes.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# With what spreadsheets let a formula begin.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # Colors, and TensorFlow's names of nodes.
 _MARKS = re.compile(r"\x1b\[[0-9;]*m|\{\{.*?\}\}\s*")
 # A line of a traceback and the code below it.
@@ -26,6 +34,34 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     start = f"Did you mean {near[0]!r}? " if near else ""
     return f"{start}Valid: {', '.join(names)}."
+
+
+def printable(text: str) -> str:
+    r"""Return a text with escapes for the characters that a terminal obeys: names from a disk may hold them.
+
+    Example:
+        >>> print(printable("run\x1b[31m"))
+        run\x1b[31m
+    """
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def inert_cell(value: _Value) -> _Value | str:
+    """Return the value of a table's cell, with an apostrophe before text that a spreadsheet would take for a formula.
+
+    Args:
+        value: numbers, and text that is one, stay as they are.
+
+    Example:
+        >>> inert_cell("=1+1"), inert_cell(-0.5), inert_cell("ticket")
+        ("'=1+1", -0.5, 'ticket')
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    with contextlib.suppress(ValueError):
+        float(value)
+        return value
+    return f"'{value}"
 
 
 def one_line(error: BaseException | str, *, limit: int = 300) -> str:

@@ -53,7 +53,7 @@ RunDirectory(sys.argv[1]).commit(JOB, ARRAYS, METRICS)
     assert store.partial_path(JOB).exists()
     assert store.leftovers() == [store.partial_path(JOB)]
     remarks = verify_store(store, [JOB]).remarks
-    assert "1 file of a process that was killed; the next `run` removes it." in remarks
+    assert "1 half-written or outdated file of a killed process; the next `run` removes it." in remarks
     store.clean()
     assert sorted(os.listdir(store.job_folder(JOB))) == ["manifest.json", "masks.npz", "metrics.json", "weights.npz"]
     assert store.leftovers() == []

@@ -283,6 +283,16 @@ def test_the_configuration_is_written_once_and_read_back(tmp_path):
         store.document()
 
 
+def test_no_text_of_the_results_is_a_formula(tmp_path):
+    store = RunDirectory(tmp_path / "run")
+    commit(store, Job(0, 0, "=ctl"), **{"+metric": -0.5})
+    store.write_results()
+    header, line = (tmp_path / "run/results.csv").read_text().splitlines()
+    assert header.endswith(",'+metric")
+    assert line.startswith("0,0,'=ctl,")
+    assert line.endswith(",-0.5")
+
+
 def test_nothing_of_the_store_loads_tensorflow():
     code = "import sys, tf_lottery.experiment.directory, tf_lottery.experiment.run, tf_lottery.experiment.plan\n"
     code += "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_lottery.utils.files import json_text
+from tf_lottery.utils.text import inert_cell
 
 # The columns that every row has; a user's own metrics follow.
 COLUMNS = (
@@ -25,7 +26,7 @@ def result_files(rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str
     columns = list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
     table = io.StringIO()
     writer = csv.DictWriter(table, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer.writerow({column: inert_cell(column) for column in columns})
+    writer.writerows({key: inert_cell(value) for key, value in row.items()} for row in rows)
     lines = "".join(f"{json_text(record)}\n" for record in curves)
     return {"results.csv": table.getvalue().encode(), "metrics.jsonl": lines.encode()}

@@ -187,7 +187,11 @@ def _verify_results(run: RunReader, jobs: list[Job], checks: Verification) -> No
             if jobs:
                 checks.remarks.append(f"{name} is not written yet; the next `run` writes it.")
             continue
-        actual = path.read_bytes()
+        try:
+            actual = path.read_bytes()
+        except OSError as error:
+            checks.problems.append(f"{path} can't be read: {error.strerror or error}.")
+            continue
         checks.count(f"lines of {name} are what the metrics say", actual.count(b"\n"))
         if actual == expected:
             continue
@@ -206,7 +210,9 @@ def _look_for_leftovers(run: RunReader, expected: set[Job], done: set[Job], chec
     leftovers = [path for path in run.leftovers() if "report" not in path.relative_to(run.path).parts[:1]]
     if leftovers:
         files, them = ("file", "it") if len(leftovers) == 1 else ("files", "them")
-        checks.remarks.append(f"{len(leftovers)} {files} of a process that was killed; the next `run` removes {them}.")
+        checks.remarks.append(
+            f"{len(leftovers)} half-written or outdated {files} of a killed process; the next `run` removes {them}."
+        )
     for job in sorted(expected - done):
         if run.partial_path(job).exists():
             checks.attempt("states in the middle of a training can be read", run.load_partial, job)

@@ -1,6 +1,7 @@
 """The lock of a run directory: one process at a time writes."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def hold(path: Path, *, timeout: float = SECONDS) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds a run directory now."""
+    """Whether a process holds a run directory now, or may hold it: another user's lock that can't be read."""
     if not (path / NAME).exists():
         return False
     try:
@@ -52,4 +53,25 @@ def is_held(path: Path) -> bool:
     except RunInUseError:
         return True
     except ResourceError:
+        return _is_locked_by_another_user(path / NAME)
+
+
+def _is_locked_by_another_user(path: Path) -> bool:
+    """Whether a lock is held that may be read but not written; one that may not even be read may be held."""
+    try:
+        import fcntl
+
+        descriptor = os.open(path, os.O_RDONLY)
+    except (FileNotFoundError, ImportError):
         return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a folder, or a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,5 +1,6 @@
 """Runs jobs: one after the other in this process, or side by side in spawned processes that share the cores out."""
 
+import contextlib
 import multiprocessing as mp
 import os
 import signal
@@ -17,7 +18,7 @@ from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import DoneCallback, ProgressCallback
-from tf_lottery.utils.signals import deferred_signals
+from tf_lottery.utils.signals import STOPPING, deferred_signals
 
 
 def workers(config: Config, waiting: int, *, cores: int | None = None) -> int:
@@ -122,12 +123,17 @@ def run_spawned(
             process.kill()
             process.join()
             connection.close()
+        with contextlib.suppress(LotteryError):  # the next run tries it again
+            RunDirectory(run_dir).clean()
 
 
 def _start(process: Any) -> None:
-    """Start a process that Ctrl-C does not reach, not even while it loads: its parent, which it reaches, stops it."""
-    resource_tracker.ensure_running()  # its own start would unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Start a process that no signal reaches that its parent answers, not even while it loads: its parent stops it.
+
+    A terminal sends Ctrl-C, or that it is closed, to all processes at once.
+    """
+    resource_tracker.ensure_running()  # its own start would unblock the signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         process.start()
     finally:

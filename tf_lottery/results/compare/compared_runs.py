@@ -10,6 +10,7 @@ from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import RunReader
 from tf_lottery.results.statistics.values import Row, select
+from tf_lottery.utils.text import printable
 
 # Settings of where a run is done: they do not change its results.
 NOT_COMPARED = ("jobs", "device", "data_dir", "tickets_hash")
@@ -52,7 +53,8 @@ def read_compared_run(run: RunReader) -> ComparedRun:
     config, rows = run.config(), run.rows()
     if not rows:
         raise UnfitError(f"{run.path} has no finished training.", RESUME)
-    return ComparedRun(run.path.resolve().name, str(run.path), config, rows, run.architecture(), run.data_fingerprint())
+    name = printable(run.path.resolve().name)  # it is the heading of tables, and in every sentence
+    return ComparedRun(name, str(run.path), config, rows, run.architecture(), run.data_fingerprint())
 
 
 def check_comparable(runs: Sequence[ComparedRun], *, allow_data: bool = False) -> None:

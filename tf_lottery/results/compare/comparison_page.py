@@ -118,7 +118,7 @@ def write_comparison(
     contents = outcome_files(figures=figures, tables=tables)
     pictures = _pictures(figures, contents, trained)
     text = _page(runs, summaries, column, compared, sentences, pictures, list(contents), max_drop=max_drop)
-    contents["comparison.html"] = text.encode("utf-8")
+    contents["comparison.html"] = text.encode("utf-8", "xmlcharrefreplace")
     files = write_files(contents, folder)
     return ComparisonReport(column, tuple(runs), tuple(summaries), tuple(map(tuple, compared)), tuple(sentences), files)
 

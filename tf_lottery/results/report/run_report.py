@@ -174,7 +174,7 @@ def write_report(
         max_drop=max_drop,
         files=list(contents),
     )
-    contents["report.html"] = page.encode("utf-8")
+    contents["report.html"] = page.encode("utf-8", "xmlcharrefreplace")
     return write_files(contents, folder)
 
 

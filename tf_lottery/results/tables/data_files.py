@@ -10,6 +10,7 @@ import numpy as np
 
 from tf_lottery.errors import UsageError
 from tf_lottery.utils.optional import require
+from tf_lottery.utils.text import inert_cell
 
 LARGEST_INTEGER = 2**63 - 1
 
@@ -19,7 +20,8 @@ def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
     Args:
         rows: dictionaries of numbers, text and booleans, perhaps NumPy's; None and NaN are missing, and so is what a
-            row lacks. Columns stand in the order in which they first appear. Lists and dictionaries become JSON.
+            row lacks. Columns stand in the order in which they first appear. Lists and dictionaries become JSON. Text
+            that a spreadsheet would take for a formula gets an apostrophe in front.
 
     Returns:
         The file; equal rows give equal bytes.
@@ -35,10 +37,10 @@ def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if columns:
-        writer.writerow(columns)
+        writer.writerow(map(inert_cell, columns))
     for values in zip(*columns.values(), strict=True):
         # A row of one empty cell would be an empty line, which readers skip.
-        writer.writerow(["" if value is None else value for value in values])
+        writer.writerow(["" if value is None else inert_cell(value) for value in values])
     return text.getvalue().encode()
 
 
@@ -82,7 +84,9 @@ def _plain(value: Any) -> Any:
     """A value as None, bool, int, float or str."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()  # the name of a file need not be UTF-8
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return None if value != value else value
