@@ -122,6 +122,7 @@ def _verify_replicate(
     run: RunReader, replicate: int, jobs: list[Job], checks: Verification, own_masks: Container[str], nested: bool
 ) -> None:
     checks.attempt("rewind files have their SHA-256", manifest.verify, run.rewind_folder(replicate))
+    checks.attempt("rewind states are of this run", run.checked_manifest, run.rewind_folder(replicate))
     try:
         pin = run.rewind_digest(replicate)
     except LotteryError:
@@ -130,12 +131,16 @@ def _verify_replicate(
     for job in jobs:  # the ticket of a round comes before its controls
         if not checks.attempt("files of trainings have their SHA-256", manifest.verify, run.job_folder(job)):
             continue
+        checks.attempt(
+            "trainings are of this run, and made from what it holds", run.checked_manifest, run.job_folder(job)
+        )
         try:
             masks = run.masks(job)
             _verify_job(job, masks, run.weights(job), run.metrics(job), pin, checks)
         except (LotteryError, KeyError, TypeError, AttributeError) as error:
             cause = error.cause if isinstance(error, LotteryError) else f"{type(error).__name__}: {error}"
-            checks.problems.append(f"{run.job_folder(job)} can't be read as a training: {cause}")
+            if cause not in checks.problems:
+                checks.problems.append(f"{run.job_folder(job)} can't be read as a training: {cause}")
             continue
         if job.variant == TICKET:
             tickets[job.round] = masks
