@@ -1,63 +1,24 @@
 """A file that is whole but belongs elsewhere is never believed: to another round, replicate, seed or run."""
 
-import hashlib
+import json
 import shutil
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from attack_runs import CONFIG, JOB_FILES, MORE, OTHER, OWN, READERS, end_state, outcome, train
 
 import tf_lottery as tfl
-from tf_lottery.errors import DamagedError, LotteryError
+from tf_lottery.errors import DamagedError
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.directory import Job, RunDirectory, RunReader
-from tf_lottery.experiment.run import Events, run
-from tf_lottery.experiment.run_state import read_state
+from tf_lottery.experiment.config_file import RUN_SCHEMA, RUN_SCHEMA_WITHOUT_DIGEST, read_config_file, run_document
+from tf_lottery.experiment.directory import Job, RunReader
 from tf_lottery.experiment.run_verification import verify_run
-from tf_lottery.experiment.transferred_tickets import TicketSource, transferred
-from tf_lottery.exporting.sources.source_model import open_source_model
-from tf_lottery.results.compare.compared_runs import read_compared_run
-from tf_lottery.results.report import run_report
-from tf_lottery.studies import StudyRun, analyze
-from toys import classifying_problem
+from tf_lottery.utils.files import dump_arrays, dump_json, load_arrays
 
-CONFIG = Config(steps=8, eval_every=2, batch_size=10, rounds=2, rate=0.4, xla="off", jobs=1, replicates=2, seed=0)
-CONFIG = CONFIG.updated(rewind="step:3", variants=("ticket", "random_reinit"))
-MORE = CONFIG.updated(rounds=3)
-OWN, OTHER = "own", "other"
 ROUND = "replicate_0/round_01"
 CONTROL = f"{ROUND}/variants/random_reinit"
 REWIND = "replicate_0/rewind"
-JOB_FILES = ("masks.npz", "weights.npz", "metrics.json", "manifest.json")
-
-
-class StopError(Exception):
-    """Stops a training."""
-
-
-def train(path, config, *, stop=None, checkpoint_every=None):
-    """Train a run, or a part of it: to a step of a job, at which it is stopped as by a lost machine."""
-
-    def make_model(replicate):
-        keras.utils.set_random_seed(10 * config.seed + replicate)
-        return keras.Sequential([keras.Input((6,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(3)])
-
-    def on_progress(job, step, last):
-        if stop is not None and (job, step) == stop:
-            raise StopError
-
-    try:
-        run(
-            config,
-            RunDirectory(path),
-            make_problem=lambda: classifying_problem(make_model),
-            events=Events(on_progress=on_progress),
-            checkpoint_every=checkpoint_every,
-        )
-    except StopError:
-        assert RunReader(path).partial_path(stop[0]).is_file()
-    return path
 
 
 def swaps():
@@ -91,15 +52,6 @@ def swaps():
 SWAPS = list(swaps())
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Two runs that differ in their seed."""
-    folder = tmp_path_factory.mktemp("runs")
-    train(folder / OWN, CONFIG)
-    train(folder / OTHER, CONFIG.updated(seed=1))
-    return folder
-
-
 def put(target, source):
     """Put a copy of a file or folder in the place of its namesake."""
     if source.is_dir():
@@ -128,88 +80,6 @@ def swapped(runs, path, place, namesake):
     return path
 
 
-def arrays_digest(arrays):
-    """One string for arrays by name: their types, shapes and bits."""
-    text = hashlib.sha256()
-    for key in sorted(arrays):
-        array = np.asarray(arrays[key])
-        text.update(f"{key} {array.dtype} {array.shape}".encode() + array.tobytes())
-    return text.hexdigest()
-
-
-def read_tickets(path):
-    result = tfl.open_run(path)
-    jobs = [(number, replicate) for number in range(CONFIG.rounds + 1) for replicate in range(CONFIG.replicates)]
-    tickets = [result.ticket(*job) for job in jobs]
-    groups = ("masks", "rewind_weights", "trained_weights")
-    return [([arrays_digest(getattr(ticket, name)) for name in groups], ticket.recipe) for ticket in tickets]
-
-
-def read_for_transfer(path):
-    source = RunReader(path)
-    config = Config.from_json(transferred(source) | {"tickets_from": str(path)})
-    tickets = TicketSource(config, source.masks(Job(0, 0)))
-    masks = [tickets.masks(Job(replicate, number)) for replicate in (0, 1) for number in range(3)]
-    stated = config.to_json() | {"tickets_from": ""}
-    return [*map(arrays_digest, [*masks, tickets.weights(0), tickets.weights(1)]), stated]
-
-
-def read_report(path):
-    """All that the page, the figures and the tables are made of."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_report, "write_report", lambda **content: content)
-        return run_report.write_run_report(RunReader(path), "") | {"folder": ""}
-
-
-def read_for_export(path):
-    source = open_source_model(str(path), round_number=2, replicate=0)
-    weights = [weight.numpy() for weight in source.model.weights]
-    return arrays_digest(dict(enumerate(weights)) if weights else {}), source.config
-
-
-def read_for_analysis(path):
-    study = StudyRun(path)
-    return [analyze(name, study).tables for name in ("overlap", "survivors")], study.rows()
-
-
-def read_status(path):
-    state = read_state(path).to_json() | {"run_dir": ""}
-    if state["state"] == "damaged":
-        raise DamagedError(state["problem"])
-    return state
-
-
-def read_for_comparison(path):
-    compared = read_compared_run(RunReader(path))
-    return compared.config, compared.rows, compared.model, compared.data
-
-
-READERS = {
-    "open_run": lambda path: tfl.open_run(path).rows,
-    "ticket": read_tickets,
-    "report": read_report,
-    "export": read_for_export,
-    "analyze": read_for_analysis,
-    "tickets_from": read_for_transfer,
-    "status": read_status,
-    "compare": read_for_comparison,
-}
-
-
-@pytest.fixture(scope="module")
-def answers(runs):
-    """What each reader says of the run as it was written."""
-    return {name: reader(runs / OWN) for name, reader in READERS.items()}
-
-
-def outcome(function, *arguments):
-    """What a function returns; None where it refuses."""
-    try:
-        return function(*arguments)
-    except LotteryError:
-        return None
-
-
 @pytest.mark.parametrize(("place", "namesake"), SWAPS)
 def test_no_reader_believes_a_namesake(place, namesake, runs, answers, tmp_path):
     path = swapped(runs, tmp_path / OWN, place, namesake)
@@ -218,20 +88,6 @@ def test_no_reader_believes_a_namesake(place, namesake, runs, answers, tmp_path)
     equal = (runs / OWN / place).is_file() and (runs / OWN / place).read_bytes() == (runs / namesake).read_bytes()
     verification = outcome(verify_run, RunReader(path))
     assert equal or verification is None or verification.problems
-
-
-def end_state(path):
-    """The masks and weights of every training of a run; the times aside, its results and manifests."""
-    store = RunReader(path)
-    jobs = store.complete_jobs()
-    arrays = {job: [(store.job_folder(job) / name).read_bytes() for name in JOB_FILES[:2]] for job in jobs}
-    return arrays, {job: store.metrics(job)["history"] for job in jobs}
-
-
-@pytest.fixture(scope="module")
-def longer(runs):
-    """The end of the run with one more round."""
-    return end_state(train(Path(shutil.copytree(runs / OWN, runs / "longer")), MORE))
 
 
 FOLDERS = [(place, namesake) for place, namesake in SWAPS if "." not in place]
@@ -274,7 +130,7 @@ def test_no_training_resumes_from_a_namesake(namesake, runs, stopped, tmp_path):
     put(path / stopped["round 2"].relative_to(runs / "round 2"), stopped[namesake])
     with pytest.raises(DamagedError, match=r"Delete that file"):
         finished(path)
-    assert outcome(read_status, path) is None
+    assert outcome(READERS["status"], path) is None
     assert verify_run(RunReader(path)).problems
     # As the message says:
     (path / stopped["round 2"].relative_to(runs / "round 2")).unlink()
@@ -297,6 +153,7 @@ def test_a_training_does_not_resume_on_another_round_before(runs, stopped, tmp_p
 
 def test_every_flipped_digit_of_a_configuration_is_seen(runs, tmp_path):
     path = Path(shutil.copytree(runs / OWN, tmp_path / OWN))
+    assert Config.from_json(read_config_file(path / "config.json")) == CONFIG
     content = (path / "config.json").read_bytes()
     places = [place for place, byte in enumerate(content) if chr(byte).isdigit()]
     for place in places:
@@ -305,3 +162,37 @@ def test_every_flipped_digit_of_a_configuration_is_seen(runs, tmp_path):
         (path / "config.json").write_bytes(altered)
         for reader in ("open_run", "status"):
             assert outcome(READERS[reader], path) is None, (place, reader)
+        assert outcome(read_config_file, path / "config.json") is None, place
+
+
+def test_a_copy_beside_a_training_is_no_training(runs, answers, tmp_path):
+    """The number in its name is read as that of the round, and so its row was there twice."""
+    path = Path(shutil.copytree(runs / OWN, tmp_path / OWN))
+    for name in ("round_1", "round_01_before"):
+        shutil.copytree(path / ROUND, path / "replicate_0" / name)
+    assert tfl.open_run(path).rows == answers["open_run"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "refused"),
+    [(RUN_SCHEMA_WITHOUT_DIGEST, False), (RUN_SCHEMA, True)],
+)
+def test_only_runs_of_earlier_versions_hold_files_without_an_owner(schema, refused, runs, stopped, tmp_path):
+    path = Path(shutil.copytree(runs / "round 2", tmp_path / OWN))
+    document = RunReader(path).document()
+    (path / "config.json").write_bytes(dump_json(run_document(document, schema)))
+    partial = path / stopped["round 2"].relative_to(runs / "round 2")
+    arrays = load_arrays(partial)
+    progress = json.loads(arrays.pop("progress").tobytes())
+    progress.pop("origin")
+    partial.write_bytes(dump_arrays(arrays | {"progress": np.frombuffer(json.dumps(progress).encode(), np.uint8)}))
+    assert outcome(finished, path) == (None if refused else end_state(runs / OWN))
+    assert RunReader(path).schema() == schema
+
+
+def test_rounds_of_version_0_1_are_known_by_their_results(tmp_path):
+    stored = Path(__file__).parents[1] / "experiment/directory/run_0_1/custom-730d8f7ed9"
+    path = Path(shutil.copytree(stored, tmp_path / "run"))
+    put(path / ROUND, path / CONTROL)
+    with pytest.raises(DamagedError, match="results of another training"):
+        tfl.open_run(path)

@@ -1,5 +1,6 @@
 """Manifests: whose a directory is, what it was made from, the SHA-256 of its files; written last, it means complete."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -75,9 +76,16 @@ def read(directory: Path) -> Manifest:
     """
     path = directory / NAME
     try:
-        content = path.read_bytes()
+        return _parse(path, path.read_bytes())
+    except OSError as error:
+        raise damaged(path, error) from error
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse(path: Path, content: bytes) -> Manifest:
+    try:
         document = json.loads(content)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise damaged(path, error) from error
     parts = [document.get(key, {}) for key in ("files", "owner", "made_from")] if isinstance(document, dict) else [{}]
     if not parts[0] or not all(isinstance(part, dict) for part in parts) or Manifest(*parts).content() != content:
