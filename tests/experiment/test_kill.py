@@ -1,6 +1,5 @@
 """Killed at any moment and started again by the same command, a run ends as if nothing had happened, bit for bit."""
 
-import csv
 import json
 import os
 import random
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from run_content import assert_same, content
 
 CHILD = Path(__file__).with_name("run_child.py")
 MODEL = """
@@ -36,7 +36,6 @@ CONFIG = {
     "jobs": 1,
     "seed": 3,
 }
-TIMINGS = ("seconds", "steps_per_second")
 
 
 @pytest.fixture(scope="module")
@@ -62,35 +61,6 @@ def kill(process):
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-
-
-def content(run_dir):
-    """Every byte of a run but the timings, by file."""
-    actual = {}
-    for path in sorted(run_dir.rglob("*")):
-        name = str(path.relative_to(run_dir))
-        if path.is_dir() or name == ".lock":
-            continue
-        if path.name == "results.csv":
-            with open(path) as file:
-                actual[name] = [{k: v for k, v in row.items() if k not in TIMINGS} for row in csv.DictReader(file)]
-        elif path.name == "metrics.json":
-            document = json.loads(path.read_bytes())
-            document.pop("seconds")
-            document["row"] = {key: value for key, value in document["row"].items() if key not in TIMINGS}
-            actual[name] = document
-        elif path.name == "manifest.json":
-            document = json.loads(path.read_bytes())
-            document["files"].pop("metrics.json", None)
-            actual[name] = document
-        else:
-            actual[name] = path.read_bytes()
-    return actual
-
-
-def assert_same(first, second):
-    assert sorted(first) == sorted(second)
-    assert [name for name in first if first[name] != second[name]] == []
 
 
 @pytest.fixture(scope="module")

@@ -70,15 +70,20 @@ def sync_to_disk(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def resources(path: Path) -> Iterator[None]:
-    """Turn an `OSError` into a `ResourceError` that names the file and what to do."""
+def resources(path: Path, *, done: str = "written") -> Iterator[None]:
+    """Turn an `OSError` into a `ResourceError` that names the file and what to do.
+
+    Args:
+        path: the file.
+        done: what can't be done to it, e.g. "removed".
+    """
     try:
         yield
     except ResourceError:
         raise
     except OSError as error:
         raise ResourceError(
-            f"{path} can't be written: {error.strerror or error}.",
+            f"{path} can't be {done}: {error.strerror or error}.",
             "Free disk space, or choose another directory. A run resumes where it stopped when it is started again.",
         ) from error
 

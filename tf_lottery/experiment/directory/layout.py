@@ -64,6 +64,11 @@ class RunLayout:
                     job = Job(int(replicate.split("_")[1]), int(number.split("_")[1]), variant)
         return job if job is not None and self.job_folder(job) == folder else None
 
+    def leftovers(self) -> list[Path]:
+        """What a killed process left: half-written files, and the saved states of trainings that are committed."""
+        partials = self.path.glob("replicate_*/round_*/**/partial.npz")
+        return sorted([*self.path.rglob(".*.tmp"), *(path for path in partials if manifest.exists(path.parent))])
+
     def has_rewind_state(self, replicate: int) -> bool:
         """Whether the rewind state of a replicate is there."""
         return manifest.exists(self.rewind_folder(replicate))

@@ -121,8 +121,10 @@ def verify_store(
 def _verify_replicate(
     run: RunReader, replicate: int, jobs: list[Job], checks: Verification, own_masks: Container[str], nested: bool
 ) -> None:
-    checks.attempt("rewind files have their SHA-256", manifest.verify, run.rewind_folder(replicate))
-    checks.attempt("rewind states are of this run", run.checked_manifest, run.rewind_folder(replicate))
+    # A search of round 0 is committed before there is a rewind state.
+    if run.has_rewind_state(replicate) or any(job.variant != SEARCH for job in jobs):
+        checks.attempt("rewind files have their SHA-256", manifest.verify, run.rewind_folder(replicate))
+        checks.attempt("rewind states are of this run", run.checked_manifest, run.rewind_folder(replicate))
     try:
         pin = run.rewind_digest(replicate)
     except LotteryError:
@@ -206,9 +208,10 @@ def _verify_results(run: RunReader, jobs: list[Job], checks: Verification) -> No
 
 def _look_for_leftovers(run: RunReader, expected: set[Job], done: set[Job], checks: Verification) -> None:
     checks.count("no half-written files")
-    leftovers = [path for path in run.path.rglob(".*.tmp") if "report" not in path.relative_to(run.path).parts[:1]]
+    leftovers = [path for path in run.leftovers() if "report" not in path.relative_to(run.path).parts[:1]]
     if leftovers:
-        checks.remarks.append(f"{len(leftovers)} half-written files of a killed process; the next `run` removes them.")
+        files, them = ("file", "it") if len(leftovers) == 1 else ("files", "them")
+        checks.remarks.append(f"{len(leftovers)} {files} of a process that was killed; the next `run` removes {them}.")
     for job in sorted(expected - done):
         if run.partial_path(job).exists():
             checks.attempt("states in the middle of a training can be read", run.load_partial, job)

@@ -1,5 +1,6 @@
 """`RunDirectory`: how a run directory is written, and how a finished training is committed."""
 
+import logging
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_lottery.errors import ResourceError
 from tf_lottery.experiment.config_file import RUN_SCHEMA, run_document
 from tf_lottery.experiment.directory import manifest, run_lock
 from tf_lottery.experiment.directory.job import Job
@@ -14,6 +16,9 @@ from tf_lottery.experiment.directory.manifest import Manifest
 from tf_lottery.experiment.directory.result_files import result_files
 from tf_lottery.experiment.directory.run_reader import ORIGIN, RunReader
 from tf_lottery.utils.files import dump_arrays, dump_json, json_text, resources, write_bytes
+from tf_lottery.utils.signals import deferred_signals
+
+log = logging.getLogger(__name__)
 
 
 class RunDirectory(RunReader):
@@ -68,9 +73,14 @@ class RunDirectory(RunReader):
         return manifest.digest(self.path / name)
 
     def clean(self) -> None:
-        """Remove what a killed process left half-written. Only to be called under the lock."""
-        for path in self.path.rglob(".*.tmp"):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        """Remove what a killed process left. Only to be called under the lock.
+
+        Raises:
+            ResourceError: a file can't be removed.
+        """
+        for path in self.leftovers():
+            with resources(path, done="removed"):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def write_results(self) -> None:
         """Write `results.csv` and `metrics.jsonl` from the committed trainings, in an order that no timing changes."""
@@ -109,8 +119,14 @@ class RunDirectory(RunReader):
         }
         # This makes the names of all of them durable, so that none is missing where the manifest is there.
         hashes["metrics.json"] = write_bytes(folder / "metrics.json", dump_json(metrics))
-        manifest.write(folder, Manifest(hashes, self.owner(job.replicate, job), made_from or {}))
-        self.partial_path(job).unlink(missing_ok=True)
+        whole = Manifest(hashes, self.owner(job.replicate, job), made_from or {})
+        with deferred_signals():
+            manifest.write(folder, whole)
+            try:
+                with resources(self.partial_path(job), done="removed"):
+                    self.partial_path(job).unlink(missing_ok=True)
+            except ResourceError as error:  # the training is committed all the same
+                log.warning("%s The next run tries it again.", error.cause)
 
     def save_partial(
         self,

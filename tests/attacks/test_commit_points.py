@@ -1,0 +1,120 @@
+"""A run that is killed at any change of the disk goes on to the same bytes; one that fails says so, and does too.
+
+Every change is tried in the slow set, a sample of them in the normal one. The process is not really killed, which would
+take it seconds to start again: its disk takes no more changes (`failing_disk`). `tests/experiment/test_kill.py` kills
+processes.
+"""
+
+import errno
+
+import keras
+import numpy as np
+import pytest
+from failing_disk import FailingDisk, KilledError
+from run_content import assert_same, content
+
+import tf_lottery as tfl
+from tf_lottery.errors import ResourceError
+from tf_lottery.experiment.directory import RunDirectory
+from tf_lottery.experiment.run_verification import verify_run
+from tf_lottery.experiment.workers import trainer
+
+X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+Y = (X[:, 0] > 0).astype("int32")
+RUNS = {
+    "rewinding": {"rounds": 2, "rewind": "step:2", "variants": ("ticket", "random_reinit")},
+    "searches": {"rounds": 2, "search_steps": 4},
+    "early bird": {"rounds": 1, "pruning": "early_bird", "variants": ("ticket", "random_masks")},
+    "fine-tuning": {"rounds": 2, "rewind": "finetune:step:3", "replicates": 1},
+}
+ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT]
+
+
+@pytest.fixture(autouse=True)
+def state_saved_at_every_evaluation(monkeypatch):
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+
+
+def go(folder, name):
+    """The run in a folder, begun or gone on with."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(8), keras.layers.BatchNormalization(), keras.layers.ReLU(), keras.layers.Dropout(0.2)]
+    model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(2)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    options = {"steps": 6, "eval_every": 2, "rate": 0.5, "jit_compile": False, "verbose": 0}
+    return tfl.find_ticket(model, X, Y, loss=loss, run_dir=folder, **options, **RUNS[name])
+
+
+def whole_run(folder, name):
+    """The content of an undisturbed run, and all changes that it makes to the disk."""
+    with FailingDisk(folder / "whole").at_work() as disk:
+        go(folder / "whole", name)
+    whole = content(folder / "whole")
+    assert not any("partial" in file or file.endswith(".tmp") for file in whole)
+    assert sum("partial.npz" in change for change in disk.changes) > 4
+    return whole, disk.changes
+
+
+def check_unfinished(folder):
+    """What is there is whole: an unfinished run is no damage."""
+    if (folder / "config.json").exists():
+        assert verify_run(RunDirectory(folder)).problems == []
+
+
+def kill_at(folder, name, point, whole):
+    """Kill the run at one change of the disk, and let it go on."""
+    with FailingDisk(folder, point).at_work(), pytest.raises(KilledError):
+        go(folder, name)
+    check_unfinished(folder)
+    go(folder, name)
+    assert_same(content(folder), whole)
+
+
+def fail_at(folder, name, point, whole, *, error, lasting):
+    """Let one change of the disk fail, or all from there on, and repeat the run."""
+    try:
+        with FailingDisk(folder, point, error=error, lasting=lasting).at_work():
+            go(folder, name)
+    except ResourceError as failure:
+        assert failure.remedy
+    check_unfinished(folder)
+    go(folder, name)
+    assert_same(content(folder), whole)
+
+
+def sample(points, count, *, seed):
+    """Some of the points, the first and the last among them."""
+    chosen = np.random.default_rng(seed).choice(points, count, replace=False)
+    return sorted({0, points - 1, *chosen.tolist()})
+
+
+@pytest.mark.parametrize("name", ["rewinding", "searches"])
+def test_killed_at_some_changes(tmp_path, name):
+    whole, changes = whole_run(tmp_path, name)
+    for point in sample(len(changes), 10, seed=0):
+        kill_at(tmp_path / str(point), name, point, whole)
+
+
+def test_some_changes_fail(tmp_path):
+    whole, changes = whole_run(tmp_path, "rewinding")
+    for number, point in enumerate(sample(len(changes), 8, seed=1)):
+        fail_at(tmp_path / str(point), "rewinding", point, whole, error=ERRORS[number % 4], lasting=number % 2 == 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_killed_at_every_change(tmp_path, name):
+    whole, changes = whole_run(tmp_path, name)
+    for point in range(len(changes)):
+        kill_at(tmp_path / str(point), name, point, whole)
+    print(f"{name}: killed at each of {len(changes)} changes, equal after each")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lasting", [True, False])
+@pytest.mark.parametrize("error", ERRORS)
+def test_every_change_fails(tmp_path, error, lasting):
+    whole, changes = whole_run(tmp_path, "rewinding")
+    for point in range(len(changes)):
+        fail_at(tmp_path / str(point), "rewinding", point, whole, error=error, lasting=lasting)
+    print(f"{errno.errorcode[error]}: at each of {len(changes)} changes, equal after the repeat")
