@@ -134,5 +134,7 @@ def end_state(path):
     """The masks and weights of every training of a run; the times aside, its results and manifests."""
     store = RunReader(path)
     jobs = store.complete_jobs()
+    for job in jobs:
+        store.verify(job)
     arrays = {job: [(store.job_folder(job) / name).read_bytes() for name in JOB_FILES[:2]] for job in jobs}
     return arrays, {job: store.metrics(job)["history"] for job in jobs}
