@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tf_lottery.training.engine import Engine
 
 STARTED = time.perf_counter()
-SHARE_TARGET, EVALUATION_TARGET, EVALUATED = 0.10, 0.1, 15_000
+SHARE_TARGET, EVALUATION_TARGET, EVALUATED, COMMIT_TARGET = 0.10, 0.1, 15_000, 0.05
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,7 +56,7 @@ def measure(options: argparse.Namespace, out: Path, dump: Path) -> dict[str, Any
     store = locate(config, out)
     run(config, store, events=Events(on_done=lambda job, row: watch.note(store, job)))
     seconds = time.perf_counter() - begin
-    return summarize(watch.records, seconds, time_evaluation(engine_of_the_run()))
+    return summarize(watch.records, seconds, time_evaluation(engine_of_the_run()), time_commit(store))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -136,7 +136,20 @@ def time_evaluation(engine: "Engine", repeats: int = 7) -> float:
     return median(seconds[1:])
 
 
-def summarize(records: list[dict[str, Any]], seconds: float, evaluation: float) -> dict[str, Any]:
+def time_commit(store: "RunDirectory", repeats: int = 7) -> float:
+    """Median seconds of committing the last training of a run once more, with all that it was made from."""
+    job = store.complete_jobs()[-1]
+    arrays, metrics = {"masks": store.masks(job), "weights": store.weights(job)}, store.metrics(job)
+    needs = [before for before in store.complete_jobs() if before.round == job.round - 1]
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        store.commit(job, arrays, metrics, made_from=store.made_from(needs, rewind_of=job.replicate))
+        seconds.append(time.perf_counter() - begin)
+    return median(seconds)
+
+
+def summarize(records: list[dict[str, Any]], seconds: float, evaluation: float, commit: float) -> dict[str, Any]:
     """Shares and counts from the records of a run.
 
     The first training also holds the one-off start: data, model and compilation. The rounds after it show what each
@@ -157,9 +170,11 @@ def summarize(records: list[dict[str, Any]], seconds: float, evaluation: float) 
         "outside_share": share,
         "outside_share_with_start": (seconds - busy) / seconds,
         "evaluation_seconds": evaluation,
+        "commit_seconds": commit,
         "targets": [
             {"what": "share outside, after the start", "value": share, "held": share <= SHARE_TARGET},
             {"what": f"seconds to evaluate {EVALUATED}", "value": evaluation, "held": evaluation < EVALUATION_TARGET},
+            {"what": "seconds to commit a training", "value": commit, "held": commit < COMMIT_TARGET},
             {"what": "trainings that traced anew", "value": len(traced), "held": not traced},
             {"what": "trainings that compiled anew", "value": len(compiled), "held": not compiled},
         ],

@@ -22,8 +22,9 @@ def content(run_dir):
             document["row"] = {key: value for key, value in document["row"].items() if key not in TIMINGS}
             actual[name] = document
         elif path.name == "manifest.json":
-            files = json.loads(path.read_bytes())["files"]
-            actual[name] = {key: value for key, value in files.items() if key != "metrics.json"}
+            document = json.loads(path.read_bytes())
+            document["files"].pop("metrics.json", None)
+            actual[name] = document
         else:
             actual[name] = path.read_bytes()
     return actual

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
+from sealed_runs import seal
 
-from tf_lottery.experiment.directory import manifest
 from tf_lottery.utils.files import dump_json, load_json, write_bytes
 
 
@@ -14,21 +14,14 @@ def twin(copied):
     """A second run beside the first, which says that it rewound elsewhere."""
     target = copied.with_name("twin-0000000000")
     shutil.copytree(copied, target)
-    config = load_json(target / "config.json")
-    write_bytes(target / "config.json", dump_json(config | {"rewind": "step:10"}))
+    seal(target, rewind="step:10")
     return target
 
 
 def replace_pinned(run, name, content):
     """Give a run another file of its own, with trainings that hold its hash: what another run would have."""
     write_bytes(run / name, content)
-    digest = manifest.digest(run / name)
-    for path in run.glob("replicate_*/round_*/**/metrics.json"):
-        metrics = load_json(path)
-        metrics["pinned"][name] = digest
-        hashes = manifest.read(path.parent)
-        hashes["metrics.json"] = write_bytes(path, dump_json(metrics))
-        manifest.write(path.parent, hashes)
+    seal(run)
 
 
 def test_compare_writes_its_page_and_prints_the_verdict(copied, twin, invoke, tmp_path):

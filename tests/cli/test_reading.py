@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from sealed_runs import seal
 
 from tf_lottery.results.run_lookup import find_run
 from tf_lottery.utils.files import dump_arrays, load_arrays
@@ -107,14 +108,12 @@ def test_verify_finds_a_flipped_bit(name, copied, invoke):
 
 
 def recommit(directory, **arrays):
-    """Write other arrays with a manifest that fits them: what only a faulty program would do."""
-    from tf_lottery.experiment.directory import manifest
+    """Write other arrays with manifests that fit them: what only a faulty program would do."""
     from tf_lottery.utils.files import write_bytes
 
-    hashes = manifest.read(directory)
     for name, content in arrays.items():
-        hashes[f"{name}.npz"] = write_bytes(directory / f"{name}.npz", dump_arrays(content))
-    manifest.write(directory, hashes)
+        write_bytes(directory / f"{name}.npz", dump_arrays(content))
+    seal(directory.parents[1])
 
 
 def test_verify_finds_pruned_weights_that_are_not_zero(copied, invoke):

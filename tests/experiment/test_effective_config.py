@@ -98,7 +98,7 @@ def test_what_makes_masks_is_refused_beside_the_tickets_of_another_run(option, t
     store = RunDirectory(tmp_path)
     store.create(Config().to_json() | {"hash": Config().hash()})
     store.rewind_folder(0).mkdir(parents=True)
-    manifest.write(store.rewind_folder(0), {})
+    manifest.write(store.rewind_folder(0), manifest.Manifest({}))
     (name,) = option
     with pytest.raises(UsageError, match=f"`{name}` decides masks"):
         effective_config(None, None, {"tickets_from": store.path, **option})

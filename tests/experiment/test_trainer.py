@@ -252,7 +252,7 @@ def test_a_rewind_state_that_is_not_round_0s_is_refused(tmp_path):
         trainer.run(Job(replicate, 0))
     store.rewind_folder(0).rename(tmp_path / "aside")
     store.rewind_folder(1).rename(store.rewind_folder(0))
-    with pytest.raises(DamagedError, match="not the rewind state that round 0 wrote"):
+    with pytest.raises(DamagedError, match="belongs to replicate 1, rewind state, not to replicate 0, rewind state"):
         Trainer(config, problem(), store).run(Job(0, 1))
 
 

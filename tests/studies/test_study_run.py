@@ -8,6 +8,7 @@ import sys
 
 import pyarrow.parquet
 import pytest
+from sealed_runs import seal
 from tf_lottery_cli.wording import in_flags
 
 from tf_lottery.errors import DamagedError, NamedCall, UnfitError, UsageError, split_message
@@ -26,9 +27,7 @@ def unfinished(run_path, tmp_path):
     shutil.rmtree(path / "replicate_1" / "round_02")
     for folder in path.glob("replicate_*/round_*/variants/other_order"):
         shutil.rmtree(folder)
-    document = json.loads((path / "config.json").read_text())
-    document["variants"] = ["ticket", "random_reinit"]
-    (path / "config.json").write_text(json.dumps(document))
+    seal(path, variants=("ticket", "random_reinit"))
     return path
 
 

@@ -1,12 +1,20 @@
 """Configurations in files, TOML or JSON, with the keys of this version or of an earlier one."""
 
+import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import DamagedError, UsageError
 from tf_lottery.experiment.config import HASHED_BESIDE, with_current_keys
+from tf_lottery.utils.files import strict
+
+# Of the `config.json` of a run; earlier versions wrote no digest into it.
+RUN_SCHEMA = "tf-lottery.run-directory/2"
+RUN_SCHEMA_WITHOUT_DIGEST = "tf-lottery.run-directory/1"
+_DIGEST = "digest"
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
@@ -31,6 +39,43 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"{path} must hold a table of keys. Received: {type(document).__name__}.", "Correct the file.")
     return {
         key: value
-        for key, value in with_current_keys(document).items()
+        for key, value in check_digest(path, document).items()
         if key not in ("schema", "hash", "fingerprint", *HASHED_BESIDE)
     }
+
+
+def run_document(config: Mapping[str, Any], schema: str) -> dict[str, Any]:
+    """The document of the `config.json` of a run.
+
+    Args:
+        config: the effective configuration with its hash.
+        schema: `RUN_SCHEMA`, whose document has a digest; or that of an earlier version, which began the run.
+    """
+    digest = {_DIGEST: _digest(config)} if schema == RUN_SCHEMA else {}
+    return {"schema": schema, **config, **digest}
+
+
+def check_digest(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Check that a configuration is what the program wrote, where it has a digest.
+
+    Returns:
+        The document without the digest, with the keys of this version.
+
+    Raises:
+        DamagedError: it was changed.
+    """
+    document = with_current_keys(document)
+    digest = document.pop(_DIGEST, None)
+    written_by_run = document.get("schema") == RUN_SCHEMA
+    if (written_by_run or digest is not None) and digest != _digest(document):
+        raise DamagedError(
+            f"{path} has been changed: its content does not have the hash that is written in it.",
+            "Restore it; or drop `schema` and `digest` from a copy, to take that as a configuration of your own.",
+        )
+    return document
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """The SHA-256 of all that a configuration says; what is spelled in another way has the same."""
+    content = {key: value for key, value in document.items() if key != "schema"}
+    return hashlib.sha256(json.dumps(strict(content), sort_keys=True).encode()).hexdigest()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tf_lottery.errors import DamagedError, ResourceError, RunInUseError, UsageError
+from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import COLUMNS, Job, RunDirectory, manifest
 from tf_lottery.utils import files as atomic
 
@@ -269,11 +270,12 @@ def test_the_configuration_is_written_once_and_read_back(tmp_path):
     store = RunDirectory(tmp_path / "run")
     with pytest.raises(UsageError, match="not a run directory"):
         store.document()
-    store.create({"seed": 1, "hash": "abc"})
+    document = {"seed": 1, "hash": Config(seed=1).hash()}
+    store.create(document)
     store.create({"seed": 2})
-    assert store.document() == {"seed": 1, "hash": "abc"}
+    assert store.document() == document
     written = (store.path / "config.json").stat().st_mtime_ns
-    store.update_config({"seed": 1, "hash": "abc"})
+    store.update_config(document)
     assert (store.path / "config.json").stat().st_mtime_ns == written
     (store.path / "config.json").write_text("{")
     with pytest.raises(DamagedError):

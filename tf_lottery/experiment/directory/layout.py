@@ -48,15 +48,21 @@ class RunLayout:
 
     def complete_jobs(self) -> list[Job]:
         """The trainings that are committed, by replicate, round and variant, the ticket first."""
-        jobs = []
-        for path in self.path.glob(f"replicate_*/round_*/**/{manifest.NAME}"):
-            parts = path.relative_to(self.path).parts
-            variant = parts[3] if len(parts) == 5 and parts[2] == "variants" else TICKET if len(parts) == 3 else None
-            variant = variant and variant.replace(_COLON, ":")
-            with contextlib.suppress(ValueError, IndexError):
-                if variant is not None:
-                    jobs.append(Job(int(parts[0].split("_")[1]), int(parts[1].split("_")[1]), variant))
+        paths = self.path.glob(f"replicate_*/round_*/**/{manifest.NAME}")
+        jobs = [job for path in paths if (job := self._job_of(path.parent)) is not None]
         return sorted(jobs, key=lambda job: (job.replicate, job.round, job.variant != TICKET, job.variant))
+
+    def _job_of(self, folder: Path) -> Job | None:
+        """The training whose folder this is; None if it is no training's, e.g. a copy beside it."""
+        job = None
+        with contextlib.suppress(ValueError, IndexError):
+            match folder.relative_to(self.path).parts:
+                case (replicate, number):
+                    job = Job(int(replicate.split("_")[1]), int(number.split("_")[1]))
+                case (replicate, number, "variants", name):
+                    variant = name.replace(_COLON, ":")
+                    job = Job(int(replicate.split("_")[1]), int(number.split("_")[1]), variant)
+        return job if job is not None and self.job_folder(job) == folder else None
 
     def leftovers(self) -> list[Path]:
         """What a killed process left: half-written files, and the saved states of trainings that are committed."""

@@ -5,11 +5,13 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tf_lottery.errors import DamagedError
 from tf_lottery.experiment.directory import manifest
+from tf_lottery.experiment.directory.manifest import Manifest
 from tf_lottery.training.checkpoint import load_checkpoint, save_checkpoint
 from tf_lottery.training.state import State
 from tf_lottery.utils.files import resources, sync_to_disk
@@ -17,15 +19,16 @@ from tf_lottery.utils.files import resources, sync_to_disk
 PREFIX = "checkpoint"
 
 
-def save_rewind_state(folder: Path, state: Mapping[str, np.ndarray], *, pinned: bool) -> None:
+def save_rewind_state(folder: Path, state: Mapping[str, np.ndarray], *, owner: Mapping[str, Any], pinned: bool) -> None:
     """Write the rewind state of a replicate, in round 0.
 
     A state that a stopped round 0 left is replaced where it differs (a stream yields other batches, an unseeded model
-    has other weights): nothing depends on it yet.
+    has other weights) or is of another run: nothing depends on it yet.
 
     Args:
         folder: where the checkpoint is; it appears whole or not at all.
         state: the values of model and optimizer by key, as `training.state.capture` gives them.
+        owner: the run and the replicate, for its manifest.
         pinned: whether round 0 is committed, which names the SHA-256 of its rewind state.
 
     Raises:
@@ -34,7 +37,8 @@ def save_rewind_state(folder: Path, state: Mapping[str, np.ndarray], *, pinned: 
     """
     if manifest.exists(folder):
         saved = load_rewind_state(folder)
-        if saved.keys() == state.keys() and all(np.array_equal(saved[key], state[key]) for key in saved):
+        same = saved.keys() == state.keys() and all(np.array_equal(saved[key], state[key]) for key in saved)
+        if same and (pinned or manifest.read(folder).owner == owner):
             return
         if pinned:
             raise DamagedError(
@@ -51,7 +55,7 @@ def save_rewind_state(folder: Path, state: Mapping[str, np.ndarray], *, pinned: 
             for path in sorted(temporary.iterdir()):
                 hashes[path.name] = manifest.digest(path)
                 sync_to_disk(path)
-            manifest.write(temporary, hashes)
+            manifest.write(temporary, Manifest(hashes, owner))
             for path in temporary.iterdir():
                 path.chmod(0o444)
             with contextlib.suppress(FileNotFoundError):

@@ -124,6 +124,7 @@ def _verify_replicate(
     # A search of round 0 is committed before there is a rewind state.
     if run.has_rewind_state(replicate) or any(job.variant != SEARCH for job in jobs):
         checks.attempt("rewind files have their SHA-256", manifest.verify, run.rewind_folder(replicate))
+        checks.attempt("rewind states are of this run", run.checked_manifest, run.rewind_folder(replicate))
     try:
         pin = run.rewind_digest(replicate)
     except LotteryError:
@@ -132,12 +133,16 @@ def _verify_replicate(
     for job in jobs:  # the ticket of a round comes before its controls
         if not checks.attempt("files of trainings have their SHA-256", manifest.verify, run.job_folder(job)):
             continue
+        checks.attempt(
+            "trainings are of this run, and made from what it holds", run.checked_manifest, run.job_folder(job)
+        )
         try:
             masks = run.masks(job)
             _verify_job(job, masks, run.weights(job), run.metrics(job), pin, checks)
         except (LotteryError, KeyError, TypeError, AttributeError) as error:
             cause = error.cause if isinstance(error, LotteryError) else f"{type(error).__name__}: {error}"
-            checks.problems.append(f"{run.job_folder(job)} can't be read as a training: {cause}")
+            if cause not in checks.problems:
+                checks.problems.append(f"{run.job_folder(job)} can't be read as a training: {cause}")
             continue
         if job.variant == TICKET:
             tickets[job.round] = masks

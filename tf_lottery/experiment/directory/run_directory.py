@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.errors import ResourceError
+from tf_lottery.experiment.config_file import RUN_SCHEMA, run_document
 from tf_lottery.experiment.directory import manifest, run_lock
 from tf_lottery.experiment.directory.job import Job
+from tf_lottery.experiment.directory.manifest import Manifest
 from tf_lottery.experiment.directory.result_files import result_files
-from tf_lottery.experiment.directory.run_reader import SCHEMA, RunReader
+from tf_lottery.experiment.directory.run_reader import ORIGIN, RunReader
 from tf_lottery.utils.files import dump_arrays, dump_json, json_text, resources, write_bytes
 from tf_lottery.utils.signals import deferred_signals
 
@@ -44,11 +46,11 @@ class RunDirectory(RunReader):
         with resources(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / "config.json").exists():
-            write_bytes(self.path / "config.json", dump_json({"schema": SCHEMA, **config}))
+            write_bytes(self.path / "config.json", dump_json(run_document(config, RUN_SCHEMA)))
 
     def update_config(self, config: Mapping[str, Any]) -> None:
-        """Replace `config.json`, where a run is extended."""
-        document = dump_json({"schema": SCHEMA, **config})
+        """Replace `config.json`, where a run is extended; what an earlier version began keeps its schema."""
+        document = dump_json(run_document(config, self.schema()))
         if document != (self.path / "config.json").read_bytes():
             write_bytes(self.path / "config.json", document)
 
@@ -87,13 +89,21 @@ class RunDirectory(RunReader):
 
     # One training.
 
-    def commit(self, job: Job, arrays: Mapping[str, Mapping[str, np.ndarray]], metrics: Mapping[str, Any]) -> None:
+    def commit(
+        self,
+        job: Job,
+        arrays: Mapping[str, Mapping[str, np.ndarray]],
+        metrics: Mapping[str, Any],
+        *,
+        made_from: Mapping[str, str] | None = None,
+    ) -> None:
         """Commit a finished training: its arrays, then `metrics.json`, and the manifest last.
 
         Args:
             job: the training.
             arrays: for each file `<name>.npz` its arrays: "masks" (boolean), "weights", and what others need of it.
             metrics: JSON values: its row of results, its learning curve, and what it pins.
+            made_from: the manifests that it was made from, as `made_from` gives them.
 
         Raises:
             ResourceError: they can't be written; nothing is committed then.
@@ -109,28 +119,38 @@ class RunDirectory(RunReader):
         }
         # This makes the names of all of them durable, so that none is missing where the manifest is there.
         hashes["metrics.json"] = write_bytes(folder / "metrics.json", dump_json(metrics))
+        whole = Manifest(hashes, self.owner(job.replicate, job), made_from or {})
         with deferred_signals():
-            manifest.write(folder, hashes)
+            manifest.write(folder, whole)
             try:
                 with resources(self.partial_path(job), done="removed"):
                     self.partial_path(job).unlink(missing_ok=True)
             except ResourceError as error:  # the training is committed all the same
                 log.warning("%s The next run tries it again.", error.cause)
 
-    def save_partial(self, job: Job, state: Mapping[str, np.ndarray], progress: Mapping[str, Any]) -> None:
+    def save_partial(
+        self,
+        job: Job,
+        state: Mapping[str, np.ndarray],
+        progress: Mapping[str, Any],
+        *,
+        made_from: Mapping[str, str] | None = None,
+    ) -> None:
         """Save the state of a running training with its progress, in one atomic file.
 
         Args:
             job: the training.
             state: the values of model and optimizer by key.
             progress: JSON values.
+            made_from: the digests of what it was made from; it is resumed only where they are the same.
 
         Raises:
             ResourceError: it can't be written.
         """
         with resources(self.job_folder(job)):
             self.job_folder(job).mkdir(parents=True, exist_ok=True)
-        text = np.frombuffer(json_text(progress).encode(), np.uint8)
+        origin = {"owner": self.owner(job.replicate, job), "made_from": made_from or {}}
+        text = np.frombuffer(json_text({**progress, ORIGIN: origin}).encode(), np.uint8)
         write_bytes(self.partial_path(job), dump_arrays({**state, "progress": text}))
 
     # The rewind state of a replicate. This loads TensorFlow.
@@ -147,4 +167,9 @@ class RunDirectory(RunReader):
         """
         from tf_lottery.experiment.directory.rewind_checkpoint import save_rewind_state
 
-        save_rewind_state(self.rewind_folder(replicate), state, pinned=self.is_complete(Job(replicate, 0)))
+        save_rewind_state(
+            self.rewind_folder(replicate),
+            state,
+            owner=self.owner(replicate),
+            pinned=self.is_complete(Job(replicate, 0)),
+        )

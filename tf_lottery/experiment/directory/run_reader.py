@@ -3,30 +3,35 @@
 import json
 import os
 import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tf_lottery.errors import DamagedError, LotteryError, UsageError
-from tf_lottery.experiment.config import HASHED_BESIDE, Config, with_current_keys
+from tf_lottery.errors import DamagedError
 from tf_lottery.experiment.directory import manifest, run_lock
 from tf_lottery.experiment.directory.job import Job
-from tf_lottery.experiment.directory.layout import RunLayout
+from tf_lottery.experiment.directory.manifest import Manifest
+from tf_lottery.experiment.directory.run_identity import RunIdentity
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.utils.files import load_arrays, load_json
 
 if TYPE_CHECKING:
     from tf_lottery.training.state import State
 
-SCHEMA = "tf-lottery.run-directory/1"
-# Keys of config.json beside the fields of `Config`.
-NOT_CONFIGURATION = ("hash", *HASHED_BESIDE)
+# The files of the run as a whole of which every training holds the SHA-256.
+PINNED = ("environment.json", "model.json")
+_DELETE_PARTIAL = "Delete that file: the training then starts again from its rewind point. All that is committed stays."
+# The key, beside the progress of a training, of whose its saved state is and what that was made from.
+ORIGIN = "origin"
 
 
-class RunReader(RunLayout):
+class RunReader(RunIdentity):
     """A run directory, read only. Reading needs no lock: what is committed never changes.
 
-    Arrays and metrics are checked against the SHA-256 in the manifest of their training when they are read.
+    Arrays and metrics are checked against the SHA-256 in the manifest of their training when they are read, and the
+    manifest to be that of the training, of this run, with all that it was made from.
 
     Attributes:
         path: the run directory.
@@ -34,46 +39,13 @@ class RunReader(RunLayout):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path)
-        self._metrics: dict[Job, dict[str, Any]] = {}
+        self._metrics: dict[Job, tuple[Manifest, dict[str, Any]]] = {}
 
     def in_use(self) -> bool:
         """Whether a process holds the run directory for writing now."""
         return run_lock.is_held(self.path)
 
     # The run as a whole.
-
-    def document(self) -> dict[str, Any]:
-        """The effective configuration as `config.json` holds it, with the run's hash.
-
-        Raises:
-            UsageError: this is not a run directory.
-            DamagedError: the file can't be read.
-        """
-        path = self.path / "config.json"
-        if not path.is_file():
-            raise UsageError(
-                f"{self.path} is not a run directory: it has no config.json.",
-                "`tf_lottery.results.run_lookup.list_runs(...)` lists runs.",
-            )
-        document = load_json(path)
-        if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
-            raise DamagedError(f"{path} is not a configuration of a run.", "Start over with `fresh=True`.")
-        return with_current_keys(document)
-
-    def config(self) -> Config:
-        """The checked configuration.
-
-        Raises:
-            UsageError: this is not a run directory.
-            DamagedError: the configuration can't be read, or a value of it is not valid.
-        """
-        document = {key: value for key, value in self.document().items() if key not in NOT_CONFIGURATION}
-        try:
-            return Config.from_json(document)
-        except LotteryError as error:
-            raise DamagedError(
-                f"{self.path / 'config.json'} is damaged: {error.cause}", "Restore it, or start over with `fresh=True`."
-            ) from error
 
     def architecture(self) -> str:
         """The plain model's architecture, as JSON for `keras.models.model_from_json`.
@@ -106,7 +78,11 @@ class RunReader(RunLayout):
             DamagedError: it is missing or altered.
         """
         actual = manifest.digest(self.path / name)
-        if any(self.metrics(job).get("pinned", {}).get(name) != actual for job in self.complete_jobs()):
+        for job in self.complete_jobs():
+            self._require_pinned(name, actual, self.metrics(job).get("pinned", {}).get(name))
+
+    def _require_pinned(self, name: str, actual: str, pinned: str | None) -> None:
+        if actual != pinned:
             raise DamagedError(
                 f"{self.path / name} is not the file that the run began with.",
                 "Restore it from a copy, or start over with `fresh=True`.",
@@ -139,21 +115,43 @@ class RunReader(RunLayout):
         return self._arrays(job, "changes")
 
     def _arrays(self, job: Job, name: str) -> dict[str, np.ndarray]:
+        self.metrics(job)  # they hold what the arrays have to fit
         folder = self.job_folder(job)
-        manifest.check(folder, f"{name}.npz")
+        manifest.check(folder, f"{name}.npz", self.checked_manifest(folder))
         return load_arrays(folder / f"{name}.npz")
 
     def metrics(self, job: Job) -> dict[str, Any]:
         """The metrics of a committed training; they are read once.
 
         Raises:
-            DamagedError: they are missing or altered.
+            DamagedError: they are missing, altered, or of another training, run or rewind state.
         """
-        if job not in self._metrics:
-            folder = self.job_folder(job)
-            manifest.check(folder, "metrics.json")
-            self._metrics[job] = load_json(folder / "metrics.json")
-        return self._metrics[job]
+        folder = self.job_folder(job)
+        found = self.checked_manifest(folder)
+        if job not in self._metrics or self._metrics[job][0] != found:
+            manifest.check(folder, "metrics.json", found)
+            metrics = load_json(folder / "metrics.json")
+            self._check_metrics(job, metrics)
+            self._metrics[job] = found, metrics
+        return self._metrics[job][1]
+
+    def _check_metrics(self, job: Job, metrics: dict[str, Any]) -> None:
+        """Check by what metrics say whose they are: all that there is, where an earlier version wrote the manifest."""
+        row, own = metrics.get("row", {}), {"replicate": job.replicate, "round": job.round, "variant": job.variant}
+        if any(row.get(key, value) != value for key, value in own.items()):
+            raise DamagedError(
+                f"{self.job_folder(job)} holds the results of another training.",
+                "Restore it from a copy, or start over with `fresh=True`.",
+            )
+        for name in PINNED:
+            if name in metrics.get("pinned", {}) and (self.path / name).is_file():
+                self._require_pinned(name, manifest.digest(self.path / name), metrics["pinned"][name])
+        digest, rewind = metrics.get("rewind_manifest"), self.rewind_folder(job.replicate)
+        if digest and manifest.exists(rewind) and self.rewind_digest(job.replicate) != digest:
+            raise DamagedError(
+                f"{rewind} is not the rewind state that round 0 wrote, which {job} names.",
+                "Restore it from a copy, or start over with `fresh=True`.",
+            )
 
     def verify(self, job: Job) -> None:
         """Check every file of a committed training against its SHA-256.
@@ -163,38 +161,60 @@ class RunReader(RunLayout):
         """
         manifest.verify(self.job_folder(job))
 
-    def load_partial(self, job: Job) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    def load_partial(
+        self, job: Job, made_from: Callable[[], Mapping[str, str]] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """State and progress of a training that was stopped in its middle, or None.
 
+        Args:
+            job: the training.
+            made_from: returns what it would be made from now, for a state to be resumed; None to read it only.
+
         Raises:
-            DamagedError: the file is damaged.
+            DamagedError: the file is damaged, of another training or run, or of other trainings before it.
         """
         path = self.partial_path(job)
         if not path.exists():
             return None
         try:
             state = load_arrays(path)
-            return state, json.loads(state.pop("progress").tobytes())
+            progress = json.loads(state.pop("progress").tobytes())
         except (DamagedError, KeyError, ValueError) as error:
             raise DamagedError(
-                f"{path}, the saved state of a running training, is damaged.",
-                "Delete that file: the training then starts again from its rewind point. All that is committed stays.",
+                f"{path}, the saved state of a running training, is damaged.", _DELETE_PARTIAL
             ) from error
+        return state, self._checked_progress(job, path, progress, made_from)
 
     def partial_progress(self, job: Job) -> dict[str, Any] | None:
         """The progress of a training that was stopped in its middle, or None; the arrays of its state are not read.
 
         Raises:
-            DamagedError: the file is damaged.
+            DamagedError: the file is damaged, or of another training or run.
         """
         path = self.partial_path(job)
         try:
             with np.load(path, allow_pickle=False) as archive:
-                return dict(json.loads(archive["progress"].tobytes()))
+                progress = dict(json.loads(archive["progress"].tobytes()))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise DamagedError(f"{path} is damaged: {error}.", "Delete it: its training then starts over.") from error
+        return self._checked_progress(job, path, progress, None)
+
+    def _checked_progress(
+        self, job: Job, path: Path, progress: dict[str, Any], made_from: Callable[[], Mapping[str, str]] | None
+    ) -> dict[str, Any]:
+        """The progress of a saved state without its origin, once that is checked."""
+        origin = progress.pop(ORIGIN, {"owner": {}, "made_from": {}})
+        try:
+            self.check_owner(path, origin["owner"], self.owner(job.replicate, job))
+        except DamagedError as error:
+            raise DamagedError(error.cause, _DELETE_PARTIAL) from error
+        before, now = origin["made_from"], made_from() if made_from and origin["made_from"] else origin["made_from"]
+        changed = [name for name in before if now.get(name) != before[name]]
+        if changed:
+            raise DamagedError(f"{path} was not made from {', '.join(changed)} as it is now.", _DELETE_PARTIAL)
+        return progress
 
     # The rewind state of a replicate. These load TensorFlow.
 
@@ -202,11 +222,15 @@ class RunReader(RunLayout):
         """Every variable of model and optimizer at the rewind step, by key.
 
         Raises:
-            DamagedError: it is missing or altered.
+            DamagedError: it is missing, altered, or not the one that round 0 wrote.
         """
         from tf_lottery.experiment.directory.rewind_checkpoint import load_rewind_state
 
-        return load_rewind_state(self.rewind_folder(replicate))
+        folder = self.rewind_folder(replicate)
+        self.checked_manifest(folder)
+        if self.is_complete(Job(replicate, 0)):
+            self.metrics(Job(replicate, 0))  # round 0 names its rewind state
+        return load_rewind_state(folder)
 
     def rewind_weights(self, replicate: int) -> dict[str, np.ndarray]:
         """Every variable of the model at the rewind step, by path; not masked.
@@ -236,6 +260,8 @@ class RunReader(RunLayout):
         """
         try:
             return [dict(self.metrics(job)["row"]) for job in self.complete_jobs()]
+        except DamagedError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(
                 f"A metrics.json of {self.path} is damaged: it has no row of results.",

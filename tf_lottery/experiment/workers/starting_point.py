@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_lottery.errors import DamagedError, UnfitError
+from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.compiled_job import CompiledJob, MaskOrigin, StateOrigin
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import TicketStart, start_control
@@ -168,12 +168,12 @@ class StartingPoints:
         if compiled.state_origin == StateOrigin.INITIAL:
             return self.bench.at_step_0(self._initial_weights(job.replicate), masks)
         if source is None:
-            return self._checked_rewind_state(job)
+            return self.rewind_state(job.replicate)[0]
         if compiled.state_origin == StateOrigin.TRAINED:
             return self._end_state(source)
         # Random states belong to the steps that are trained again, not to the weights.
         trained = {path: w for path, w in self.store.weights(source).items() if not is_random_state(path)}
-        return {**self._checked_rewind_state(job), **{MODEL + path: value for path, value in trained.items()}}
+        return {**self.rewind_state(job.replicate)[0], **{MODEL + path: value for path, value in trained.items()}}
 
     def _initial_weights(self, replicate: int) -> State:
         """Return every variable at step 0; for tickets of another run, at the rewind point of that run."""
@@ -192,13 +192,3 @@ class StartingPoints:
             )
         weights = {MODEL + path: value for path, value in self.store.weights(job).items()}
         return {**weights, **self.store.optimizer(job)}
-
-    def _checked_rewind_state(self, job: Job) -> State:
-        """Return the rewind state, if it is the one that round 0 of the replicate wrote."""
-        state, digest = self.rewind_state(job.replicate)
-        if self.store.metrics(Job(job.replicate, 0)).get("rewind_manifest") != digest:
-            raise DamagedError(
-                f"{self.store.rewind_folder(job.replicate)} is not the rewind state that round 0 wrote.",
-                "Restore it from a copy, or start over with `fresh=True`.",
-            )
-        return state

@@ -148,7 +148,7 @@ class Trainer:
             )
         if self.engine.changes:
             arrays["changes"] = self.engine.changes.sums()
-        self.store.commit(job, arrays, metrics)
+        self.store.commit(job, arrays, metrics, made_from=self._made_from(compiled, progress.step))
         self.observer.on_job_end(training, row)
         return row
 
@@ -160,7 +160,8 @@ class Trainer:
             self.engine.changes.reset()
         # An early-bird search compares masks with earlier ones, which no saved state holds.
         resumable = self.problem.replayable and not compiled.stops_when_masks_converge
-        partial = self.store.load_partial(compiled.job) if resumable else None
+        inputs = functools.partial(self._inputs, compiled, start.stop)
+        partial = self.store.load_partial(compiled.job, inputs) if resumable else None
         if partial:
             state = partial[0]
             if compiled.prune_at:
@@ -234,7 +235,18 @@ class Trainer:
         state = capture_state(self.engine.variables())
         if compiled.prune_at:  # its masks are those of now, which nothing else holds
             state |= {MASKS + path: mask for path, mask in get_masks(self.bench.model).items()}
-        self.store.save_partial(compiled.job, state, progress.to_json())
+        inputs = self._inputs(compiled, progress.step)
+        self.store.save_partial(compiled.job, state, progress.to_json(), made_from=inputs)
+
+    def _made_from(self, compiled: CompiledJob, step: int) -> dict[str, str]:
+        """Return the digests of the trainings, and of the rewind state, that a training has to do with until a step."""
+        has_rewind_state = compiled.pins_rewind_state and step >= (compiled.capture_at or 0)
+        return self.store.made_from(compiled.needs, rewind_of=compiled.job.replicate if has_rewind_state else None)
+
+    def _inputs(self, compiled: CompiledJob, step: int) -> dict[str, str]:
+        """Return digests of all that the state of a training at a step comes from, beside the configuration."""
+        others = {"the data": self.problem.fingerprint, "the control": control_digest(compiled.job.variant) or ""}
+        return self._made_from(compiled, step) | others
 
 
 class MasksConverged:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tf_lottery.errors import UsageError
-from tf_lottery.experiment.directory.run_reader import NOT_CONFIGURATION
+from tf_lottery.experiment.directory.run_identity import NOT_CONFIGURATION
 from tf_lottery.exporting.sources.input_scaling import choose_normalization
 from tf_lottery.exporting.sources.sample_file import read_sample_file
 from tf_lottery.exporting.sources.source_model import SourceModel
