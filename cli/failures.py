@@ -147,8 +147,14 @@ def _after_a_stop(command: str) -> str:
 
 
 def _failure(code: int, cause: str, remedy: str) -> Failure:
-    lines = [f"error: {' '.join(cause.split())}", " ".join(remedy.split())]
+    lines = [_printable(f"error: {cause}"), _printable(remedy)]
     return Failure(code, tuple(line for line in lines if line))
+
+
+def _printable(text: str) -> str:
+    """Return a text in one line; what would move the cursor or change colors, as of a file's content, is spelled out."""
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 @contextlib.contextmanager

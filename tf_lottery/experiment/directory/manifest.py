@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tf_lottery.errors import DamagedError
 from tf_lottery.utils.files import dump_json, file_digest, load_json, write_bytes
+from tf_lottery.utils.regular_files import is_inside, read_regular
 
 NAME = "manifest.json"
 SCHEMA = "tf-lottery.manifest/1"
@@ -35,14 +36,20 @@ def read(directory: Path) -> dict[str, str]:
     """SHA-256 by file name.
 
     Raises:
-        DamagedError: the manifest can't be read.
+        DamagedError: the manifest can't be read, or names files elsewhere.
     """
     document = load_json(directory / NAME)
     files = document.get("files") if isinstance(document, dict) else None
-    if not isinstance(files, dict) or not files or (directory / NAME).read_bytes() != _content(files):
+    if not isinstance(files, dict) or not files or read_regular(directory / NAME) != _content(files):
         raise DamagedError(
             f"{directory / NAME} is not a manifest.", "Restore it from a copy, or start over with `fresh=True`."
         )
+    for name in files:
+        if Path(name).name != name or "\\" in name or not name.isprintable():
+            raise DamagedError(
+                f"{directory / NAME} names {name!r}, which is no plain name of a file.",
+                "Restore it from a copy, or start over with `fresh=True`.",
+            )
     return files
 
 
@@ -69,8 +76,10 @@ def check(directory: Path, name: str) -> None:
         name: the name of the file.
 
     Raises:
-        DamagedError: it is missing, altered, or not in the manifest.
+        DamagedError: it is missing, altered, a link that leads out, or not in the manifest.
     """
+    if not is_inside(directory / name, directory):
+        raise DamagedError(f"{directory / name} leads out of its folder.", "Put the file itself there, and no link.")
     expected, actual = read(directory).get(name, "none"), digest(directory / name)
     if actual != expected:
         raise DamagedError(

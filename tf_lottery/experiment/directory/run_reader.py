@@ -1,8 +1,6 @@
 """`RunReader`: the one place that reads a run directory; all other views of a run are made from it."""
 
-import json
 import os
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +10,12 @@ from tf_lottery.experiment.config import HASHED_BESIDE, Config, with_current_key
 from tf_lottery.experiment.directory import manifest, run_lock
 from tf_lottery.experiment.directory.job import Job
 from tf_lottery.experiment.directory.layout import RunLayout
+from tf_lottery.experiment.directory.metrics_document import check_metrics, check_progress
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.utils.files import load_arrays, load_json
+from tf_lottery.utils.array_archive import check_numbers, read_arrays
+from tf_lottery.utils.documents import parse_json
+from tf_lottery.utils.files import damaged, load_arrays, load_json, load_text
+from tf_lottery.utils.regular_files import open_regular
 
 if TYPE_CHECKING:
     from tf_lottery.training.state import State
@@ -82,7 +84,7 @@ class RunReader(RunLayout):
             DamagedError: it is missing or altered.
         """
         self.check_pinned("model.json")
-        return (self.path / "model.json").read_text()
+        return load_text(self.path / "model.json")
 
     def environment(self) -> dict[str, Any]:
         """What the run was made with: versions, processor, threads, XLA, precision; {} before the first training.
@@ -93,7 +95,12 @@ class RunReader(RunLayout):
         if self.complete_jobs():
             self.check_pinned("environment.json")
         path = self.path / "environment.json"
-        return dict(load_json(path)) if path.exists() else {}
+        if not path.exists():
+            return {}
+        document = load_json(path)
+        if not isinstance(document, dict):
+            raise damaged(path, "it is not a table of keys")
+        return document
 
     def data_fingerprint(self) -> str:
         """The fingerprint of the data of the run; "" where it is not known, e.g. of a stream."""
@@ -141,7 +148,7 @@ class RunReader(RunLayout):
     def _arrays(self, job: Job, name: str) -> dict[str, np.ndarray]:
         folder = self.job_folder(job)
         manifest.check(folder, f"{name}.npz")
-        return load_arrays(folder / f"{name}.npz")
+        return load_arrays(folder / f"{name}.npz", check_numbers)
 
     def metrics(self, job: Job) -> dict[str, Any]:
         """The metrics of a committed training; they are read once.
@@ -152,7 +159,7 @@ class RunReader(RunLayout):
         if job not in self._metrics:
             folder = self.job_folder(job)
             manifest.check(folder, "metrics.json")
-            self._metrics[job] = load_json(folder / "metrics.json")
+            self._metrics[job] = check_metrics(load_json(folder / "metrics.json"), folder / "metrics.json")
         return self._metrics[job]
 
     def verify(self, job: Job) -> None:
@@ -173,8 +180,8 @@ class RunReader(RunLayout):
         if not path.exists():
             return None
         try:
-            state = load_arrays(path)
-            return state, json.loads(state.pop("progress").tobytes())
+            state = load_arrays(path, check_numbers)
+            return state, check_progress(parse_json(state.pop("progress").tobytes()))
         except (DamagedError, KeyError, ValueError) as error:
             raise DamagedError(
                 f"{path}, the saved state of a running training, is damaged.",
@@ -189,11 +196,12 @@ class RunReader(RunLayout):
         """
         path = self.partial_path(job)
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                return dict(json.loads(archive["progress"].tobytes()))
+            with open_regular(path) as file:
+                progress = read_arrays(file, check_numbers, only=("progress",))["progress"]
+                return check_progress(parse_json(progress.tobytes()))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zlib.error and struct.error of a damaged archive have no common base
             raise DamagedError(f"{path} is damaged: {error}.", "Delete it: its training then starts over.") from error
 
     # The rewind state of a replicate. These load TensorFlow.
