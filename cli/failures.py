@@ -152,7 +152,7 @@ def _failure(code: int, cause: str, remedy: str) -> Failure:
 
 
 def _printable(text: str) -> str:
-    """Return a text in one line; what would move the cursor or change colors, as of a file's content, is spelled out."""
+    """Return a text in one line; what moves the cursor or changes colors, as a file may quote it, is spelled out."""
     line = " ".join(text.split())
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 

@@ -77,10 +77,10 @@ def header(shape, dtype="<f4"):
     return member.getvalue()
 
 
-def ticket_arrays(recipe=None, **changes):
+def ticket_arrays(document=None, **changes):
     """The members of a ticket's file, with some changed; None leaves one out."""
-    recipe = {"schema": "tf-lottery.ticket/1", "round": 0, "row": ROW} if recipe is None else recipe
-    content = recipe if isinstance(recipe, bytes) else json.dumps(recipe).encode()
+    document = {"schema": "tf-lottery.ticket/1", "round": 0, "row": ROW} if document is None else document
+    content = document if isinstance(document, bytes) else json.dumps(document).encode()
     arrays = {
         "recipe": np.frombuffer(content, np.uint8),
         **{f"masks/{key}": value for key, value in MASKS.items()},
@@ -109,15 +109,15 @@ def write_manifest(folder, files):
     (folder / "manifest.json").write_text(f"{json.dumps(document, indent=1)}\n")
 
 
-def write_run(path, *, model=MODEL, **options):
+def write_run(path, *, architecture=MODEL, **options):
     """A finished run of round 0, without its rewind state; options go into its configuration unchecked."""
     config = Config(rounds=0, steps=5, variants=("ticket",), jobs=1)
     document = {"schema": "tf-lottery.run-directory/1", **config.to_json(), "hash": config.hash(), **options}
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(document))
-    architecture, environment = json.dumps(model).encode(), json.dumps({"keras": "3"}).encode()
-    (path / "model.json").write_bytes(architecture)
+    model, environment = json.dumps(architecture).encode(), json.dumps({"keras": "3"}).encode()
+    (path / "model.json").write_bytes(model)
     (path / "environment.json").write_bytes(environment)
-    pinned = {"model.json": sha256(architecture), "environment.json": sha256(environment)}
+    pinned = {"model.json": sha256(model), "environment.json": sha256(environment)}
     write_training(path / "replicate_0" / "round_00", metrics=METRICS | {"pinned": pinned})
     return path

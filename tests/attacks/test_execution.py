@@ -9,16 +9,17 @@ import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from sent_files import MODEL, ROW, ticket_arrays, archive, write_run
+from sent_files import MODEL, ROW, archive, ticket_arrays, write_run
+from tf_lottery_cli.app import app
 
 import tf_lottery as tfl
 from tf_lottery.errors import DamagedError, LotteryError, UnfitError, UsageError
 from tf_lottery.experiment.directory import Job
 from tf_lottery.experiment.effective_config import effective_config
+from tf_lottery.layers import model_from_architecture
 from tf_lottery.studies.barriers import barrier
 from tf_lottery.studies.extending import train_missing
 from tf_lottery.studies.study_run import StudyRun
-from tf_lottery_cli.app import app
 
 MODULE = """
 import pathlib
@@ -117,9 +118,9 @@ def test_the_command_line_says_which_flag(folder):
     write_run(folder / "sent", **NAMED["model"])
     result = command("run", "--config", "sent/config.json", "--dry-run")
     assert result.exit_code != 0
-    assert "--trust" in str(result.exception.remedy if isinstance(result.exception, LotteryError) else result.output) or (
-        "trust" in str(result.exception)
-    )
+    assert "--trust" in str(
+        result.exception.remedy if isinstance(result.exception, LotteryError) else result.output
+    ) or ("trust" in str(result.exception))
 
 
 # Keras.
@@ -165,7 +166,7 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_architectures_run_nothing(folder, name):
     with pytest.raises(UnfitError):
-        tfl.layers.model_from_architecture(json.dumps(ARCHITECTURES[name]))
+        model_from_architecture(json.dumps(ARCHITECTURES[name]))
     path = folder / "sent.npz"
     recipe = {"schema": "tf-lottery.ticket/1", "architecture": json.dumps(ARCHITECTURES[name]), "row": ROW}
     path.write_bytes(archive(ticket_arrays(recipe)))
@@ -235,11 +236,14 @@ def test_metadata_of_data_sets_imports_nothing(folder, key):
         "featuresDict": {
             "features": {
                 "image": {"pythonClassName": "tensorflow_datasets.core.features.image_feature.Image", **image},
-                "label": {"pythonClassName": "tensorflow_datasets.core.features.class_label_feature.ClassLabel"} | label,
-                "other": {key: "evil_model.Feature", "content": {}, **label},
+                "label": {"pythonClassName": "tensorflow_datasets.core.features.class_label_feature.ClassLabel"}
+                | label,
+                "other": {key: "evil_model.Feature", **label},
             }
         },
     }
+    if key == "type":
+        features = {key: "evil_model.Feature", "content": {}} | features
     splits = [{"name": "train", "shardLengths": ["1"], "numBytes": "1"}]
     info = {"name": "own", "version": "1.0.0", "splits": splits, "moduleName": "evil_model"}
     (prepared / "features.json").write_text(json.dumps(features))

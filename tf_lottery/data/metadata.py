@@ -46,7 +46,7 @@ def read_metadata(folder: Path) -> Metadata:
         ResourceError: one of them may not be read.
     """
     info, features = _read(folder, "dataset_info.json"), _read(folder, "features.json")
-    foreign = sorted({name for name in _class_names(features) if not name.startswith(_OWN_CLASSES)})
+    foreign = sorted({name for name in _python_classes(features) if not name.startswith(_OWN_CLASSES)})
     if foreign:
         raise UnfitError(
             f"{folder / 'features.json'} names code that TFDS would import: {', '.join(foreign)}.",
@@ -56,12 +56,12 @@ def read_metadata(folder: Path) -> Metadata:
         name = "/".join(part for part in (info["name"], info.get("configName")) if part)
         version = info["version"]
         sizes = {split["name"]: sum(map(int, split.get("shardLengths", []))) for split in info["splits"]}
-        columns = features["featuresDict"]["features"]
+        columns = dict(features["featuresDict"]["features"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(folder, f"lacks or misstates a field ({type(error).__name__}: {error})") from error
     try:
         image, label = columns["image"]["image"], columns["label"]["classLabel"]
-        classes, dtype = int(label["numClasses"]), image.get("dtype", "uint8")
+        classes, dtype = int(label["numClasses"]), str(image.get("dtype", "uint8"))
         shape = tuple(int(size) for size in image["shape"]["dimensions"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnfitError(
@@ -91,16 +91,16 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def _class_names(document: Any) -> Iterator[str]:
+def _python_classes(document: Any) -> Iterator[str]:
     """The names of Python classes anywhere in a document of features."""
     if isinstance(document, list):
         for item in document:
-            yield from _class_names(item)
+            yield from _python_classes(item)
     elif isinstance(document, dict):
         for key, value in document.items():
             if key in _CLASS_KEYS and isinstance(value, str):
                 yield value
-            yield from _class_names(value)
+            yield from _python_classes(value)
 
 
 def _damaged(folder: Path, what: str) -> DamagedError:

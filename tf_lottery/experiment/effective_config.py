@@ -95,7 +95,7 @@ def _base(preset: str | None, file_options: Mapping[str, Any], options: Mapping[
         return presets.get(preset).config().to_json()
     if file_options:
         name = file_options.get("preset")
-        return presets.get(name).config().to_json() if name in presets.PRESETS else Config().to_json()
+        return presets.get(name).config().to_json() if isinstance(name, str) and name in presets.PRESETS else Config().to_json()
     base = presets.get(presets.DEFAULT).config().to_json()
     # With other data or another model it is no longer the experiment that the preset's name stands for.
     return base | ({"preset": "custom"} if {"dataset", "model"} & options.keys() else {})
@@ -112,7 +112,7 @@ def _override(base: dict[str, Any], stronger: Mapping[str, Any]) -> dict[str, An
         by_role = {"output_rate": None, "conv_rate": None, "layer_rates": ()}
         merged |= {name: value for name, value in by_role.items() if name not in stronger}
     merged |= stronger
-    if stronger.get("densities") and "rounds" not in stronger:
+    if isinstance(stronger.get("densities"), list | tuple) and stronger["densities"] and "rounds" not in stronger:
         # There is a round for each density; `Config` adds the dense one where it is missing.
         merged["rounds"] = len(stronger["densities"])
     return merged

@@ -180,9 +180,7 @@ def replicate_seed(config: Config, replicate: int, purpose: str, *parts: int | s
     return seeds.derive(config.seed, "replicate", replicate, purpose, *parts)
 
 
-def _make_model(
-    config: Config, dataset: Dataset, replicate: int, *, architecture: str | None = None
-) -> keras.Model:
+def _make_model(config: Config, dataset: Dataset, replicate: int, *, architecture: str | None = None) -> keras.Model:
     with precision(config.precision), seeds.seeded(replicate_seed(config, replicate, "initial weights")):
         if architecture is None:
             model = build(config.model, input_shape=dataset.input_shape, classes=dataset.classes)

@@ -1,6 +1,5 @@
 """`Ticket`: masks, rewind weights and the recipe that trains them; the thing that an experiment finds."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -160,4 +159,5 @@ def load_ticket(path: str | PathLike[str]) -> Ticket:
         recipe = read_recipe(arrays.pop("recipe").tobytes())
     except ValueError as error:
         raise damaged(path, f"it is not a ticket ({error})") from error
-    return Ticket(*(array_group(arrays, name) for name in GROUPS), recipe)
+    masks, rewind_weights, trained_weights = (array_group(arrays, name) for name in GROUPS)
+    return Ticket(masks, rewind_weights, trained_weights, recipe)

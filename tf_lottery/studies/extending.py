@@ -99,9 +99,7 @@ def train_missing(run_dir: str | Path, variants: Sequence[str] = (), *, trust: b
     _train(store.config(), store, variants, None, trust=trust)
 
 
-def _train(
-    config: Config, store: RunDirectory, variants: Sequence[str], events: Events | None, *, trust: bool
-) -> None:
+def _train(config: Config, store: RunDirectory, variants: Sequence[str], events: Events | None, *, trust: bool) -> None:
     if "user" in (config.model, config.dataset):
         raise UsageError(
             f"{store.path} was made by `find_ticket`: it can't be extended from its directory alone.",

@@ -5,7 +5,7 @@ import os
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import BufferedReader
 
 import numpy as np
 
@@ -40,7 +40,7 @@ Headers = Mapping[str, ArrayHeader]
 
 
 def read_arrays(
-    file: BinaryIO, check: Callable[[Headers], None] | None = None, *, only: Collection[str] | None = None
+    file: BufferedReader, check: Callable[[Headers], None] | None = None, *, only: Collection[str] | None = None
 ) -> dict[str, np.ndarray]:
     """Return the arrays of an open `.npz` file.
 

@@ -45,7 +45,7 @@ def read(directory: Path) -> dict[str, str]:
             f"{directory / NAME} is not a manifest.", "Restore it from a copy, or start over with `fresh=True`."
         )
     for name in files:
-        if Path(name).name != name or "\\" in name or not name.isprintable():
+        if Path(name).name != name or name == ".." or "\\" in name or not name.isprintable():
             raise DamagedError(
                 f"{directory / NAME} names {name!r}, which is no plain name of a file.",
                 "Restore it from a copy, or start over with `fresh=True`.",

@@ -85,6 +85,9 @@ def _is_table_of_texts(value: Any) -> bool:
 def _all_rows(rows: Any) -> bool:
     """Whether this is a list of rows of numbers and texts."""
     return isinstance(rows, list) and all(
-        isinstance(row, dict) and all(_is_text(value) or isinstance(value, bool) or _is_number_or_none(value) for value in row.values())
-        for row in rows
+        isinstance(row, dict) and all(map(_is_number_or_text, row.values())) for row in rows
     )
+
+
+def _is_number_or_text(value: Any) -> bool:
+    return isinstance(value, str | bool) or _is_number_or_none(value)

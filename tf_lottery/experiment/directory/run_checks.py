@@ -211,9 +211,7 @@ def _look_for_leftovers(run: RunReader, expected: set[Job], done: set[Job], chec
     leftovers = [path for path in run.leftovers() if "report" not in path.relative_to(run.path).parts[:1]]
     if leftovers:
         files, them = ("file", "it") if len(leftovers) == 1 else ("files", "them")
-        checks.remarks.append(
-            f"{len(leftovers)} {files} of a process that was killed; the next `run` removes {them}."
-        )
+        checks.remarks.append(f"{len(leftovers)} {files} of a process that was killed; the next `run` removes {them}.")
     for job in sorted(expected - done):
         if run.partial_path(job).exists():
             checks.attempt("states in the middle of a training can be read", run.load_partial, job)
