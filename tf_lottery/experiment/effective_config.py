@@ -95,7 +95,11 @@ def _base(preset: str | None, file_options: Mapping[str, Any], options: Mapping[
         return presets.get(preset).config().to_json()
     if file_options:
         name = file_options.get("preset")
-        return presets.get(name).config().to_json() if isinstance(name, str) and name in presets.PRESETS else Config().to_json()
+        return (
+            presets.get(name).config().to_json()
+            if isinstance(name, str) and name in presets.PRESETS
+            else Config().to_json()
+        )
     base = presets.get(presets.DEFAULT).config().to_json()
     # With other data or another model it is no longer the experiment that the preset's name stands for.
     return base | ({"preset": "custom"} if {"dataset", "model"} & options.keys() else {})

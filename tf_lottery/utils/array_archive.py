@@ -116,7 +116,11 @@ def _read_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ArrayHead
         if version not in readers:
             raise ValueError(f"the array {member.filename!r} is of the version {version}")
         shape, _, dtype = readers[version](content)
-        length = content.tell()
+    with archive.open(member) as content:
+        start = content.read(12)
+    length = 10 + int.from_bytes(start[8:10], "little")
+    if version == (2, 0):
+        length = 12 + int.from_bytes(start[8:12], "little")
     if dtype.hasobject or dtype.names is not None or min(shape, default=0) < 0:
         raise ValueError(f"the array {member.filename!r} is of objects or records, or of a negative size")
     promised = length + math.prod(shape) * dtype.itemsize

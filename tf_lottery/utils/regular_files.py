@@ -49,5 +49,10 @@ def read_regular(path: str | os.PathLike[str], *, most: int = MOST_TEXT) -> byte
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Return whether a path, with its links followed, lies in a folder."""
+    """Return whether a path, with its links followed, lies in a folder.
+
+    Args:
+        path: the path.
+        folder: the folder.
+    """
     return path.resolve().is_relative_to(folder.resolve())

@@ -7,7 +7,7 @@ from typing import Any
 from tf_lottery.experiment.directory.result_files import COLUMNS
 from tf_lottery.utils.files import damaged
 
-_COUNTS = ("replicate", "round", "weights_kept", "weights_total", "steps")
+_COUNTS = ("replicate", "round")
 _TEXTS = ("variant",)
 
 
