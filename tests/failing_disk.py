@@ -1,8 +1,9 @@
-"""A disk that ends a process, or fails, at its N-th change: each file opened for writing, sync, rename, removal, folder.
+"""A disk that ends a process, or fails, at its N-th change.
 
-Changes are seen by Python's audit events and by `os.fsync`; what native code writes (TensorFlow's checkpoints) is seen
-when it is renamed or synced. After a `KilledError` the disk takes no more changes, as if the process were gone: what an
-`except` or a `finally` would do to files, it cannot.
+A change is a file opened for writing, a sync, a rename, a removal, a new folder. Changes are seen by Python's audit
+events and by `os.fsync`; what native code writes (TensorFlow's checkpoints) is seen when it is renamed or synced. After
+a `KilledError` the disk takes no more changes, as if the process were gone: what an `except` or a `finally` would do to
+files, it cannot.
 """
 
 import contextlib

@@ -15,9 +15,9 @@ from run_content import assert_same, content
 
 import tf_lottery as tfl
 from tf_lottery.errors import ResourceError
-from tf_lottery.experiment.workers import trainer
 from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.run_verification import verify_run
+from tf_lottery.experiment.workers import trainer
 
 X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
 Y = (X[:, 0] > 0).astype("int32")
@@ -72,11 +72,14 @@ def kill_at(folder, name, point, whole):
 
 def fail_at(folder, name, point, whole, *, error, lasting):
     """Let one change of the disk fail, or all from there on, and repeat the run."""
+    disk, failure = FailingDisk(folder, point, error=error, lasting=lasting), None
     try:
-        with FailingDisk(folder, point, error=error, lasting=lasting).at_work():
+        with disk.at_work():
             go(folder, name)
-    except ResourceError as failure:
-        assert failure.remedy
+    except ResourceError as raised:
+        failure = raised
+    # What can't be removed may stay; all else is an error that says what to do.
+    assert failure.remedy if failure else disk.changes[point].startswith("os.remove")
     check_unfinished(folder)
     go(folder, name)
     assert_same(content(folder), whole)

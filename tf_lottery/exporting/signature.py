@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tf_lottery.layers.fake_quantization import RANGE_SUFFIX, FakeQuantize
+from tf_lottery.layers.fake_quantization import FakeQuantize
 
 _KERAS_LAYERS = {name.lower() for name in dir(keras.layers)}
 _AUTOMATIC = re.compile(r"^(input_layer|keras_tensor|input)(_\d+)?$")
@@ -180,9 +180,7 @@ def _output_names(model: keras.Model) -> list[str]:
 def _own_name(tensor: Any) -> str:
     """The name of the layer that makes a tensor; empty if it is one that Keras made, such as `dense_3`."""
     layer = tensor._keras_history.operation
-    name = str(layer.name)
-    if isinstance(layer, FakeQuantize):  # it stands behind the layer, or behind its activation, and is named for it
-        name = re.sub(f"(_(relu|relu6|sigmoid|softmax|tanh))?{RANGE_SUFFIX}$", "", name)
+    name = layer.stands_for if isinstance(layer, FakeQuantize) else str(layer.name)
     letters = re.sub(r"_\d+$", "", name).replace("_", "")
     is_automatic = letters == type(layer).__name__.replace("_", "").lower() or letters in _KERAS_LAYERS
     return "" if is_automatic or isinstance(layer, keras.Model) else name

@@ -56,6 +56,25 @@ def test_a_wrong_file_of_such_a_model_is_refused():
     assert reference.compare({"output": right + 0.001 * np.abs(right).max()}).failure
 
 
+def test_a_half_precision_model_that_amplifies_rounding_has_its_files(tmp_path):
+    model, x = amplifying_model(L.Dense(4, dtype="mixed_float16")), samples()
+    report = tfl.export(model, tmp_path, format="tflite", precision="float32", encoding="dense", samples=x)
+    assert [file["precision"] for file in report.files] == ["float32"]
+    assert any("amplifies rounding" in note for note in report.notes)
+
+
+def test_a_wrong_file_of_a_half_precision_model_is_refused():
+    model, plain = amplifying_model(L.Dense(4, dtype="mixed_float16")), amplifying_model(L.Dense(4))
+    plain.set_weights(model.get_weights())
+    reference = make_reference(plain, samples(), own=model)
+    right = reference.float32_outputs["output"]
+    assert not reference.compare({"output": right}).failure
+    agreement = reference.compare({"output": right * (1 + 0.5 * reference.tolerances["output"])})
+    assert not agreement.failure
+    assert agreement.max_rel_error > 1e-4, "errors are those from the model in half precision"
+    assert reference.compare({"output": right + 0.01 * np.abs(right).max()}).failure
+
+
 def test_a_model_that_does_not_amplify_gets_the_usual_tolerance():
     model = keras.Sequential([keras.Input((32,)), L.Dense(4)])
     assert make_reference(model, samples()).tolerances == {}

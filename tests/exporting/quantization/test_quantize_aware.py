@@ -11,7 +11,7 @@ import tf_lottery as tfl
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting.quantization.batch_norm_folding import fold
 from tf_lottery.exporting.tflite.output_steps import OutputSteps, output_steps
-from tf_lottery.layers.fake_quantization import FakeQuantize, fake_quantize_depthwise, fake_quantize_kernel
+from tf_lottery.layers.fake_quantization import FakeQuantize, QuantizedDepthwiseConv2D, fake_quantize_kernel
 from toys import Subclassed
 
 L = keras.layers
@@ -84,7 +84,10 @@ def test_a_kernel_by_hand():
 def test_a_depthwise_kernel_has_a_scale_for_each_output_channel():
     kernel = np.zeros((1, 2, 1, 2), "float32")
     kernel[0, :, 0, 0], kernel[0, :, 0, 1] = [1.27, 0.004], [12.7, 0.14]
-    rounded = fake_quantize_depthwise(kernel).numpy()
+    layer = QuantizedDepthwiseConv2D((1, 2), depth_multiplier=2)
+    layer.build((None, 4, 4, 1))
+    layer.kernel.assign(kernel)
+    rounded = layer.quantized_kernel()
     assert rounded[0, :, 0, 0] == pytest.approx([1.27, 0.0], abs=1e-6)
     assert rounded[0, :, 0, 1] == pytest.approx([12.7, 0.1], abs=1e-5)
 
@@ -100,19 +103,19 @@ def test_a_gradient_passes_the_rounding_of_a_kernel():
 def test_an_activation_by_hand():
     # The scale is 0.1: 256 values from -5.0 to 20.5.
     layer = FakeQuantize(minimum=-5.0, maximum=20.5)
-    assert layer(np.array([-9, -0.06, 0, 0.24, 30], "float32")).numpy() == pytest.approx([-5, -0.1, 0, 0.2, 20.5])
-    assert layer(np.array([0.24], "float32"), training=True).numpy() == pytest.approx([0.24])
+    assert layer(np.array([-9, -0.06, 0, 0.24, 30], "float32"))[0].numpy() == pytest.approx([-5, -0.1, 0, 0.2, 20.5])
+    assert layer(np.array([0.24], "float32"), training=True)[0].numpy() == pytest.approx([0.24])
 
 
 def test_ranges_are_averages_that_hold_zero():
     layer = FakeQuantize()
-    assert layer(np.array([0.123], "float32")).numpy() == pytest.approx([0.123])
+    assert layer(np.array([0.123], "float32"))[0].numpy() == pytest.approx([0.123])
     assert layer.range is None
     layer(np.array([-1.0, 3.0], "float32"), training=True)
     layer(np.array([2.0, 5.0], "float32"), training=True)
     assert layer.range == pytest.approx((-0.5, 4.0))
     layer(np.array([9.0], "float32"))
-    layer(np.array([9.0], "float32"), training=True, track=False)
+    layer(np.array([9.0], "float32"), grid=tf.constant([0.1, 0.0]), training=True)
     assert layer.range == pytest.approx((-0.5, 4.0))
 
 
@@ -211,8 +214,8 @@ def test_dead_units_and_large_biases(tmp_path):
 
 
 def test_what_is_said_of_steps():
-    assert OutputSteps(3.0, 0.98).failure.startswith("98 % of the outputs are within one step")
-    assert not OutputSteps(2.0, 0.99).failure
+    assert OutputSteps(2.0, 0.9998).failure.startswith("99.98 % of the outputs are within one step")
+    assert not OutputSteps(1.0, 1.0).failure
     assert str(OutputSteps(2.0, 0.995)).endswith("the others within 2.")
     assert str(OutputSteps(1.0, 1.0)).startswith("Every output is within one step")
     assert str(OutputSteps(1e-4, 1.0)).startswith("No output differs")

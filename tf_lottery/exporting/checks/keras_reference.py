@@ -1,7 +1,7 @@
 """What every file of one export is compared with: real inputs, the Keras model's outputs, labels."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.exporting.checks.agreement import Outputs, accuracy, compare_outputs
+from tf_lottery.exporting.checks.agreement import FLOAT32_TOLERANCE, Outputs, accuracy, compare_outputs
 from tf_lottery.exporting.checks.model_outputs import float32_outputs, model_outputs
 from tf_lottery.exporting.checks.output_error import OutputAgreement
 from tf_lottery.exporting.checks.output_spread import describe_constant_outputs
@@ -19,13 +19,7 @@ from tf_lottery.exporting.checks.samples import flat_labels, flat_samples, rando
 from tf_lottery.exporting.input_shapes import InputShape, fix_shapes
 from tf_lottery.exporting.labels import label_readings
 from tf_lottery.exporting.output_evidence import last_activations
-from tf_lottery.exporting.output_kinds import (
-    UNKNOWN,
-    OutputKind,
-    Task,
-    determine_kind,
-    tasks_by_output,
-)
+from tf_lottery.exporting.output_kinds import UNKNOWN, OutputKind, Task, determine_kind, tasks_by_output
 from tf_lottery.exporting.signature import Signature, signature_of
 
 # How many samples a comparison should have.
@@ -91,11 +85,11 @@ class KerasReference:
             precision: of the file: "float32", "float16", "dynamic" or "int8".
         """
         agreement = compare_outputs(self.outputs, outputs, precision=precision, kinds=self.kinds)
-        if self.float32_outputs is not None:
-            exported = compare_outputs(self.float32_outputs, outputs, precision=precision, kinds=self.kinds)
-            agreement = replace(agreement, failure=exported.failure)
-        elif agreement.failure and precision == "float32" and self.tolerances:
-            agreement = compare_outputs(self.outputs, outputs, tolerance=self.tolerances, kinds=self.kinds)
+        for accepted, tolerance in self._accepted_outputs(precision):
+            compared = compare_outputs(accepted, outputs, precision=precision, tolerance=tolerance, kinds=self.kinds)
+            agreement = replace(agreement, failure=compared.failure)
+            if not agreement.failure:
+                break
         if agreement.failure:
             return agreement
         choosing = agreement
@@ -112,6 +106,13 @@ class KerasReference:
             for name, error in choosing.by_output.items()
         }
         return replace(agreement, accuracy=_mean(reported), validation_accuracy=_mean(validated), losses=losses)
+
+    def _accepted_outputs(self, precision: str) -> Iterator[tuple[Outputs, float | Mapping[str, float]]]:
+        """What a file may answer, each with its tolerance; that of a model that amplifies rounding is measured last."""
+        exported = self.float32_outputs or self.outputs
+        yield exported, FLOAT32_TOLERANCE
+        if precision == "float32" and self.tolerances:
+            yield exported, self.tolerances
 
     def input_records(self) -> list[dict[str, Any]]:
         """Return the entries of a report's `inputs`: name, shape, dtype, and the range of real samples."""
@@ -247,6 +248,7 @@ def make_reference(
             zip(signature.inputs, flat_samples(model, signature, calibration, part="Calibration samples"), strict=True)
         )
     outputs = model_outputs(own, model, arrays, signature)
+    exported = float32_outputs(own, model, arrays, signature, outputs)
     reference = KerasReference(
         signature,
         arrays,
@@ -256,8 +258,8 @@ def make_reference(
         validation_count=validation_count,
         calibration=ranges,
         real=samples is not None,
-        float32_outputs=float32_outputs(own, model, arrays, signature, outputs),
-        measure_tolerances=lambda: rounding_tolerances(model, arrays, outputs, signature),
+        float32_outputs=exported,
+        measure_tolerances=lambda: rounding_tolerances(model, arrays, exported or outputs, signature),
     )
     return replace(reference, kinds=_kinds(reference, tasks, losses or [""] * len(tasks), last_activations(model)))
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.copying import copy_input, copy_layer
@@ -22,7 +23,7 @@ def int8_twin(model: keras.Model) -> keras.Model:
         UnfitError: If a range was never measured.
     """
     inputs = keras.tree.map_structure(copy_input, model.input)
-    twin = keras.models.clone_model(model, inputs, clone_function=_fixed)
+    twin = keras.models.clone_model(model, inputs, clone_function=_fixed, call_function=_without_grids)
     for layer in model.layers:
         if type(layer) not in PLAIN_CLASSES:
             continue
@@ -33,6 +34,31 @@ def int8_twin(model: keras.Model) -> keras.Model:
     return twin
 
 
+class ConvertedRange(FakeQuantize):
+    """A fixed range as TensorFlow's operator, which the converter knows."""
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Returns the rounded inputs.
+
+        Args:
+            inputs: A tensor of any shape.
+            *args: Unused.
+            **kwargs: Unused.
+        """
+        fixed: Any = self.fixed
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, *fixed)
+
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Returns the spec of the inputs.
+
+        Args:
+            inputs: That spec.
+            *args: Unused.
+            **kwargs: Unused.
+        """
+        return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+
 def _fixed(layer: Any) -> Any:
     if isinstance(layer, FakeQuantize):
         if layer.range is None:
@@ -41,7 +67,18 @@ def _fixed(layer: Any) -> Any:
                 "Train it in `fit`, or make it with `calibration=` real inputs.",
             )
         minimum, maximum = layer.range
-        return FakeQuantize(minimum=minimum, maximum=maximum, name=layer.name)
+        return ConvertedRange(minimum=minimum, maximum=maximum, stands_for=layer.stands_for, name=layer.name)
     if type(layer) in PLAIN_CLASSES:
         return PLAIN_CLASSES[type(layer)].from_config(layer.get_config())
     return copy_layer(layer)
+
+
+def _without_grids(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    """What a layer of the copy outputs; what integers are made of is not computed, and the output stands for it."""
+    if kwargs.get("source") is not None and kwargs.get("activation") is None:
+        return args[0], args[0]  # the converter adds an operator that changes the range
+    if isinstance(layer, (FakeQuantize, *PLAIN_CLASSES.values())):
+        call: Any = layer
+        output = call(args[0])
+        return output, output
+    return layer(*args, **kwargs)

@@ -1,6 +1,7 @@
 """`quantize_aware`: a model becomes one that trains with the rounding of LiteRT's int8, its masks kept."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -40,7 +41,7 @@ def quantize_aware(model: keras.Model, *, calibration: Any = None) -> keras.Mode
     Kernels are fake-quantized with a scale for each output channel, and what flows between layers with one range for
     each tensor, where the int8 file has integers: see `layers.fake_quantization`. Pruned weights stay exactly 0.0.
     Batch normalization is folded into the layer in front of it. Fine-tune the copy in `fit` with a small learning rate,
-    and give it to `export`, which writes int8 files that compute what it computes, to a step of the output's scale.
+    and give it to `export`, which writes int8 files: dense ones compute the same integers in LiteRT's default kernels.
 
     Args:
         model: A trained, built functional or Sequential model that computes in float32, wrapped or plain; zeros in the
@@ -88,14 +89,19 @@ def _measure_ranges(model: keras.Model, arrays: list[np.ndarray]) -> None:
 
 
 class _Rebuilding:
-    """The tensors of the copy that were made so far, and the range of each."""
+    """The tensors of the copy that were made so far, the range and grid of each, and what its integers are made of."""
 
     def __init__(self, model: keras.Model, masks: Mapping[str, np.ndarray] | None) -> None:
         self._model, self._masks = model, masks
         self._graph = trace_calls(model)
         self._consumers, self._folded = consumers_by_tensor(self._graph), find_folded(self._graph)
         self._paths = {id(layer): path for path, layer in named_layers(model).items()}
+        own = {id(layer) for layer in model.layers}  # outputs of an inner model have no name of their own
+        made = [call for call in self._graph.calls if id(call.layer) in own]
+        self._makers = {number: call.layer.name for call in made for number in call.outputs}
         self._tensors: dict[int, Any] = {}
+        self._grids: dict[int, Any] = {}
+        self._exact: dict[int, dict[str, Any]] = {}
         self._ranges: dict[int, FakeQuantize] = {}
         self._check()
 
@@ -162,44 +168,97 @@ class _Rebuilding:
         copy.kernel.assign(kernel)
         if bias is not None:
             copy.bias.assign(bias)
-        output = call.repeat(copy if mask is None else _masked(copy, mask), self._tensors)[0]
-        if inside and self._activated_next(activation, target):
+        source = call.inputs[0]
+        output, unit = (copy if mask is None else _masked(copy, mask))(self._tensors[source], self._grids[source])
+        self._exact[target] = {"unit": unit, "activation": activation.__name__ if activation in FUSED else None}
+        if inside and self._rounded_later(activation, target):
             self._tensors[target] = output
             return
         self._measure(target, output, config["name"])
         if not inside:
             name = f"{config['name']}_{activation.__name__}"
             activated = keras.layers.Activation(activation, name=name)(self._tensors[target])
+            del self._exact[target]
             self._measure(target, activated, name, FIXED_RANGES[activation])
 
-    def _activated_next(self, activation: Any, tensor: int) -> bool:
-        """Whether nothing takes a tensor but an activation that LiteRT computes in the same operator."""
+    def _rounded_later(self, activation: Any, tensor: int) -> bool:
+        """Whether LiteRT rounds a tensor only in a later layer.
+
+        That is an activation that it computes in the same operator, or a concatenation, which nothing else follows.
+        """
         readers = self._consumers[tensor]
-        alone = len(readers) == 1 and tensor not in self._graph.outputs
-        return activation is keras.activations.linear and alone and is_fused(readers[0].layer)
+        if len(readers) != 1 or tensor in self._graph.outputs:
+            return False
+        follower = readers[0].layer
+        return type(follower) is keras.layers.Concatenate or (
+            activation is keras.activations.linear and is_fused(follower)
+        )
 
     def _add_other(self, call: Call) -> None:
         layer: Any = call.layer
         copy = copy_layer(layer)
         copy.name = self._name(layer)
-        output, source, target = call.repeat(copy, self._tensors)[0], call.inputs[0], call.outputs[0]
-        activation = activation_of(layer)
-        if isinstance(layer, SAME_RANGE) or activation is keras.activations.linear:
+        source, target, activation = call.inputs[0], call.outputs[0], activation_of(layer)
+        if isinstance(layer, keras.layers.Add):
+            pair = self._last_pair(call.inputs, copy.name)
+            output, self._exact[target] = copy([self._tensors[n] for n in pair]), {"addends": self._with_grids(pair)}
+        else:
+            output = call.repeat(copy, self._tensors)[0]
+        if isinstance(layer, (*SAME_RANGE, *ROUNDED_IN_SAME_RANGE)) or activation is keras.activations.linear:
+            self._ranges[target], self._grids[target] = self._ranges[source], self._grids[source]
+            if isinstance(layer, ROUNDED_IN_SAME_RANGE):
+                output, _ = self._ranges[source](output, grid=self._grids[source], averages=True)
             self._tensors[target] = output
-            self._ranges[target] = self._ranges[source]
-        elif isinstance(layer, ROUNDED_IN_SAME_RANGE):
-            self._ranges[target] = self._ranges[source]
-            self._tensors[target] = self._ranges[source](output, track=False)
-        elif isinstance(layer, keras.layers.Add) and self._activated_next(keras.activations.linear, target):
+            return
+        if isinstance(layer, keras.layers.Concatenate):
+            self._add_concatenation(call, copy, output)
+            return
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+            sizes = [size for size in self._graph.shapes[source][1:3] if size is not None]
+            if len(sizes) == 2:
+                self._exact[target] = {"unit": self._grids[source][0] / math.prod(sizes)}
+        elif is_fused(layer):
+            exact = {"source": self._grids[source]} if source in self._grids else self._exact[source]
+            self._exact[target] = {**exact, "activation": activation.__name__}
+        applied = keras.activations.linear if isinstance(layer, keras.layers.Add) else activation
+        if target in self._exact and self._rounded_later(applied, target):
             self._tensors[target] = output
         else:
             self._measure(target, output, copy.name, FIXED_RANGES.get(activation))
 
+    def _with_grids(self, numbers: Sequence[int]) -> list[Any]:
+        return [part for number in numbers for part in (self._tensors[number], self._grids[number])]
+
+    def _last_pair(self, numbers: Sequence[int], name: str) -> tuple[int, int]:
+        """The tensors of a sum's last addition: int8 adds two at a time, and each sum has a range of its own."""
+        first, *others = numbers
+        for position, other in enumerate(others[:-1], start=1):
+            partial = -1 - len(self._tensors)
+            added = keras.layers.Add(name=f"{name}_part_{position}")([self._tensors[first], self._tensors[other]])
+            self._exact[partial] = {"addends": self._with_grids((first, other))}
+            self._measure(partial, added, added._keras_history.operation.name)
+            first = partial
+        return first, others[-1]
+
+    def _add_concatenation(self, call: Call, copy: Any, unrounded: Any) -> None:
+        """Round what is concatenated to the range of the whole."""
+        target = call.outputs[0]
+        self._measure(target, unrounded, copy.name)
+        grid, parts = self._grids[target], {}
+        for number in call.inputs:
+            exact = {"source": self._grids[number]} if number in self._grids else self._exact[number]
+            parts[number], _ = self._ranges[target](self._tensors[number], grid=grid, **exact)
+        # Rounded parts stay what they are; the converter reads the range of the whole here.
+        self._tensors[target], _ = self._ranges[target](call.repeat(copy, parts)[0], grid=grid)
+
     def _measure(self, number: int, tensor: Any, name: str, fixed: tuple[float, float] | None = None) -> None:
         """Fake-quantize a tensor of the copy, in a range of its own."""
         minimum, maximum = fixed or (None, None)
-        self._ranges[number] = FakeQuantize(minimum=minimum, maximum=maximum, name=f"{name}{RANGE_SUFFIX}")
-        self._tensors[number] = self._ranges[number](tensor)
+        layer = FakeQuantize(
+            minimum=minimum, maximum=maximum, stands_for=self._makers.get(number, ""), name=f"{name}{RANGE_SUFFIX}"
+        )
+        self._ranges[number] = layer
+        self._tensors[number], self._grids[number] = layer(tensor, **self._exact.get(number, {}))
 
 
 def _masked(layer: Any, mask: np.ndarray) -> Masked:

@@ -33,7 +33,7 @@ from tf_lottery.exporting.tflite.integer_io import (
     with_integer_io,
 )
 from tf_lottery.exporting.tflite.micro_operators import why_not_micro
-from tf_lottery.exporting.tflite.output_steps import output_steps
+from tf_lottery.exporting.tflite.output_steps import output_steps, steps_in_default_kernels
 from tf_lottery.exporting.tflite.run_converter import NamedArrays
 from tf_lottery.exporting.tflite.tensor_names import shorten_names
 from tf_lottery.layers.acceptance import quantized_layers
@@ -254,9 +254,10 @@ class _Attempts:
         note = _FLOAT_PARTS if precision == "int8" and not quantized_throughout(content) else ""
         if self.in_steps:
             steps = output_steps(content, self._reference.outputs, ran.outputs)
-            if steps.failure:
+            default = steps_in_default_kernels(file, self._reference) if micro else steps
+            if base == "dense" and default.failure:
                 file.unlink()
-                return self._refusal(precision, base, steps.failure, mismatch=True)
+                return self._refusal(precision, base, default.failure, mismatch=True)
             note = f"{note} {steps}".strip()
         return CandidateFile(
             file,
