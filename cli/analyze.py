@@ -14,7 +14,7 @@ from .names import RUN, Name
 from .output import print_json, print_line, print_path, print_rendered, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import show_progress
-from .shared_options import out_option, output_options
+from .shared_options import out_option, output_options, trust_option
 
 if TYPE_CHECKING:
     from tf_lottery.studies.study_outcome import StudyOutcome
@@ -50,6 +50,7 @@ def _studies(ctx: click.Context) -> Sequence[str]:
 @click.option("--points", type=click.IntRange(3), help="Points on a line between two networks.  [default: 30]")
 @click.option("--draws", type=click.IntRange(1), help="Draws of noise.  [default: 5]")
 @click.option("--test-examples", type=click.IntRange(1), help="Test examples to disturb.  [default: 2000]")
+@trust_option
 @click.option("--dry-run", is_flag=True, help="Show what would be trained; train and write nothing.")
 @click.option("--list", "listed", is_flag=True, help="List the studies.")
 @output_options
@@ -66,6 +67,7 @@ def command(
     to: Path | None,
     data_dir: str | None,
     examples: int | None,
+    trust: bool,
     dry_run: bool,
     listed: bool,
     as_json: bool,
@@ -97,6 +99,7 @@ def command(
         "replicates": replicates,
         "examples": examples or DEFAULT_EXAMPLES,
         "data_dir": data_dir,
+        "trust": trust,
     }
     first, *others = [StudyRun(find_run(name, out).path, **selection) for name in (run, run2) if name is not None]
     about: dict[str, Any] = {"study": study, "run_dir": str(first.path), "options": options}

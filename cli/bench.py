@@ -13,7 +13,7 @@ from .command import Command
 from .names import RUN
 from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
-from .shared_options import json_option, out_option, samples_option
+from .shared_options import json_option, out_option, samples_option, trust_option
 
 EXAMPLES = {
     "tf-lottery bench saved_models --runs 300": "What `tf-lottery export` wrote there.",
@@ -32,6 +32,7 @@ HEADERS = (
 @click.option("--threads", type=IntRange(1), default=1, show_default=True, help="Threads of the runtimes.")
 @click.option("--runs", type=IntRange(1), default=1500, show_default=True, help="Timed calls per file.")
 @samples_option
+@trust_option
 @json_option
 @click.pass_context
 def command(
@@ -43,6 +44,7 @@ def command(
     threads: int,
     runs: int,
     samples: Path | None,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Measure .tflite and .keras files and SavedModel folders, or all in a folder: size, load time, latency, memory.
@@ -59,7 +61,7 @@ def command(
     with clean_output():
         arrays = {} if samples is None else read_sample_file(samples)
         data = {name: arrays[name] for name in ("samples", "calibration") if name in arrays}
-        network = None if model is None else open_dense_network(model, out)
+        network = None if model is None else open_dense_network(model, out, trust=trust)
         benchmark = bench(files, model=network, threads=threads, runs=runs, **data)
     if as_json:
         print_json(benchmark.to_json())

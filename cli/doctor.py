@@ -16,7 +16,7 @@ from .command import Command
 from .names import RUN
 from .output import print_json, print_line, print_table, remark
 from .process import clean_output
-from .shared_options import data_dir_option, json_option, max_drop_option, out_option, samples_option
+from .shared_options import data_dir_option, json_option, max_drop_option, out_option, samples_option, trust_option
 
 if TYPE_CHECKING:
     from tf_lottery.exporting.diagnose.diagnosis import Diagnosis
@@ -45,6 +45,7 @@ EXAMPLES = {
     help="Of a model: where it is to run; by default here. micro: TensorFlow Lite Micro.",
 )
 @samples_option
+@trust_option
 @data_dir_option
 @json_option
 def command(
@@ -55,6 +56,7 @@ def command(
     max_drop: float,
     target: str | None,
     samples: Path | None,
+    trust: bool,
     data_dir: str | None,
     as_json: bool,
 ) -> None:
@@ -68,7 +70,7 @@ def command(
     if model is not None:
         if data_dir is not None:
             raise UsageError("--data-dir is for the check of the installation.", "Drop it, or the model.")
-        _print_diagnosis(_diagnose(model, out, round_number, replicate, max_drop, target, samples), as_json)
+        _print_diagnosis(_diagnose(model, out, round_number, replicate, max_drop, target, samples, trust), as_json)
         return
     if target is not None:
         raise UsageError("--target says where a model is to run.", "Give a model, or drop it.")
@@ -99,6 +101,7 @@ def _diagnose(
     max_drop: float,
     target: str | None,
     samples: Path | None,
+    trust: bool,
 ) -> "Diagnosis":
     is_file = source.endswith(".tflite")
     if is_file and (number is not None or replicate is not None):
@@ -115,7 +118,9 @@ def _diagnose(
         processor = TARGETS.get(target or "", here)
         if is_file:
             return diagnose_for_micro(source) if target == "micro" else diagnose(source, processor=processor)
-        opened = open_source_model(source, out, round_number=number, replicate=replicate, max_drop=max_drop)
+        opened = open_source_model(
+            source, out, round_number=number, replicate=replicate, max_drop=max_drop, trust=trust
+        )
         for text in opened.remarks:
             remark(text)
         if target == "micro":

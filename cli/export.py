@@ -21,7 +21,14 @@ from .command import Command, ListOf, OptionWithAliases
 from .names import DATASET, RUN
 from .output import print_json, print_line, print_path, print_table, remark, set_up_logging
 from .process import clean_output
-from .shared_options import count_or_samples_option, data_dir_option, json_option, max_drop_option, out_option
+from .shared_options import (
+    count_or_samples_option,
+    data_dir_option,
+    json_option,
+    max_drop_option,
+    out_option,
+    trust_option,
+)
 
 EXAMPLES = {
     "tf-lottery export digits-mlp": "The best ticket of the newest run of that name, as its best TFLite file.",
@@ -111,6 +118,7 @@ _REMEDIES = {
 )
 @data_dir_option
 @count_or_samples_option
+@trust_option
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @json_option
 @click.pass_context
@@ -138,6 +146,7 @@ def command(
     normalization: str | None,
     data_dir: str | None,
     samples: int | Path,
+    trust: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -153,7 +162,9 @@ def command(
     with clean_output():
         from tf_lottery.exporting import export
 
-        opened = open_source_model(source, out, round_number=round_number, replicate=replicate, max_drop=max_drop)
+        opened = open_source_model(
+            source, out, round_number=round_number, replicate=replicate, max_drop=max_drop, trust=trust
+        )
         own_data = {"file": samples} if isinstance(samples, Path) else {"count": samples}
         real = load_source_data(opened, dataset, data_dir=data_dir, normalization=normalization, **own_data)
         for text in (*opened.remarks, *real.remarks):

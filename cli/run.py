@@ -21,7 +21,7 @@ from .names import DEFAULT_OUT, PRESET
 from .output import print_json, print_line, print_path, print_rendered, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import show_progress
-from .shared_options import out_option, output_options
+from .shared_options import out_option, output_options, trust_option
 
 SCHEMA = "tf-lottery.run/1"
 DRY_RUN_SCHEMA = "tf-lottery.dry-run/1"
@@ -43,6 +43,7 @@ ARGUMENTS = {"drop": "lr_drop", "milestones": "lr_milestones", "pad": "pad_crop"
 @out_option
 @click.option("--fresh", is_flag=True, help="Start over in a new directory instead of resuming.")
 @click.option("--dry-run", "dry", is_flag=True, help="Show trainings, weights, disk and time; write nothing.")
+@trust_option
 @click.option("--checkpoint-every", type=click.FloatRange(0), help="Seconds between states saved in mid-training.")
 @click.option("--tensorboard", is_flag=True, help="Write learning curves for TensorBoard into the run directory.")
 @output_options
@@ -55,6 +56,7 @@ def command(
     out: Path,
     fresh: bool,
     dry: bool,
+    trust: bool,
     checkpoint_every: float | None,
     tensorboard: bool,
     as_json: bool,
@@ -70,10 +72,10 @@ def command(
     set_up_logging(context, quiet=quiet)
     if configured["tickets_from"]:
         configured["tickets_from"] = find_run(configured["tickets_from"], out).path
-    config = effective_config(preset, config_file, options.given(configured))
+    config = effective_config(preset, config_file, options.given(configured), trust=trust)
     if dry:
         with clean_output():
-            planned = dry_run(config, out, fresh=fresh)
+            planned = dry_run(config, out, fresh=fresh, trust=trust)
         _print_dry_run(planned, as_json=as_json, quiet=quiet)
         return
     with clean_output():

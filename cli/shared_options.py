@@ -27,6 +27,7 @@ count_or_samples_option = click.option(
     help="Most samples of each part of the data set; or your own data, with the arrays x, y and calibration: "
     "np.savez('FILE.npz', x=x, y=y).",
 )
+trust_option = click.option("--trust", is_flag=True, help="Import code that the run or a file of it names.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress and no hints.")
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True, help="Folder of the runs."

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_LONGEST_CALL = 1000
+
 
 @dataclass(frozen=True)
 class NamedArgument:
@@ -77,9 +79,11 @@ def _parse_code(code: str) -> NamedArgument | NamedCall | None:
     name, equals, value = code.partition("=")
     if name.isidentifier():
         return NamedArgument(code, name, _literal(value)) if equals else NamedArgument(code, name)
+    if len(code) > _LONGEST_CALL:  # text of a file, perhaps, that a parser would choke on
+        return None
     try:
         call = ast.parse(code, mode="eval").body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if not isinstance(call, ast.Call):
         return None
@@ -95,9 +99,11 @@ def _parse_code(code: str) -> NamedArgument | NamedCall | None:
 
 def _literal(code: str | ast.expr) -> Any:
     """Return the value of a literal; `...` where the code is none."""
+    if isinstance(code, str) and len(code) > _LONGEST_CALL:
+        return ...
     try:
         return ast.literal_eval(code)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return ...
 
 

@@ -39,7 +39,11 @@ def test_a_subclassed_model_from_run_to_files(shell, tmp_path):
     done = shell("analyze", "survivors", str(run), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "The model is no plain chain of layers" in done.stdout + done.stderr
-    done = shell("export", str(run), "--round", "1", "--formats", "keras,saved_model", cwd=tmp_path)
+    arguments = ["export", str(run), "--round", "1", "--formats", "keras,saved_model"]
+    done = shell(*arguments, cwd=tmp_path)
+    assert done.returncode == 3, "its class is in the module that the run names"
+    assert "'subclassed_module:make', which may hold its classes: --trust" in done.stderr
+    done = shell(*arguments, "--trust", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     arrays = dict(np.load(run / "replicate_0" / "round_01" / "weights.npz"))
     x = np.random.default_rng(0).random((5, 8, 8, 1), np.float32)

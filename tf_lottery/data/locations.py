@@ -2,13 +2,14 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from tf_lottery.errors import ResourceError, UsageError
+from tf_lottery.utils.documents import parse_json
+from tf_lottery.utils.regular_files import read_regular
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9][A-Za-z0-9_.\-]*)?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -147,7 +148,7 @@ def _version_key(folder: Path) -> tuple[int, ...]:
 
 def _default_config(folder: Path) -> str | None:
     try:
-        noted = json.loads((folder / ".config" / "metadata.json").read_text())["default_config_name"]
+        noted = parse_json(read_regular(folder / ".config" / "metadata.json"))["default_config_name"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return noted if isinstance(noted, str) and _NAME.fullmatch(f"x/{noted}") else None

@@ -89,7 +89,7 @@ def _read_split(folder: Path, split: str, *, size: int, shape: tuple[int, int, i
             f"The {split} split in {folder} does not fit in memory: {size} images of shape {shape}.",
             "Free memory, or choose a smaller data set.",
         ) from error
-    except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # what TFDS and protobuf raise for a broken file has no common base
         raise DamagedError(
             f"The {split} split in {folder} cannot be read: {one_line(error)}",
             "Delete that folder and prepare the data set again.",

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import DamagedError, UsageError
 from tf_lottery.experiment.config import HASHED_BESIDE, with_current_keys
+from tf_lottery.utils.documents import parse_json, parse_toml
 from tf_lottery.utils.files import strict
+from tf_lottery.utils.regular_files import read_regular
 
 # Of the `config.json` of a run; earlier versions wrote no digest into it.
 RUN_SCHEMA = "tf-lottery.run-directory/2"
@@ -28,11 +29,11 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     if path.suffix not in (".toml", ".json"):
         raise UsageError(f"A configuration file ends in .toml or .json. Received: {path}.", "Rename it.")
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", "Give the path of a configuration file.") from None
     try:
-        document = tomllib.loads(content.decode()) if path.suffix == ".toml" else json.loads(content)
+        document = parse_toml(content) if path.suffix == ".toml" else parse_json(content)
     except ValueError as error:
         raise DamagedError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.", "Correct the file.") from None
     if not isinstance(document, dict):

@@ -10,6 +10,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.config_file import read_config_file
 from tf_lottery.experiment.directory import RunReader
 from tf_lottery.experiment.transferred_tickets import transferred
+from tf_lottery.experiment.trust import check_trust, given_names
 from tf_lottery.pruning.distributions import UNIFORM
 from tf_lottery.pruning.layer_rates import ladder
 
@@ -30,16 +31,20 @@ DECIDED_BY_TICKETS = (
 )
 
 
-def effective_config(preset: str | None, config_file: str | Path | None, options: Mapping[str, Any]) -> Config:
+def effective_config(
+    preset: str | None, config_file: str | Path | None, options: Mapping[str, Any], *, trust: bool = False
+) -> Config:
     """Return the configuration of a run.
 
     Args:
         preset: the name of a preset, or None for the default one.
         config_file: the path of a TOML or JSON file, or None.
         options: values by option; `tickets_from` is the path of a run directory.
+        trust: whether code may be imported that the file, or the run of `tickets_from`, names and no option does.
 
     Raises:
-        UsageError: a name is unknown, a value is out of range, options exclude each other, or there is no such file.
+        UsageError: a name is unknown, a value is out of range, options exclude each other, there is no such file, or
+            it names code that the user has not trusted.
         DamagedError: the file can't be parsed.
     """
     options = dict(options)
@@ -55,7 +60,9 @@ def effective_config(preset: str | None, config_file: str | Path | None, options
         base = _override(base, stronger)
     if preset:
         base["preset"] = preset
-    return Config.from_json(base)
+    config = Config.from_json(base)
+    check_trust(config, str(source or config_file), trust=trust, known=given_names(options))
+    return config
 
 
 def _check_densities(options: Mapping[str, Any]) -> None:
@@ -88,7 +95,11 @@ def _base(preset: str | None, file_options: Mapping[str, Any], options: Mapping[
         return presets.get(preset).config().to_json()
     if file_options:
         name = file_options.get("preset")
-        return presets.get(name).config().to_json() if name in presets.PRESETS else Config().to_json()
+        return (
+            presets.get(name).config().to_json()
+            if isinstance(name, str) and name in presets.PRESETS
+            else Config().to_json()
+        )
     base = presets.get(presets.DEFAULT).config().to_json()
     # With other data or another model it is no longer the experiment that the preset's name stands for.
     return base | ({"preset": "custom"} if {"dataset", "model"} & options.keys() else {})
@@ -105,7 +116,7 @@ def _override(base: dict[str, Any], stronger: Mapping[str, Any]) -> dict[str, An
         by_role = {"output_rate": None, "conv_rate": None, "layer_rates": ()}
         merged |= {name: value for name, value in by_role.items() if name not in stronger}
     merged |= stronger
-    if stronger.get("densities") and "rounds" not in stronger:
+    if isinstance(stronger.get("densities"), list | tuple) and stronger["densities"] and "rounds" not in stronger:
         # There is a round for each density; `Config` adds the dense one where it is missing.
         merged["rounds"] = len(stronger["densities"])
     return merged

@@ -247,8 +247,8 @@ class Options:
         importable=True,
         hashed="never",
     )
-    jobs: int = option(0, "Processes at once; 0: as many as the cores hold.", minimum=0, hashed="never")
-    threads: int = option(1, "Threads of one training.", minimum=1)
+    jobs: int = option(0, "Processes at once; 0: as many as the cores hold.", minimum=0, limit=1024, hashed="never")
+    threads: int = option(1, "Threads of one training.", minimum=1, limit=1024)
     xla: str = option("auto", "Compile with XLA; auto: where it pays.", choices=XLA)
     precision: str = option("float32", "Precision of the computation.", choices=PRECISIONS)
     device: str = option("auto", "Where to compute.", choices=DEVICES, hashed="never")

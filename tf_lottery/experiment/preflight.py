@@ -14,6 +14,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.run import extended, locate
 from tf_lottery.experiment.training_and_rewind_steps import rewind_step
+from tf_lottery.experiment.trust import check_trust, imported_names
 from tf_lottery.utils.text import suggestion
 
 if TYPE_CHECKING:
@@ -73,13 +74,14 @@ def check_before_run(config: Config) -> str:
     return problem.model_hash(config)
 
 
-def dry_run(config: Config, out: str | Path, *, fresh: bool = False) -> DryRun:
+def dry_run(config: Config, out: str | Path, *, fresh: bool = False, trust: bool = False) -> DryRun:
     """Check an experiment, and measure what it will take; nothing is written.
 
     Args:
         config: the experiment.
         out: the folder of the runs.
         fresh: whether it would start over in a new directory.
+        trust: whether code may be imported that a run names which is extended, and the configuration does not.
 
     Raises:
         LotteryError: whatever would stop the experiment at its start.
@@ -92,7 +94,9 @@ def dry_run(config: Config, out: str | Path, *, fresh: bool = False) -> DryRun:
     configure(threads=config.threads, device=config.device)
     store = locate(config, out, fresh=fresh, model_hash=model_hash)
     if (store.path / "config.json").exists():
+        known = imported_names(config)
         config = extended(config, store, model_hash=model_hash)
+        check_trust(config, store.path, trust=trust, known=known)
     jobs_done = sum(store.is_complete(job) for job in plan.jobs(config))
     return DryRun(store.path, config, jobs_done, estimate(config, problem.from_config(config), jobs_done=jobs_done))
 

@@ -19,9 +19,11 @@ from tf_lottery.experiment.checking import classification_loss
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.options import MOMENTUM
 from tf_lottery.experiment.training_and_rewind_steps import training_steps
-from tf_lottery.layers import Selector, architecture, wrap
-from tf_lottery.layers.acceptance import check_has_no_training_loop, own_methods
+from tf_lottery.layers import Selector, model_from_architecture, wrap
+from tf_lottery.layers import architecture as architecture_of
+from tf_lottery.layers.acceptance import check_has_no_training_loop, check_model, own_methods
 from tf_lottery.layers.copying import METHODS
+from tf_lottery.layers.precision_copy import copy_in_precision, other_floats
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.models.building import build
 from tf_lottery.training import learning_rates
@@ -117,10 +119,15 @@ class Problem:
         return cardinality if cardinality > 0 else None
 
 
-def from_config(config: Config) -> Problem:
-    """The problem of a configuration: its data set loaded, its model checked against it."""
+def from_config(config: Config, *, architecture: str | None = None) -> Problem:
+    """The problem of a configuration: its data set loaded, its model checked against it.
+
+    Args:
+        config: the experiment.
+        architecture: make the model of this, as `layers.architecture` gives it, instead of that of the configuration.
+    """
     dataset = load_dataset(config)
-    make_model = functools.partial(_make_model, config, dataset)
+    make_model = functools.partial(_make_model, config, dataset, architecture=architecture)
     model = make_model(0)
     loss = classification_loss(model, dataset)
     learning_rate = make_learning_rate(config, training_steps(config, dataset.train.size // config.batch_size))
@@ -173,9 +180,15 @@ def replicate_seed(config: Config, replicate: int, purpose: str, *parts: int | s
     return seeds.derive(config.seed, "replicate", replicate, purpose, *parts)
 
 
-def _make_model(config: Config, dataset: Dataset, replicate: int) -> keras.Model:
+def _make_model(config: Config, dataset: Dataset, replicate: int, *, architecture: str | None = None) -> keras.Model:
     with precision(config.precision), seeds.seeded(replicate_seed(config, replicate, "initial weights")):
-        model = build(config.model, input_shape=dataset.input_shape, classes=dataset.classes)
+        if architecture is None:
+            model = build(config.model, input_shape=dataset.input_shape, classes=dataset.classes)
+        else:
+            model = model_from_architecture(architecture)
+            check_model(model, source=config.model, error=UnfitError, subclassed=True)
+            if config.precision == "float32" and other_floats(model):  # it says in what the run computed
+                model = copy_in_precision(model, config.precision)
     check_has_no_training_loop(model, source=config.model, error=UnfitError)
     return model
 
@@ -236,7 +249,7 @@ def model_hash(config: Config) -> str:
 def configuration_hash(model: keras.Model) -> str:
     """SHA-256 of a model's architecture: its layers, their configurations and connections; methods of its own class."""
     own = {name: describe(getattr(type(model), name)) for name in own_methods(model, METHODS)}
-    text = architecture(model) + (json.dumps(own, sort_keys=True, default=str) if own else "")
+    text = architecture_of(model) + (json.dumps(own, sort_keys=True, default=str) if own else "")
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import keras
 
-from tf_lottery.errors import UnfitError
+from tf_lottery.errors import LotteryError, UnfitError
 from tf_lottery.layers.paths import named_variables
 from tf_lottery.layers.remaking import LOOKUPS, build_configs, build_like, serialize_plain
 from tf_lottery.layers.sublayers import is_nested_model
+from tf_lottery.utils.documents import parse_json
 from tf_lottery.utils.text import one_line
 
 
@@ -60,7 +61,7 @@ def model_from_architecture(text: str) -> keras.Model:
             vocabulary was adapted: an architecture does not hold it.
     """
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         if "variables" in document:
             raise ValueError(f"its class {document['class_name']} has no `get_config` with all of its arguments")
         builds = document.pop("builds", None)
@@ -68,7 +69,9 @@ def model_from_architecture(text: str) -> keras.Model:
         if builds is not None:
             build_like(model, builds)
         _check_vocabularies(model)
-    except (ValueError, TypeError, ImportError, AttributeError) as error:
+    except LotteryError:
+        raise
+    except Exception as error:  # Keras's constructors raise anything for values that they do not expect
         raise UnfitError(
             f"The model can't be made from its architecture: {one_line(error)}",
             "Register its custom classes with `keras.saving.register_keras_serializable`; a Lambda layer can't be made "

@@ -12,7 +12,9 @@ import keras
 from tf_lottery.errors import DamagedError, LotteryError, UnfitError
 from tf_lottery.layers.fake_quantization import PLAIN_CLASSES, FakeQuantize
 from tf_lottery.layers.masked import Masked
+from tf_lottery.utils.array_archive import check_members
 from tf_lottery.utils.files import reading
+from tf_lottery.utils.regular_files import open_regular
 from tf_lottery.utils.text import one_line
 
 HDF5 = (".h5", ".hdf5")
@@ -55,11 +57,12 @@ def _check_whole(path: Path) -> None:
     """Raises if a file is not a whole `.keras` archive or HDF5 file."""
     try:
         if path.suffix in HDF5:
-            with path.open("rb"), h5py.File(path, "r") as file:
+            with open_regular(path), h5py.File(path, "r") as file:
                 if "model_config" not in file.attrs:
                     raise _damaged(path, "it holds weights alone, no model")
             return
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            check_members(archive.infolist(), os.fstat(file.fileno()).st_size)
             broken, members = archive.testzip(), set(archive.namelist())
     except (LotteryError, FileNotFoundError, IsADirectoryError, PermissionError):
         raise

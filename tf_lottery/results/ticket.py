@@ -1,7 +1,5 @@
 """`Ticket`: masks, rewind weights and the recipe that trains them; the thing that an experiment finds."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -9,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tf_lottery.errors import DamagedError, UnfitError, UsageError
-from tf_lottery.experiment.config import with_current_keys
+from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.results.statistics.values import number
 from tf_lottery.results.tables.formats import count, density_percent, percent
+from tf_lottery.results.ticket_content import GROUPS, SCHEMA, array_group, check_headers, read_recipe
 from tf_lottery.utils import html
 from tf_lottery.utils.files import damaged, dump_arrays, json_text, load_arrays, write_bytes
-
-SCHEMA = "tf-lottery.ticket/1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +148,8 @@ def load_ticket(path: str | PathLike[str]) -> Ticket:
 
     Raises:
         UsageError: there is no such file.
-        DamagedError: it is truncated, altered, or not a ticket.
+        DamagedError: it is truncated, altered, not a ticket, or holds far more than its size.
+        ResourceError: its arrays do not fit in memory.
     """
     path = Path(path)
     if not path.exists():
@@ -161,20 +158,10 @@ def load_ticket(path: str | PathLike[str]) -> Ticket:
         raise UsageError(
             f"{path} is a folder, not a ticket.", "Give the path of an .npz file that `Ticket.save` wrote."
         )
-    arrays = load_arrays(path)
+    arrays = load_arrays(path, check_headers)
     try:
-        recipe = json.loads(arrays.pop("recipe").tobytes())
-        if recipe.pop("schema") != SCHEMA:
-            raise KeyError("schema")
-        if "config" in recipe:
-            recipe["config"] = with_current_keys(recipe["config"])
-    except (KeyError, ValueError, AttributeError) as error:
+        recipe = read_recipe(arrays.pop("recipe").tobytes())
+    except ValueError as error:
         raise damaged(path, f"it is not a ticket ({error})") from error
-    ticket = Ticket(_group(arrays, "masks"), _group(arrays, "rewind"), _group(arrays, "trained"), recipe)
-    if not ticket.masks or any(mask.dtype != bool for mask in ticket.masks.values()):
-        raise DamagedError(f"{path} is not a ticket: it has no masks.", "Save it again from its run.")
-    return ticket
-
-
-def _group(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    return {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
+    masks, rewind_weights, trained_weights = (array_group(arrays, name) for name in GROUPS)
+    return Ticket(masks, rewind_weights, trained_weights, recipe)

@@ -10,6 +10,7 @@ from tf_lottery.experiment import run as experiment
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import SEARCH, Job, RunDirectory
 from tf_lottery.experiment.events import Events
+from tf_lottery.experiment.trust import check_trust
 from tf_lottery.studies.study_run import StudyRun
 from tf_lottery.utils.text import duration
 
@@ -74,32 +75,35 @@ def extend_run(run: StudyRun, variants: tuple[str, ...], *, events: Events | Non
         events: the functions to call as trainings start, evaluate and end.
 
     Raises:
-        UsageError: a run of `find_ticket`, which only the program that made it can extend.
+        UsageError: a run of `find_ticket`, which only the program that made it can extend; or one that names code, and
+            is not trusted.
         RunInUseError: another process holds the run directory.
     """
-    _train(run.config, run.store, variants, events)
+    _train(run.config, run.store, variants, events, trust=run.trust)
 
 
-def train_missing(run_dir: str | Path, variants: Sequence[str] = ()) -> None:
+def train_missing(run_dir: str | Path, variants: Sequence[str] = (), *, trust: bool = False) -> None:
     """Train the missing trainings of a run, and further variants, in its own directory.
 
     Args:
         run_dir: the run directory.
         variants: the names of controls to train beside those of the run.
+        trust: whether the code may be imported that the run names.
 
     Raises:
-        UsageError: it is not a run directory, a variant is unknown, or it is a run of `find_ticket`, which only the
-            program that made it can extend.
+        UsageError: it is not a run directory, a variant is unknown, it names code and is not trusted, or it is a run
+            of `find_ticket`, which only the program that made it can extend.
         RunInUseError: another process holds the run directory.
     """
     store = RunDirectory(run_dir)
-    _train(store.config(), store, variants, None)
+    _train(store.config(), store, variants, None, trust=trust)
 
 
-def _train(config: Config, store: RunDirectory, variants: Sequence[str], events: Events | None) -> None:
+def _train(config: Config, store: RunDirectory, variants: Sequence[str], events: Events | None, *, trust: bool) -> None:
     if "user" in (config.model, config.dataset):
         raise UsageError(
             f"{store.path} was made by `find_ticket`: it can't be extended from its directory alone.",
             f"Call `find_ticket` again with the same run_dir and variants={[*config.variants, *variants]}.",
         )
+    check_trust(config, store.path, trust=trust, known=variants)
     experiment.run(_extended(config, variants), store, events=events, model_hash=store.document().get("model_hash", ""))

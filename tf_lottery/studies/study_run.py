@@ -12,6 +12,7 @@ from tf_lottery.errors import ResourceError, UnfitError, UsageError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.directory import SEARCH, TICKET, Job, RunDirectory
 from tf_lottery.pruning import masks as mask_tools
+from tf_lottery.utils.references import is_import_path
 
 if TYPE_CHECKING:
     from tf_lottery.experiment.problem import Problem
@@ -31,6 +32,7 @@ class StudyRun:
         examples: the most training examples of an evaluation, a fixed subset; test data is used whole.
         data_dir: the folder of the data set, if it has moved since the run.
         problem: model, data and loss, for a run of `find_ticket`, whose configuration does not hold them.
+        trust: whether the code may be imported that the run names; otherwise its model is made from `model.json`.
 
     Attributes:
         store: the run directory.
@@ -39,6 +41,7 @@ class StudyRun:
         rounds: the rounds that are studied, in order.
         replicates: the replicates that are studied, in order.
         examples: the most training examples of an evaluation.
+        trust: whether the code may be imported that the run names.
 
     Raises:
         UsageError: `path` is not a run directory, or it has no such round or replicate.
@@ -55,6 +58,7 @@ class StudyRun:
         examples: int = EXAMPLES,
         data_dir: str | None = None,
         problem: "Problem | None" = None,
+        trust: bool = False,
     ) -> None:
         """Read the configuration, and check that the tickets to study are committed."""
         self.store = RunDirectory(path)
@@ -65,6 +69,7 @@ class StudyRun:
         if examples < 1:
             raise UsageError(f"`examples` must be at least 1. Received: {examples}.", "Pass e.g. 5000.")
         self.examples = examples
+        self.trust = trust
         self._problem = problem
         tickets = [job for job in plan.jobs(self.config) if job.variant == TICKET]
         self.rounds = self._choose("round", rounds, {job.round for job in tickets})
@@ -199,7 +204,15 @@ class StudyRun:
         from tf_lottery.experiment.problem import from_config
 
         self._configure()
-        problem = from_config(self.config.updated(precision="float32"))
+        untrusted = is_import_path(self.config.model) and not self.trust
+        try:
+            problem = from_config(
+                self.config.updated(precision="float32"), architecture=self.store.architecture() if untrusted else None
+            )
+        except UnfitError as error:
+            if not untrusted:
+                raise
+            raise UnfitError(error.cause, f"If you trust the code of {self.config.model!r}: `trust=True`.") from error
         expected = self.store.data_fingerprint()
         if expected and problem.fingerprint and expected != problem.fingerprint:
             raise UnfitError(

@@ -7,13 +7,16 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tf_lottery.errors import DamagedError, ResourceError, UsageError
+from tf_lottery.errors import DamagedError, LotteryError, ResourceError, UsageError
+from tf_lottery.utils.array_archive import Headers, read_arrays
+from tf_lottery.utils.documents import parse_json
+from tf_lottery.utils.regular_files import open_regular, read_regular
 from tf_lottery.utils.text import one_line
 
 
@@ -110,7 +113,7 @@ def file_digest(path: Path) -> str:
     Raises:
         OSError: it can't be read.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -172,10 +175,22 @@ def load_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        DamagedError: it is missing or not JSON.
+        DamagedError: it is missing, no regular file, or not JSON of bounded size and depth.
     """
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(read_regular(path))
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def load_text(path: Path) -> str:
+    """Read a text file in UTF-8.
+
+    Raises:
+        DamagedError: it is missing, no regular file, too large, or no text.
+    """
+    try:
+        return read_regular(path).decode()
     except (OSError, ValueError) as error:
         raise damaged(path, error) from error
 
@@ -201,17 +216,22 @@ def dump_arrays(arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -
     return buffer.getvalue()
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
+def load_arrays(path: Path, check: Callable[[Headers], None] | None = None) -> dict[str, np.ndarray]:
     """Read an `.npz` file.
 
+    Args:
+        path: the file.
+        check: raises a `ValueError` where the headers of the arrays, by name, are not what is expected.
+
     Raises:
-        DamagedError: it is missing, truncated or altered.
+        DamagedError: it is missing, truncated, altered, no regular file, or holds far more than its size.
+        ResourceError: its arrays do not fit in memory.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise damaged(path, error) from error
+        with open_regular(path) as file:
+            return read_arrays(file, check)
+    except LotteryError:
+        raise
     except Exception as error:  # zlib.error and struct.error of a damaged archive have no common base
         raise damaged(path, error) from error
 

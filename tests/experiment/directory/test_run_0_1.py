@@ -61,7 +61,7 @@ def test_its_result_and_its_ticket_file_are_equal(run_dir, tmp_path):
 def test_it_is_extended(run_dir):
     run = RunReader(run_dir)
     before = run.rows()
-    command = [sys.executable, "-m", "tf_lottery_cli", "run", "--config", str(run_dir / "config.json")]
+    command = [sys.executable, "-m", "tf_lottery_cli", "run", "--trust", "--config", str(run_dir / "config.json")]
     # A process of its own: the run sets the threads of TensorFlow, which other tests have at work already.
     subprocess.run(
         [*command, "--rounds", "2", "--out", str(run_dir.parent), "--quiet"],

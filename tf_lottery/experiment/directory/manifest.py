@@ -2,14 +2,15 @@
 
 import functools
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import DamagedError
+from tf_lottery.utils.documents import parse_json
 from tf_lottery.utils.files import damaged, dump_json, file_digest, write_bytes
+from tf_lottery.utils.regular_files import is_inside, read_regular
 
 NAME = "manifest.json"
 SCHEMA = "tf-lottery.manifest/2"
@@ -72,24 +73,28 @@ def read(directory: Path) -> Manifest:
     """What the manifest of a directory says.
 
     Raises:
-        DamagedError: the manifest can't be read.
+        DamagedError: the manifest can't be read, or names files elsewhere.
     """
     path = directory / NAME
     try:
-        return _parse(path, path.read_bytes())
+        return _parse(path, read_regular(path))
     except OSError as error:
         raise damaged(path, error) from error
 
 
 @functools.lru_cache(maxsize=1024)
 def _parse(path: Path, content: bytes) -> Manifest:
+    remedy = "Restore it from a copy, or start over with `fresh=True`."
     try:
-        document = json.loads(content)
+        document = parse_json(content)
     except ValueError as error:
         raise damaged(path, error) from error
     parts = [document.get(key, {}) for key in ("files", "owner", "made_from")] if isinstance(document, dict) else [{}]
     if not parts[0] or not all(isinstance(part, dict) for part in parts) or Manifest(*parts).content() != content:
-        raise DamagedError(f"{path} is not a manifest.", "Restore it from a copy, or start over with `fresh=True`.")
+        raise DamagedError(f"{path} is not a manifest.", remedy)
+    for name in parts[0]:
+        if Path(name).name != name or name == ".." or "\\" in name or not name.isprintable():
+            raise DamagedError(f"{path} names {name!r}, which is no plain name of a file.", remedy)
     return Manifest(*parts)
 
 
@@ -117,8 +122,10 @@ def check(directory: Path, name: str, manifest: Manifest) -> None:
         manifest: the manifest of the directory.
 
     Raises:
-        DamagedError: it is missing, altered, or not in the manifest.
+        DamagedError: it is missing, altered, a link that leads out, or not in the manifest.
     """
+    if not is_inside(directory / name, directory):
+        raise DamagedError(f"{directory / name} leads out of its folder.", "Put the file itself there, and no link.")
     expected, actual = manifest.files.get(name, "none"), digest(directory / name)
     if actual != expected:
         raise DamagedError(

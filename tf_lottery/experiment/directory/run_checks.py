@@ -14,6 +14,7 @@ from tf_lottery.experiment.directory.result_files import result_files
 from tf_lottery.experiment.directory.run_reader import RunReader
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
+from tf_lottery.utils.regular_files import read_regular
 
 REMEDY = "Restore the run directory from a copy, or start over with `fresh=True`."
 _Weights = Mapping[str, np.ndarray]
@@ -193,7 +194,7 @@ def _verify_results(run: RunReader, jobs: list[Job], checks: Verification) -> No
                 checks.remarks.append(f"{name} is not written yet; the next `run` writes it.")
             continue
         try:
-            actual = path.read_bytes()
+            actual = read_regular(path)
         except OSError as error:
             checks.problems.append(f"{path} can't be read: {error.strerror or error}.")
             continue

@@ -1,8 +1,6 @@
 """`RunReader`: the one place that reads a run directory; all other views of a run are made from it."""
 
-import json
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +11,13 @@ from tf_lottery.errors import DamagedError
 from tf_lottery.experiment.directory import manifest, run_lock
 from tf_lottery.experiment.directory.job import Job
 from tf_lottery.experiment.directory.manifest import Manifest
+from tf_lottery.experiment.directory.metrics_document import check_metrics, check_progress
 from tf_lottery.experiment.directory.run_identity import RunIdentity
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.utils.files import load_arrays, load_json
+from tf_lottery.utils.array_archive import check_numbers, read_arrays
+from tf_lottery.utils.documents import parse_json
+from tf_lottery.utils.files import damaged, load_arrays, load_json, load_text
+from tf_lottery.utils.regular_files import open_regular
 
 if TYPE_CHECKING:
     from tf_lottery.training.state import State
@@ -54,7 +56,7 @@ class RunReader(RunIdentity):
             DamagedError: it is missing or altered.
         """
         self.check_pinned("model.json")
-        return (self.path / "model.json").read_text()
+        return load_text(self.path / "model.json")
 
     def environment(self) -> dict[str, Any]:
         """What the run was made with: versions, processor, threads, XLA, precision; {} before the first training.
@@ -65,7 +67,12 @@ class RunReader(RunIdentity):
         if self.complete_jobs():
             self.check_pinned("environment.json")
         path = self.path / "environment.json"
-        return dict(load_json(path)) if path.exists() else {}
+        if not path.exists():
+            return {}
+        document = load_json(path)
+        if not isinstance(document, dict):
+            raise damaged(path, "it is not a table of keys")
+        return document
 
     def data_fingerprint(self) -> str:
         """The fingerprint of the data of the run; "" where it is not known, e.g. of a stream."""
@@ -118,7 +125,7 @@ class RunReader(RunIdentity):
         self.metrics(job)  # they hold what the arrays have to fit
         folder = self.job_folder(job)
         manifest.check(folder, f"{name}.npz", self.checked_manifest(folder))
-        return load_arrays(folder / f"{name}.npz")
+        return load_arrays(folder / f"{name}.npz", check_numbers)
 
     def metrics(self, job: Job) -> dict[str, Any]:
         """The metrics of a committed training; they are read once.
@@ -130,7 +137,7 @@ class RunReader(RunIdentity):
         found = self.checked_manifest(folder)
         if job not in self._metrics or self._metrics[job][0] != found:
             manifest.check(folder, "metrics.json", found)
-            metrics = load_json(folder / "metrics.json")
+            metrics = check_metrics(load_json(folder / "metrics.json"), folder / "metrics.json")
             self._check_metrics(job, metrics)
             self._metrics[job] = found, metrics
         return self._metrics[job][1]
@@ -177,8 +184,8 @@ class RunReader(RunIdentity):
         if not path.exists():
             return None
         try:
-            state = load_arrays(path)
-            progress = json.loads(state.pop("progress").tobytes())
+            state = load_arrays(path, check_numbers)
+            progress = check_progress(parse_json(state.pop("progress").tobytes()))
         except (DamagedError, KeyError, ValueError) as error:
             raise DamagedError(
                 f"{path}, the saved state of a running training, is damaged.", _DELETE_PARTIAL
@@ -193,11 +200,12 @@ class RunReader(RunIdentity):
         """
         path = self.partial_path(job)
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                progress = dict(json.loads(archive["progress"].tobytes()))
+            with open_regular(path) as file:
+                archive = read_arrays(file, check_numbers, only=("progress",))
+                progress = check_progress(parse_json(archive["progress"].tobytes()))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zlib.error and struct.error of a damaged archive have no common base
             raise DamagedError(f"{path} is damaged: {error}.", "Delete it: its training then starts over.") from error
         return self._checked_progress(job, path, progress, None)
 

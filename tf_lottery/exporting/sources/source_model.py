@@ -51,6 +51,7 @@ def open_source_model(
     round_number: int | None = None,
     replicate: int | None = None,
     max_drop: float = DEFAULT_MAX_DROP,
+    trust: bool = False,
 ) -> SourceModel:
     """Return the model of a run (by path or name), of a ticket's file (`.npz`) or of a model's file (`.keras`).
 
@@ -60,6 +61,7 @@ def open_source_model(
         round_number: the round, of a run; None for the sparsest one within `max_drop`.
         replicate: the replicate, of a run; None for the best of the round by validation data.
         max_drop: what a round may lose of the dense network's validation accuracy, a fraction.
+        trust: whether the module of the run's model function may be imported, where its model needs classes of it.
 
     Raises:
         UsageError: there is no such thing, it is of another kind, or a round or replicate was given for a file.
@@ -71,7 +73,7 @@ def open_source_model(
     """
     _refuse_other_files(source)
     if not source.endswith(FILES):
-        return _of_run(source, out, round_number, replicate, max_drop)
+        return _of_run(source, out, round_number, replicate, max_drop, trust)
     if round_number is not None or replicate is not None:
         raise UsageError(
             "`round_number` and `replicate` choose among the tickets of a run.", "Drop them, or give a run."
@@ -79,18 +81,20 @@ def open_source_model(
     return _of_file(Path(source))
 
 
-def open_dense_network(source: str, out: str | Path = "runs") -> "keras.Model":
+def open_dense_network(source: str, out: str | Path = "runs", *, trust: bool = False) -> "keras.Model":
     """Return the plain model of a source as it is exported; of a run, its dense network: round 0 of replicate 0.
 
     Args:
         source: as for `open_source_model`.
         out: the folder of the runs.
+        trust: as for `open_source_model`.
     """
     from tf_lottery.exporting.plain_model import make_deployable
 
     check_kind(source)
     run = not source.endswith(FILES)
-    opened = open_source_model(source, out, round_number=0 if run else None, replicate=0 if run else None)
+    first = 0 if run else None
+    opened = open_source_model(source, out, round_number=first, replicate=first, trust=trust)
     return make_deployable(opened.model)[0]
 
 
@@ -146,7 +150,7 @@ def _refuse_other_files(source: str) -> None:
 
 
 def _of_run(
-    name: str, out: str | Path, round_number: int | None, replicate: int | None, max_drop: float
+    name: str, out: str | Path, round_number: int | None, replicate: int | None, max_drop: float, trust: bool
 ) -> SourceModel:
     from tf_lottery.results.result import open_run
 
@@ -161,7 +165,7 @@ def _of_run(
     remarks.append(f"Round {job.round} of replicate {job.replicate}: {kept} of the maskable weights are kept.")
     origin = {"run": store.path.name, **ticket_origin(ticket), "round": job.round, "replicate": job.replicate}
     return SourceModel(
-        _model_of(ticket, store.config().model),
+        _model_of(ticket, store.config().model, trust=trust),
         store.config().to_json(),
         f"{store.path.name}_round_{job.round:02d}",
         origin,
@@ -169,18 +173,23 @@ def _of_run(
     )
 
 
-def _model_of(ticket: "Ticket", reference: str) -> "keras.Model":
+def _model_of(ticket: "Ticket", reference: str, *, trust: bool) -> "keras.Model":
     """Returns the plain model of a run's ticket; classes are also looked for in the module of the run's function.
 
     Args:
         ticket: a ticket of the run.
         reference: what the run's configuration says of its model.
+        trust: whether that module may be imported.
     """
     try:
         return ticket.model()
-    except UnfitError:
+    except UnfitError as error:
         if not is_import_path(reference):
             raise
+        if not trust:
+            raise UnfitError(
+                error.cause, f"If you trust the code of {reference!r}, which may hold its classes: `trust=True`."
+            ) from error
     import keras
 
     resolve(reference, what="model")
