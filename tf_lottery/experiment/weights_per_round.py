@@ -96,9 +96,9 @@ def check_rounds(config: Config, roles: Mapping[str, str], shapes: Mapping[str, 
 
     Args:
         config: the experiment.
-        roles: role of each maskable weight, by path.
-        shapes: shape of each maskable weight, by path.
-        units: the units of the arrays that are pruned.
+        roles: as for `check_patterns`.
+        shapes: as for `check_patterns`.
+        units: as for `check_patterns`.
 
     Raises:
         UsageError: an array would lose all units or more than a pattern N:M allows, least and greatest densities

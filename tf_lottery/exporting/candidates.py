@@ -49,6 +49,8 @@ def write_candidates(
             models.append((True, slim_model))
     for is_slim, source in models:
         for name in request.formats:
+            if not request.wanted(name, slim=is_slim).bases:
+                continue
             crashes = {
                 result.precision: f"{result.reason} on the whole model"
                 for result in results[name]

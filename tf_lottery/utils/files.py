@@ -19,6 +19,9 @@ from tf_lottery.utils.documents import parse_json
 from tf_lottery.utils.regular_files import open_regular, read_regular
 from tf_lottery.utils.text import one_line
 
+RESTORE = "Restore it from a copy, or start over with `fresh=True`."
+"""What to do about a damaged file of a run."""
+
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> str:
     """Write a file atomically and durably; its directory is made if need be.
@@ -243,6 +246,4 @@ def damaged(path: Path, error: BaseException | str) -> DamagedError:
         path: the file.
         error: what was raised, or the reason.
     """
-    return DamagedError(
-        f"{path} is damaged or missing: {one_line(error)}.", "Restore it from a copy, or start over with `fresh=True`."
-    )
+    return DamagedError(f"{path} is damaged or missing: {one_line(error)}.", RESTORE)

@@ -8,6 +8,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
+from tflite_runs import run_one_by_one
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting import export
@@ -29,14 +30,8 @@ def net(*, zeros=0.0):
 def run(content, values):
     """The outputs of a file for its first input, by reference kernels without delegates."""
     interpreter = Interpreter(model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
-    interpreter.allocate_tensors()
-    (given,), (taken,) = interpreter.get_input_details(), interpreter.get_output_details()
-    outputs = []
-    for value in values:
-        interpreter.set_tensor(given["index"], value[None])
-        interpreter.invoke()
-        outputs.append(interpreter.get_tensor(taken["index"]))
-    return np.concatenate(outputs), given, taken
+    outputs = run_one_by_one(interpreter, values)
+    return outputs, *interpreter.get_input_details(), *interpreter.get_output_details()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from flatbuffers.number_types import Float32Flags, Int8Flags, Uint8Flags, Uint32Flags
 from keras import layers
+from tflite_runs import run_one_by_one
 
 from tf_lottery.data.normalization import Normalization
 from tf_lottery.errors import UnfitError, UsageError
@@ -118,15 +119,7 @@ def sparse_net(*first):
 
 
 def run(path, values):
-    interpreter = Interpreter(model_path=str(path))
-    interpreter.allocate_tensors()
-    (given,), (taken,) = interpreter.get_input_details(), interpreter.get_output_details()
-    outputs = []
-    for one in values:
-        interpreter.set_tensor(given["index"], one[None])
-        interpreter.invoke()
-        outputs.append(interpreter.get_tensor(taken["index"])[0])
-    return np.stack(outputs)
+    return run_one_by_one(Interpreter(model_path=str(path)), values)
 
 
 def test_every_file_says_what_it_takes_and_gives(tmp_path):

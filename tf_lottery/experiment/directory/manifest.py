@@ -9,7 +9,7 @@ from typing import Any
 
 from tf_lottery.errors import DamagedError
 from tf_lottery.utils.documents import parse_json
-from tf_lottery.utils.files import damaged, dump_json, file_digest, write_bytes
+from tf_lottery.utils.files import RESTORE, damaged, dump_json, file_digest, write_bytes
 from tf_lottery.utils.regular_files import is_inside, read_regular
 
 NAME = "manifest.json"
@@ -84,17 +84,16 @@ def read(directory: Path) -> Manifest:
 
 @functools.lru_cache(maxsize=1024)
 def _parse(path: Path, content: bytes) -> Manifest:
-    remedy = "Restore it from a copy, or start over with `fresh=True`."
     try:
         document = parse_json(content)
     except ValueError as error:
         raise damaged(path, error) from error
     parts = [document.get(key, {}) for key in ("files", "owner", "made_from")] if isinstance(document, dict) else [{}]
     if not parts[0] or not all(isinstance(part, dict) for part in parts) or Manifest(*parts).content() != content:
-        raise DamagedError(f"{path} is not a manifest.", remedy)
+        raise DamagedError(f"{path} is not a manifest.", RESTORE)
     for name in parts[0]:
         if Path(name).name != name or name == ".." or "\\" in name or not name.isprintable():
-            raise DamagedError(f"{path} names {name!r}, which is no plain name of a file.", remedy)
+            raise DamagedError(f"{path} names {name!r}, which is no plain name of a file.", RESTORE)
     return Manifest(*parts)
 
 
@@ -130,7 +129,7 @@ def check(directory: Path, name: str, manifest: Manifest) -> None:
     if actual != expected:
         raise DamagedError(
             f"{directory / name} is damaged: SHA-256 {actual[:12]} instead of {expected[:12]}.",
-            "Restore it from a copy, or start over with `fresh=True`.",
+            RESTORE,
         )
 
 
@@ -145,5 +144,5 @@ def digest(path: Path) -> str:
     except OSError as error:
         raise DamagedError(
             f"{path} can't be read: {error.strerror or error}.",
-            "Restore it from a copy, or start over with `fresh=True`.",
+            RESTORE,
         ) from error

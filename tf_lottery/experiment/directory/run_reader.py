@@ -16,7 +16,7 @@ from tf_lottery.experiment.directory.run_identity import RunIdentity
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.utils.array_archive import check_numbers, read_arrays
 from tf_lottery.utils.documents import parse_json
-from tf_lottery.utils.files import damaged, load_arrays, load_json, load_text
+from tf_lottery.utils.files import RESTORE, damaged, load_arrays, load_json, load_text
 from tf_lottery.utils.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class RunReader(RunIdentity):
         if actual != pinned:
             raise DamagedError(
                 f"{self.path / name} is not the file that the run began with.",
-                "Restore it from a copy, or start over with `fresh=True`.",
+                RESTORE,
             )
 
     # One training.
@@ -148,7 +148,7 @@ class RunReader(RunIdentity):
         if any(row.get(key, value) != value for key, value in own.items()):
             raise DamagedError(
                 f"{self.job_folder(job)} holds the results of another training.",
-                "Restore it from a copy, or start over with `fresh=True`.",
+                RESTORE,
             )
         for name in PINNED:
             if name in metrics.get("pinned", {}) and (self.path / name).is_file():
@@ -157,7 +157,7 @@ class RunReader(RunIdentity):
         if digest and manifest.exists(rewind) and self.rewind_digest(job.replicate) != digest:
             raise DamagedError(
                 f"{rewind} is not the rewind state that round 0 wrote, which {job} names.",
-                "Restore it from a copy, or start over with `fresh=True`.",
+                RESTORE,
             )
 
     def verify(self, job: Job) -> None:

@@ -23,13 +23,11 @@ def write_keras(
         model: a plain, uncompiled model.
         folder: an existing staging folder.
         reference: what the file is compared with.
-        wanted: without "dense" nothing is written.
+        wanted: of the whole or of the slimmed model; a file is dense.
 
     Returns:
         One candidate, or one refusal.
     """
-    if "dense" not in wanted.bases:
-        return []
     encoding = wanted.encoding("dense")
     file = folder / f"model{_SUFFIX}"
     try:

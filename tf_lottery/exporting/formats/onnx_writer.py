@@ -29,13 +29,11 @@ def write_onnx(
         model: a plain model.
         folder: an existing staging folder.
         reference: what the file is compared with.
-        wanted: without "dense" nothing is written.
+        wanted: of the whole or of the slimmed model; a file is dense.
 
     Returns:
         One candidate, or one refusal.
     """
-    if "dense" not in wanted.bases:
-        return []
     encoding = wanted.encoding("dense")
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:

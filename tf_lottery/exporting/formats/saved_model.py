@@ -85,9 +85,9 @@ def call_in_session(folder: Path, samples: list[npt.NDArray[Any]], signature: Si
     """Load a SavedModel into a session, as TensorFlow Serving and the C API do, and return its outputs by name.
 
     Args:
-        folder: the SavedModel.
-        samples: one array `(samples, ...)` per input, in the order of the signature.
-        signature: the names of the inputs.
+        folder: as for `call_saved_model`.
+        samples: as for `call_saved_model`.
+        signature: as for `call_saved_model`.
 
     Raises:
         tf.errors.OpError: it does not load or run.
