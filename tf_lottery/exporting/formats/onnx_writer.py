@@ -26,10 +26,10 @@ def write_onnx(
     """Write a model as an ONNX file, run it in ONNX Runtime, and compare; a `file_formats.Writer`.
 
     Args:
-        model: a plain model.
-        folder: an existing staging folder.
-        reference: what the file is compared with.
-        wanted: of the whole or of the slimmed model; a file is dense.
+        model: as for `write_keras`.
+        folder: as for `write_keras`.
+        reference: as for `write_keras`.
+        wanted: as for `write_keras`.
 
     Returns:
         One candidate, or one refusal.

@@ -1,7 +1,7 @@
 """Code that loads and calls one exported file: Python, and for TFLite files Kotlin and Swift. No TensorFlow."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _SWIFT_TYPES = {
@@ -108,6 +108,15 @@ outputs = dict(zip(names, session.run(names, inputs)))
 """
 
 
+def _lines_for_free(inputs: Sequence[Mapping[str, Any]], line: Callable[[Mapping[str, Any]], str]) -> str:
+    """Lines of code, each with its end, one for each input with free dimensions."""
+    return "".join(f"{line(one)}\n" for one in inputs if one.get("free"))
+
+
+def _variables(outputs: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(_variable(place) for place in range(len(outputs)))
+
+
 def _kotlin(file: str, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> str:
     given = "\n".join(f"        {_kotlin_text(one['input'])} to buffer({_bytes(one)})," for one in inputs)
     received = "\n".join(f"        {_kotlin_text(one['output'])} to buffer({_bytes(one)})," for one in outputs)
@@ -116,11 +125,8 @@ def _kotlin(file: str, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Ma
         f"{_KOTLIN_READERS.get(str(one['dtype']), '')}"
         for place, one in enumerate(outputs)
     )
-    names = ", ".join(_variable(place) for place in range(len(outputs)))
-    resized = "".join(
-        f"        resize(it, {_kotlin_text(one['input'])}, {', '.join(map(str, one['shape']))})\n"
-        for one in inputs
-        if one.get("free")
+    resized = _lines_for_free(
+        inputs, lambda one: f"        resize(it, {_kotlin_text(one['input'])}, {', '.join(map(str, one['shape']))})"
     )
     return f"""import java.io.File
 import java.nio.ByteBuffer
@@ -142,7 +148,7 @@ fun call(folder: File): List<Any> {{
     }}
     outputs.values.forEach {{ (it as ByteBuffer).rewind() }}
 {reads}
-    return listOf({names})
+    return listOf({_variables(outputs)})
 }}
 """
 
@@ -156,11 +162,11 @@ def _swift(file: str, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Map
         f".withUnsafeBytes {{ Array($0.bindMemory(to: {_SWIFT_TYPES.get(str(one['dtype']), 'UInt8')}.self)) }}"
         for place, one in enumerate(outputs)
     )
-    names = ", ".join(_variable(place) for place in range(len(outputs)))
-    resized = "".join(
-        f"    try runner.resizeInput(named: {_quoted(one['input'])}, toShape: Tensor.Shape({list(one['shape'])}))\n"
-        for one in inputs
-        if one.get("free")
+    resized = _lines_for_free(
+        inputs,
+        lambda one: (
+            f"    try runner.resizeInput(named: {_quoted(one['input'])}, toShape: Tensor.Shape({list(one['shape'])}))"
+        ),
     )
     return f"""import Foundation
 import TensorFlowLite
@@ -174,7 +180,7 @@ func call(folder: URL) throws -> [Any] {{
 {copies}
     try runner.invoke()
 {reads}
-    return [{names}]
+    return [{_variables(outputs)}]
 }}
 """
 
