@@ -5,14 +5,15 @@ import glob
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from tf_lottery.utils.signals import STOPPING, are_deferred
-
+# Those of `tf_lottery.utils.signals`, which help pages do not load.
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 # What a command may take to end in order: locks are released, processes ended, half-written files removed.
 SECONDS = 4.0
 # A wrapper that passes Ctrl-C on, beside the terminal, is no second Ctrl-C.
@@ -107,8 +108,14 @@ def _watch(reading: int, report: Callable[[BaseException], int]) -> None:
             first, begin = number, time.monotonic()
         seconds = time.monotonic() - begin
         again = arrived and number == signal.SIGINT and seconds > SAME_KEY_PRESS
-        if again or (seconds > SECONDS and not are_deferred()):
+        if again or (seconds > SECONDS and not _are_deferred()):
             _end(first, report)
+
+
+def _are_deferred() -> bool:
+    """Whether the library holds signals back, as it can only where it is loaded."""
+    signals = sys.modules.get("tf_lottery.utils.signals")
+    return signals is not None and signals.are_deferred()
 
 
 def _end(number: int, report: Callable[[BaseException], int]) -> None:

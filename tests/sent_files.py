@@ -1,5 +1,6 @@
 """Files as a stranger may send them, written by hand: run directories, archives of arrays, tickets."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -7,6 +8,7 @@ import zipfile
 
 import numpy as np
 
+from tf_lottery.errors import LotteryError
 from tf_lottery.experiment.config import Config
 
 MODEL = {
@@ -111,8 +113,10 @@ def write_manifest(folder, files):
 
 def write_run(path, *, architecture=MODEL, **options):
     """A finished run of round 0, without its rewind state; options go into its configuration unchecked."""
-    config = Config(rounds=0, steps=5, variants=("ticket",), jobs=1)
-    document = {"schema": "tf-lottery.run-directory/1", **config.to_json(), "hash": config.hash(), **options}
+    config = Config(rounds=0, steps=5, variants=("ticket",), jobs=1).to_json() | options
+    with contextlib.suppress(LotteryError):  # of options that are no valid ones
+        config["hash"] = Config.from_json(config).hash()
+    document = {"schema": "tf-lottery.run-directory/1", "hash": "0123456789", **config}
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(document))
     model, environment = json.dumps(architecture).encode(), json.dumps({"keras": "3"}).encode()

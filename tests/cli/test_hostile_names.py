@@ -74,7 +74,7 @@ def test_hostile_values_of_a_configuration_are_shown_harmlessly(copied, invoke):
     path.write_text(json.dumps({**json.loads(path.read_text()), "criterion": HOSTILE}))
     assert_harmless(invoke("status", copied), codes=(5,))
     assert_harmless(invoke("verify", copied), codes=(5,))
-    assert_harmless(invoke("run", "--config", path), codes=(2,))
+    assert_harmless(invoke("run", "--config", path), codes=(5,))
 
 
 def test_the_shell_is_given_no_hostile_name(hostile):

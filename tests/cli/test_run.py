@@ -89,7 +89,7 @@ def test_stdout_is_kept_clean_of_what_the_users_model_prints(shell, tmp_path):
     assert "here is my model" in done.stderr
     assert document["config"]["model_hash"]
     # The configuration runs again to the same directory: the model's own hash is part of it.
-    again = shell("run", "--config", f"{document['run_dir']}/config.json", "--json", cwd=tmp_path)
+    again = shell("run", "--config", f"{document['run_dir']}/config.json", "--trust", "--json", cwd=tmp_path)
     assert json.loads(again.stdout)["run_dir"] == document["run_dir"]
 
 

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tf_lottery_cli import failures
+from tf_lottery_cli import failures, stopping
+
+from tf_lottery.utils import signals
 
 # A program that hears of no exception, as a library may do, with the seconds that a command has in order to stop.
 STUBBORN = """
@@ -133,9 +135,13 @@ def test_a_second_ctrl_c_ends_at_once(start_process, patience):
     assert not runs(child)
 
 
+OTHER_STOPS = [(signal.SIGTERM, 143, "2"), (signal.SIGHUP, 129, "1")]
+
+
 @pytest.mark.usefixtures("answers_ctrl_c")
 @pytest.mark.parametrize(
-    ("number", "code", "jobs"), [(signal.SIGHUP, 129, "2"), (signal.SIGTERM, 143, "2"), (signal.SIGHUP, 129, "1")]
+    ("number", "code", "jobs"),
+    [(signal.SIGHUP, 129, "2"), *(pytest.param(*other, marks=pytest.mark.slow) for other in OTHER_STOPS)],
 )
 def test_a_run_whose_whole_session_is_stopped_leaves_nothing(
     number, code, jobs, environment, tmp_path, start_process, wait_until, patience
@@ -184,3 +190,7 @@ sys.exit(failures.guarded(action, debug=False))
         [sys.executable, "-c", program, action], env=environment, cwd=tmp_path, timeout=patience, check=False
     )
     assert done.returncode == 129
+
+
+def test_the_signals_are_those_that_the_library_holds_back():
+    assert stopping.STOPPING == signals.STOPPING

@@ -33,6 +33,7 @@ def raw(data_dir, folder, files):
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_mnist_once_and_only_the_data_set_is_left(data_dir, tmp_path, start_process, patience):
     folder = raw(data_dir, tmp_path / "data", FILES)
     left = folder / "tfds" / ".preparing-mnist"

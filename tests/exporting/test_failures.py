@@ -308,17 +308,6 @@ def test_models_that_do_not_fit(tmp_path):
         export(Subclassed(), tmp_path)
 
 
-def test_a_dynamic_length_is_refused_for_tflite_only(tmp_path):
-    model = keras.Sequential([keras.Input((None, 4)), layers.LSTM(8), layers.Dense(3)])
-    with pytest.raises(UsageError, match="random samples cannot be made"):
-        export(model, tmp_path)
-    report = export(model, tmp_path, format="all", samples=np.ones((3, 5, 4)))
-    assert [record["format"] for record in report.files] == ["keras", "saved_model"]
-    reasons = [record["reason"] for record in report.refused if record["format"] == "tflite"]
-    assert len(reasons) == 2
-    assert all("only the batch may be dynamic" in reason for reason in reasons)
-
-
 @pytest.mark.parametrize(
     ("samples", "error", "message"),
     [

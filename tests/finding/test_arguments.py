@@ -12,6 +12,7 @@ from tf_lottery.experiment.config import Config
 PARAMETERS = inspect.signature(tfl.find_ticket).parameters
 # Options whose default is another one in Python, where the experiment is the caller's own.
 OTHER_DEFAULTS = {"model", "rounds", "steps", "batch_size", "optimizer", "eval_every", "variants", "include", "exclude"}
+OTHER_DEFAULTS |= {"layer_rates", "min_density", "max_density"}
 # Options of an experiment by configuration, which here are Python objects, or what a caller's objects hold.
 OBJECTS = {"preset", "dataset", "data_dir", "normalization", "validation", "classes", "pad_crop", "flip"}
 OBJECTS |= {"learning_rate", "momentum", "weight_decay", "lr_schedule", "lr_milestones", "lr_drop", "warmup"}

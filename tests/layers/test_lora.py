@@ -250,7 +250,8 @@ def functional():
 
 
 @pytest.mark.parametrize(
-    ("make", "in_place"), [(functional, False), pytest.param(Adapted, False, marks=pytest.mark.slow), (Adapted, True)]
+    ("make", "in_place"),
+    [(functional, False), *(pytest.param(Adapted, in_place, marks=pytest.mark.slow) for in_place in (False, True))],
 )
 def test_attention_in_graphs_and_subclassed_models(make, in_place, tmp_path):
     model = adapted_attention(make)

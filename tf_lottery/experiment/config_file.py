@@ -59,6 +59,10 @@ def run_document(config: Mapping[str, Any], schema: str) -> dict[str, Any]:
 def check_digest(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
     """Check that a configuration is what the program wrote, where it has a digest.
 
+    Args:
+        path: the file, for messages.
+        document: what it holds.
+
     Returns:
         The document without the digest, with the keys of this version.
 

@@ -267,7 +267,7 @@ def test_what_is_recommended_here_is_what_an_export_chooses(tmp_path, monkeypatc
     """`doctor` recommended blocks by rule where the race of an export found rows the better file."""
     ends = ("dense", "sparse", "sparse_1x4", "slim", "slim_sparse", "slim_sparse_1x4")
     latencies = {f"model_float32_{end}.tflite": 9.0 - number for number, end in enumerate(ends)}
-    monkeypatch.setattr(litert, "time_files", lambda files: [latencies[file.name] for file in files])
+    monkeypatch.setattr(litert, "time_files", lambda files, sizes=None: [latencies[file.name] for file in files])
     model = sparsified(keras.Sequential([keras.Input((256,)), layers.Dense(256), layers.Dense(8)]), 0.95)
     kernel = model.layers[1].kernel
     kernel.assign(kernel * (np.arange(256) < 128)[:, None])  # half of the units are read by nobody

@@ -9,7 +9,7 @@ from keras import layers
 from tf_lottery.errors import UnfitError
 from tf_lottery.exporting import export
 
-ALLOWED = {"float32": 1e-5, "float16": 1e-2, "dynamic": 0.1, "int8": 0.3}
+ALLOWED = {"float32": 1e-5, "float16": 1e-2, "dynamic": 0.1, "int8": 0.3, "int16x8": 0.3}
 
 
 def images(*shape):
@@ -51,7 +51,7 @@ def run(path, values):
     return interpreter.get_tensor(taken["index"])
 
 
-@pytest.mark.parametrize("make", [convolutional, pooled])
+@pytest.mark.parametrize("make", [pytest.param(convolutional, marks=pytest.mark.slow), pooled])
 def test_every_file_takes_any_size(tmp_path, make):
     model, x = make(), images(64, 16, 16, 3)
     report = export(*(model, tmp_path), samples=x, calibration=x[:40], task="regression", encoding=["dense", "sparse"])
@@ -158,7 +158,9 @@ def resized(path, values):
     return interpreter.get_tensor(taken["index"])
 
 
-@pytest.mark.parametrize("make", [dense_net, flat_net, steps_net])
+@pytest.mark.parametrize(
+    "make", [dense_net, *(pytest.param(one, marks=pytest.mark.slow) for one in (flat_net, steps_net))]
+)
 def test_a_sparse_file_takes_the_batches_of_its_dense_twin(tmp_path, make):
     """int8 rows ran as convolutions between reshapes to constant shapes: they took one sample only."""
     model, x = make()

@@ -74,7 +74,9 @@ dense_conversion.convert_dense(None, folder, precision="int8", calibration={{"x"
 
 
 @pytest.mark.usefixtures("answers_ctrl_c")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGKILL]
+)
 def test_the_converter_ends_with_the_process_that_started_it(tmp_path, number, start_process, wait_until, patience):
     mark = tmp_path / "mark"
     process = start_process([sys.executable, "-c", _PARENT, str(tmp_path)], env={**os.environ, "MARK": str(mark)})

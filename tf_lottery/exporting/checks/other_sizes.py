@@ -43,7 +43,7 @@ class SizedSamples:
 def other_sizes(
     call: Callable[[list[npt.NDArray[Any]]], Outputs], arrays: list[npt.NDArray[Any]], signature: Signature
 ) -> tuple[SizedSamples, ...]:
-    """Return a few samples of other sizes: the caller's own, continued by themselves along the free dimensions.
+    """Return a few samples of other sizes: the caller's own, repeated along the free dimensions.
 
     Args:
         call: what the Keras model answers to one array per input; it may raise `UnfitError`.
