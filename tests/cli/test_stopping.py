@@ -108,7 +108,7 @@ def test_the_command_that_resumes_is_said(words, remedy, capsys):
 
 @pytest.mark.usefixtures("answers_ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_command_that_does_not_stop_is_ended(number, start_process, patience):
+def test_a_command_that_does_not_stop_is_ended(number, start_process, wait_until, patience):
     process = start_process([sys.executable, "-c", STUBBORN, "0.5"])
     child = int(process.stdout.readline())
     assert process.stdout.readline() == "ready\n"
@@ -117,11 +117,11 @@ def test_a_command_that_does_not_stop_is_ended(number, start_process, patience):
     assert process.returncode == 128 + number
     assert output == "swallowed\n"
     assert errors.splitlines()[1].endswith("resumes: tf-lottery run --seed 3")
-    assert not runs(child)
+    wait_until(lambda: not runs(child))  # it has been killed, and ends in a moment
 
 
 @pytest.mark.usefixtures("answers_ctrl_c")
-def test_a_second_ctrl_c_ends_at_once(start_process, patience):
+def test_a_second_ctrl_c_ends_at_once(start_process, wait_until, patience):
     process = start_process([sys.executable, "-c", STUBBORN, "100000"])
     child = int(process.stdout.readline())
     assert process.stdout.readline() == "ready\n"
@@ -132,7 +132,7 @@ def test_a_second_ctrl_c_ends_at_once(start_process, patience):
     _, errors = process.communicate(timeout=patience)
     assert process.returncode == 130
     assert errors.startswith("error: stopped by Ctrl-C.\n")
-    assert not runs(child)
+    wait_until(lambda: not runs(child))  # it has been killed, and ends in a moment
 
 
 OTHER_STOPS = [(signal.SIGTERM, 143, "2"), (signal.SIGHUP, 129, "1")]

@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageError
-from tf_lottery.exporting import export
+from tf_lottery.exporting import export, pipeline
 from tf_lottery.exporting.diagnose.delegation import NotLoadedError, delegated_positions
 from tf_lottery.exporting.diagnose.diagnosis import diagnose
 from tf_lottery.exporting.diagnose.processor import Processor
@@ -272,6 +272,7 @@ def test_what_is_recommended_here_is_what_an_export_chooses(tmp_path, monkeypatc
     kernel = model.layers[1].kernel
     kernel.assign(kernel * (np.arange(256) < 128)[:, None])  # half of the units are read by nobody
     diagnosis = diagnose(model, race=True)
+    monkeypatch.setattr(pipeline, "describe_file", lambda *arguments, **options: None)  # `doctor` knows no metadata
     report = export(model, tmp_path, precision="float32", task="classification", only_best=True)
     (raced,) = [line for line in diagnosis.summary if line.startswith("Raced here (")]
     (recommended,) = [line for line in diagnosis.summary if line.startswith("Recommended here: ")]

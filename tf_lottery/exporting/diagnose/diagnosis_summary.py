@@ -99,7 +99,7 @@ def _describe_race(raced: Sequence[RacedFile], processor: Processor, max_drop: f
             f"latency within the accuracy budget ({in_percent(max_drop)}).",
         ]
     return [
-        f"Raced here ({processor.name}): {figures}.",
+        f"Raced here ({processor.name}), files without metadata: {figures}.",
         f"Recommended here: *{raced[0].name}.tflite of `tfl.export(format='tflite')`, the least bytes times latency of "
         "these. An export races other precisions too, int8 with real data.",
     ]
