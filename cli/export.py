@@ -71,7 +71,7 @@ _REMEDIES = {
     "--precision",
     type=ListOf("precisions"),
     default=("all",),
-    help=f"Only TFLite of: {','.join(IN_ALL)}; or {','.join(BY_QUANTIZER)}, by the extra quantizer.",
+    help=f"Only TFLite of: {','.join(IN_ALL)}; or int16x8; or {','.join(BY_QUANTIZER)}, by the extra quantizer.",
 )
 @click.option("--encoding", type=ListOf("encodings"), default=("all",), help="dense,sparse,slim,slim-sparse.")
 @click.option(

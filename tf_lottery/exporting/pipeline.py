@@ -85,9 +85,9 @@ def export(
             given by name that fails is an error; with "all" it is reported as refused, and only an export without any
             file is an error.
         precision: of TFLite files: "float32", "float16" (weights), "dynamic" (int8 weights, float32 between layers),
-            "int8" (throughout; needs `calibration`), "int16x8" (int8 weights, int16 between layers; needs
-            `calibration`), "all" of these, or a list. By name alone, and with the extra `quantizer`: "int4" (int4
-            weights), "mixed" (each weight int4, int8 or float32, as few bits as `max_drop` allows on `calibration`).
+            "int8" (throughout; needs `calibration`), "all" of these, or a list. By name alone: "int16x8" (int8 weights,
+            int16 between layers; needs `calibration`); and with the extra `quantizer` "int4" (int4 weights), "mixed"
+            (each weight int4, int8 or float32, as few bits as `max_drop` allows on `calibration`).
         encoding: "dense", "sparse" (only non-zero weights are stored), "slim" (what zeros made dead is removed),
             "slim-sparse" (both), "all", or a list.
         samples: real inputs, `(samples, ...)`, better 256 or more; a list, or a dict by input name, for several inputs.

@@ -3,7 +3,7 @@
 import pytest
 
 from tf_lottery.errors import UsageError
-from tf_lottery.exporting.precision_names import BY_QUANTIZER, IN_ALL, PRECISIONS
+from tf_lottery.exporting.precision_names import BY_NAME, IN_ALL, PRECISIONS
 from tf_lottery.exporting.publish.export_request import check_request
 
 
@@ -17,15 +17,15 @@ from tf_lottery.exporting.publish.export_request import check_request
         (["int4", "float32"], ("float32", "int4")),
     ],
 )
-def test_all_leaves_the_quantizer_out_unless_it_is_named_beside(tmp_path, precision, expected):
+def test_all_leaves_out_what_is_not_named_beside(tmp_path, precision, expected):
     assert (
         check_request(tmp_path, format="tflite", precision=precision, encoding="all", name="x").precisions == expected
     )
 
 
 def test_every_precision_is_in_one_of_both():
-    assert set(IN_ALL) | set(BY_QUANTIZER) == set(PRECISIONS)
-    assert not set(IN_ALL) & set(BY_QUANTIZER)
+    assert set(IN_ALL) | set(BY_NAME) == set(PRECISIONS)
+    assert not set(IN_ALL) & set(BY_NAME)
 
 
 @pytest.mark.parametrize("options", [{"target": "micro"}, {"io": "int8"}])
