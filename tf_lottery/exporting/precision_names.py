@@ -5,7 +5,7 @@ BY_QUANTIZER = ("int4", "mixed")
 IN_ALL = ("float32", "float16", "dynamic", "int8")
 """What "all" stands for."""
 BY_NAME = ("int16x8", *BY_QUANTIZER)
-"""Those that are made only where they are asked for by name: each takes a conversion of its own, and is seldom the best."""
+"""Made only where they are asked for by name: each takes a conversion of its own, and is seldom the best."""
 PRECISIONS = (*IN_ALL, *BY_NAME)
 CALIBRATED = ("int8", "int16x8")
 """Those whose ranges the converter measures, in a process of its own, which some models crash."""
