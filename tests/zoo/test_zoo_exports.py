@@ -67,6 +67,7 @@ def export_both(plain: keras.Model, folder: Path) -> dict[str, str]:
     return cells | {"TFLite": f"{exported(fixed, folder / 'fixed', 'tflite')} (fixed shapes)"}
 
 
+@pytest.mark.slow
 def test_a_small_mobilenet_is_exported(tmp_path):
     assert export_both(small_mobilenet(), tmp_path) == {"SavedModel": "dense", "TFLite": "dense, sparse"}
 

@@ -151,6 +151,7 @@ def search(make: Callable[[], keras.Model]) -> dict[str, str]:
     return {"Ticket": "yes"}
 
 
+@pytest.mark.slow
 def test_a_ticket_of_a_small_mobilenet():
     search(small_mobilenet)
 
