@@ -49,14 +49,15 @@ def write_candidates(
             models.append((True, slim_model))
     for is_slim, source in models:
         for name in request.formats:
-            if not request.wanted(name, slim=is_slim).bases:
+            wanted = request.wanted(name, slim=is_slim)
+            if not wanted.bases:
                 continue
             crashes = {
                 result.precision: f"{result.reason} on the whole model"
                 for result in results[name]
                 if isinstance(result, Refusal) and result.crashed
             }
-            wanted = dataclasses.replace(request.wanted(name, slim=is_slim), hopeless=crashes)
+            wanted = dataclasses.replace(wanted, hopeless=crashes)
             folder = stage / file_suffix(name, "slim" if is_slim else "")
             try:
                 folder.mkdir()

@@ -1,7 +1,7 @@
 """What every file of one export is compared with: real inputs, the Keras model's outputs, labels."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.exporting.checks.agreement import FLOAT32_TOLERANCE, Outputs, accuracy, compare_outputs
+from tf_lottery.exporting.checks.agreement import Outputs, accuracy, compare_outputs
 from tf_lottery.exporting.checks.model_outputs import float32_outputs, model_outputs
 from tf_lottery.exporting.checks.other_sizes import SizedSamples, other_sizes
 from tf_lottery.exporting.checks.output_error import OutputAgreement
@@ -88,11 +88,13 @@ class KerasReference:
             precision: of the file: "float32", "float16", "dynamic" or "int8".
         """
         agreement = compare_outputs(self.outputs, outputs, precision=precision, kinds=self.kinds)
-        for accepted, tolerance in self._accepted_outputs(precision):
-            compared = compare_outputs(accepted, outputs, precision=precision, tolerance=tolerance, kinds=self.kinds)
+        exported = self.outputs if self.float32_outputs is None else self.float32_outputs
+        if exported is not self.outputs:
+            compared = compare_outputs(exported, outputs, precision=precision, kinds=self.kinds)
             agreement = replace(agreement, failure=compared.failure)
-            if not agreement.failure:
-                break
+        if agreement.failure and precision == "float32" and self.tolerances:
+            compared = compare_outputs(exported, outputs, tolerance=self.tolerances, kinds=self.kinds)
+            agreement = replace(agreement, failure=compared.failure)
         if agreement.failure:
             return agreement
         choosing = agreement
@@ -109,13 +111,6 @@ class KerasReference:
             for name, error in choosing.by_output.items()
         }
         return replace(agreement, accuracy=_mean(reported), validation_accuracy=_mean(validated), losses=losses)
-
-    def _accepted_outputs(self, precision: str) -> Iterator[tuple[Outputs, float | Mapping[str, float]]]:
-        """What a file may answer, each with its tolerance; that of a model that amplifies rounding is measured last."""
-        exported = self.float32_outputs or self.outputs
-        yield exported, FLOAT32_TOLERANCE
-        if precision == "float32" and self.tolerances:
-            yield exported, self.tolerances
 
     def input_records(self) -> list[dict[str, Any]]:
         """Return the entries of a report's `inputs`: name, shape, dtype, and the range of real samples."""
