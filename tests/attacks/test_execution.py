@@ -117,10 +117,10 @@ def test_a_configuration_is_taken_on_the_users_word(folder):
 def test_the_command_line_says_which_flag(folder):
     write_run(folder / "sent", **NAMED["model"])
     result = command("run", "--config", "sent/config.json", "--dry-run")
-    assert result.exit_code != 0
-    assert "--trust" in str(
-        result.exception.remedy if isinstance(result.exception, LotteryError) else result.output
-    ) or ("trust" in str(result.exception))
+    assert result.exit_code == 2
+    assert "evil_model:make" in result.output
+    assert "--trust" in result.output
+    assert nothing_ran(folder)
 
 
 # Keras.
