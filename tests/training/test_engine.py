@@ -1,5 +1,6 @@
 """The engine against Keras: the same numbers on the same batches, traced once, whatever the chunks."""
 
+import gc
 import itertools
 import time
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from tf_lottery.data import Arrays
 from tf_lottery.errors import NonFiniteError, UnfitError
@@ -262,3 +264,23 @@ def test_time_is_accounted_and_compilation_apart(monkeypatch):
     assert engine.timings.steps_timed == 10
     assert 0 < engine.timings.seconds["train"] < 1e6 <= engine.timings.seconds["compile"]
     assert 1 <= engine.chunk_size() <= 500
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", keras.optimizers.LossScaleOptimizer], ids=["plain", "scaled"])
+def test_compiled_graphs_die_with_their_engine(optimizer):
+    """Each engine left three graphs behind: TensorFlow kept the gradient function of Keras's sum over replicas."""
+
+    def train():
+        batch, make_optimizer = data(), OPTIMIZERS["sgd"]
+        chosen = make_optimizer() if optimizer == "sgd" else optimizer(make_optimizer())
+        engine = engine_of(make(), chosen, batch, xla="off")
+        engine.run(batch, Order(64, 8, 0), start=0, stop=2)
+        assert graphs() > before
+
+    def graphs():
+        gc.collect()
+        return sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
+
+    before = graphs()
+    train()
+    assert graphs() == before

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tf_lottery.errors import UsageError
 from tf_lottery.layers import named_layers
 from tf_lottery.utils.text import one_line
 
 WITHOUT_DECAY = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
+_SUM_OVER_REPLICAS = "_all_reduce_sum_gradients"
 
 
 def get_optimizer(identifier: Any) -> keras.optimizers.Optimizer:
@@ -102,3 +104,19 @@ def with_loss_scale(optimizer: keras.optimizers.Optimizer, model: keras.Model) -
     if scales or all(layer.compute_dtype != "float16" for layer in named_layers(model).values()):
         return optimizer
     return keras.optimizers.LossScaleOptimizer(optimizer)
+
+
+def without_replicas(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Return the optimizer, made to leave out Keras's sum of the gradients over replicas where there is but one.
+
+    TensorFlow makes that sum a custom gradient, and registers the function of one for the life of the process, with the
+    graph in which it was traced: every engine would stay in memory.
+
+    Args:
+        optimizer: any Keras optimizer; it is changed.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    own = getattr(type(inner), _SUM_OVER_REPLICAS, None)
+    if not tf.distribute.has_strategy() and own is getattr(keras.optimizers.Optimizer, _SUM_OVER_REPLICAS, None):
+        setattr(inner, _SUM_OVER_REPLICAS, list)
+    return optimizer
