@@ -13,6 +13,7 @@ from tf_lottery.experiment.preflight import DryRun, check_before_run, dry_run, r
 from tf_lottery.experiment.run import locate, run
 from tf_lottery.experiment.run_state import read_state
 from tf_lottery.results.run_lookup import find_run
+from tf_lottery.utils.machine import available_memory
 from tf_lottery.utils.text import duration
 
 from . import options
@@ -42,7 +43,7 @@ ARGUMENTS = {"drop": "lr_drop", "milestones": "lr_milestones", "pad": "pad_crop"
 @options.configuration_options
 @out_option
 @click.option("--fresh", is_flag=True, help="Start over in a new directory instead of resuming.")
-@click.option("--dry-run", "dry", is_flag=True, help="Show trainings, weights, disk and time; write nothing.")
+@click.option("--dry-run", "dry", is_flag=True, help="Show trainings, weights, memory, disk and time; write nothing.")
 @trust_option
 @click.option("--checkpoint-every", type=click.FloatRange(0), help="Seconds between states saved in mid-training.")
 @click.option("--tensorboard", is_flag=True, help="Write learning curves for TensorBoard into the run directory.")
@@ -132,6 +133,7 @@ def _print_dry_run(planned: DryRun, *, as_json: bool, quiet: bool) -> None:
         ("Model", f"{config.model}: {estimate.parameters:,} parameters, {total:,} maskable weights"),
         ("Step", f"{1e6 * estimate.seconds_per_step:,.0f} microseconds{' with XLA' if estimate.xla else ''}"),
         ("Evaluation", f"{1e3 * estimate.seconds_per_evaluation:,.1f} milliseconds every {config.eval_every} steps"),
+        *([("Memory", _memory(estimate.memory_bytes))] if estimate.memory_bytes else []),
         ("Disk", f"{estimate.disk_bytes / 1e6:,.1f} MB"),
         ("Time", f"about {duration(estimate.seconds)}"),
     ]
@@ -142,3 +144,9 @@ def _print_dry_run(planned: DryRun, *, as_json: bool, quiet: bool) -> None:
         for number, count in enumerate(estimate.weights_kept)
     ]
     print_table(("Round", "Weights kept", "Density"), kept, right=(True, True, True))
+
+
+def _memory(needed: int) -> str:
+    free = available_memory(swap=True)
+    known = "" if free is None else f" ({free / 1e9:,.1f} GB free now{'' if needed <= free else ': NOT ENOUGH'})"
+    return f"{needed / 1e9:,.2f} GB at the peak, in all processes{known}"

@@ -33,7 +33,7 @@ def describe(*, data_dir: _Folder = None) -> list[dict[str, Any]]:
         For each name a dictionary: name, shape, classes, train, validation, test (numbers of examples), source, status
         ("embedded", "prepared", "raw files", "missing" or "unusable"), and location (a path, or what to do).
     """
-    return [_describe(name, data_dir) for name in names(data_dir=data_dir)]
+    return [describe_one(name, data_dir=data_dir) for name in names(data_dir=data_dir)]
 
 
 def load(
@@ -165,7 +165,13 @@ def _normalized(arrays: Arrays, how: Normalization) -> Arrays:
     return Arrays(how.apply(arrays.x), arrays.y)
 
 
-def _describe(name: str, data_dir: _Folder) -> dict[str, Any]:
+def describe_one(name: str, *, data_dir: _Folder = None) -> dict[str, Any]:
+    """Describe one data set, as `describe` does all of them.
+
+    Args:
+        name: as for `load`.
+        data_dir: as for `load`.
+    """
     known, prepared = KNOWN.get(name), locations.find_prepared(name, data_dir)
     row: dict[str, Any] = dict.fromkeys(("shape", "classes", "train", "validation", "test"))
     row = {"name": name, **row, "source": known.source if known else "TFDS"}

@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from tf_lottery.experiment import plan, round_masks, weights_per_round
+from tf_lottery.experiment import plan, weights_per_round
 from tf_lottery.experiment.compiled_job import span
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import SEARCH, TICKET
-from tf_lottery.experiment.problem import Problem, replicate_seed
+from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.training_and_rewind_steps import step_counts
 from tf_lottery.experiment.workers import executor
-from tf_lottery.layers import discover, get_masks, named_variables
-from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
-from tf_lottery.training.loop import MemoryFeed, StreamFeed, splits
-from tf_lottery.training.order import Order
+from tf_lottery.experiment.workers.starting_point import HELD_REPLICATES
+from tf_lottery.experiment.workers.workbench import Workbench
+from tf_lottery.layers import discover, get_weights, named_variables
+from tf_lottery.training.batches import Batch, map_tensors
+from tf_lottery.training.engine import CHUNK_CAPACITY, EVALUATION_BATCH, Engine
+from tf_lottery.training.state import apply_masks_to_state
+from tf_lottery.utils.files import dump_arrays
+from tf_lottery.utils.machine import ProcessMemory, process_memory
 
 MEASURED_SECONDS = 1.0
 METRICS_BYTES = 4000
@@ -38,6 +42,8 @@ class Estimate:
         skipped: layers with weights that are not pruned.
         indivisible: what is not pruned in the units that were asked for, and why, by weight path.
         disk_bytes: of what is still to be written.
+        memory_bytes: the peak of the memory of all processes together, what they share counted once; None where the
+            system does not say.
         seconds_per_step: measured.
         seconds_per_evaluation: measured.
         seconds: for everything that is still to be done.
@@ -54,6 +60,7 @@ class Estimate:
     skipped: tuple[str, ...]
     indivisible: dict[str, str]
     disk_bytes: int
+    memory_bytes: int | None
     seconds_per_step: float
     seconds_per_evaluation: float
     seconds: float
@@ -64,32 +71,29 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimate:
+def estimate(config: Config, problem: Problem, *, jobs_done: int = 0, parent: ProcessMemory | None = None) -> Estimate:
     """Measure a few real steps and an evaluation, and estimate what the experiment will take. Writes nothing.
 
     Args:
         config: the experiment.
         problem: its model and data.
         jobs_done: trainings that are committed already.
+        parent: the memory of the process that starts the others, where there are several.
 
     Raises:
         LotteryError: whatever would stop the experiment at its start.
     """
     begin = time.perf_counter()
     steps = step_counts(config, problem.steps_per_epoch(config.batch_size))
-    plain = problem.make_model(0)
-    discovery = discover(plain, include=problem.include, exclude=problem.exclude)
-    model = problem.wrapped(plain)
-    shapes = {key: mask.shape for key, mask in get_masks(model).items()}
-    units = round_masks.units_of_config(config, discovery.axes, shapes)
-    weights_per_round.check_rounds(config, discovery.roles, shapes, units)
-    engine = problem.engine(model, xla=config.xla)
-    step_seconds, evaluation_seconds = _measure(config, problem, engine)
-    overhead = time.perf_counter() - begin - MEASURED_SECONDS
+    bench = Workbench(config, problem)
+    plain, engine, masks = bench.plain(0), bench.engine, bench.dense()
+    shapes = {path: mask.shape for path, mask in masks.items()}
     jobs = plan.jobs(config)
     total = len(jobs)
     waiting = max(0, total - jobs_done)
     processes = executor.workers(config, waiting) if waiting else 0
+    step_seconds, evaluation_seconds = _measure(bench, chains=math.ceil(config.replicates / max(1, processes)))
+    overhead = time.perf_counter() - begin - MEASURED_SECONDS
     spans = [span(config, job, steps) for job in jobs]
     # A rewound training is shorter; controls may start at step 0 all the same.
     trained = (
@@ -108,11 +112,12 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
         processes=processes,
         steps=steps.training,
         rewind_step=steps.rewind,
-        weights_kept=tuple(weights_per_round.kept_per_round(config, discovery.roles, shapes, units)),
+        weights_kept=tuple(weights_per_round.kept_per_round(config, bench.roles, shapes, bench.units)),
         parameters=sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables),
-        skipped=tuple(discovery.skipped),
-        indivisible=units.remarks,
-        disk_bytes=_disk(engine, model, shapes, waiting, config, evaluations),
+        skipped=tuple(discover(plain, include=problem.include, exclude=problem.exclude).skipped),
+        indivisible=bench.units.remarks,
+        disk_bytes=_disk(engine, bench.model, shapes, waiting, config, evaluations),
+        memory_bytes=_memory(process_memory(), parent, processes),
         seconds_per_step=step_seconds,
         seconds_per_evaluation=evaluation_seconds,
         seconds=round(seconds, 1),
@@ -120,15 +125,18 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0) -> Estimat
     )
 
 
-def _measure(config: Config, problem: Problem, engine: Engine) -> tuple[float, float]:
-    """Seconds of a step and of the evaluations of one mark on the grid, compilation left out."""
-    data = splits(problem.train, problem.validation, problem.test)
-    engine.prepare(data.example())
-    if problem.replayable:
-        order = Order(data.train.size, config.batch_size, replicate_seed(config, 0, "order"))
-        feed: MemoryFeed | StreamFeed = MemoryFeed(data.train, order)
-    else:
-        feed = StreamFeed(data.train)
+def _measure(bench: Workbench, *, chains: int) -> tuple[float, float]:
+    """Seconds of a step and of the evaluations of one mark on the grid, compilation left out.
+
+    On the way it holds what a training holds, so that the peak of memory is that of one, too.
+
+    Args:
+        bench: the model and its engine.
+        chains: how many replicates one process trains.
+    """
+    engine, data, feed = bench.engine, bench.data, bench.feed(0)
+    rewind_states = [bench.capture() for _ in range(min(chains, HELD_REPLICATES))]
+    start = apply_masks_to_state(rewind_states[0], bench.dense(), bench.slots)
     step, count, measured = 0, 2, 0.0
     feed.advance(engine, 0, count)  # compiles
     while measured < MEASURED_SECONDS / 4 and count < CHUNK_CAPACITY:
@@ -139,7 +147,20 @@ def _measure(config: Config, problem: Problem, engine: Engine) -> tuple[float, f
     engine.evaluate(data.validation)  # compiles
     begin = time.perf_counter()
     engine.evaluate(data.validation)
-    return measured / count, time.perf_counter() - begin
+    evaluation = time.perf_counter() - begin
+    if isinstance(data.test, Batch):  # compiled for itself, and perhaps in larger pieces
+        engine.evaluate(map_tensors(lambda tensor: tensor[:EVALUATION_BATCH], data.test))
+    dump_arrays(get_weights(bench.model))
+    del rewind_states, start
+    return measured / count, evaluation
+
+
+def _memory(here: ProcessMemory | None, parent: ProcessMemory | None, processes: int) -> int | None:
+    """The peak of all processes together, from that of this one, which did what each of them does."""
+    if here is None:
+        return None
+    starting = parent.private if parent and processes > 1 else 0
+    return round(starting + max(1, processes) * here.private + here.shared)
 
 
 def _disk(

@@ -15,6 +15,7 @@ from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.run import extended, locate
 from tf_lottery.experiment.training_and_rewind_steps import rewind_step
 from tf_lottery.experiment.trust import check_trust, imported_names
+from tf_lottery.utils.machine import process_memory
 from tf_lottery.utils.text import suggestion
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def dry_run(config: Config, out: str | Path, *, fresh: bool = False, trust: bool
         LotteryError: whatever would stop the experiment at its start.
     """
     model_hash = check_before_run(config)
+    parent = process_memory()
     from tf_lottery.experiment import problem
     from tf_lottery.experiment.estimate import estimate
     from tf_lottery.training.device import configure
@@ -98,7 +100,8 @@ def dry_run(config: Config, out: str | Path, *, fresh: bool = False, trust: bool
         config = extended(config, store, model_hash=model_hash)
         check_trust(config, store.path, trust=trust, known=known)
     jobs_done = sum(store.is_complete(job) for job in plan.jobs(config))
-    return DryRun(store.path, config, jobs_done, estimate(config, problem.from_config(config), jobs_done=jobs_done))
+    planned = estimate(config, problem.from_config(config), jobs_done=jobs_done, parent=parent)
+    return DryRun(store.path, config, jobs_done, planned)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from tf_lottery.experiment.config import HASHED_BESIDE, Config
 from tf_lottery.experiment.config_checks import check_own_functions
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import Events
+from tf_lottery.experiment.memory import fitting_processes
 from tf_lottery.experiment.workers import executor
 from tf_lottery.utils.files import resources
 from tf_lottery.utils.references import is_import_path
@@ -175,7 +176,7 @@ def _execute(
 
     for source in {before for job in waiting for before in plan.needs(config, job)} & done:
         store.verify(source)
-    count = 1 if make_problem else executor.workers(config, len(waiting))
+    count = 1 if make_problem else fitting_processes(config, executor.workers(config, len(waiting)))
     if count > 1:
         executor.run_spawned(
             config,

@@ -20,7 +20,7 @@ from tf_lottery.layers import apply_masks, named_variables
 from tf_lottery.training.batches import Batch, as_batch, gather, piece
 from tf_lottery.training.changes import WeightChanges
 from tf_lottery.training.device import choose_xla
-from tf_lottery.training.optimizers import with_loss_scale, without_replicas
+from tf_lottery.training.optimizers import for_one_replica, with_loss_scale
 from tf_lottery.training.order import Order
 from tf_lottery.training.state import optimizer_variables
 from tf_lottery.training.steps import Steps
@@ -76,7 +76,7 @@ class Engine:
         track_changes: bool = False,
     ) -> None:
         self.model = model
-        self.optimizer = optimizer = without_replicas(with_loss_scale(optimizer, model))
+        self.optimizer = optimizer = for_one_replica(with_loss_scale(optimizer, model))
         self.augment = augment
         self.xla = choose_xla(model, xla)
         self.traces = {"train": 0, "evaluate": 0}

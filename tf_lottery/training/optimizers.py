@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -106,11 +106,11 @@ def with_loss_scale(optimizer: keras.optimizers.Optimizer, model: keras.Model) -
     return keras.optimizers.LossScaleOptimizer(optimizer)
 
 
-def without_replicas(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """Return the optimizer, made to leave out Keras's sum of the gradients over replicas where there is but one.
+def for_one_replica(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Return the optimizer, made to sum gradients over one replica without a custom gradient, where there is but one.
 
-    TensorFlow makes that sum a custom gradient, and registers the function of one for the life of the process, with the
-    graph in which it was traced: every engine would stay in memory.
+    TensorFlow registers the function of a custom gradient for the life of the process, and that holds the graph in
+    which it was traced: every engine would stay in memory.
 
     Args:
         optimizer: any Keras optimizer; it is changed.
@@ -118,5 +118,18 @@ def without_replicas(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     own = getattr(type(inner), _SUM_OVER_REPLICAS, None)
     if not tf.distribute.has_strategy() and own is getattr(keras.optimizers.Optimizer, _SUM_OVER_REPLICAS, None):
-        setattr(inner, _SUM_OVER_REPLICAS, list)
+        setattr(inner, _SUM_OVER_REPLICAS, _sum_over_one_replica)
     return optimizer
+
+
+def _sum_over_one_replica(pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Returns pairs of gradients and variables, through the operation that TensorFlow puts there.
+
+    Without it TensorFlow's optimizer of graphs would fuse gradients and updates, which gives other last bits.
+    """
+    pairs = list(pairs)
+    gradients = [gradient for gradient, _ in pairs if gradient is not None]
+    if not gradients or any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients):
+        return pairs
+    copies = iter(tf.identity_n(gradients * 2))  # results and arguments, of which the first are used
+    return [(gradient if gradient is None else next(copies), variable) for gradient, variable in pairs]

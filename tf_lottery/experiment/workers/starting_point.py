@@ -22,6 +22,9 @@ from tf_lottery.training.gradients import gradients, hessian_gradients, path_fun
 from tf_lottery.training.reinitialize import fresh_weights
 from tf_lottery.training.state import MODEL, State, apply_masks_to_state, is_random_state, model_variables
 
+HELD_REPLICATES = 2
+"""Of how many replicates a process keeps the rewind state in memory."""
+
 
 @dataclass(frozen=True)
 class TrainingStart:
@@ -54,7 +57,7 @@ class StartingPoints:
     def __init__(self, config: Config, bench: Workbench, store: RunDirectory) -> None:
         self.config, self.bench, self.store = config, bench, store
         self._source = TicketSource(config, bench.dense()) if config.tickets_from else None
-        self._rewind_states: dict[int, tuple[State, str]] = {}
+        self._rewind_states: dict[int, tuple[State, str]] = {}  # the last one used comes last
 
     def start(self, compiled: CompiledJob) -> TrainingStart:
         """Return what a training starts with. The trainings that it needs must be committed."""
@@ -134,9 +137,13 @@ class StartingPoints:
 
     def rewind_state(self, replicate: int) -> tuple[State, str]:
         """Return the rewind state of a replicate, and the SHA-256 that its trainings pin."""
-        if replicate not in self._rewind_states:
-            self._rewind_states[replicate] = self.store.rewind_state(replicate), self.store.rewind_digest(replicate)
-        return self._rewind_states[replicate]
+        held = self._rewind_states.pop(replicate, None)
+        if held is None:
+            while len(self._rewind_states) >= HELD_REPLICATES:
+                self._rewind_states.pop(next(iter(self._rewind_states)))
+            held = self.store.rewind_state(replicate), self.store.rewind_digest(replicate)
+        self._rewind_states[replicate] = held
+        return held
 
     def rewind_digest(self, compiled: CompiledJob) -> str | None:
         """Return the SHA-256 of the rewind state that a training pins; None if it does not start from it."""

@@ -17,6 +17,7 @@ from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import ProgressCallback
 from tf_lottery.experiment.gradual_control import gradual_masks
 from tf_lottery.experiment.job_observer import JobObserver, JobTraining
+from tf_lottery.experiment.memory import check_room_for_states
 from tf_lottery.experiment.own_functions import control_digest
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.round_masks import mask_distance
@@ -67,6 +68,7 @@ class Trainer:
         self.checkpoint_every = checkpoint_every if problem.replayable else math.inf
         self.bench = Workbench(config, problem)
         self.engine = self.bench.engine
+        check_room_for_states(sum(4.0 * math.prod(variable.shape) for variable in self.engine.variables().values()))
         self.step_counts = step_counts(config, problem.steps_per_epoch(config.batch_size))
         self.starting_points = StartingPoints(config, self.bench, store)
         version = str(store.environment().get("tf-lottery", ""))
