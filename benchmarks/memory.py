@@ -135,7 +135,7 @@ def watch(command: list[str], folder: str, environment: dict[str, str]) -> list[
 def tree(root: int) -> list[int]:
     """A process and all that descend from it."""
     children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, ValueError):

@@ -50,8 +50,8 @@ def fitting_processes(config: Config, wanted: int) -> int:
         log.info("%d processes instead of %d: more do not fit in memory", fitting, wanted)
         return fitting
     raise ResourceError(
-        f"Training in {wanted} process{'es' if wanted > 1 else ''} takes {(SHARED_BYTES + wanted * each) / 1e9:,.1f} GB "
-        f"of memory at least, of which {free / 1e9:,.1f} GB are free.",
+        f"Training in {'one process' if wanted == 1 else f'{wanted} processes'} takes "
+        f"{(SHARED_BYTES + wanted * each) / 1e9:,.1f} GB of memory at least, of which {free / 1e9:,.1f} GB are free.",
         f"Run fewer at once (`jobs={fitting}`)." if fitting else _LARGER_MACHINE,
     )
 
