@@ -29,7 +29,9 @@ def test_as_many_processes_as_fit(monkeypatch, free, fitting):
 
 def test_a_number_of_processes_that_is_asked_for_is_not_changed(monkeypatch):
     with_free(monkeypatch, 1.4e9)
-    with pytest.raises(ResourceError, match=r"in 4 processes takes 1.6 GB of memory at least, of which 1.4 GB are") as e:
+    with pytest.raises(
+        ResourceError, match=r"in 4 processes takes 1.6 GB of memory at least, of which 1.4 GB are"
+    ) as e:
         memory.fitting_processes(Config(jobs=4), 4)
     assert "`jobs=3`" in e.value.remedy
 

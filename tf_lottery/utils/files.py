@@ -21,6 +21,7 @@ from tf_lottery.utils.text import one_line
 
 RESTORE = "Restore it from a copy, or start over with `fresh=True`."
 """What to do about a damaged file of a run."""
+_ENCODER = json.JSONEncoder(allow_nan=False)
 
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> str:
@@ -158,6 +159,9 @@ def json_text(document: Any, *, indent: int | None = None) -> str:
         >>> json_text({"loss": float("nan")})
         '{"loss": null}'
     """
+    if indent is None:
+        with contextlib.suppress(TypeError, ValueError):  # no strict JSON as it is
+            return _ENCODER.encode(document)
     return json.dumps(strict(document), indent=indent, allow_nan=False)
 
 

@@ -42,6 +42,7 @@ class RunReader(RunIdentity):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path)
         self._metrics: dict[Job, tuple[Manifest, dict[str, Any]]] = {}
+        self._digests: dict[str, tuple[tuple[int, ...], str]] = {}
 
     def in_use(self) -> bool:
         """Whether a process holds the run directory for writing now."""
@@ -90,10 +91,16 @@ class RunReader(RunIdentity):
 
     def _require_pinned(self, name: str, actual: str, pinned: str | None) -> None:
         if actual != pinned:
-            raise DamagedError(
-                f"{self.path / name} is not the file that the run began with.",
-                RESTORE,
-            )
+            raise DamagedError(f"{self.path / name} is not the file that the run began with.", RESTORE)
+
+    def _pinned_digest(self, name: str) -> str:
+        """The SHA-256 of a file of the run as a whole, computed again where the file has changed."""
+        path = self.path / name
+        status = path.stat()
+        stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        if self._digests.get(name, ((), ""))[0] != stamp:
+            self._digests[name] = stamp, manifest.digest(path)
+        return self._digests[name][1]
 
     # One training.
 
@@ -146,13 +153,10 @@ class RunReader(RunIdentity):
         """Check by what metrics say whose they are: all that there is, where an earlier version wrote the manifest."""
         row, own = metrics.get("row", {}), {"replicate": job.replicate, "round": job.round, "variant": job.variant}
         if any(row.get(key, value) != value for key, value in own.items()):
-            raise DamagedError(
-                f"{self.job_folder(job)} holds the results of another training.",
-                RESTORE,
-            )
-        for name in PINNED:
-            if name in metrics.get("pinned", {}) and (self.path / name).is_file():
-                self._require_pinned(name, manifest.digest(self.path / name), metrics["pinned"][name])
+            raise DamagedError(f"{self.job_folder(job)} holds the results of another training.", RESTORE)
+        for name, pinned in metrics.get("pinned", {}).items():
+            if name in PINNED and (self.path / name).is_file():
+                self._require_pinned(name, self._pinned_digest(name), pinned)
         digest, rewind = metrics.get("rewind_manifest"), self.rewind_folder(job.replicate)
         if digest and manifest.exists(rewind) and self.rewind_digest(job.replicate) != digest:
             raise DamagedError(
