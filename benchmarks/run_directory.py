@@ -4,8 +4,8 @@
     python benchmarks/run_directory.py --no-run             without that run, which alone needs TensorFlow
     python benchmarks/run_directory.py --json cost.json --check
 
-Trainings of 100 rounds are made up (random weights, fewer in each round, 100 evaluations) and committed as a run commits
-them. Each figure is by the clock and of the processor; `--check` judges the one of the processor, which others on the
+Trainings of 100 rounds are made up (random weights, fewer in each round, 100 evaluations) and committed as a run does
+it. Each figure is by the clock and of the processor; `--check` judges the one of the processor, which others on the
 machine hardly change. The clock also counts the disk.
 """
 

@@ -134,10 +134,10 @@ def test_debug_shows_the_traceback(invoke, tmp_path, monkeypatch):
 
 
 def test_a_run_that_cannot_fit_in_memory_leaves_nothing(invoke, tmp_path, monkeypatch):
-    monkeypatch.setattr("tf_lottery.experiment.memory.available_memory", lambda *, swap: 1.2e9)
+    monkeypatch.setattr("tf_lottery.experiment.memory.available_memory", lambda *, swap: 1.5e9)
     monkeypatch.chdir(tmp_path)
     done = invoke("run", "--jobs", "3", "--replicates", "3", "--threads", "1")
     assert done.exit_code == 6, done.stderr
-    assert "Training in 3 processes takes 1.3 GB of memory at least, of which 1.2 GB are free." in done.stderr
+    assert "Training in 3 processes takes 1.6 GB of memory at least, of which 1.5 GB are free." in done.stderr
     assert "--jobs 2" in done.stderr
     assert list(tmp_path.iterdir()) == []

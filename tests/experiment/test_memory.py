@@ -16,21 +16,21 @@ def with_free(monkeypatch, size):
 
 def test_the_least_counts_data_and_weights_of_each_process():
     mnist = presets.get("mnist-lenet-300-100").config()
-    # 55,000 training images of 28 x 28 in float32, and 266,200 weights three times.
-    assert memory.least_bytes(mnist) == memory.PROCESS_BYTES + 4 * 55_000 * 784 + 3 * 4 * 266_200
-    assert memory.least_bytes(Config(model="package.module:make")) == memory.PROCESS_BYTES + 4 * 1_200 * 64
+    # 70,000 images of 28 x 28 in float32, twice, and 266,200 weights six times.
+    assert memory.least_bytes(mnist) == 400e6 + 2 * 4 * 70_000 * 784 + 6 * 4 * 266_200
+    assert memory.least_bytes(Config(model="package.module:make")) == 400e6 + 2 * 4 * 1_797 * 64
 
 
-@pytest.mark.parametrize(("free", "fitting"), [(None, 4), (1e12, 4), (1.8e9, 4), (1.4e9, 3), (0.75e9, 1)])
+@pytest.mark.parametrize(("free", "fitting"), [(None, 4), (1e12, 4), (2.1e9, 4), (1.65e9, 3), (0.85e9, 1)])
 def test_as_many_processes_as_fit(monkeypatch, free, fitting):
     with_free(monkeypatch, free)
     assert memory.fitting_processes(Config(), 4) == fitting
 
 
 def test_a_number_of_processes_that_is_asked_for_is_not_changed(monkeypatch):
-    with_free(monkeypatch, 1.4e9)
+    with_free(monkeypatch, 1.7e9)
     with pytest.raises(
-        ResourceError, match=r"in 4 processes takes 1.6 GB of memory at least, of which 1.4 GB are"
+        ResourceError, match=r"in 4 processes takes 2.0 GB of memory at least, of which 1.7 GB are"
     ) as e:
         memory.fitting_processes(Config(jobs=4), 4)
     assert "`jobs=3`" in e.value.remedy

@@ -12,24 +12,28 @@ from tf_lottery.utils.machine import available_memory
 log = logging.getLogger(__name__)
 SHARED_BYTES = 400e6
 """The libraries of TensorFlow, which all processes share."""
-PROCESS_BYTES = 300e6
+PROCESS_BYTES = 400e6
 """What each process holds beside them, of the smallest experiment; measured: 410 MB."""
-HELD_STATES = 3
-"""Copies of the weights that a training holds at least: the model, its start, its rewind state."""
+DATA_COPIES = 2
+"""The data as arrays, and as tensors."""
+WEIGHT_COPIES = 6
+"""The model, its start, its rewind state, and what a commit makes of them; slots of an optimizer come on top."""
+STATE_COPIES = 2
+"""What a training holds of the state of model and optimizer, beside these: its start and its rewind state."""
 _LARGER_MACHINE = "Free memory, or use a larger machine or a smaller model."
 
 
 def least_bytes(config: Config) -> float:
     """Return what one process of an experiment takes at least, without what processes share.
 
-    Activations, slots of the optimizer and what is copied on the way are left out, so an experiment may take twice as
-    much; one that does not get this much can't run.
+    Activations and slots of the optimizer are left out, so an experiment may take much more (`--dry-run` measures it);
+    one that does not get this much can't run.
 
     Args:
         config: the experiment.
     """
     weights = 4 * CATALOG[config.model].weights if config.model in CATALOG else 0
-    return PROCESS_BYTES + HELD_STATES * weights + _data_bytes(config)
+    return PROCESS_BYTES + WEIGHT_COPIES * weights + DATA_COPIES * _data_bytes(config)
 
 
 def fitting_processes(config: Config, wanted: int) -> int:
@@ -42,16 +46,16 @@ def fitting_processes(config: Config, wanted: int) -> int:
     Raises:
         ResourceError: not even one fits, or not as many as the configuration names.
     """
-    free, each = available_memory(swap=True), least_bytes(config)
-    if free is None or SHARED_BYTES + wanted * each <= free:
+    free, least = available_memory(swap=True), least_bytes(config)
+    if free is None or SHARED_BYTES + wanted * least <= free:
         return wanted
-    fitting = max(0, math.floor((free - SHARED_BYTES) / each))
+    fitting = max(0, math.floor((free - SHARED_BYTES) / least))
     if fitting and not config.jobs:
         log.info("%d processes instead of %d: more do not fit in memory", fitting, wanted)
         return fitting
     raise ResourceError(
         f"Training in {'one process' if wanted == 1 else f'{wanted} processes'} takes "
-        f"{(SHARED_BYTES + wanted * each) / 1e9:,.1f} GB of memory at least, of which {free / 1e9:,.1f} GB are free.",
+        f"{(SHARED_BYTES + wanted * least) / 1e9:,.1f} GB of memory at least, of which {free / 1e9:,.1f} GB are free.",
         f"Run fewer at once (`jobs={fitting}`)." if fitting else _LARGER_MACHINE,
     )
 
@@ -65,7 +69,7 @@ def check_room_for_states(state: float) -> None:
     Raises:
         ResourceError: they do not fit.
     """
-    free, needed = available_memory(swap=True), (HELD_STATES - 1) * state
+    free, needed = available_memory(swap=True), STATE_COPIES * state
     if free is not None and needed > free:
         raise ResourceError(
             f"The states of model and optimizer that a training holds take {needed / 1e9:,.1f} GB of memory, of which "
@@ -75,8 +79,9 @@ def check_room_for_states(state: float) -> None:
 
 
 def _data_bytes(config: Config) -> float:
-    """Return the bytes of the training data as float32; 0 where it is not known."""
+    """Return the bytes of all parts of the data as float32; 0 where that is not known."""
     about = describe_one(config.dataset, data_dir=config.data_dir)
-    if config.classes or not about["shape"] or not about["train"]:
+    if config.classes or not about["shape"]:
         return 0
-    return float(4 * about["train"] * math.prod(about["shape"]))
+    examples = sum(about[part] or 0 for part in ("train", "validation", "test"))
+    return float(4 * examples * math.prod(about["shape"]))
