@@ -187,3 +187,25 @@ def test_pruning_is_exact(tmp_path: Path) -> None:
     assert document["ties"]["exact"]
     assert document["weights"]["memory_ratio"] > 0
     assert "exact" in done.stdout
+
+
+def test_the_cost_of_a_run_directory_is_printed(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = run("run_directory.py", "--rounds", "3", "--no-run", "--json", str(report))
+    figures = json.loads(report.read_text())["figures"]
+    assert [figure["target"] for figure in figures.values()] == [0.05, 0.3, 2.0]
+    # Three rounds with a control, and the dense one.
+    assert "(median of 7)" in next(iter(figures))
+    assert all(0 < figure["cpu"] and 0 < figure["clock"] for figure in figures.values())
+    assert all(name in done.stdout for name in figures)
+
+
+@pytest.mark.slow
+def test_a_dry_run_says_the_peak_of_memory_and_rounds_keep_it(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = run("memory.py", "--only", "lenet-2,wide-1,rounds", "--json", str(report), "--check")
+    document = json.loads(report.read_text())
+    assert [run["processes"] > 2 for run in document["runs"].values()] == [True, False]
+    assert all(run["measured"] > 1e9 for run in document["runs"].values())
+    assert sorted(map(int, document["rounds"]["bytes_by_round"])) == list(range(101))
+    assert "held" in done.stdout
