@@ -196,7 +196,7 @@ def test_the_cost_of_a_run_directory_is_printed(tmp_path: Path) -> None:
     assert [figure["target"] for figure in figures.values()] == [0.05, 0.3, 2.0]
     # Three rounds with a control, and the dense one.
     assert "(median of 7)" in next(iter(figures))
-    assert all(0 < figure["cpu"] and 0 < figure["clock"] for figure in figures.values())
+    assert all(figure["cpu"] > 0 and figure["clock"] > 0 for figure in figures.values())
     assert all(name in done.stdout for name in figures)
 
 

@@ -1,5 +1,7 @@
 """A run that can't fit in memory is refused before it trains, and says what to do."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import tf_lottery as tfl
 from tf_lottery.errors import ResourceError
 from tf_lottery.experiment import memory, presets
 from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.workers.starting_point import StartingPoints
 
 
 def with_free(monkeypatch, size):
@@ -45,3 +48,12 @@ def test_find_ticket_checks_the_states_of_its_model(monkeypatch, tmp_path):
     with pytest.raises(ResourceError, match="states of model and optimizer"):
         tfl.find_ticket(model, x, y, loss=loss, steps=2, rounds=1, verbose=0, run_dir=tmp_path / "run")
     assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_the_rewind_states_of_two_replicates_are_kept():
+    """One for each replicate was kept, so memory grew with their number."""
+    reads = []
+    store = SimpleNamespace(rewind_state=lambda number: reads.append(number) or {}, rewind_digest=str)
+    points = StartingPoints(Config(replicates=3), SimpleNamespace(), store)
+    assert [points.rewind_state(number)[1] for number in (0, 1, 0, 2, 0, 1)] == list("010201")
+    assert reads == [0, 1, 2, 1]
