@@ -1,0 +1,108 @@
+"""Two workers, killed at any change that they make to the disk: the run comes to the same bytes.
+
+A worker alone is replaced by its run; after the whole group was killed, the same command resumes. Every change that a
+training of replicate 0 makes is tried, while replicate 1, which makes the same, works beside it: in each run, each of the
+three trainings is killed at one of its changes.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from killing_disk import counted_changes, killed_at, plan_kills
+from run_content import assert_same, content
+
+from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.directory import RunDirectory
+from tf_lottery.experiment.run import run
+
+pytestmark = pytest.mark.slow
+TESTS = Path(__file__).parents[1]
+CONFIG = {
+    "dataset": "digits",
+    "model": "killing_disk:small",
+    "steps": 4,
+    "eval_every": 2,
+    "batch_size": 32,
+    "rounds": 1,
+    "replicates": 2,
+    "rewind": "step:2",
+    "xla": "off",
+    "jobs": 2,
+}
+JOB = re.compile(r"\S+ replicate_0/(?:[.]?rewind|(round_\d+(?:/variants/\w+)?))")
+
+
+def job_of(change):
+    """The training of replicate 0 that makes a change; "" for changes of replicate 1 and of the run."""
+    match = JOB.match(change)
+    return (match[1] or "round_00") if match else ""
+
+
+def go(run_dir, monkeypatch, environment):
+    """The run in this process, whose workers are killed."""
+    with monkeypatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        run(Config.from_json(CONFIG), RunDirectory(run_dir), checkpoint_every=0.0)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The content of an undisturbed run, and the changes of each training, in an order of their own."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        go(folder / "run", patch, plan_kills(folder / "kills", folder / "run", []))
+    changes = {}
+    for name, number in counted_changes(folder / "kills"):
+        changes.setdefault(job_of(name), []).append((name, number))
+    assert sorted(changes) == ["", "round_00", "round_01", "round_01/variants/random_reinit"]
+    return content(folder / "run"), changes
+
+
+def is_certain(point):
+    """Whether a change happens in every run: who makes a folder that two trainings share, and how often, varies."""
+    return not point[0].startswith("os.mkdir")
+
+
+def test_a_worker_killed_at_every_change_is_replaced(tmp_path, whole, monkeypatch):
+    expected, changes = whole
+    changes = [points for job, points in changes.items() if job]
+    runs, kills = max(map(len, changes)), 0
+    for number in range(runs):
+        points = [points[number] for points in changes if number < len(points)]
+        folder = tmp_path / str(number)
+        go(folder / "run", monkeypatch, plan_kills(folder / "kills", folder / "run", points))
+        killed = killed_at(folder / "kills")
+        assert set(filter(is_certain, points)) <= set(killed) <= set(points)
+        assert_same(content(folder / "run"), expected)
+        kills += len(killed)
+    assert kills > 60
+    print(f"killed at {kills} of {sum(map(len, changes))} changes, in {runs} runs, equal after each")
+
+
+def start(run_dir, environment):
+    """Start the run in a process group of its own, and return its exit code."""
+    command = [sys.executable, str(TESTS / "experiment" / "run_child.py"), str(run_dir), json.dumps(CONFIG), "0"]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), **environment}
+    options = {"stdout": subprocess.DEVNULL, "start_new_session": True, "timeout": 900, "check": False}
+    return subprocess.run(command, env=environment, **options).returncode
+
+
+def test_all_killed_at_some_changes_resume(tmp_path, whole):
+    every = [point for points in whole[1].values() for point in points if is_certain(point)]
+    start(tmp_path / "whole", {})  # its configuration names a user's model
+    expected = content(tmp_path / "whole")
+    for number in sorted(np.random.default_rng(0).choice(len(every), 6, replace=False)):
+        folder = tmp_path / str(number)
+        kill = plan_kills(folder / "kills", folder / "run", [every[number]], whole_group=True)
+        code = start(folder / "run", kill)
+        assert (code, killed_at(folder / "kills")) == (-signal.SIGKILL, [every[number]])
+        assert start(folder / "run", {}) == 0
+        assert_same(content(folder / "run"), expected)
