@@ -1,8 +1,13 @@
 """Jobs for worker processes that take no time and no TensorFlow, and end their process as a plan says.
 
 The plan is the file `plan.json` beside the run directory: for each job, by its name, what it does each time that it is
-done: "kill" (by SIGKILL), "commit, kill", "memory" (as if the kernel had killed it), "allocate" (more than there is),
-"end", "exit", "raise", "half a message", "wait" (to be killed); later, and where nothing is planned, it is committed.
+begun. Later, and where nothing is planned, it is committed.
+
+- "kill": ends by SIGKILL; "commit, kill": after its commit; "fork, kill": and leaves a process behind.
+- "half a message": ends by SIGKILL in the middle of a message.
+- "memory": ends by SIGKILL as if by the kernel, for memory; "allocate": asks for more memory than there is.
+- "end": ends with an exit code; "exit": by an exception that asks for that; "raise": raises an error.
+- "wait": waits to be killed.
 """
 
 import json
@@ -51,9 +56,15 @@ def act(action, folder, commit_now):
         for descriptor in map(int, os.listdir("/proc/self/fd")):
             if is_socket(descriptor):
                 os.write(descriptor, (100).to_bytes(4, "big") + b"x")
+    elif action == "fork, kill":
+        if os.fork() == 0:
+            (folder / "forked").write_text(str(os.getpid()))
+            time.sleep(600)
+        while not (folder / "forked").exists():
+            time.sleep(0.01)
     elif action == "wait":
         time.sleep(600)
-    if action in ("kill", "commit, kill", "memory", "half a message"):
+    if action in ("kill", "commit, kill", "fork, kill", "memory", "half a message"):
         os.kill(os.getpid(), signal.SIGKILL)
 
 

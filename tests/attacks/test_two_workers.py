@@ -1,13 +1,14 @@
 """Two workers, killed at any change that they make to the disk: the run comes to the same bytes.
 
 A worker alone is replaced by its run; after the whole group was killed, the same command resumes. Every change that a
-training of replicate 0 makes is tried, while replicate 1, which makes the same, works beside it: in each run, each of the
-three trainings is killed at one of its changes.
+training of replicate 0 makes is tried, while replicate 1, which makes the same, works beside it: in each run, each of
+the three trainings is killed at one of its changes.
 """
 
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -95,8 +96,42 @@ def start(run_dir, environment):
     return subprocess.run(command, env=environment, **options).returncode
 
 
+def test_killed_three_times_a_training_is_left_out(tmp_path):
+    """By the command line; the same command does the rest later, to the same bytes."""
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    words = ["run", "--config", str(tmp_path / "config.json"), "--model", CONFIG["model"], "--checkpoint-every", "0"]
+
+    def command(out, **more):
+        words_of_run = [*words, "--out", str(tmp_path / out)]
+        line = [sys.executable, "-m", "tf_lottery_cli", *words_of_run]
+        variables = {**os.environ, "PYTHONPATH": str(TESTS), **more}
+        done = subprocess.run(line, env=variables, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done, shlex.join(["tf-lottery", *words_of_run])
+
+    assert command("whole")[0].returncode == 0
+    (whole,) = (tmp_path / "whole").iterdir()
+    run_dir = tmp_path / "killed" / whole.name
+    save = "os.rename replicate_0/round_01/.partial.npz.tmp"  # each time that it would save its state once more
+    kills = plan_kills(tmp_path / "kills", run_dir, [(save, number) for number in (1, 2, 3)])
+    done, line = command("killed", **kills)
+    assert done.returncode == 6, done.stderr
+    error, remedy = done.stderr.splitlines()[-2:]
+    assert error.startswith(
+        "error: 1 of 6 trainings is missing: replicate 0, round 1, ticket (its process died 3 times:"
+    )
+    assert remedy.endswith(f"the same command resumes: {line}")
+    warnings = [text for text in done.stderr.splitlines() if text.startswith("warning: The process that trained")]
+    assert len(warnings) == 3
+    assert len(RunDirectory(run_dir).complete_jobs()) == 5
+    done, _ = command("killed")
+    assert done.returncode == 0, done.stderr
+    assert_same(content(run_dir), content(whole))
+
+
 def test_all_killed_at_some_changes_resume(tmp_path, whole):
-    every = [point for points in whole[1].values() for point in points if is_certain(point)]
+    every = [
+        point for points in whole[1].values() for point in points if is_certain(point) and "replicate_" in point[0]
+    ]
     start(tmp_path / "whole", {})  # its configuration names a user's model
     expected = content(tmp_path / "whole")
     for number in sorted(np.random.default_rng(0).choice(len(every), 6, replace=False)):

@@ -121,6 +121,16 @@ def test_killed_in_the_middle_of_a_message(go, tmp_path):
     assert times(tmp_path, FIRST) == 2
 
 
+def test_a_process_that_a_worker_forked_hides_no_death(go, tmp_path):
+    """The death is looked for, since it does not close the connection: the run waited until that process ended."""
+    config = CONFIG.updated(rounds=0)
+    try:
+        done, _ = go({FIRST: ["fork, kill"]}, config)
+    finally:
+        os.kill(int((tmp_path / "forked").read_text()), signal.SIGKILL)
+    assert (done, times(tmp_path, FIRST)) == (everything(config), 2)
+
+
 @pytest.mark.parametrize(
     ("action", "message"),
     [("raise", "ValueError: no such layer"), ("exit", "SystemExit: the model function gave up")],

@@ -22,6 +22,7 @@ from tf_lottery.utils.signals import STOPPING, deferred_signals
 
 # A process whose connection is closed ends; one that writes its memory to disk takes a while.
 SECONDS_TO_END = 5.0
+SECONDS_TO_LOOK = 1.0
 JobFunction: TypeAlias = Callable[[Job, ProgressCallback], dict[str, Any]]
 
 
@@ -134,8 +135,16 @@ class WorkerPool:
     def wait(self) -> list[JobEvent]:
         """Wait until something happens to the jobs, and return what."""
         by_connection = {worker.connection: worker for worker in self._workers}
-        ready = cast(list[Connection], wait(list(by_connection)))
-        return [self._receive(by_connection[connection]) for connection in ready]
+        while True:
+            ready = cast(list[Connection], wait(list(by_connection), timeout=SECONDS_TO_LOOK))
+            if ready:
+                return [self._receive(by_connection[connection]) for connection in ready]
+            # A process that a dead worker forked may hold the connection open.
+            dead = [worker for worker in self._workers if not worker.process.is_alive()]
+            if dead:
+                return [
+                    self._receive(worker) if worker.connection.poll() else self._bury_dead(worker) for worker in dead
+                ]
 
     def shrink(self) -> None:
         """Run one job fewer at once, but never none."""
@@ -188,9 +197,7 @@ class WorkerPool:
         try:
             kind, content = worker.connection.recv()
         except (EOFError, OSError):  # the latter in the middle of a message
-            worker.process.join(timeout=SECONDS_TO_END)
-            code = worker.process.exitcode
-            return self._bury(worker, death_by_exit_code(code, ended_for_memory=self._ended_for_memory(code)))
+            return self._bury_dead(worker)
         if kind == "memory":
             return self._bury(worker, Death("ran out of memory", out_of_memory=True))
         if kind == "error":
@@ -201,8 +208,11 @@ class WorkerPool:
         worker.job = None
         return Done(job, content)
 
-    def _ended_for_memory(self, code: int | None) -> bool | None:
-        return self._memory_kills.explain_one() if code == -signal.SIGKILL else False
+    def _bury_dead(self, worker: _Worker) -> Died:
+        worker.process.join(timeout=SECONDS_TO_END)
+        code = worker.process.exitcode
+        ended_for_memory = self._memory_kills.explain_one() if code == -signal.SIGKILL else False
+        return self._bury(worker, death_by_exit_code(code, ended_for_memory=ended_for_memory))
 
     def _bury(self, worker: _Worker, death: Death) -> Died:
         self._remove(worker)
