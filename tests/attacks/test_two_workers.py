@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from killing_disk import counted_changes, killed_at, plan_kills
+from forked_workers import use_forked_workers
+from killing_disk import VARIABLE, counted_changes, killed_at, plan_kills
 from run_content import assert_same, content
 
 from tf_lottery.experiment.config import Config
@@ -46,20 +47,28 @@ def job_of(change):
     return (match[1] or "round_00") if match else ""
 
 
-def go(run_dir, monkeypatch, environment):
-    """The run in this process, whose workers are killed."""
-    with monkeypatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
+@pytest.fixture(scope="module")
+def go(tmp_path_factory):
+    """Does a run in this process, whose workers are killed at some changes; returns where they were."""
+    current = tmp_path_factory.mktemp("kills") / "current"  # the workers' environment is always the same
+
+    def go(run_dir, points):
+        current.unlink(missing_ok=True)
+        current.symlink_to(run_dir.with_name("kills"))
+        plan_kills(run_dir.with_name("kills"), run_dir, points)
         run(Config.from_json(CONFIG), RunDirectory(run_dir), checkpoint_every=0.0)
+        return killed_at(current)
+
+    with pytest.MonkeyPatch.context() as patch:
+        use_forked_workers(patch, {VARIABLE: str(current)})
+        yield go
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, go):
     """The content of an undisturbed run, and the changes of each training, in an order of their own."""
     folder = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        go(folder / "run", patch, plan_kills(folder / "kills", folder / "run", []))
+    assert go(folder / "run", []) == []
     changes = {}
     for name, number in counted_changes(folder / "kills"):
         changes.setdefault(job_of(name), []).append((name, number))
@@ -72,15 +81,15 @@ def is_certain(point):
     return not point[0].startswith("os.mkdir")
 
 
-def test_a_worker_killed_at_every_change_is_replaced(tmp_path, whole, monkeypatch):
+def test_a_worker_killed_at_every_change_is_replaced(tmp_path, whole, go):
     expected, changes = whole
     changes = [points for job, points in changes.items() if job]
     runs, kills = max(map(len, changes)), 0
     for number in range(runs):
         points = [points[number] for points in changes if number < len(points)]
         folder = tmp_path / str(number)
-        go(folder / "run", monkeypatch, plan_kills(folder / "kills", folder / "run", points))
-        killed = killed_at(folder / "kills")
+        folder.mkdir()
+        killed = go(folder / "run", points)
         assert set(filter(is_certain, points)) <= set(killed) <= set(points)
         assert_same(content(folder / "run"), expected)
         kills += len(killed)
@@ -88,10 +97,15 @@ def test_a_worker_killed_at_every_change_is_replaced(tmp_path, whole, monkeypatc
     print(f"killed at {kills} of {sum(map(len, changes))} changes, in {runs} runs, equal after each")
 
 
+def plain_environment():
+    """The environment of processes that find the modules of the tests, and kill nothing."""
+    return {**{key: value for key, value in os.environ.items() if "_TEST_" not in key}, "PYTHONPATH": str(TESTS)}
+
+
 def start(run_dir, environment):
     """Start the run in a process group of its own, and return its exit code."""
     command = [sys.executable, str(TESTS / "experiment" / "run_child.py"), str(run_dir), json.dumps(CONFIG), "0"]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), **environment}
+    environment = {**plain_environment(), **environment}
     options = {"stdout": subprocess.DEVNULL, "start_new_session": True, "timeout": 900, "check": False}
     return subprocess.run(command, env=environment, **options).returncode
 
@@ -104,7 +118,7 @@ def test_killed_three_times_a_training_is_left_out(tmp_path):
     def command(out, **more):
         words_of_run = [*words, "--out", str(tmp_path / out)]
         line = [sys.executable, "-m", "tf_lottery_cli", *words_of_run]
-        variables = {**os.environ, "PYTHONPATH": str(TESTS), **more}
+        variables = {**plain_environment(), **more}
         done = subprocess.run(line, env=variables, cwd=tmp_path, capture_output=True, text=True, check=False)
         return done, shlex.join(["tf-lottery", *words_of_run])
 
