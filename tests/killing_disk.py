@@ -11,7 +11,7 @@ import re
 import signal
 from pathlib import Path
 
-from failing_disk import FailingDisk
+from failing_disk import FailingDisk, lose_unsynced
 
 VARIABLE = "TF_LOTTERY_TEST_KILLS"
 
@@ -26,7 +26,7 @@ class KillingDisk(FailingDisk):
         self.points = {tuple(point) for point in document["points"]}
         self.whole_group = document["whole_group"]
 
-    def change(self, what, path, descriptor=None):
+    def change(self, what, path):
         """Count a change, and kill if the plan says so."""
         name = f"{what} {re.sub(r'[.][0-9]+[.]tmp', '.tmp', os.path.relpath(path, self.folder))}"
         with open(_count_file(self.kills, name), "ab", buffering=0) as times:
@@ -37,8 +37,8 @@ class KillingDisk(FailingDisk):
             number = times.tell()
         if (name, number) not in self.points:
             return
-        if descriptor is not None and os.path.isfile(path):
-            os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)  # the rest never reached the disk
+        if what == "os.fsync":
+            lose_unsynced(path)
         with open(self.kills / "killed", "a") as killed:
             killed.write(f"{name} {number}\n")
         os.killpg(os.getpgid(0), signal.SIGKILL) if self.whole_group else os.kill(os.getpid(), signal.SIGKILL)
