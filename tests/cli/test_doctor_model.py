@@ -73,7 +73,7 @@ def test_a_run_and_its_ticket(copied, invoke, tmp_path):
 
 def test_bad_input(invoke, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    keras.Sequential([keras.Input((None, 4)), layers.Dense(2)]).save("dynamic.keras")
+    keras.Sequential([keras.Input((None, 4)), layers.Reshape((20,)), layers.Dense(2)]).save("dynamic.keras")
     broken = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
     broken.layers[0].kernel.assign(np.full((4, 2), np.nan))
     broken.save("nan.keras")
@@ -88,7 +88,7 @@ def test_bad_input(invoke, tmp_path, monkeypatch):
         ("missing.keras", 2, "does not exist"),
         ("missing.tflite", 2, "does not exist"),
         ("missing", 2, "no run"),
-        ("dynamic.keras", 3, "only the batch may be dynamic"),
+        ("dynamic.keras", 3, "can't be converted"),
         ("nan.keras", 3, "NaN"),
         ("lambda.keras", 3, "Lambda"),
         ("cut.keras", 5, "damaged"),

@@ -68,7 +68,7 @@ def summarize(
         max_drop: the accuracy budget of the race, a fraction; None where only float32 files were raced.
     """
     pairs = list(zip(operations, verdicts, strict=True))
-    lines = [_zeros(operations), _bytes(sizes)]
+    lines = [_zeros(operations), _bytes(sizes, with_metadata=bool(raced))]
     lines.append(_arithmetic(pairs, processor, sizes))
     main = [operation for operation in operations if not operation.subgraph]
     if load_failure:
@@ -99,7 +99,7 @@ def _describe_race(raced: Sequence[RacedFile], processor: Processor, max_drop: f
             f"latency within the accuracy budget ({in_percent(max_drop)}).",
         ]
     return [
-        f"Raced here ({processor.name}), files without metadata: {figures}.",
+        f"Raced here ({processor.name}), the float32 files of an export: {figures}.",
         f"Recommended here: *{raced[0].name}.tflite of `tfl.export(format='tflite')`, the least bytes times latency of "
         "these. An export races other precisions too, int8 with real data.",
     ]
@@ -122,11 +122,11 @@ def _zeros(operations: Sequence[Operation]) -> str:
     )
 
 
-def _bytes(sizes: Mapping[str, int]) -> str:
+def _bytes(sizes: Mapping[str, int], *, with_metadata: bool) -> str:
     if "dense" not in sizes:
         return f"Disk: {sizes['as it is']:,} bytes."
     dense = sizes["dense"]
-    parts = [f"float32 TFLite takes {dense:,} bytes dense"]
+    parts = [f"float32 TFLite takes {dense:,} bytes dense{'' if with_metadata else ' (without metadata)'}"]
     if "rows" in sizes:
         parts.append(f"rows: {_of(sizes['rows'], dense)}, dense layers densified (*_float32_sparse.tflite)")
     if "1x4" in sizes:
