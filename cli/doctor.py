@@ -15,7 +15,7 @@ from tf_lottery.results.tables.formats import percent
 
 from .command import Command
 from .names import RUN
-from .output import print_json, print_line, print_table, remark
+from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
 from .shared_options import (
     data_dir_option,
@@ -61,7 +61,10 @@ EXAMPLES = {
 @trust_option
 @data_dir_option
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     model: str | None,
     out: Path,
     round_number: int | None,
@@ -81,6 +84,7 @@ def command(
     change. A Keras model's float32 files (with --samples, all that an export makes) are timed here, as an export does.
     That is advice: it exits with 0.
     """
+    set_up_logging(context)
     if model is not None:
         if data_dir is not None:
             raise UsageError("--data-dir is for the check of the installation.", "Drop it, or the model.")

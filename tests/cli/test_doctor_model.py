@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tf_lottery.errors import UnfitError
 from tf_lottery.models.mobile import mobilenet
 
 # In the processes that these tests start, TensorFlow takes 6 s to load: several assertions each.
@@ -113,3 +114,21 @@ def test_options_that_do_not_go_together(arguments, invoke):
     result = invoke("doctor", *arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
+
+
+def test_what_an_export_would_refuse_is_said_in_the_words_of_the_command_line(invoke, tmp_path, monkeypatch):
+    """It was a raw line of logging: WARNING:tf_lottery.exporting..."""
+    keras.Sequential([keras.Input((None, 4)), layers.Dense(2)]).save(tmp_path / "free.keras")
+
+    def refuse(*arguments, **options):
+        raise UnfitError("The shapes are not fixed.", "Fix them by `input_shape=`.")
+
+    monkeypatch.setattr("tf_lottery.exporting.diagnose.subjects.race_export", refuse)
+    result = invoke("doctor", tmp_path / "free.keras", "--input-shape", "8,4", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["input_shapes"]) == (0, {"input": [8, 4]})
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("warning: The files could not be timed here: ")
+    assert line.endswith("--input-shape.")
+    for shape in ("8", "8,5", "a,b"):
+        result = invoke("doctor", tmp_path / "free.keras", "--input-shape", shape)
+        assert (result.exit_code, result.stdout) == (2, ""), shape

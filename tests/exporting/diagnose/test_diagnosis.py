@@ -245,8 +245,8 @@ def test_rows_and_blocks_have_names_of_their_own():
     sparsified(model, 0.95)
     diagnosis = diagnose(model, processor=AVX)
     dense = tflite_bytes(make_deployable(model)[0])
-    rows = len(encoding.encode_weights(dense, precision="float32", blocks=False)[0])
-    blocks = len(encoding.encode_weights(dense, precision="float32", blocks=True)[0])
+    files = encoding.encode_weights(dense, precision="float32")
+    rows, blocks = len(files["rows"]), len(files["1x4"])
     assert rows < blocks < len(dense)
     disk, speed, recommended = diagnosis.summary[1], diagnosis.summary[2], diagnosis.summary[-1]
     assert f"rows: {rows:,} bytes" in disk

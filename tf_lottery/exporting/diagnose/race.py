@@ -13,7 +13,7 @@ from tf_lottery.exporting.candidate_file import file_suffix
 from tf_lottery.exporting.diagnose.processor import Processor
 from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.pipeline import export
-from tf_lottery.exporting.tflite.sparse_layouts import sparse_layouts
+from tf_lottery.exporting.tflite.encoding import encode_weights
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.utils.silence import quiet
 
@@ -75,7 +75,7 @@ def float32_files(dense: bytes) -> dict[str, bytes]:
     Args:
         dense: the converted file, all weights dense.
     """
-    sparse = sparse_layouts(dense, "float32")
+    sparse = encode_weights(dense, precision="float32")
     return {"dense": dense} | {layout: content for layout, content in sparse.items() if len(content) < len(dense)}
 
 

@@ -21,7 +21,7 @@ from tf_lottery.exporting.candidate_file import ALL_FILES, CandidateFile, Refusa
 from tf_lottery.exporting.checks.agreement import TWIN_TOLERANCES, compare_outputs
 from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.precision_names import BY_QUANTIZER, CALIBRATED, NEED_CALIBRATION
-from tf_lottery.exporting.tflite import litert
+from tf_lottery.exporting.tflite import encoding, litert
 from tf_lottery.exporting.tflite.arena import estimate_arena
 from tf_lottery.exporting.tflite.dense_conversion import convert_dense
 from tf_lottery.exporting.tflite.free_dimensions import (
@@ -35,8 +35,7 @@ from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.mixed_precision import NoBitsError, quantized_file, saves_by_zeros
 from tf_lottery.exporting.tflite.output_steps import output_steps, steps_in_default_kernels
 from tf_lottery.exporting.tflite.precisions import note_of, why_no_calibration, without_int16_kernel
-from tf_lottery.exporting.tflite.refusal_reasons import not_micro, quantized_by_keras
-from tf_lottery.exporting.tflite.sparse_layouts import NO_SPARSE_INT4, sparse_layouts
+from tf_lottery.exporting.tflite.refusal_reasons import NO_SPARSE_INT4, not_micro, quantized_by_keras
 from tf_lottery.exporting.tflite.tflite_metadata import with_metadata
 from tf_lottery.layers.fake_quantization import is_quantization_aware
 from tf_lottery.utils.child_process import ProgramError
@@ -187,7 +186,7 @@ class _Attempts:
             return [dataclasses.replace(dense, encoding=self._wanted.encoding("sparse"))]
         if precision == "int4":
             return [self._refusal(precision, "sparse", NO_SPARSE_INT4)]
-        contents = sparse_layouts(dense.content, precision)
+        contents = encoding.encode_weights(dense.content, precision=precision)
         results: list[CandidateFile | Refusal] = []
         for layout, sparse in contents.items():
             if len(sparse) >= len(dense.content):
