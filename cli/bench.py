@@ -27,8 +27,8 @@ EXAMPLES = {
     "tf-lottery bench saved_models --model digits-mlp --json": "Against dense float32 and int8 of a run's network.",
 }
 HEADERS = (
-    *("File", "Precision", "Encoding", "Bytes", "Ratio", "Gzipped", "Load (ms)"),
-    *("Latency (us)", "p5 to p95", "Ratio", "Memory (MB)", "Model's own"),
+    *("File", "Precision", "Encoding", "Bytes", "Size ratio", "Gzipped", "Load (ms)"),
+    *("Latency (us)", "p5 to p95", "Latency ratio", "Memory (MB)", "Model's own"),
 )
 
 
