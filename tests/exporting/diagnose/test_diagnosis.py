@@ -13,6 +13,7 @@ from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageErr
 from tf_lottery.exporting import export
 from tf_lottery.exporting.diagnose.delegation import NotLoadedError, load_graph
 from tf_lottery.exporting.diagnose.diagnosis import diagnose
+from tf_lottery.exporting.diagnose.operations import _layer
 from tf_lottery.exporting.diagnose.processor import Processor
 from tf_lottery.exporting.plain_model import make_deployable
 from tf_lottery.exporting.tflite import encoding, litert
@@ -275,7 +276,7 @@ def test_what_is_recommended_here_is_what_an_export_chooses(tmp_path, monkeypatc
     diagnosis = diagnose(model, race=True)
     report = export(model, tmp_path, precision="float32")
     assert report.outputs[0]["kind"] == "logits"
-    (raced,) = [line for line in diagnosis.summary if line.startswith("Raced here (")]
+    raced = "\n".join(line for line in diagnosis.summary if line.startswith("  *"))
     (recommended,) = [line for line in diagnosis.summary if line.startswith("Recommended here: ")]
     assert raced.count(" us") == len(report.candidates) >= 5
     for record in report.candidates:
@@ -286,6 +287,17 @@ def test_what_is_recommended_here_is_what_an_export_chooses(tmp_path, monkeypatc
             assert f"{record['bytes']:,} bytes" in diagnosis.summary[1]  # on the disk
     assert recommended.startswith(f"Recommended here: *{report.best.removeprefix(f'{tmp_path}/model')} of")
     assert not any("by rule" in line for line in diagnosis.summary)
+
+
+def test_a_file_that_an_export_refuses_is_named(monkeypatch):
+    keras.utils.set_random_seed(0)
+    model = sparsified(keras.Sequential([keras.Input((64,)), layers.Dense(64)]), 0.9)
+    monkeypatch.setattr(tflite, "TWIN_TOLERANCES", {"float32": -1.0})
+    diagnosis = diagnose(model, race=True)
+    refused = [line for line in diagnosis.summary if line.startswith("  refused: ")]
+    assert "tflite float32 (sparse): it computes something else than the dense float32 file" in "\n".join(refused)
+    assert "rows: " not in diagnosis.summary[1]
+    assert any(line.startswith("Recommended here: *_float32_dense") for line in diagnosis.summary)
 
 
 def test_a_race_is_of_this_machine():
@@ -321,6 +333,10 @@ def test_a_failure_to_slim_does_not_end_the_diagnosis(monkeypatch, error, reason
     diagnosis = diagnose(dense_net(blocked((64, 32), 0.75)), processor=AVX)
     assert [line for line in diagnosis.summary if line.startswith("Slimming")] == [f"Slimming: not possible: {reason}"]
     assert "Recommended" in diagnosis.summary[-1]
+
+
+def test_the_name_of_a_layer_inside_of_a_loop():
+    assert _layer(["/lstm_1//dense"], {}) == "lstm_1"  # what DENSIFY restores of "/lstm_1/"
 
 
 def test_the_delegate_is_asked(tmp_path):

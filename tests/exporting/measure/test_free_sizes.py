@@ -34,7 +34,7 @@ def test_the_size_is_that_of_the_sample_the_shape_or_said(free):
     assert shapes == [{"image": [1, 20, 30, 3]}, {"image": [1, 20, 30, 3]}, {"image": [1, 64, 64, 3]}]
     said = [next(note for note in outcome.notes if "free size" in note) for outcome in measured]
     assert said[0] == said[1] == "Inputs of free size were measured at 20x30x3."
-    assert said[2].startswith("Inputs of free size were measured at 64x64x3, as neither `samples` nor `input_shape`")
+    assert said[2].startswith("Inputs of free size were measured at 64x64x3, as neither samples nor `input_shape`")
     # Seven times the pixels take more time.
     assert measured[2].files[0]["latency_us_median"] > 1.5 * measured[0].files[0]["latency_us_median"]
 

@@ -165,7 +165,7 @@ def diagnose(
         delegated=delegated,
         load_failure=load_failure,
         slimming=subject.slimming,
-        raced=subject.raced,
+        raced=subject.raced if subject.raced.files else None,
         max_drop=None if precision == "float32" else max_drop,
     )
     lines = (*subject.judged.sentences(), *summary)

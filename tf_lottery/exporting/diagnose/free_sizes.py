@@ -29,7 +29,7 @@ class JudgedSizes:
         """Return at which sizes the model is judged; nothing where it takes no others."""
         if not self.free:
             return []
-        why = "" if self.given else ", as neither `data` nor `input_shape` says another"
+        why = "" if self.given else ", as neither samples nor `input_shape` say another"
         sizes = sizes_text(list(dict.fromkeys(self.shapes[name] for name in self.free)))
         return [f"Inputs of free size are judged at {sizes}{why}."]
 

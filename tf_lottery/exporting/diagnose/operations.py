@@ -253,7 +253,7 @@ def _layer(names: list[str], layers: Mapping[str, str]) -> str:
         known = [layer for part in parts if (layer := _known(part, layers))]
         if known:
             return "/".join(known)
-    return "/".join(paths[0].split("/")[1:-1]) if paths and not layers else ""
+    return "/".join(filter(None, paths[0].split("/")[1:-1])) if paths and not layers else ""
 
 
 def _known(part: str, layers: Mapping[str, str]) -> str:

@@ -42,10 +42,12 @@ class Race:
     Attributes:
         files: the one that the export chose comes first.
         contents: the float32 files of the whole model, by layout, as `float32_files` returns them.
+        refusals: what it did not offer, one line for each reason.
     """
 
     files: tuple[RacedFile, ...] = ()
     contents: Mapping[str, bytes] = field(default_factory=dict)
+    refusals: tuple[str, ...] = ()
 
 
 def check_race(race: bool, processor: Processor, here: Processor, *, data_fit: bool) -> None:
@@ -141,4 +143,4 @@ def race_export(
         )
         for record in records
     )
-    return Race(tuple(files), contents)
+    return Race(tuple(files), contents, tuple(report.refusals()))

@@ -15,7 +15,7 @@ from tf_lottery.exporting.checks.samples import random_samples
 from tf_lottery.exporting.diagnose.diagnosis_summary import describe_slimming
 from tf_lottery.exporting.diagnose.free_sizes import JudgedSizes, sizes_of_file, sizes_of_model
 from tf_lottery.exporting.diagnose.operations import read_operations
-from tf_lottery.exporting.diagnose.race import Race, RacedFile, float32_files, race_export
+from tf_lottery.exporting.diagnose.race import Race, float32_files, race_export
 from tf_lottery.exporting.input_shapes import InputShape, sizes_text
 from tf_lottery.exporting.plain_model import make_deployable
 from tf_lottery.exporting.signature import Signature, signature_of
@@ -44,7 +44,7 @@ class Subject:
         resized: the shapes to give to inputs that the file leaves free, by the number of the tensor.
         layers: the name to show by the name of the layer.
         slimming: a sentence on what slimming removes; empty for a file.
-        raced: the files that were timed, the best first.
+        raced: the files of its export.
     """
 
     content: bytes
@@ -55,7 +55,7 @@ class Subject:
     resized: dict[int, list[int]]
     layers: dict[str, str] = field(default_factory=dict)
     slimming: str = ""
-    raced: tuple[RacedFile, ...] = ()
+    raced: Race = Race()  # noqa: RUF009 - it can't be changed
 
 
 def subject_of_file(path: Path, input_shape: InputShape) -> Subject:
@@ -127,7 +127,7 @@ def subject_of_model(
         sizes_of_file(tree, judged.shapes)[1],
         layer_names(plain),
         slimmed(plain)[1],
-        raced.files,
+        raced,
     )
 
 

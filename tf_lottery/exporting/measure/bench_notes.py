@@ -53,5 +53,5 @@ def note_sizes(measurements: Iterable[Measurement], *, sized: bool) -> list[str]
     )
     if not shapes:
         return []
-    why = "" if sized else ", as neither `samples` nor `input_shape` says another"
+    why = "" if sized else ", as neither samples nor `input_shape` say another"
     return [f"Inputs of free size were measured at {sizes_text(list(shapes))}{why}."]
