@@ -289,6 +289,7 @@ def test_what_is_recommended_here_is_what_an_export_chooses(tmp_path, monkeypatc
     assert not any("by rule" in line for line in diagnosis.summary)
 
 
+@pytest.mark.slow
 def test_a_file_that_an_export_refuses_is_named(monkeypatch):
     keras.utils.set_random_seed(0)
     model = sparsified(keras.Sequential([keras.Input((64,)), layers.Dense(64)]), 0.9)

@@ -54,6 +54,7 @@ def test_a_file_is_judged_as_the_model_is(free):
     assert output_shape(diagnose(free, processor=AVX)) == (1, 32, 32, 16)
 
 
+@pytest.mark.slow
 def test_a_race_is_of_the_free_files_of_an_export(tmp_path, monkeypatch):
     sizes_seen = []
 

@@ -68,6 +68,7 @@ def test_samples_that_do_not_fit_a_free_input(free):
         outcome.raise_failures()
 
 
+@pytest.mark.slow
 def test_a_size_that_the_network_does_not_take_is_named(tmp_path):
     image = keras.Input((None, None, 3), name="image")
     flat = layers.Dense(2)(layers.Reshape((16 * 16 * 3,))(image))
