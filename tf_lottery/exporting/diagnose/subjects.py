@@ -61,6 +61,10 @@ class Subject:
 def subject_of_file(path: Path, input_shape: InputShape) -> Subject:
     """Return a `.tflite` file, to be judged as it is.
 
+    Args:
+        path: of the file.
+        input_shape: as of `diagnose`.
+
     Raises:
         UsageError: there is no such file, it is no `.tflite` file by its name, or `input_shape` does not fit it.
         DamagedError: it can't be read as TFLite.
