@@ -132,3 +132,19 @@ def test_what_an_export_would_refuse_is_said_in_the_words_of_the_command_line(in
     for shape in ("8", "8,5", "a,b"):
         result = invoke("doctor", tmp_path / "free.keras", "--input-shape", shape)
         assert (result.exit_code, result.stdout) == (2, ""), shape
+
+
+@pytest.mark.slow
+def test_bytes_of_a_run_are_those_that_its_export_publishes(copied, invoke, tmp_path):
+    """The race had no metadata: names of classes, ranges and the scaling of the run's data were not counted."""
+    result = invoke("doctor", "digits-mlp", "--round", "2", "--json")
+    assert result.exit_code == 0, result.output
+    raced = [line for line in json.loads(result.stdout)["summary"] if line.startswith("  *_float32")]
+    arguments = ("--round", "2", "--precision", "float32", "--formats", "tflite", "--to", tmp_path / "app", "--json")
+    result = invoke("export", "digits-mlp", *arguments)
+    assert result.exit_code == 0, result.output
+    files = json.loads(result.stdout)["files"]
+    assert len(files) == len(raced) >= 2
+    for record in files:
+        end = record["path"].partition("_round_02")[2]
+        assert any(line.startswith(f"  *{end} {record['bytes']:,} bytes, ") for line in raced)
