@@ -1,7 +1,7 @@
 """Reads TFLite files in every way that an app may, with NumPy and LiteRT alone: no code of the exporter.
 
-`python tests/independent_reader.py SAMPLES.npz OUT.npz FILE...` writes, for each file and way, what the file answers. It
-is a process of its own, since a wrong file may crash the interpreter, and TensorFlow's interpreter may clash with LiteRT's.
+`python tests/independent_reader.py SAMPLES.npz OUT.npz FILE...` writes what each file answers in each way. It is a
+process of its own, since a wrong file may crash the interpreter, and TensorFlow's interpreter may clash with LiteRT's.
 """
 
 import subprocess

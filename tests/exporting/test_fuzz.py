@@ -22,20 +22,23 @@ PIECES, MODELS = 10, 300
 
 
 def choices(rng):
-    """What is asked of one export: mostly all, sometimes a precision by name, whole numbers at the edges, a batch."""
+    """What is asked of one export: some precisions or all, TFLite or every format, now and then a batch."""
+    options = {"format": "all" if rng.random() < 0.2 else "tflite", "batch": int(rng.choice([1, 1, 1, 4]))}
     draw = rng.random()
-    options = {"format": "all" if rng.random() < 0.3 else "tflite", "batch": int(rng.choice([1, 1, 1, 4]))}
-    if draw < 0.45:
-        options["precision"] = ["all", str(rng.choice(["int16x8", "int4", "mixed"]))]
-    elif draw < 0.6:
-        options |= {"io": "int8", "format": "tflite"}
+    if draw < 0.15:
+        return {**options, "format": "tflite", "io": "int8"}
+    if draw < 0.8:
+        others = ["float16", "dynamic", "int8", "int16x8", "int4", "mixed"]
+        options["precision"] = ["float32", *rng.choice(others, 2, replace=False, p=[0.15, 0.2, 0.25, 0.15, 0.15, 0.1])]
     return options
 
 
 def with_edges(arrays, seen):
     """Inputs, and four more: zeros, and the largest, the least and the middle of the values that the export saw."""
     return [
-        np.concatenate([array, *(np.full_like(array[:1], value) for value in (0, old.max(), old.min(), np.median(old)))])
+        np.concatenate(
+            [array, *(np.full_like(array[:1], value) for value in (0, old.max(), old.min(), np.median(old)))]
+        )
         for array, old in zip(arrays, seen, strict=True)
     ]
 
@@ -105,7 +108,7 @@ def failures(record, ways, expected, twin, batch):
 
 
 def difference(expected, received, part, precision):
-    """The error of some samples; relative to their largest output, or to the spread of the ordinary ones and their size."""
+    """The error of some samples, relative to their largest output, or to the spread of the ordinary ones."""
     error = received[part].astype("float64") - expected[part]
     if precision == "float32":
         return np.abs(error).max() / max(np.abs(expected[part]).max(), 1e-30)

@@ -1,8 +1,9 @@
 """Fix the dynamic dimensions of a model's inputs for a file that needs fixed ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from numbers import Integral
+from typing import Any, TypeAlias
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting.named_values import values_by_name
@@ -30,20 +31,21 @@ def fix_shapes(signature: Signature, input_shape: InputShape) -> Signature:
     """
     shapes = dict(zip(signature.inputs, signature.shapes, strict=True))
     for name, wanted in values_by_name("input_shape", input_shape, signature.inputs).items():
-        shapes[name] = _checked(name, tuple(wanted), shapes[name])
+        shapes[name] = _checked(name, wanted, shapes[name])
     return replace(signature, shapes=tuple(shapes.values()))
 
 
-def _checked(name: str, wanted: tuple[int, ...], known: tuple[int | None, ...]) -> tuple[int, ...]:
-    if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in wanted):
+def _checked(name: str, wanted: Any, known: tuple[int | None, ...]) -> tuple[int, ...]:
+    sizes = tuple(wanted) if isinstance(wanted, Iterable) and not isinstance(wanted, str) else (wanted,)
+    if not all(isinstance(size, Integral) and not isinstance(size, bool) and int(size) > 0 for size in sizes):
         raise UsageError(
-            f"`input_shape` has sizes that are no positive whole numbers: {wanted}.",
+            f"`input_shape` must be positive whole numbers. Received: {wanted!r}.",
             "Give every dimension but the batch, e.g. (96, 96, 3).",
         )
-    fits = len(wanted) == len(known) and all(size in (None, got) for size, got in zip(known, wanted, strict=True))
-    if not fits:
+    sizes = tuple(int(size) for size in sizes)
+    if len(sizes) != len(known) or not all(size in (None, got) for size, got in zip(known, sizes, strict=True)):
         raise UnfitError(
-            f"`input_shape` {wanted} does not fit the input {name!r} of shape {known}.",
+            f"`input_shape` {sizes} does not fit the input {name!r} of shape {known}.",
             "Give a size for each None, and the model's own sizes elsewhere.",
         )
-    return wanted
+    return sizes

@@ -196,7 +196,9 @@ class _Attempts:
                 results.append(self._refusal(precision, "sparse", reason))
                 continue
             shown = layout if len(contents) > 1 and layout != "rows" else ""
-            tried = self._try(sparse, precision, "sparse", shown, layout, dense.note)
+            # In steps, the note holds what was measured of the file itself.
+            note = "" if self.in_steps else dense.note
+            tried = self._try(sparse, precision, "sparse", shown, layout, note)
             results.append(self._compare_with_dense(tried, dense))
         return results or [
             self._refusal(precision, "sparse", "no weight has so many zeros that storing it sparse pays")
