@@ -127,7 +127,6 @@ def check(seed, folder):
     try:
         report = export(model, folder, samples=samples, calibration=calibration, name="m", **options)
     except LotteryError as error:
-        assert error.cause, seed
         print(f"seed {seed}: {options}: {error}", flush=True)
         return 0, 1
     fresh = with_edges(fresh, samples)

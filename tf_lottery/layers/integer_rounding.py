@@ -16,7 +16,7 @@ LEAST_RANGE = 1e-4
 LEAST_KERNEL = 1e-7
 """Largest absolute value that a channel of a kernel is taken to have, at least: of a dead one, 0.0."""
 _MOST_STEPS = 128
-"""Of its own scale that what a tensor is made of is worth: XNNPACK takes less than 256, and kernels grow in training."""
+"""Of a tensor's scale, in the unit of what it is made of: XNNPACK takes less than 256, and kernels grow in training."""
 _MOST_BIAS = 2.0**30 - 1
 """A bias is at most so many units; the TFLite converter enlarges the scale of the kernel else."""
 _SUM_BITS = 20
