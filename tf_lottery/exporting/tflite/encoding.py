@@ -90,7 +90,9 @@ def _worthwhile(content: bytes, precision: str, *, blocks: bool) -> set[_Place]:
 
 
 def _block_length(array: np.ndarray, kinds: set[str], precision: str, *, blocks: bool) -> int:
-    block = BLOCKS.get(precision, 1) if blocks and kinds == {"FULLY_CONNECTED"} else 1
+    block = BLOCKS[precision] if blocks and precision in BLOCKS and kinds == {"FULLY_CONNECTED"} else 1
+    if array.dtype == np.float32:  # a small weight, which the converter quantizes in no precision
+        block = min(block, BLOCKS["float32"])
     return block if block > 1 and sparse_tensors.block_density(array, block) <= MOST_BLOCKS else 1
 
 
