@@ -23,6 +23,13 @@ def random_network(seed):
     return model, copy
 
 
+def in_float64(seed, model):
+    """Return the network of a seed in float64, with the weights of a copy of it."""
+    copy = _network(np.random.default_rng([seed, 1]), "float64")
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def random_inputs(model, rng, count):
     """Return `count` random values of each input: words, pixels or normal ones, by its dtype."""
     ranges = {"int32": (0, WORDS), "uint8": (0, 256)}

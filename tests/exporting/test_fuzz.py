@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from independent_reader import WAYS, read_files
-from random_networks import random_inputs, random_network
+from random_networks import in_float64, random_inputs, random_network
 
 from tf_lottery.errors import LotteryError
 from tf_lottery.exporting import export
 
 # What a remaining file may differ by on inputs that the export never saw: root mean square over the outputs' spread; of
-# float32 the largest difference over the largest output.
+# float32 the largest difference over the largest output, or four times that of Keras's own answers from float64.
 BOUNDS = {"float32": 1e-5, "float16": 0.02, "dynamic": 0.2, "int16x8": 0.2, "mixed": 0.2, "int8": 0.5, "int4": 0.5}
 # Their ranges are those of the calibration samples, so values beyond are cut off: on edge inputs a sparse file is
 # compared with its dense twin alone, relative to the largest output.
@@ -55,6 +55,13 @@ def answers(record, inputs):
     return {"loaded": {place: np.asarray(output) for place, output in enumerate(outputs)}}
 
 
+def keras_answers(model, arrays, names):
+    """What a model answers, by the names of the outputs, in float64."""
+    outputs = model(arrays if len(arrays) > 1 else arrays[0])
+    outputs = outputs if isinstance(outputs, list) else [outputs]
+    return {name: np.asarray(output, "float64") for name, output in zip(names, outputs, strict=True)}
+
+
 def tflite_answers(records, inputs, batch):
     """What TFLite files answer, whole numbers put in and taken out by the report's scales.
 
@@ -80,8 +87,8 @@ def _through_whole_numbers(record, inputs):
     return ways
 
 
-def failures(record, ways, expected, twin, batch):
-    """The ways in which a file answers other than Keras, or than its dense twin."""
+def failures(record, ways, expected, twin, batch, rounding):
+    """The ways in which a file answers other than Keras, or than its dense twin; `rounding` is what float64 answers."""
     precision, wrong = record["precision"], []
     for way, outputs in ways.items():
         if isinstance(outputs, str):
@@ -95,8 +102,12 @@ def failures(record, ways, expected, twin, batch):
                 continue
             parts = [slice(0, FRESH)] if precision in CALIBRATED else [slice(0, FRESH), slice(FRESH, None)]
             errors = [difference(right, received, part, precision) for part in parts]
-            if not max(errors) <= BOUNDS[precision]:
-                wrong.append(f"{way}, {name}: {errors}")
+            own = 4 * (precision == "float32")
+            bounds = [
+                max(BOUNDS[precision], own * difference(right, rounding[name], part, precision)) for part in parts
+            ]
+            if not all(error <= bound for error, bound in zip(errors, bounds, strict=True)):
+                wrong.append(f"{way}, {name}: {errors}, allowed: {bounds}")
             if precision in CALIBRATED and twin is not None:
                 other = np.abs(twin[way][name] - received).max() / max(np.abs(twin[way][name]).max(), 1e-30)
                 if not other <= TWIN_BOUND:
@@ -130,10 +141,8 @@ def check(seed, folder):
         print(f"seed {seed}: {options}: {error}", flush=True)
         return 0, 1
     fresh = with_edges(fresh, samples)
-    outputs = float32_copy(fresh if len(fresh) > 1 else fresh[0])
-    outputs = outputs if isinstance(outputs, list) else [outputs]
     names = [output["output"] for output in report.outputs]
-    expected = {name: np.asarray(output, "float64") for name, output in zip(names, outputs, strict=True)}
+    expected, rounding = (keras_answers(one, fresh, names) for one in (float32_copy, in_float64(seed, float32_copy)))
     inputs = {entry["input"]: array for entry, array in zip(report.inputs, fresh, strict=True)}
     files = [{**record, "path": str(folder / record["path"])} for record in report.files]
     tflite = [record for record in files if record["format"] == "tflite"]
@@ -143,7 +152,7 @@ def check(seed, folder):
     for record in files:
         ways = ways_of.get(record["path"]) or answers(record, inputs)
         twin = dense.get((record["precision"], {"sparse": "dense", "slim-sparse": "slim"}.get(record["encoding"])))
-        wrong = failures(record, ways, expected, ways_of.get(twin), options["batch"])
+        wrong = failures(record, ways, expected, ways_of.get(twin), options["batch"], rounding)
         assert not wrong, (seed, options, record["path"], wrong)
     assert all(record["reason"] for record in report.refused), seed
     left = {path.name for path in folder.iterdir()} - {"export.json", "manifest.json"}
@@ -168,7 +177,7 @@ def test_three_hundred_random_models(piece, tmp_path, capsys):
         try:
             counts.append(check(seed, tmp_path / str(seed)))
         except AssertionError as error:
-            wrong.append(str(error))
+            wrong.append(str(error)[:2000])
         keras.backend.clear_session()
     files, refused = (sum(column) for column in zip(*counts, strict=True))
     with capsys.disabled():
@@ -176,4 +185,6 @@ def test_three_hundred_random_models(piece, tmp_path, capsys):
             f"\n{len(counts)} random models read in {len(WAYS)} ways: {files} files, all right; {refused} refusals, "
             "each with its reason"
         )
-    assert not wrong
+    assert wrong == []
+    assert sum(count == 0 for count, _ in counts) <= 5  # a half-precision model is refused where it amplifies rounding
+    assert files > 3 * len(counts)

@@ -35,7 +35,7 @@ from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.mixed_precision import NoBitsError, quantized_file, saves_by_zeros
 from tf_lottery.exporting.tflite.output_steps import output_steps, steps_in_default_kernels
 from tf_lottery.exporting.tflite.precisions import note_of, why_no_calibration, without_int16_kernel
-from tf_lottery.exporting.tflite.refusal_reasons import not_micro, quantized_by_keras
+from tf_lottery.exporting.tflite.refusal_reasons import not_micro, quantized_by_keras, whole_numbers_in
 from tf_lottery.exporting.tflite.sparse_layouts import NO_SPARSE_INT4, sparse_layouts
 from tf_lottery.exporting.tflite.tflite_metadata import with_metadata, without_metadata
 from tf_lottery.layers.fake_quantization import is_quantization_aware
@@ -120,7 +120,9 @@ class _Attempts:
                 raise
             except Exception as error:  # the converter raises many kinds, each of which means: not this model
                 crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
-                reason = quantized_by_keras(self._model) or one_line(error) + way_out(self._reference.signature)
+                signature = self._reference.signature
+                reason = quantized_by_keras(self._model) or whole_numbers_in(precision, signature)
+                reason = reason or one_line(error) + way_out(signature)
                 refusal = self._refusal(precision, "dense", reason, crashed=crashed)
             else:
                 self._batches = [batch]
