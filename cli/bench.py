@@ -10,6 +10,7 @@ from tf_lottery.exporting.sources.sample_file import read_sample_file
 from tf_lottery.exporting.sources.source_model import open_dense_network
 
 from .command import Command
+from .named_values import parse_input_shape
 from .names import RUN
 from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
@@ -17,7 +18,6 @@ from .shared_options import (
     input_shape_option,
     json_option,
     out_option,
-    read_input_shape,
     samples_option,
     trust_option,
 )
@@ -64,7 +64,7 @@ def command(
     in processes of its own, on the first of the samples, or on a random one.
     """
     set_up_logging(context)
-    shape = read_input_shape(input_shape)
+    shape = parse_input_shape(input_shape)
     from tf_lottery.exporting.measure.bench import bench
 
     with clean_output():

@@ -14,6 +14,7 @@ from tf_lottery.exporting.sources.source_model import check_kind, open_source_mo
 from tf_lottery.results.tables.formats import percent
 
 from .command import Command
+from .named_values import parse_input_shape
 from .names import RUN
 from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
@@ -23,7 +24,6 @@ from .shared_options import (
     json_option,
     max_drop_option,
     out_option,
-    read_input_shape,
     samples_option,
     trust_option,
 )
@@ -88,7 +88,7 @@ def command(
     if model is not None:
         if data_dir is not None:
             raise UsageError("--data-dir is for the check of the installation.", "Drop it, or the model.")
-        shape = read_input_shape(input_shape)
+        shape = parse_input_shape(input_shape)
         _print_diagnosis(
             _diagnose(model, out, round_number, replicate, max_drop, target, samples, shape, trust), as_json
         )

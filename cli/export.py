@@ -6,9 +6,7 @@ from pathlib import Path
 import click
 from click import IntRange
 
-from tf_lottery.errors import UsageError
 from tf_lottery.experiment.options import NORMALIZATIONS
-from tf_lottery.exporting.class_names import read_class_names
 from tf_lottery.exporting.export_report import FileRecord
 from tf_lottery.exporting.precision_names import BY_QUANTIZER, IN_ALL
 from tf_lottery.exporting.publish.best_file import GOALS
@@ -18,6 +16,7 @@ from tf_lottery.exporting.sources.source_model import open_source_model
 from tf_lottery.results.tables.formats import decibels_text, percent
 
 from .command import Command, ListOf, OptionWithAliases
+from .named_values import class_names_argument, parse_input_shape, parse_task
 from .names import DATASET, RUN
 from .output import print_json, print_line, print_path, print_table, remark, set_up_logging
 from .process import clean_output
@@ -28,7 +27,6 @@ from .shared_options import (
     json_option,
     max_drop_option,
     out_option,
-    read_input_shape,
     trust_option,
 )
 
@@ -155,7 +153,7 @@ def command(
     """
     set_up_logging(context)
     wanted = narrow_formats(formats or (), precision, tflite=io == "int8" or target is not None)
-    tasks, shape = _task(task), read_input_shape(input_shape)
+    tasks, shape = parse_task(task), parse_input_shape(input_shape)
     with clean_output():
         from tf_lottery.exporting import export
 
@@ -166,7 +164,7 @@ def command(
         real = load_source_data(opened, dataset, data_dir=data_dir, normalization=normalization, **own_data)
         for text in (*opened.remarks, *real.remarks):
             remark(text)
-        names = _class_names(class_names)
+        names = class_names_argument(class_names)
         report = export(
             opened.model,
             to,
@@ -245,15 +243,6 @@ def command(
         remark(f"Refused: {line}")
 
 
-def _class_names(entries: tuple[str, ...]) -> dict[str, list[str] | dict[str, list[str]]]:
-    """What `--class-names` says, as the argument of `export`; empty where it was not given."""
-    pairs = [("", "=", entry) if Path(entry).exists() else entry.rpartition("=") for entry in entries]
-    names = {output: read_class_names(Path(file)) for output, _, file in pairs}
-    if not names:
-        return {}
-    return {"class_names": names[""] if set(names) == {""} else names}
-
-
 def _micro_lines(records: Sequence[FileRecord]) -> list[str]:
     """What a microcontroller needs beside the file."""
     return [
@@ -261,18 +250,3 @@ def _micro_lines(records: Sequence[FileRecord]) -> list[str]:
         for record in records
         if record["arena_bytes"] is not None
     ]
-
-
-def _task(entries: tuple[str, ...] | None) -> str | dict[str, str | None] | None:
-    """What `--task` says, as `export` takes it: one task for all outputs, or tasks by output."""
-    if not entries:
-        return None
-    if len(entries) == 1 and "=" not in entries[0]:
-        return entries[0]
-    pairs = [entry.partition("=") for entry in entries]
-    if not all(separator and name for name, separator, _ in pairs):
-        raise UsageError(
-            f"`task={','.join(entries)!r}` is neither one task nor OUTPUT=TASK for each output.",
-            "Give e.g. --task regression, or --task scores=classification,boxes=regression.",
-        )
-    return {name: kind for name, _, kind in pairs}

@@ -1,6 +1,6 @@
 """Reads TFLite files in every way that an app may, with NumPy and LiteRT alone: no code of the exporter.
 
-`python tests/independent_reader.py FILE SAMPLES.npz OUT.npz` writes, for each way, what the file answers. It is a
+`python tests/independent_reader.py SAMPLES.npz OUT.npz FILE...` writes what each file answers in each way. It is a
 process of its own, since a wrong file may crash the interpreter, and TensorFlow's interpreter may clash with LiteRT's.
 """
 
@@ -29,26 +29,32 @@ def read(file, samples):
         file: a TFLite file.
         samples: one array `(samples, ...)` per input, by the name in the signature; a multiple of 4 samples.
     """
+    return read_files([file], samples)[0]
+
+
+def read_files(files, samples):
+    """Return what `read` does of each file, all of the same inputs, read by one process."""
     with tempfile.TemporaryDirectory() as folder:
         given, answers = Path(folder) / "in.npz", Path(folder) / "out.npz"
         np.savez(given, **samples)
         done = subprocess.run(
-            [sys.executable, __file__, str(file), str(given), str(answers)], capture_output=True, text=True
+            [sys.executable, __file__, str(given), str(answers), *map(str, files)], capture_output=True, text=True
         )
         if done.returncode:
-            raise RuntimeError(f"{file} ended the reader with {done.returncode}: {done.stderr[-2000:]}")
+            raise RuntimeError(f"The reader ended with {done.returncode}, at the last of: {done.stderr[-2000:]}")
         with np.load(answers) as arrays:
-            return _by_way(dict(arrays))
+            return [_by_way(dict(arrays), f"{place}|") for place in range(len(files))]
 
 
-def _by_way(arrays):
+def _by_way(arrays, beginning):
     answers = {}
     for key, array in arrays.items():
-        way, _, name = key.partition("|")
-        if name:
-            answers.setdefault(way, {})[name] = array
-        else:
-            answers[way] = str(array)
+        if key.startswith(beginning):
+            way, _, name = key.removeprefix(beginning).partition("|")
+            if name:
+                answers.setdefault(way, {})[name] = array
+            else:
+                answers[way] = str(array)
     return answers
 
 
@@ -66,15 +72,18 @@ def _answer(file, samples, *, delegates, threads, batch):
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
-def main(file, samples, out):
+def main(samples, out, *files):
     with np.load(samples) as arrays:
         given = dict(arrays)
     answers = {}
-    for way, options in WAYS.items():
-        try:
-            answers |= {f"{way}|{name}": array for name, array in _answer(file, given, **options).items()}
-        except (RuntimeError, ValueError) as error:
-            answers[way] = np.array(str(error))
+    for place, file in enumerate(files):
+        print(file, file=sys.stderr, flush=True)
+        for way, options in WAYS.items():
+            key = f"{place}|{way}"
+            try:
+                answers |= {f"{key}|{name}": array for name, array in _answer(file, given, **options).items()}
+            except (RuntimeError, ValueError) as error:
+                answers[key] = np.array(str(error))
     np.savez(out, **answers)
 
 

@@ -126,6 +126,10 @@ def test_tasks_by_output():
     assert tasks_by_output({"boxes": "regression"}, names) == ["", "regression"]
     with pytest.raises(UsageError, match="unknown outputs \\['box'\\]"):
         tasks_by_output({"box": "regression"}, names)
+    with pytest.raises(UsageError, match=r"must be a name or names\. Received: 3"):
+        tasks_by_output(3, names)
+    with pytest.raises(UsageError, match="unknown outputs"):
+        tasks_by_output({3: "image", "box": "image"}, names)
     with pytest.raises(UsageError, match="2 outputs; received 3 tasks"):
         tasks_by_output(["logits"] * 3, names)
     with pytest.raises(UsageError, match=r"Unknown task 'regresion'\. Did you mean 'regression'"):

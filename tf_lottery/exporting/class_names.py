@@ -1,8 +1,8 @@
 """The names of a model's classes: read from a text file, and checked against the outputs that they are for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting.named_values import values_by_name
@@ -66,12 +66,18 @@ def check_class_names(
     return by_output
 
 
-def _names(given: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+def _names(given: Any) -> tuple[str, ...]:
+    names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (None,)
+    if not all(isinstance(name, str) for name in names):
         raise UsageError(f"`class_names` must be a list of names. Received: {given!r}.", "Pass e.g. ['cat', 'dog'].")
-    for place, name in enumerate(given):
-        if not name.strip() or len(name.splitlines()) > 1:
+    for place, name in enumerate(names):
+        if not name.strip() or len(name.splitlines()) > 1 or not _is_text(name):
             raise UsageError(
                 f"`class_names` has the name {name!r} for class {place}.", "Give each class a name of one line."
             )
-    return tuple(given)
+    return tuple(map(str, names))
+
+
+def _is_text(name: str) -> bool:
+    """Whether UTF-8 has the characters of a name, and readers of texts that end with a zero read all of it."""
+    return "\0" not in name and not any("\ud800" <= character <= "\udfff" for character in name)

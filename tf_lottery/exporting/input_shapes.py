@@ -1,7 +1,8 @@
 """Sizes for the dimensions that a model's inputs leave free. Loads neither TensorFlow nor Keras."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tf_lottery.errors import UsageError
@@ -51,10 +52,9 @@ def fixed_shapes(names: Sequence[str], shapes: Sequence[FreeShape], input_shape:
         UsageError: a name is unknown, several inputs have no names, a size is no positive whole number, or a shape does
             not fit the input.
     """
-    check_sizes(input_shape)
     fixed = dict(zip(names, shapes, strict=True))
-    for name, wanted in values_by_name("input_shape", input_shape, names).items():
-        known, wanted = fixed[name], tuple(wanted)
+    for name, sizes in values_by_name("input_shape", input_shape, names).items():
+        known, wanted = fixed[name], _whole_numbers(sizes)
         fits = len(wanted) == len(known) and all(size in (None, got) for size, got in zip(known, wanted, strict=True))
         if not fits:
             raise UsageError(
@@ -93,9 +93,14 @@ def check_sizes(input_shape: InputShape) -> None:
     """
     given: Any = input_shape
     for shape in [] if given is None else given.values() if isinstance(given, Mapping) else [given]:
-        sizes = shape if isinstance(shape, list | tuple) else [None]
-        if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
-            raise UsageError(
-                f"`input_shape` has sizes that are no positive whole numbers: {shape}.",
-                "Give every dimension but the batch, e.g. (96, 96, 3).",
-            )
+        _whole_numbers(shape)
+
+
+def _whole_numbers(shape: Any) -> tuple[int, ...]:
+    sizes = tuple(shape) if isinstance(shape, Iterable) and not isinstance(shape, str) else (shape,)
+    if not all(isinstance(size, Integral) and not isinstance(size, bool) and int(size) > 0 for size in sizes):
+        raise UsageError(
+            f"`input_shape` must be positive whole numbers. Received: {shape!r}.",
+            "Give every dimension but the batch, e.g. (96, 96, 3).",
+        )
+    return tuple(int(size) for size in sizes)

@@ -11,7 +11,7 @@ def values_by_name(argument: str, value: Any, names: Sequence[str], *, edge: str
 
     Args:
         argument: the name of the argument.
-        value: one value where there is one name, or a dict by name; None for nothing.
+        value: one value where there is one name, or a dict by name; None, also in the dict, for nothing.
         names: the names that there are.
         edge: what they are names of, "inputs" or "outputs".
 
@@ -34,4 +34,4 @@ def values_by_name(argument: str, value: Any, names: Sequence[str], *, edge: str
     unknown = sorted(map(str, set(value) - set(names)))
     if unknown:
         raise UsageError(f"`{argument}` has the unknown {edge} {', '.join(unknown)}.", f"Valid: {', '.join(names)}.")
-    return dict(value)
+    return {name: given for name, given in value.items() if given is not None}

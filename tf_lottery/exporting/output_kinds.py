@@ -134,12 +134,14 @@ def tasks_by_output(task: Task, names: Sequence[str]) -> list[str]:
     if task is None or isinstance(task, str):
         tasks: list[Any] = [task] * len(names)
     elif isinstance(task, Mapping):
-        unknown = sorted(set(task) - set(names))
+        unknown = sorted(map(str, set(task) - set(names)))
         if unknown:
             raise UsageError(f"`task` has the unknown outputs {unknown}.", f"Valid: {', '.join(names)}.")
         tasks = [task.get(name) for name in names]
-    else:
+    elif isinstance(task, Sequence):
         tasks = list(task)
+    else:
+        raise UsageError(f"`task` must be a name or names. Received: {task!r}.", f"Valid: {', '.join(TASKS)}.")
     if len(tasks) != len(names):
         raise UsageError(
             f"The model has {len(names)} outputs; received {len(tasks)} tasks.",

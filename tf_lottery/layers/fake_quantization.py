@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tf_lottery.layers.integer_rounding import (
     HIGHEST,
+    LEAST_RANGE,
     LOWEST,
     activate,
     add,
@@ -27,6 +28,7 @@ from tf_lottery.layers.integer_rounding import (
     average,
     grid_between,
     kernel_scale,
+    least_range,
     regrid,
     rescale,
     round_through,
@@ -37,8 +39,6 @@ RANGE_SUFFIX = "_range"
 
 MOMENTUM = 0.99
 """Of the moving averages of ranges; the first batches are averaged evenly."""
-LEAST_RANGE = 1e-4
-"""Between minimum and maximum. A layer that only gives zeros has a scale above 0, too."""
 _calibration = threading.local()
 
 
@@ -139,7 +139,9 @@ class FakeQuantize(keras.layers.Layer):
         """
         if grid is None:
             if self.fixed is None and (training or getattr(_calibration, "active", False)):
-                self._track(tf.stop_gradient(inputs))
+                grids = [*(addends or [])[1::2], *([] if source is None else [source])]
+                units = [*(known[0] for known in grids), *([] if unit is None else [unit])]
+                self._track(tf.stop_gradient(inputs), least_range(units))
             grid = self._grid()
         scale, zero = grid[0], grid[1]
         safe = tf.where(scale > 0, scale, 1.0)
@@ -167,11 +169,11 @@ class FakeQuantize(keras.layers.Layer):
         highest = tf.maximum(self.maximum.value, self.minimum.value + LEAST_RANGE)
         return tf.where(self.batches.value > 0, grid_between(self.minimum.value, highest), 0.0)
 
-    def _track(self, inputs: tf.Tensor) -> None:
+    def _track(self, inputs: tf.Tensor, least: tf.Tensor) -> None:
         share = tf.maximum(1 / (self.batches.value + 1), 1 - MOMENTUM)
         # Zero is always one of the 256 values, so the range has it.
         lowest = tf.minimum(tf.reduce_min(inputs), 0.0)
-        highest = tf.maximum(tf.reduce_max(inputs), lowest + LEAST_RANGE)
+        highest = tf.maximum(tf.reduce_max(inputs), lowest + least)
         highest = tf.maximum(highest, 0.0)
         self.minimum.assign(self.minimum.value + share * (lowest - self.minimum.value))
         self.maximum.assign(self.maximum.value + share * (highest - self.maximum.value))

@@ -6,11 +6,17 @@ rounded, is what XNNPACK's kernels do, which LiteRT uses by default: so equal in
 A *grid* is a float32 `(2,)`: the scale and the zero point of a tensor. A scale of 0.0 means that it is not known yet.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 LOWEST, HIGHEST = -128.0, 127.0
+LEAST_RANGE = 1e-4
+"""Between minimum and maximum, at least. A layer that only gives zeros has a scale above 0, too."""
 LEAST_KERNEL = 1e-7
 """Largest absolute value that a channel of a kernel is taken to have, at least: of a dead one, 0.0."""
+_MOST_STEPS = 128
+"""Of a tensor's scale, in the unit of what it is made of: XNNPACK takes less than 256, and kernels grow in training."""
 _MOST_BIAS = 2.0**30 - 1
 """A bias is at most so many units; the TFLite converter enlarges the scale of the kernel else."""
 _SUM_BITS = 20
@@ -35,6 +41,21 @@ def grid_between(minimum: tf.Tensor, maximum: tf.Tensor) -> tf.Tensor:
     scale = (maximum - minimum) / (HIGHEST - LOWEST)
     zero = tf.clip_by_value(tf.floor(LOWEST - minimum / scale + 0.5), LOWEST, HIGHEST)
     return tf.stack([tf.cast(scale, tf.float32), tf.cast(zero, tf.float32)])
+
+
+def least_range(units: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns the least range of a tensor: one that only holds zeros has a scale that LiteRT's kernels take.
+
+    Args:
+        units: What its values are made of: scales of the tensors that are added, or the units of sums of products, one
+            for each channel.
+
+    Example:
+        >>> least_range([]).numpy().item(), least_range([tf.constant([1.0, 128.0])]).numpy().item()
+        (9.999999747378752e-05, 255.0)
+    """
+    largest = tf.reduce_max([tf.reduce_max(unit) for unit in units]) if units else 0.0
+    return tf.maximum(tf.constant(LEAST_RANGE), tf.stop_gradient(largest) * ((HIGHEST - LOWEST) / _MOST_STEPS))
 
 
 def round_through(values: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from keras import layers
 
-from tf_lottery.errors import NonFiniteError, UnfitError
+from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
 from tf_lottery.exporting import export
 from tf_lottery.exporting.checks.samples import flat_samples, random_samples
 from tf_lottery.exporting.signature import signature_of
@@ -107,3 +107,9 @@ def test_random_samples_fill_the_range_of_pixels(models):
     categories = model_of("uint8", layers.CategoryEncoding(num_tokens=5, output_mode="multi_hot"))
     (array,) = random_samples(categories, signature_of(categories))
     assert sorted(np.unique(array)) == [0, 1, 2, 3, 4]
+
+
+def test_a_message_names_the_part_that_is_wrong():
+    model = model_of("float32")
+    with pytest.raises(UsageError, match=r"Calibration samples have the keys \['left'\]"):
+        flat_samples(model, signature_of(model), {"left": np.zeros((1, 2))}, part="Calibration samples")

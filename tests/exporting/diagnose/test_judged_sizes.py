@@ -81,7 +81,7 @@ def test_a_race_is_of_the_free_files_of_an_export(tmp_path, monkeypatch):
     [
         ((20, 30), r"does not fit the input 'image' of shape \(None, None, 3\)"),
         ((20, 30, 4), r"does not fit the input 'image' of shape \(None, None, 3\)"),
-        ((0, 30, 3), "no positive whole numbers"),
+        ((0, 30, 3), "must be positive whole numbers"),
         ({"picture": (20, 30, 3)}, "unknown inputs picture"),
     ],
 )

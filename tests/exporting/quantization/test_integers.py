@@ -34,7 +34,8 @@ def concatenations(x):
 
 
 def pools(x):
-    x = L.AveragePooling2D(2)(L.DepthwiseConv2D(3, padding="same", depth_multiplier=3)(x))
+    x = L.ReLU()(L.AveragePooling2D(2)(L.DepthwiseConv2D(3, padding="same", depth_multiplier=3)(x)))
+    x = L.ReLU(6.0)(L.Dropout(0.1)(L.MaxPooling2D(3, 1, padding="same")(conv()(x))))
     x = L.AveragePooling2D(3, 1, padding="same")(conv(activation="relu")(L.AveragePooling2D(2, 1)(x)))
     largest = L.GlobalMaxPooling2D()(x)
     return L.Dense(6, activation="softmax")(L.Concatenate()([largest, L.GlobalAveragePooling2D()(x)]))

@@ -210,7 +210,18 @@ def test_dead_units_and_large_biases(tmp_path):
     tfl.set_weights(model, weights)
     quantized = tfl.quantize_aware(model, calibration=x)
     report = tfl.export(quantized, tmp_path, samples=x)
-    assert len(report.files) == 2
+    assert [file["note"].count("fake-quantized") for file in report.files] == [1, 1]  # what was measured of this file
+
+
+def test_a_layer_that_is_dead_as_a_whole(tmp_path):
+    keras.utils.set_random_seed(0)
+    x, image = samples(200, 64), keras.Input((64,))
+    large, low = keras.initializers.RandomNormal(stddev=1.0), keras.initializers.Constant(-1000.0)
+    dead = L.Dense(16, "relu", kernel_initializer=large, bias_initializer=low)(image)
+    outputs = L.Dense(3)(L.Add()([L.Dense(16, "relu")(image), dead]))
+    model = tfl.quantize_aware(keras.Model(image, outputs), calibration=x)
+    report = tfl.export(model, tmp_path, samples=x, encoding="dense")
+    assert report.files[0]["note"] == "No output differs from the fake-quantized model's."
 
 
 def test_what_is_said_of_steps():

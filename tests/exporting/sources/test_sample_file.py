@@ -41,7 +41,7 @@ def test_arrays_become_the_arguments_of_an_export(write):
     [
         ({"y": Y}, UsageError, "has no array 'x'; it has y"),
         ({}, UsageError, "has no array 'x'; it has none"),
-        ({"x": X, "labels": Y}, UsageError, "unknown array 'labels'"),
+        ({"x": X, "labels": Y}, UsageError, r"unknown array 'labels' beside x\."),
         ({"x": X, "x/": X}, UsageError, "unknown array 'x/'"),
         ({"x": X, "x/left": X}, UsageError, "both 'x' and x/left"),
         ({"x": X, "y": Y[:3]}, UnfitError, "x has 4 samples, y has 3 samples"),
@@ -64,8 +64,12 @@ def test_files_that_are_refused(write, tmp_path):
         read_sample_file(tmp_path / "data.npy")
     whole = write(x=X, y=Y).read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DamagedError, match=r"cut\.npz can't be read"):
-        read_sample_file(tmp_path / "cut.npz")
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, X)
+    (tmp_path / "text.npz").write_text("0.1, 0.2")
+    for name in ("cut", "array", "text"):
+        with pytest.raises(DamagedError, match=rf"{name}\.npz can't be read: File is not a zip file"):
+            read_sample_file(tmp_path / f"{name}.npz")
 
 
 def test_a_file_stands_in_for_a_data_set(write):

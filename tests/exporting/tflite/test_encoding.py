@@ -126,6 +126,28 @@ def test_a_float16_table_is_stored_sparse_in_float32(tmp_path):
     np.testing.assert_allclose(expected["default"]["output"], exact, atol=2e-3 * np.abs(exact).max())
 
 
+def test_blocks_of_a_weight_that_dynamic_range_leaves_in_float32(tmp_path):
+    """The converter quantizes no weight of less than 1,024 values: in blocks of 16, LiteRT ran no float32 one."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(96, "relu"), keras.layers.Dense(7)])
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        whole = np.repeat(random.random((layer.kernel.shape[0] // 16, layer.kernel.shape[1])) < 0.2, 16, axis=0)
+        layer.kernel.assign(layer.kernel * whole)
+    dense, sparse = tmp_path / "dense.tflite", tmp_path / "sparse.tflite"
+    dense.write_bytes(tflite.convert_dense(model, tmp_path, precision="dynamic"))
+    made, rows, blocks = encoding.encode_weights(dense.read_bytes(), precision="dynamic", blocks=True)
+    sparse.write_bytes(made)
+    assert (rows, blocks) == (0, 2)
+    sizes = {tuple(tensor.shape): tensor.sparsity for tensor in flatbuffers.read(made).subgraphs[0].tensors}
+    assert [sizes[shape].dimMetadata[2].denseSize for shape in ((96, 64), (7, 96))] == [16, 4]
+    samples = random.normal(size=(40, 64)).astype("float32")
+    expected = read(dense, {"input": samples})
+    for way, answers in read(sparse, {"input": samples}).items():
+        largest = np.abs(expected[way]["output"]).max()
+        np.testing.assert_allclose(answers["output"], expected[way]["output"], atol=0.02 * largest, err_msg=way)
+
+
 def sparse_shapes(content):
     tensors = flatbuffers.read(content).subgraphs[0].tensors
     return sorted(tuple(tensor.shape) for tensor in tensors if tensor.sparsity is not None)

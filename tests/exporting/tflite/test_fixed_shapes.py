@@ -10,6 +10,8 @@ from tf_lottery_cli.app import app
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting import export
+from tf_lottery.exporting.input_shapes import fix_shapes
+from tf_lottery.exporting.signature import signature_of
 
 IMAGES = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")
 
@@ -85,7 +87,9 @@ def test_random_samples_have_the_fixed_shape(tmp_path):
     [
         ({"input_shape": (16, 16)}, UsageError, "does not fit the input 'input' of shape (None, None, 3)"),
         ({"input_shape": (16, 16, 4)}, UsageError, "does not fit the input 'input' of shape (None, None, 3)"),
-        ({"input_shape": (16, -1, 3)}, UsageError, "no positive whole numbers: (16, -1, 3)"),
+        ({"input_shape": (16, -1, 3)}, UsageError, "must be positive whole numbers. Received: (16, -1, 3)"),
+        ({"input_shape": 16}, UsageError, "`input_shape` (16,) does not fit"),
+        ({"input_shape": "16,16,3"}, UsageError, "Received: '16,16,3'"),
         ({"input_shape": {"image": (16, 16, 3)}}, UsageError, "unknown inputs image"),
         ({"input_shape": (16, 16, 3), "format": "keras"}, UsageError, "`input_shape` is of TFLite files"),
         ({"batch": 0}, UsageError, "`batch` must be a positive whole number. Received: 0"),
@@ -98,6 +102,13 @@ def test_what_does_not_fit_is_an_error(tmp_path, arguments, error, words):
         export(convolutional(), tmp_path / "out", samples=IMAGES, **arguments)
     assert words in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_sizes_of_numpy_are_taken():
+    signature = signature_of(convolutional())
+    for sizes in (np.array([16, 8, 3]), (np.int64(16), 8, 3), {"input": (16, 8, 3)}):
+        assert fix_shapes(signature, sizes).shapes == ((16, 8, 3),)
+    assert fix_shapes(signature, {"input": None}) == signature  # nothing is said of it
 
 
 def test_samples_of_another_shape_are_refused(tmp_path):

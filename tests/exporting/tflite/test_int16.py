@@ -101,3 +101,11 @@ def test_operators_without_an_int16_kernel_are_named(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(UnfitError, match="int16x8 needs real samples to find the ranges of values"):
         export(model, tmp_path, precision="int16x8", encoding="dense", samples=x)
+
+
+def test_inputs_of_whole_numbers_are_named(tmp_path):
+    words = keras.Input((6,), dtype="int32", name="words")
+    vectors = layers.GlobalAveragePooling1D()(layers.Embedding(50, 32)(words))
+    model, tokens = keras.Model(words, layers.Dense(40)(vectors)), np.arange(48).reshape(8, 6)
+    with pytest.raises(UnfitError, match="takes float32 inputs alone, not 'words' of int32"):
+        export(model, tmp_path / "out", samples=tokens, calibration=tokens, precision="int16x8", encoding="dense")

@@ -260,6 +260,9 @@ def test_a_microcontroller_gets_none(tmp_path):
         ({"class_names": "cats"}, UsageError, "must be a list of names"),
         ({"class_names": ["a", "b", "", "d"]}, UsageError, "the name '' for class 2"),
         ({"class_names": ["a", "b", "c\nd", "e"]}, UsageError, "for class 2"),
+        ({"class_names": ["a", "b", "c", "\udc80"]}, UsageError, "for class 3"),  # no character of UTF-8
+        ({"class_names": ["a", "b\0", "c", "d"]}, UsageError, "for class 1"),
+        ({"class_names": 4}, UsageError, "must be a list of names. Received: 4"),
         ({"class_names": NAMES, "task": "regression"}, UsageError, "'animal', which is regression (known by the task"),
         ({"normalization": (0, 0)}, UsageError, "a positive standard deviation"),
         ({"normalization": (0, [1, 2])}, UsageError, "each a number or one per channel"),

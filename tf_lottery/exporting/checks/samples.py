@@ -33,7 +33,7 @@ def flat_samples(
             1e39 for float32), or there is no sample.
         NonFiniteError: if a sample has NaN or infinite values.
     """
-    values = _in_order(model, signature, samples)
+    values = _in_order(signature, samples, part)
     arrays = []
     for name, shape, dtype, value in zip(signature.inputs, signature.shapes, signature.dtypes, values, strict=True):
         array = np.asarray(value)
@@ -125,7 +125,7 @@ def flat_labels(model: keras.Model, signature: Signature, labels: Any, count: in
     if labels is None:
         return [None] * len(names)
     if isinstance(labels, Mapping):
-        unknown = sorted(set(labels) - set(names) - set(signature.model_outputs))
+        unknown = sorted(map(str, set(labels) - set(names) - set(signature.model_outputs)))
         if unknown:
             raise UsageError(f"`labels` has the unknown outputs {unknown}.", f"Valid: {', '.join(names)}.")
         values = [labels.get(own, labels.get(name)) for own, name in zip(signature.model_outputs, names, strict=True)]
@@ -167,14 +167,14 @@ def _cast(array: npt.NDArray[Any], dtype: str, subject: str) -> npt.NDArray[Any]
     return cast
 
 
-def _in_order(model: keras.Model, signature: Signature, samples: Any) -> list[Any]:
+def _in_order(signature: Signature, samples: Any, part: str) -> list[Any]:
     names = signature.inputs
     if isinstance(samples, Mapping):
         for keys in (signature.model_inputs, names):
             if set(samples) == set(keys):
                 return [samples[key] for key in keys]
         raise UsageError(
-            f"`samples` has the keys {sorted(map(str, samples))}.", f"Expected: {', '.join(signature.model_inputs)}."
+            f"{part} have the keys {sorted(map(str, samples))}.", f"Expected: {', '.join(signature.model_inputs)}."
         )
     if len(names) == 1:
         alone = isinstance(samples, list | tuple) and len(samples) == 1 and isinstance(samples[0], np.ndarray)
@@ -182,6 +182,6 @@ def _in_order(model: keras.Model, signature: Signature, samples: Any) -> list[An
     if isinstance(samples, list | tuple) and len(samples) == len(names):
         return list(samples)
     raise UsageError(
-        f"The model has {len(names)} inputs; received samples of type {type(samples).__name__}.",
+        f"{part}: the model has {len(names)} inputs; received a {type(samples).__name__}.",
         f"Give a list of {len(names)} arrays, or a dict with the keys {', '.join(names)}.",
     )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 
 from tf_lottery.errors import UsageError
@@ -193,7 +194,7 @@ def check_request(
         name,
         io or "float32",
         target or "",
-        batch,
+        int(batch),
         max_drop,
     )
 
@@ -224,7 +225,7 @@ def _precisions(precision: str | Sequence[str]) -> list[str]:
 
 
 def _check_sizes(formats: list[str], batch: int, input_shape: InputShape) -> None:
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+    if isinstance(batch, bool) or not isinstance(batch, Integral) or batch < 1:
         raise UsageError(f"`batch` must be a positive whole number. Received: {batch!r}.", "Pass e.g. batch=4.")
     for argument, given in (("batch", batch != 1), ("input_shape", input_shape is not None)):
         if given and "tflite" not in formats:

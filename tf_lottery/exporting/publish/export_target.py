@@ -95,7 +95,7 @@ def for_target(
         "precision": "int8",
         "encoding": "dense and slim: it has no sparse weights",
         "io": "int8 inputs and outputs: it computes on whole numbers",
-        "best": "size or balanced: the time on this machine says nothing of a microcontroller",
+        "best": "size, download or balanced: the time on this machine says nothing of a microcontroller",
     }
     for argument, value in wrong.items():
         if value and (argument, value) != ("precision", "int8"):

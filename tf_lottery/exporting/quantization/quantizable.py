@@ -8,11 +8,15 @@ from tf_lottery.errors import UnfitError
 from tf_lottery.layers.fake_quantization import QUANTIZED_CLASSES
 
 _L = keras.layers
+UNCHANGING = (_L.Identity, _L.Dropout, _L.SpatialDropout2D)
+"""Layers that do nothing at inference."""
 SAME_RANGE: tuple[type, ...] = (_L.MaxPooling2D, _L.GlobalMaxPooling2D, _L.Flatten, _L.Reshape, _L.Permute)
-SAME_RANGE += (_L.ZeroPadding2D, _L.Cropping2D, _L.Identity, _L.Dropout, _L.SpatialDropout2D)
+SAME_RANGE += (_L.ZeroPadding2D, _L.Cropping2D, *UNCHANGING)
 """Layers that choose or move values: their outputs are among their inputs' 256 values."""
 ROUNDED_IN_SAME_RANGE = (_L.AveragePooling2D,)
 """Layers whose outputs LiteRT rounds to the 256 values of their inputs."""
+POOLS = (_L.MaxPooling2D, *ROUNDED_IN_SAME_RANGE)
+"""Layers in whose operator LiteRT computes the ReLU behind them, in the same range."""
 OWN_RANGE = (_L.Add, _L.Concatenate, _L.GlobalAveragePooling2D, _L.ReLU, _L.Activation, _L.Softmax)
 """Layers whose outputs have a range of their own."""
 FIXED_RANGES = {

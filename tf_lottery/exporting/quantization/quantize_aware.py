@@ -13,8 +13,10 @@ from tf_lottery.exporting.quantization.batch_norm_folding import consumers_by_te
 from tf_lottery.exporting.quantization.quantizable import (
     FIXED_RANGES,
     FUSED,
+    POOLS,
     ROUNDED_IN_SAME_RANGE,
     SAME_RANGE,
+    UNCHANGING,
     activation_of,
     check_quantizable,
     is_fused,
@@ -210,6 +212,11 @@ class _Rebuilding:
                 output, _ = self._ranges[source](output, grid=self._grids[source], averages=True)
             self._tensors[target] = output
             return
+        if is_fused(layer) and self._behind_a_pool(source):
+            grid, self._ranges[target] = self._grids[source], self._ranges[source]
+            exact = {"source": grid, "activation": activation.__name__}
+            self._tensors[target], self._grids[target] = self._ranges[source](output, grid=grid, **exact)[0], grid
+            return
         if isinstance(layer, keras.layers.Concatenate):
             self._add_concatenation(call, copy, output)
             return
@@ -225,6 +232,15 @@ class _Rebuilding:
             self._tensors[target] = output
         else:
             self._measure(target, output, copy.name, FIXED_RANGES.get(activation))
+
+    def _behind_a_pool(self, number: int) -> bool:
+        """Whether a tensor is of a pool, through layers that do nothing at inference, and one layer alone reads it."""
+        if len(self._consumers[number]) != 1 or number in self._graph.outputs:
+            return False
+        maker = next((call for call in self._graph.calls if number in call.outputs), None)
+        if maker is not None and isinstance(maker.layer, UNCHANGING):
+            return self._behind_a_pool(maker.inputs[0])
+        return maker is not None and isinstance(maker.layer, POOLS)
 
     def _with_grids(self, numbers: Sequence[int]) -> list[Any]:
         return [part for number in numbers for part in (self._tensors[number], self._grids[number])]

@@ -40,7 +40,8 @@ def read_sample_file(path: Path) -> dict[str, Any]:
     for key, array in arrays.items():
         part, separator, name = key.partition("/")
         if part not in ARGUMENTS or bool(separator) != bool(name):
-            raise UsageError(f"{path} has the unknown array {key!r} beside {', '.join(sorted(arrays))}.", _KEYS)
+            others = ", ".join(sorted(set(arrays) - {key})) or "no other"
+            raise UsageError(f"{path} has the unknown array {key!r} beside {others}.", _KEYS)
         if array.dtype.kind not in "biuf" or not array.ndim:
             raise UnfitError(
                 f"{path}: the array {key!r} has dtype {array.dtype} and shape {array.shape}.",
@@ -66,6 +67,8 @@ def read_sample_file(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
+        with zipfile.ZipFile(path):  # what is none, NumPy would take for one array, or for Python objects
+            pass
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except ValueError as error:

@@ -95,9 +95,7 @@ def _worthwhile(content: bytes, precision: str) -> tuple[dict[_Place, int], dict
             most = _MOST_ADDED + 2 * name
             if precision == "int8" and kinds == {"FULLY_CONNECTED"}:
                 most = _MOST_ADDED_AS_CONVOLUTION + 8 * name + _MOST_ADDED_PER_CHANNEL * array.shape[0]
-            block = BLOCKS.get(precision, 1) if kinds == {"FULLY_CONNECTED"} else 1
-            if block > 1 and sparse_tensors.block_density(array, block) > MOST_BLOCKS:
-                block = 1
+            block = _block_length(array, kinds, precision)
             for length in {1, block}:
                 weight = {(number, place): length}
                 saved = array.nbytes - sparse_tensors.encoded_bytes(stored, block=length)
@@ -105,6 +103,13 @@ def _worthwhile(content: bytes, precision: str) -> tuple[dict[_Place, int], dict
                     rows |= weight if length == 1 else {}
                     blocks |= weight if length == block else {}
     return rows, blocks
+
+
+def _block_length(array: np.ndarray, kinds: set[str], precision: str) -> int:
+    block = BLOCKS.get(precision, 1) if kinds == {"FULLY_CONNECTED"} else 1
+    if array.dtype == np.float32:  # a small weight, which the converter quantizes in no precision
+        block = min(block, BLOCKS["float32"])
+    return block if block > 1 and sparse_tensors.block_density(array, block) <= MOST_BLOCKS else 1
 
 
 def _kinds(model: Any, users: list[Any]) -> set[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from tf_lottery.exporting.signature import Signature
 from tf_lottery.layers.acceptance import quantized_layers
 
 NO_SPARSE_INT4 = "int4 weights have no sparse form, since DENSIFY takes none; `precision='mixed'` has one of int8"
@@ -24,3 +25,17 @@ def quantized_by_keras(model: keras.Model) -> str:
         f"Keras quantized the layers {', '.join(layers)} ({modes}), in operations that the converter does not "
         'know: export the model as it was before `quantize`, with precision="int8"'
     )
+
+
+def whole_numbers_in(precision: str, signature: Signature) -> str:
+    """Return why a model that takes whole numbers, such as tokens, isn't converted to int16x8; empty for another one.
+
+    Args:
+        precision: of the file.
+        signature: the model's.
+    """
+    inputs = zip(signature.inputs, signature.dtypes, strict=True)
+    whole = [f"{name!r} of {dtype}" for name, dtype in inputs if not dtype.startswith("float")]
+    if precision != "int16x8" or not whole:
+        return ""
+    return f"the int16x8 converter takes float32 inputs alone, not {', '.join(whole)}"

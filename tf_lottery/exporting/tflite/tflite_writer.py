@@ -35,7 +35,12 @@ from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.mixed_precision import NoBitsError, quantized_file, saves_by_zeros
 from tf_lottery.exporting.tflite.output_steps import output_steps, steps_in_default_kernels
 from tf_lottery.exporting.tflite.precisions import note_of, why_no_calibration, without_int16_kernel
-from tf_lottery.exporting.tflite.refusal_reasons import NO_SPARSE_INT4, not_micro, quantized_by_keras
+from tf_lottery.exporting.tflite.refusal_reasons import (
+    NO_SPARSE_INT4,
+    not_micro,
+    quantized_by_keras,
+    whole_numbers_in,
+)
 from tf_lottery.exporting.tflite.tflite_metadata import with_metadata
 from tf_lottery.layers.fake_quantization import is_quantization_aware
 from tf_lottery.utils.child_process import ProgramError
@@ -119,7 +124,9 @@ class _Attempts:
                 raise
             except Exception as error:  # the converter raises many kinds, each of which means: not this model
                 crashed = isinstance(error, ProgramError) and bool(error.crashed_with)
-                reason = quantized_by_keras(self._model) or one_line(error) + way_out(self._reference.signature)
+                signature = self._reference.signature
+                reason = quantized_by_keras(self._model) or whole_numbers_in(precision, signature)
+                reason = reason or one_line(error) + way_out(signature)
                 refusal = self._refusal(precision, "dense", reason, crashed=crashed)
             else:
                 self._batches = [batch]
@@ -194,7 +201,9 @@ class _Attempts:
                 results.append(self._refusal(precision, "sparse", reason))
                 continue
             shown = layout if len(contents) > 1 and layout != "rows" else ""
-            tried = self._try(sparse, precision, "sparse", shown, layout, dense.note)
+            # In steps, the note holds what was measured of the file itself.
+            note = "" if self.in_steps else dense.note
+            tried = self._try(sparse, precision, "sparse", shown, layout, note)
             results.append(self._compare_with_dense(tried, dense))
         return results or [
             self._refusal(precision, "sparse", "no weight has so many zeros that storing it sparse pays")
