@@ -5,6 +5,7 @@ It reads lines `KIND FOLDER` and `release`; KIND says what the system does, see 
 
 import errno
 import fcntl
+import logging
 import os
 import sys
 import threading
@@ -29,6 +30,7 @@ def contend(machine):
     from tf_lottery.experiment.directory import run_lock
     from tf_lottery.utils import heartbeat_lock
 
+    logging.disable()
     run_lock.ANSWER_SECONDS = 0.1
     heartbeat_lock.BEAT, heartbeat_lock.STALE, heartbeat_lock._POLL = 0.05, 1.0, 0.01
     here = heartbeat_lock.machine_identity()
