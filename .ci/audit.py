@@ -1,7 +1,7 @@
-"""Look for releases of `constraints.txt` with known vulnerabilities: `python .ci/audit.py ADVISORIES`, without a network.
+"""Look for vulnerable releases in `constraints.txt`, without a network: `python .ci/audit.py ADVISORIES`.
 
-ADVISORIES is a folder or a zip file of advisories in the OSV format (JSON), as the advisory databases for Python packages
-publish them. Exits with 1 where there is one, and with 2 where ADVISORIES holds none at all.
+ADVISORIES is a folder or a zip file of advisories in the OSV format (JSON), as the advisory databases for Python
+packages publish them. Exits with 1 where a release is vulnerable, and with 2 where there are no advisories to say so.
 """
 
 import json

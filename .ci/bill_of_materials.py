@@ -1,4 +1,4 @@
-"""Print what is in an installation of tf_lottery, as CycloneDX JSON: made from `constraints.txt` and installed metadata.
+"""Print what tf_lottery needs, as CycloneDX JSON: made from `constraints.txt` and the metadata of what is installed.
 
 The same commit, versions and installation give the same bytes.
 """
@@ -45,7 +45,7 @@ def bill_of_materials() -> dict[str, Any]:
 
 
 def _needed(extras: tuple[str, ...]) -> set[str]:
-    """Return all packages that are needed, directly or not, for extras of this one; those that are not installed aside."""
+    """Return the installed packages that extras of this one need, directly or not."""
     needed, waiting = {ROOT}, [(ROOT, extra) for extra in extras]
     seen = set(waiting)
     while waiting:

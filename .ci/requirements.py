@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 
 FILE = Path(__file__).resolve().parent.parent / "constraints.txt"
 _RELEASE = re.compile(
-    r"(?P<name>[\w.-]+)==(?P<version>[\w.!+]+)(?: ; (?P<marker>[^\\]+?))?(?P<hashes>(?: --hash=\S+)*)"
+    r"(?P<name>[\w.-]+)==(?P<version>[\w.!+]+)(?: ; (?P<marker>.+?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)"
 )
 
 
