@@ -23,6 +23,10 @@ _SUFFIX = ".npy"
 _NUMBERS = "biuf"
 
 
+class ObjectArrayError(ValueError):
+    """An array is of Python objects or of records."""
+
+
 @dataclass(frozen=True)
 class ArrayHeader:
     """What the header of an array says.
@@ -121,8 +125,10 @@ def _read_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ArrayHead
     length = 10 + int.from_bytes(start[8:10], "little")
     if version == (2, 0):
         length = 12 + int.from_bytes(start[8:12], "little")
-    if dtype.hasobject or dtype.names is not None or min(shape, default=0) < 0:
-        raise ValueError(f"the array {member.filename!r} is of objects or records, or of a negative size")
+    if dtype.hasobject or dtype.names is not None:
+        raise ObjectArrayError(f"the array {member.filename!r} is of objects or records")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"the array {member.filename!r} is of a negative size")
     promised = length + math.prod(shape) * dtype.itemsize
     if promised != member.file_size:
         raise ValueError(f"the array {member.filename!r} has {member.file_size:,} bytes, its header says {promised:,}")
