@@ -13,13 +13,11 @@ from tf_lottery.errors import DamagedError, LotteryError, UnfitError
 from tf_lottery.layers.fake_quantization import PLAIN_CLASSES, FakeQuantize
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.variable_limit import limited_variables
+from tf_lottery.layers.weight_content import HDF5, WEIGHTS, check_weight_file
 from tf_lottery.utils.array_archive import check_members
 from tf_lottery.utils.files import reading
 from tf_lottery.utils.regular_files import open_regular
 from tf_lottery.utils.text import one_line
-
-HDF5 = (".h5", ".hdf5")
-WEIGHTS = {"model.weights.h5", "model.weights.npz"}
 
 
 def load_model(path: str | os.PathLike[str], **kwargs: Any) -> keras.Model:
@@ -64,10 +62,13 @@ def _check_whole(path: Path) -> None:
             with open_regular(path), h5py.File(path, "r") as file:
                 if "model_config" not in file.attrs:
                     raise _damaged(path, "it holds weights alone, no model")
+            check_weight_file(path)
             return
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             check_members(archive.infolist(), os.fstat(file.fileno()).st_size)
             broken, members = archive.testzip(), set(archive.namelist())
+        if not broken:
+            check_weight_file(path)
     except (LotteryError, FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError) as error:

@@ -78,6 +78,6 @@ def _too_large(total: int, weights_bytes: int | None, free: float) -> LotteryErr
             "It does not belong to these weights: get both again from where they come from.",
         )
     return ResourceError(
-        f"The architecture asks for {total / 1e9:,.1f} GB of variables and more; {free / 1e9:,.1f} GB of memory are free.",
+        f"The architecture asks for {total / 1e9:,.1f} GB of variables and more; {free / 1e9:,.1f} GB are free.",
         "Check its sizes, or build it on a larger machine.",
     )

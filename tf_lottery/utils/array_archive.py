@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
+from typing import BinaryIO
 
 import numpy as np
 
@@ -72,6 +73,23 @@ def read_arrays(
                 arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
                 content.read()  # to the end, where the checksum is compared
         return arrays
+
+
+def check_headers(file: BinaryIO, size: int) -> None:
+    """Check the arrays of an `.npz` file without reading them.
+
+    Args:
+        file: the file.
+        size: its bytes.
+
+    Raises:
+        ValueError: a header promises other bytes than there are, or the file expands to far more than its size.
+        zipfile.BadZipFile: it is no zip file.
+    """
+    with zipfile.ZipFile(file) as archive:
+        check_members(archive.infolist(), size)
+        for member in archive.infolist():
+            _read_header(archive, member)
 
 
 def check_numbers(headers: Headers) -> None:

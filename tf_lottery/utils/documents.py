@@ -6,18 +6,26 @@ from typing import Any
 
 MOST_LEVELS = 200
 """The most levels of a document; each level of nested models takes six."""
+MOST_VALUES = 4_000_000
+"""The most values of a JSON document, each of which takes at least 64 bytes of memory: twenty times its text."""
+MOST_TOML = 1 << 20
+"""The most bytes of a TOML document, which Python's parser reads slowly: 1 MiB."""
 
 
 def parse_json(content: str | bytes) -> Any:
     """Return the value of a JSON document.
 
     Raises:
-        ValueError: it is not JSON, is nested too deep, or has a text that is not Unicode.
+        ValueError: it is not JSON, is nested too deep, has too many values, or a text that is not Unicode.
 
     Example:
         >>> parse_json('{"rate": 0.2}')
         {'rate': 0.2}
     """
+    if isinstance(content, str):
+        content = content.encode(errors="surrogatepass")
+    if content.count(b",") + content.count(b"[") + content.count(b"{") > MOST_VALUES:
+        raise ValueError(f"it has more than {MOST_VALUES:,} values")
     try:
         return checked(json.loads(content))
     except RecursionError:
@@ -28,8 +36,10 @@ def parse_toml(content: bytes) -> dict[str, Any]:
     """Return the tables of a TOML document.
 
     Raises:
-        ValueError: it is not TOML, is nested too deep, or has a text that is not Unicode.
+        ValueError: it is not TOML, is too long or nested too deep, or has a text that is not Unicode.
     """
+    if len(content) > MOST_TOML:
+        raise ValueError(f"it has more than {MOST_TOML:,} bytes")
     try:
         document: dict[str, Any] = checked(tomllib.loads(content.decode()))
     except RecursionError:
