@@ -4,6 +4,7 @@ import base64
 import json
 import marshal
 
+import keras
 from sent_files import MODEL
 
 
@@ -23,7 +24,7 @@ def layer(**changes):
 
 def of_keras(class_name, module="keras.layers", **config):
     """An architecture whose last layer is of a class of Keras."""
-    return layer(class_name=class_name, module=module, config={"name": "sent", **config}, build_config=None)
+    return layer(class_name=class_name, module=module, config={"name": "sent"} | config, build_config=None)
 
 
 def function(module, name):
@@ -36,6 +37,11 @@ def lambda_of(module, function_name, **arguments):
     """A Lambda layer that calls a function, as a layer that is called in building a model."""
     config = {"module": module, "class_name": "function", "config": function_name, "registered_name": "function"}
     return of_keras("Lambda", function=config, arguments=arguments)
+
+
+def with_vocabulary(lookup, file):
+    """An architecture whose last layer reads its vocabulary from a file."""
+    return of_keras(type(lookup).__name__, **lookup.get_config() | {"name": "sent", "vocabulary": file})
 
 
 def wrapped(document, class_name, **config):
@@ -78,11 +84,10 @@ EXECUTING = {
         class_name="TorchModuleWrapper", module="keras.layers", config={"module": "gASVAAAA", "name": "a"}
     ),
     "a function of JAX": of_keras("JaxLayer", call_fn=function("os", "system")["activation"]),
-    "a vocabulary in a file": of_keras("StringLookup", vocabulary="/etc/hostname"),
-    "a vocabulary of numbers in a file": of_keras("IntegerLookup", vocabulary="/proc/self/environ"),
-    "a vocabulary of texts in a file": of_keras(
-        "TextVectorization", vocabulary="/etc/hostname", standardize=None, split=None, output_mode="int"
-    ),
+    "a vocabulary in a file": with_vocabulary(keras.layers.StringLookup(), "/etc/hostname"),
+    "a vocabulary of numbers in a file": with_vocabulary(keras.layers.IntegerLookup(), "/proc/self/environ"),
+    "a vocabulary of texts in a file": with_vocabulary(keras.layers.TextVectorization(), "/etc/hostname"),
+    "a vocabulary on the network": with_vocabulary(keras.layers.StringLookup(), "gs://bucket/hostname"),
     "an initializer by a module": layer(
         config={
             "name": "dense",

@@ -4,8 +4,11 @@ It is ended with code 99 at once where it starts a program, opens a connection o
 with the exit code of the command, or of the error that the call raised.
 """
 
+import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 EXECUTED = 99
@@ -58,10 +61,8 @@ def call(name, path):
         {"load_model": tfl.load_model, "load_ticket": tfl.load_ticket}[name](path)
 
 
-def main(arguments):
+def read(arguments):
     """Run a command, or `python FUNCTION PATH`; return the exit code."""
-    import tensorflow  # noqa: F401 - what it does when it is loaded is not the file's doing
-    import tensorflow_datasets  # noqa: F401
     from tf_lottery_cli.app import app
     from tf_lottery_cli.failures import guarded
 
@@ -69,10 +70,62 @@ def main(arguments):
     try:
         if arguments[0] == "python":
             return guarded(lambda: call(*arguments[1:]), debug=False)
-        return guarded(lambda: app(arguments, standalone_mode=False), debug=False)
+        app(arguments, prog_name="tf-lottery")
+    except SystemExit as end:
+        return end.code
     finally:
         write_peak()
 
 
+def read_in_child(folder, log, arguments):
+    """Read in this process, which ends with it."""
+    code = 1
+    try:
+        os.setsid()
+        os.chdir(folder)
+        sys.path.insert(0, folder)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        code = read(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def wait(child, seconds):
+    """The exit code of a process and its processor time; it is killed after so many seconds."""
+    limit = time.monotonic() + seconds
+    while True:
+        pid, status, usage = os.wait4(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+        if time.monotonic() > limit:
+            os.killpg(child, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def serve():
+    """Fork a process for each line `[folder, log, arguments, seconds]`: importing the libraries takes the most time."""
+    import tensorflow  # noqa: F401
+    import tensorflow_datasets  # noqa: F401
+    import tf_lottery_cli.app  # noqa: F401
+
+    import tf_lottery.layers
+    import tf_lottery.results.ticket  # noqa: F401
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        folder, log, arguments, seconds = json.loads(line)
+        child = os.fork()
+        if not child:
+            read_in_child(folder, log, arguments)
+        print(json.dumps(wait(child, seconds)), flush=True)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    serve()

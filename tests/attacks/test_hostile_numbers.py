@@ -1,79 +1,73 @@
 """Each hostile case in a process of its own: what it executes, and the memory and time that it takes."""
 
-import os
+import json
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import hostile_reader
 import pytest
 from hostile_files import BENIGN, CASES, MODULE
 
-READER = Path(hostile_reader.__file__)
 MOST_BYTES = 500 << 20
 MOST_SECONDS = 10.0
 PATIENCE = 300.0
-
-
-def read(folder, case):
-    """Let a process read a case; its exit code, output, peak memory in bytes, and seconds of processor time."""
-    folder.mkdir()
-    arguments = [str(argument) for argument in case(folder)]
-    (folder / "evil_model.py").write_text(MODULE)
-    with open(folder.with_suffix(".log"), "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, READER, *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-        killer = threading.Timer(PATIENCE, process.kill)
-        killer.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        killer.cancel()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    output = folder.with_suffix(".log").read_text(errors="replace")
-    peak = re.findall(r"^PEAK (\d+)$", output, re.MULTILINE)
-    return process.returncode, output, int(peak[-1]) * 1024 if peak else 0, usage.ru_utime + usage.ru_stime
+FAULTS = ("executed", "memory", "time", "traceback")
 
 
 @pytest.fixture(scope="module")
-def baseline(tmp_path_factory):
-    """The least memory and time of reading what is whole."""
-    folder = tmp_path_factory.mktemp("benign")
-    results = {name: read(folder / name, case) for name, case in BENIGN.items()}
-    for name, (code, output, *_) in results.items():
-        assert code == 0, (name, output)
-    return min(memory for *_, memory, _ in results.values()), min(seconds for *_, seconds in results.values())
-
-
-def faults(folder, name, baseline):
-    """What is wrong in how a case was read: any of executed, memory, time, traceback, accepted."""
-    code, output, memory, seconds = read(folder, CASES[name])
-    outside = [path for path in (*folder.parent.iterdir(), *folder.iterdir()) if path.name == "executed"]
-    return (
-        {
-            "executed": code == hostile_reader.EXECUTED or bool(outside) or Path("/tmp/tf_lottery_executed").exists(),
-            "memory": memory - baseline[0] > MOST_BYTES or memory == 0,
-            "time": seconds - baseline[1] > MOST_SECONDS or code == -9,
-            "traceback": "Traceback" in output or "This is a bug" in output or code not in (0, 2, 3, 4, 5, 6, 99),
-        },
-        f"{name}: exit {code}, {(memory - baseline[0]) >> 20} MiB, {seconds - baseline[1]:.1f} s more. {output[-300:]}",
+def reader():
+    """A process that forks one for each case."""
+    process = subprocess.Popen(
+        [sys.executable, hostile_reader.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    process.stdin.close()
+    process.wait()
+    process.stdout.close()
+
+
+def read(reader, folder, case):
+    """Let a process read a case; its exit code, output, peak memory in bytes, and seconds of processor time."""
+    folder.mkdir()
+    log = folder.with_suffix(".log")
+    arguments = [str(argument) for argument in case(folder)]
+    (folder / "evil_model.py").write_text(MODULE)
+    reader.stdin.write(json.dumps([str(folder), str(log), arguments, PATIENCE]) + "\n")
+    reader.stdin.flush()
+    code, seconds = json.loads(reader.stdout.readline())
+    output = log.read_text(errors="replace")
+    peak = re.findall(r"^PEAK (\d+)$", output, re.MULTILINE)
+    return code, output, int(peak[-1]) * 1024 if peak else None, seconds
+
+
+def read_hostile(reader, folder, name, baseline):
+    """Read a case; which faults it has, and a line on it."""
+    code, output, memory, seconds = read(reader, folder, CASES[name])
+    marks = (folder / "executed", folder.parent / "executed", Path("/tmp/tf_lottery_executed"))
+    more, longer = (memory or 0) - baseline[0], seconds - baseline[1]
+    faults = {
+        "executed": code == hostile_reader.EXECUTED or any(mark.exists() for mark in marks),
+        "memory": memory is None or more > MOST_BYTES,
+        "time": longer > MOST_SECONDS or code == -9,
+        "traceback": "Traceback" in output or "This is a bug" in output or code not in (0, 2, 3, 4, 5, 6),
+    }
+    found = [fault for fault in FAULTS if faults[fault]]
+    return found, f"{found} {name}: exit {code}, {more >> 20} MiB, {longer:.1f} s more. {output[-300:]}"
 
 
 @pytest.mark.slow
-def test_hostile_inputs(tmp_path, baseline, capsys):
-    counts = dict.fromkeys(("executed", "memory", "time", "traceback"), 0)
-    lines = []
-    for number, name in enumerate(CASES):
-        wrong, line = faults(tmp_path / str(number), name, baseline)
-        for fault, is_wrong in wrong.items():
-            counts[fault] += is_wrong
-        if any(wrong.values()):
-            lines.append(f"{[fault for fault in wrong if wrong[fault]]} {line}")
+def test_hostile_inputs(tmp_path, reader, capsys):
+    benign = {name: read(reader, tmp_path / name, case) for name, case in BENIGN.items()}
+    assert {name: result[0] for name, result in benign.items()} == dict.fromkeys(BENIGN, 0), benign
+    baseline = min(result[2] for result in benign.values()), min(result[3] for result in benign.values())
+    results = [read_hostile(reader, tmp_path / str(number), name, baseline) for number, name in enumerate(CASES)]
+    counts = [sum(fault in faults for faults, _ in results) for fault in FAULTS]
     with capsys.disabled():
         print(
-            f"\n{len(CASES)} hostile inputs: {counts['executed']} executed, {counts['memory']} over 500 MB of memory, "
-            f"{counts['time']} over 10 s, {counts['traceback']} raw tracebacks."
+            f"\n{len(CASES)} hostile inputs: {counts[0]} executed, {counts[1]} over 500 MB of memory, {counts[2]} over "
+            f"10 s, {counts[3]} raw tracebacks."
         )
-    assert not lines, "\n".join(lines)
+    assert not sum(counts), "\n".join(line for faults, line in results if faults)
