@@ -61,7 +61,7 @@ def limited_variables(weights_bytes: int | None = None) -> Iterator[None]:
 
 
 def _size(shape: Any, dtype: Any) -> int:
-    sizes = [size for size in shape if isinstance(size, int)]
+    sizes = [max(0, int(size)) for size in shape if hasattr(size, "__index__")]
     name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or keras.config.floatx()
     try:
         width = int(tf.as_dtype(name).size)

@@ -1,6 +1,7 @@
 """JSON and TOML from anywhere, parsed into a document of bounded depth whose texts can be written again."""
 
 import json
+import re
 import tomllib
 from typing import Any
 
@@ -40,6 +41,9 @@ def parse_toml(content: bytes) -> dict[str, Any]:
     """
     if len(content) > MOST_TOML:
         raise ValueError(f"it has more than {MOST_TOML:,} bytes")
+    # Python's parser takes time in the square of the parts of a dotted key.
+    if any(part.count(b".") > MOST_LEVELS for part in re.split(rb"[=\n{},\[\]]", content)):
+        raise _too_deep()
     try:
         document: dict[str, Any] = checked(tomllib.loads(content.decode()))
     except RecursionError:
