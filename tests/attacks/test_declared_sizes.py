@@ -100,7 +100,7 @@ def test_documents_of_too_many_values(monkeypatch):
         documents.parse_toml(b"a = 1000000")
 
 
-@pytest.mark.parametrize("text", ["{} = 1", "[{}]\na = 1", "a = {{{} = 1}}", '"{}" = 1'])
+@pytest.mark.parametrize("text", ["{} = 1", "[{}]\na = 1", "a = {{{} = 1}}"])
 def test_dotted_keys_of_too_many_parts(text):
     """Python's parser would take minutes for a megabyte of them."""
     with pytest.raises(ValueError, match="nested more than 200 levels"):
