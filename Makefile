@@ -37,13 +37,13 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The wheel of the last commit in dist/, the same bytes whenever it is built, and tf_lottery.cdx.json beside it.
+# The wheel of the last commit in dist/, the same bytes whenever it is built, and bill_of_materials.cdx.json beside it.
 wheel: $(STAMP)
 	.ci/wheel dist
 
 bill-of-materials: $(STAMP)
 	mkdir -p dist
-	$(BIN)/python .ci/bill_of_materials.py > dist/tf_lottery.cdx.json
+	$(BIN)/python .ci/bill_of_materials.py > dist/bill_of_materials.cdx.json
 
 # ADVISORIES: a folder or zip file of advisories in the OSV format.
 audit: $(STAMP)
