@@ -53,10 +53,15 @@ def call(name, path):
         from tf_lottery.layers import model_from_architecture
 
         model_from_architecture(Path(path).read_text())
-    elif name == "from_tickets":
-        np.asarray(tfl.open_run(path).ticket(0).masks)
-    elif name == "data":
-        tfl.data.load("own", data_dir=path)
+    elif name == "execute":
+        os.system("true")
+    elif name == "allocate":
+        np.ones(75_000_000)
+    elif name == "calculate":
+        while time.process_time() < 12:
+            np.ones(1000).sum()
+    elif name == "fail":
+        raise ValueError(path)
     else:
         {"load_model": tfl.load_model, "load_ticket": tfl.load_ticket}[name](path)
 

@@ -1,5 +1,6 @@
 """Each hostile case in a process of its own: what it executes, and the memory and time that it takes."""
 
+import functools
 import json
 import re
 import subprocess
@@ -43,9 +44,9 @@ def read(reader, folder, case):
     return code, output, int(peak[-1]) * 1024 if peak else None, seconds
 
 
-def read_hostile(reader, folder, name, baseline):
+def read_hostile(reader, folder, name, case, baseline):
     """Read a case; which faults it has, and a line on it."""
-    code, output, memory, seconds = read(reader, folder, CASES[name])
+    code, output, memory, seconds = read(reader, folder, case)
     marks = (folder / "executed", folder.parent / "executed", Path("/tmp/tf_lottery_executed"))
     more, longer = (memory or 0) - baseline[0], seconds - baseline[1]
     faults = {
@@ -58,12 +59,29 @@ def read_hostile(reader, folder, name, baseline):
     return found, f"{found} {name}: exit {code}, {more >> 20} MiB, {longer:.1f} s more. {output[-300:]}"
 
 
-@pytest.mark.slow
-def test_hostile_inputs(tmp_path, reader, capsys):
-    benign = {name: read(reader, tmp_path / name, case) for name, case in BENIGN.items()}
+@pytest.fixture(scope="module")
+def baseline(reader, tmp_path_factory):
+    """The least memory and time of reading what is whole."""
+    folder = tmp_path_factory.mktemp("benign")
+    benign = {name: read(reader, folder / name, case) for name, case in BENIGN.items()}
     assert {name: result[0] for name, result in benign.items()} == dict.fromkeys(BENIGN, 0), benign
-    baseline = min(result[2] for result in benign.values()), min(result[3] for result in benign.values())
-    results = [read_hostile(reader, tmp_path / str(number), name, baseline) for number, name in enumerate(CASES)]
+    return min(result[2] for result in benign.values()), min(result[3] for result in benign.values())
+
+
+@pytest.mark.slow
+def test_faults_are_seen(tmp_path, reader, baseline):
+    expected = {"execute": "executed", "allocate": "memory", "calculate": "time", "fail": "traceback"}
+    for name, fault in expected.items():
+        case = functools.partial(lambda folder, name: ("python", name, folder), name=name)
+        assert fault in read_hostile(reader, tmp_path / name, name, case, baseline)[0]
+
+
+@pytest.mark.slow
+def test_hostile_inputs(tmp_path, reader, baseline, capsys):
+    results = [
+        read_hostile(reader, tmp_path / str(number), name, case, baseline)
+        for number, (name, case) in enumerate(CASES.items())
+    ]
     counts = [sum(fault in faults for faults, _ in results) for fault in FAULTS]
     with capsys.disabled():
         print(
