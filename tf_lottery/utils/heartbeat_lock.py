@@ -70,7 +70,8 @@ class HeartbeatLock:
         self._owner = Owner("", 0, "", "")
         self._descriptor = -1
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        # Who writes holds it: a heartbeat must not be written to a file that has the descriptor next.
+        self._writing = threading.Lock()
         self._beaten = 0.0
 
     def acquire(self, *, timeout: float, on_wait: Callable[[Owner | None], None] = lambda owner: None) -> None:
@@ -126,8 +127,7 @@ class HeartbeatLock:
             raise
         self._beaten = time.monotonic()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="tf-lottery heartbeat", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._beat, args=(self._stop,), name="tf-lottery heartbeat", daemon=True).start()
         return True
 
     def _leave(self, path: Path) -> None:
@@ -136,13 +136,13 @@ class HeartbeatLock:
         os.close(self._descriptor)
         self._descriptor = -1
 
-    def _beat(self) -> None:
+    def _beat(self, stop: threading.Event) -> None:
         offset = len(json.dumps(vars(self._owner))) + 1
         count = 0
-        while not self._stop.wait(BEAT):
+        while not stop.wait(BEAT):
             count += 1
-            with contextlib.suppress(OSError):  # a server that does not answer now may do so next time
-                if _highest(self._path) != self._number:
+            with contextlib.suppress(OSError), self._writing:  # a server that does not answer now may do so next time
+                if stop.is_set() or _highest(self._path) != self._number:
                     return
                 self._write(f"{count:020d}\n".encode(), offset)
                 self._beaten = time.monotonic()
@@ -162,18 +162,17 @@ class HeartbeatLock:
     def release(self) -> None:
         """Give the lock back; a lock that was lost stays with who took it."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=BEAT)
-            self._thread = None
-        if self._descriptor < 0:
+        if not self._writing.acquire(timeout=2 * BEAT):  # a heartbeat that hangs has the descriptor
             return
         try:
-            with contextlib.suppress(OSError):  # then it is seen not to change, or its process to be gone
-                os.ftruncate(self._descriptor, 0)
-                self._write(_RELEASED, 0)
+            if self._descriptor >= 0:
+                with contextlib.suppress(OSError):  # then it is seen not to change, or its process to be gone
+                    os.ftruncate(self._descriptor, 0)
+                    self._write(_RELEASED, 0)
+                os.close(self._descriptor)
+                self._descriptor = -1
         finally:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            self._writing.release()
 
 
 class Watch:

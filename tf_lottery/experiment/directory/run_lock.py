@@ -173,7 +173,8 @@ class _Attempt:
             self._done = True
             late = self._abandoned
         if late and self.error is None:
-            self.lock.release()
+            with contextlib.suppress(OSError):  # the end of the process gives it back
+                self.lock.release()
 
     def abandon(self) -> bool:
         """Give up an attempt that is not done, whose lock is given back whenever it comes; whether it was not done."""
