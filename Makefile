@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check lint types language format clean
+.PHONY: demo test test-slow check lint types language format wheel bill-of-materials audit constraints clean
 
 demo: $(STAMP)
 	$(BIN)/tf-lottery run --out runs
@@ -37,9 +37,28 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The wheel of the last commit in dist/, the same bytes whenever it is built, and bill_of_materials.cdx.json beside it.
+wheel: $(STAMP)
+	.ci/wheel dist
+
+bill-of-materials: $(STAMP)
+	mkdir -p dist
+	$(BIN)/python .ci/bill_of_materials.py > dist/bill_of_materials.cdx.json
+
+# ADVISORIES: a folder or zip file of advisories in the OSV format.
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py $(ADVISORIES)
+
+# Releases that are pinned stay as they are; delete a line to renew one. Needs uv.
+constraints:
+	.ci/constraints
+
+# pip checks the SHA-256 of every file of others; an editable installation has no file to check.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	touch $(STAMP)
 
 clean:

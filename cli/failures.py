@@ -36,7 +36,19 @@ FRESH = "--fresh"
 # What the disk, its permissions and its limits raise.
 DISK = {
     getattr(errno, name)
-    for name in ("ENOSPC", "EROFS", "EACCES", "ENOENT", "EPERM", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENOTDIR")
+    for name in (
+        "ENOSPC",
+        "EROFS",
+        "EACCES",
+        "ENOENT",
+        "EPERM",
+        "EDQUOT",
+        "EFBIG",
+        "EIO",
+        "EMFILE",
+        "ENOTDIR",
+        "ESTALE",
+    )
     if hasattr(errno, name)
 }
 

@@ -57,4 +57,8 @@ def command(run: str | None, out: Path, as_json: bool) -> None:
         length = f" of {part.steps:,}" if part.steps else ""
         where = f"replicate {part.replicate}, round {part.round}, {part.variant}"
         rows.append(("Saved midway", f"{where}: step {part.step:,}{length}"))
+    if state.leftovers:
+        rows.append(
+            ("Left behind", f"{plural(state.leftovers, 'file')} of a killed process: the next run removes them")
+        )
     print_table(("", ""), rows)

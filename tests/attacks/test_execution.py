@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from sent_files import MODEL, ROW, archive, ticket_arrays, write_run
+from hostile_architectures import EXECUTING
+from sent_files import ROW, archive, ticket_arrays, write_run
 from tf_lottery_cli.app import app
 
 import tf_lottery as tfl
@@ -126,49 +127,12 @@ def test_the_command_line_says_which_flag(folder):
 # Keras.
 
 
-def layer(**changes):
-    """An architecture with another last layer."""
-    document = json.loads(json.dumps(MODEL))
-    document["config"]["layers"][-1] |= changes
-    return document
-
-
-def function(module, name):
-    config = {"module": module, "class_name": "function", "config": name, "registered_name": name}
-    return {"name": "dense", "units": 10, "activation": config}
-
-
-ARCHITECTURES = {
-    "a module in the current folder": layer(module="evil_model", class_name="make", registered_name="make"),
-    "a function in the current folder": layer(config=function("evil_model", "score")),
-    "a function of the system": layer(config=function("os", "system")),
-    "a built-in function": layer(config=function("builtins", "eval")),
-    "a function of Keras that loads files": layer(config=function("keras.utils", "get_file")),
-    "switching safe mode off": layer(config=function("keras.config", "enable_unsafe_deserialization")),
-    "a lambda": layer(
-        module="keras.layers",
-        class_name="Lambda",
-        config={
-            "name": "lambda",
-            "function": {"class_name": "__lambda__", "config": {"code": "4wEAAAA=", "defaults": None, "closure": None}},
-        },
-    ),
-    "a SavedModel": layer(class_name="TFSMLayer", module="keras.layers", config={"filepath": "saved", "name": "a"}),
-    "a pickle of Torch": layer(
-        class_name="TorchModuleWrapper", module="keras.layers", config={"module": "gASVAAAA", "name": "a"}
-    ),
-    "a vocabulary in a file": layer(
-        class_name="StringLookup", module="keras.layers", config={"vocabulary": "/etc/hostname", "name": "a"}
-    ),
-}
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", EXECUTING)
 def test_architectures_run_nothing(folder, name):
     with pytest.raises(UnfitError):
-        model_from_architecture(json.dumps(ARCHITECTURES[name]))
+        model_from_architecture(json.dumps(EXECUTING[name]))
     path = folder / "sent.npz"
-    recipe = {"schema": "tf-lottery.ticket/1", "architecture": json.dumps(ARCHITECTURES[name]), "row": ROW}
+    recipe = {"schema": "tf-lottery.ticket/1", "architecture": json.dumps(EXECUTING[name]), "row": ROW}
     path.write_bytes(archive(ticket_arrays(recipe)))
     with pytest.raises(UnfitError):
         tfl.load_ticket(path).model()
@@ -176,13 +140,13 @@ def test_architectures_run_nothing(folder, name):
     assert keras.src.saving.serialization_lib.in_safe_mode() is None
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", EXECUTING)
 def test_model_files_run_nothing(folder, name):
     whole = folder / "whole.keras"
     keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(whole)
     with zipfile.ZipFile(whole) as source, zipfile.ZipFile(folder / "sent.keras", "w") as target:
         for member in source.namelist():
-            content = json.dumps(ARCHITECTURES[name]) if member == "config.json" else source.read(member)
+            content = json.dumps(EXECUTING[name]) if member == "config.json" else source.read(member)
             target.writestr(member, content)
     with pytest.raises(UnfitError):
         tfl.load_model(folder / "sent.keras")

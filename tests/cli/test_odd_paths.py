@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tf_lottery.errors import ResourceError, UsageError
+from tf_lottery.errors import ResourceError, RunInUseError, UsageError
 from tf_lottery.experiment.directory import RunDirectory, run_lock
 
 LONG = "x" * 300
@@ -78,6 +78,9 @@ def test_a_run_of_another_user_is_in_use_while_it_is_locked(tmp_path, monkeypatc
     with store.lock():
         request.getfixturevalue("not_writable")
         assert store.in_use()
+        message = f"of the user {tmp_path.owner()} is in use, and may not be written by you"
+        with pytest.raises(RunInUseError, match=message), RunDirectory(tmp_path).lock():
+            pass
         monkeypatch.undo()
     assert not store.in_use()
 

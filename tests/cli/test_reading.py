@@ -161,6 +161,7 @@ def test_verify_remarks_on_what_a_kill_leaves(copied, invoke):
     assert result.exit_code == 0
     assert "lacks 1 committed" in result.stderr
     assert "half-written" in result.stderr
+    assert "1 file of a killed process" in invoke("status", copied).stdout
     (copied / "replicate_0/round_02/variants/random_reinit/manifest.json").unlink()
     result = invoke("verify", copied)
     assert "not finished: 1 of 5" in result.stderr

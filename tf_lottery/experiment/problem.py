@@ -119,15 +119,16 @@ class Problem:
         return cardinality if cardinality > 0 else None
 
 
-def from_config(config: Config, *, architecture: str | None = None) -> Problem:
+def from_config(config: Config, *, architecture: str | None = None, weights_bytes: int | None = None) -> Problem:
     """The problem of a configuration: its data set loaded, its model checked against it.
 
     Args:
         config: the experiment.
         architecture: make the model of this, as `layers.architecture` gives it, instead of that of the configuration.
+        weights_bytes: the bytes of the weights that belong to it, where they are known.
     """
     dataset = load_dataset(config)
-    make_model = functools.partial(_make_model, config, dataset, architecture=architecture)
+    make_model = functools.partial(_make_model, config, dataset, architecture=architecture, weights_bytes=weights_bytes)
     model = make_model(0)
     loss = classification_loss(model, dataset)
     learning_rate = make_learning_rate(config, training_steps(config, dataset.train.size // config.batch_size))
@@ -180,12 +181,19 @@ def replicate_seed(config: Config, replicate: int, purpose: str, *parts: int | s
     return seeds.derive(config.seed, "replicate", replicate, purpose, *parts)
 
 
-def _make_model(config: Config, dataset: Dataset, replicate: int, *, architecture: str | None = None) -> keras.Model:
+def _make_model(
+    config: Config,
+    dataset: Dataset,
+    replicate: int,
+    *,
+    architecture: str | None = None,
+    weights_bytes: int | None = None,
+) -> keras.Model:
     with precision(config.precision), seeds.seeded(replicate_seed(config, replicate, "initial weights")):
         if architecture is None:
             model = build(config.model, input_shape=dataset.input_shape, classes=dataset.classes)
         else:
-            model = model_from_architecture(architecture)
+            model = model_from_architecture(architecture, weights_bytes=weights_bytes)
             check_model(model, source=config.model, error=UnfitError, subclassed=True)
             if config.precision == "float32" and other_floats(model):  # it says in what the run computed
                 model = copy_in_precision(model, config.precision)

@@ -46,6 +46,7 @@ class RunState:
         seconds: the time of all committed trainings, in seconds.
         seconds_left: what the others will take in one process, at the mean so far; None where nothing is known.
         partial: trainings that were stopped in their middle.
+        leftovers: half-written and outdated files of a killed process; 0 while the directory is in use.
         problem: what is damaged.
     """
 
@@ -61,6 +62,7 @@ class RunState:
     seconds: float = 0.0
     seconds_left: float | None = None
     partial: tuple[Partial, ...] = ()
+    leftovers: int = 0
     problem: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -99,6 +101,7 @@ def read_state(run_dir: str | Path) -> RunState:
         seconds=round(seconds, 3),
         seconds_left=round(seconds / len(rows) * (len(jobs) - len(done)), 1) if rows and not complete else None,
         partial=tuple(state for state in partial if state is not None),
+        leftovers=0 if in_use else len(run.leftovers()),
     )
 
 

@@ -1,6 +1,5 @@
 """`ExportReport`: the files of an export, what was refused, and why."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -8,6 +7,7 @@ from typing import Any, TypeAlias, cast
 
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.results.tables.formats import decibels_text, percent, plural
+from tf_lottery.utils.documents import parse_json
 from tf_lottery.utils.files import json_text, strict
 from tf_lottery.utils.html import table
 
@@ -164,7 +164,7 @@ class ExportReport:
 def is_report(content: bytes) -> bool:
     """Return whether a file's content is a document of this schema."""
     try:
-        return bool(json.loads(content).get("schema") == SCHEMA)
+        return bool(parse_json(content).get("schema") == SCHEMA)
     except (ValueError, AttributeError):
         return False
 

@@ -10,6 +10,7 @@ from tf_lottery.errors import LotteryError, UnfitError
 from tf_lottery.layers.paths import named_variables
 from tf_lottery.layers.remaking import LOOKUPS, build_configs, build_like, serialize_plain
 from tf_lottery.layers.sublayers import is_nested_model
+from tf_lottery.layers.variable_limit import limited_variables
 from tf_lottery.utils.documents import parse_json
 from tf_lottery.utils.text import one_line
 
@@ -50,24 +51,27 @@ def architecture(model: keras.Model) -> str:
     return json.dumps(_rename(document, renamed))
 
 
-def model_from_architecture(text: str) -> keras.Model:
+def model_from_architecture(text: str, *, weights_bytes: int | None = None) -> keras.Model:
     """Returns a new model of an architecture.
 
     Args:
         text: As from `architecture`.
+        weights_bytes: The bytes of the weights that it is for, where they are known: it may not ask for far more.
 
     Raises:
+        ResourceError: If its variables do not fit in memory.
         UnfitError: If it has code of the caller's own that is not registered, no configuration, or a layer whose
-            vocabulary was adapted: an architecture does not hold it.
+            vocabulary was adapted: an architecture does not hold it. Or if it is for far larger weights.
     """
     try:
         document = parse_json(text)
         if "variables" in document:
             raise ValueError(f"its class {document['class_name']} has no `get_config` with all of its arguments")
         builds = document.pop("builds", None)
-        model = keras.models.model_from_json(json.dumps(document))
-        if builds is not None:
-            build_like(model, builds)
+        with limited_variables(weights_bytes):
+            model = keras.models.model_from_json(json.dumps(document))
+            if builds is not None:
+                build_like(model, builds)
         _check_vocabularies(model)
     except LotteryError:
         raise

@@ -2,6 +2,8 @@
 
 import os
 import re
+import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -12,6 +14,7 @@ from tf_lottery.layers.acceptance import is_wrapped
 from tf_lottery.layers.copying import rebuild
 from tf_lottery.layers.paths import held_layer
 from tf_lottery.layers.subclassed import WrappedModel
+from tf_lottery.layers.weight_content import check_weight_file
 from tf_lottery.layers.wrapping import apply_masks
 from tf_lottery.utils.text import one_line
 
@@ -37,11 +40,12 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         raise UsageError(f"There is no file {os.fspath(path)!r}.", "Give the path of a .weights.h5 file.")
     before = [(variable, np.array(variable.numpy())) for variable in model.variables]
     try:
+        check_weight_file(Path(path))
         target = model
         if is_wrapped(model) and not isinstance(model, WrappedModel) and not _file_has_masks(path):
             target = rebuild(model, held_layer, share_attributes=True, keep_classes=True)  # the layers, without masks
         target.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         for variable, value in before:
             variable.assign(value)
         raise UnfitError(

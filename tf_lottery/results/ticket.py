@@ -112,14 +112,16 @@ class Ticket:
 
         Raises:
             UsageError: the recipe has no architecture, or there are no trained weights.
-            UnfitError: the architecture has code of the caller's own, which no recipe holds.
+            UnfitError: the architecture has code of the caller's own, which no recipe holds, or is not the weights'.
         """
         from tf_lottery.layers import model_from_architecture, strip
 
         if "architecture" not in self.recipe:
             raise UsageError("The ticket's recipe has no architecture.", "Use `apply(model)` with a model of your own.")
         try:
-            plain = model_from_architecture(self.recipe["architecture"])
+            weights = self.trained_weights if trained else self.rewind_weights
+            size = sum(array.nbytes for array in weights.values())
+            plain = model_from_architecture(self.recipe["architecture"], weights_bytes=size)
         except UnfitError as error:
             raise UnfitError(
                 error.cause, f"Make it yourself: `strip(ticket.apply(model, trained=True))`. {error.remedy}"

@@ -186,6 +186,11 @@ class StudyRun:
 
     # Model and data.
 
+    def _weights_bytes(self) -> int | None:
+        """The bytes of the weights of one training, which all have as many; None where none is committed."""
+        jobs = self.store.complete_jobs()
+        return sum(array.nbytes for array in self.store.weights(jobs[0]).values()) if jobs else None
+
     @cached_property
     def problem(self) -> "Problem":
         """Model, data and loss, in float32; loads TensorFlow, with the threads and on the device of the run.
@@ -207,7 +212,9 @@ class StudyRun:
         untrusted = is_import_path(self.config.model) and not self.trust
         try:
             problem = from_config(
-                self.config.updated(precision="float32"), architecture=self.store.architecture() if untrusted else None
+                self.config.updated(precision="float32"),
+                architecture=self.store.architecture() if untrusted else None,
+                weights_bytes=self._weights_bytes(),
             )
         except UnfitError as error:
             if not untrusted:

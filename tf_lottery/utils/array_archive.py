@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,6 +22,10 @@ MOST_MEMBERS = 100_000
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SUFFIX = ".npy"
 _NUMBERS = "biuf"
+
+
+class ObjectArrayError(ValueError):
+    """An array is of Python objects or of records."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,23 @@ def read_arrays(
                 arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
                 content.read()  # to the end, where the checksum is compared
         return arrays
+
+
+def check_headers(file: BinaryIO, size: int) -> None:
+    """Check the arrays of an `.npz` file without reading them.
+
+    Args:
+        file: the file.
+        size: its bytes.
+
+    Raises:
+        ValueError: a header promises other bytes than there are, or the file expands to far more than its size.
+        zipfile.BadZipFile: it is no zip file.
+    """
+    with zipfile.ZipFile(file) as archive:
+        check_members(archive.infolist(), size)
+        for member in archive.infolist():
+            _read_header(archive, member)
 
 
 def check_numbers(headers: Headers) -> None:
@@ -121,8 +143,10 @@ def _read_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ArrayHead
     length = 10 + int.from_bytes(start[8:10], "little")
     if version == (2, 0):
         length = 12 + int.from_bytes(start[8:12], "little")
-    if dtype.hasobject or dtype.names is not None or min(shape, default=0) < 0:
-        raise ValueError(f"the array {member.filename!r} is of objects or records, or of a negative size")
+    if dtype.hasobject or dtype.names is not None:
+        raise ObjectArrayError(f"the array {member.filename!r} is of objects or records")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"the array {member.filename!r} is of a negative size")
     promised = length + math.prod(shape) * dtype.itemsize
     if promised != member.file_size:
         raise ValueError(f"the array {member.filename!r} has {member.file_size:,} bytes, its header says {promised:,}")

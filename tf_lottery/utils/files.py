@@ -16,6 +16,7 @@ import numpy as np
 from tf_lottery.errors import DamagedError, LotteryError, ResourceError, UsageError
 from tf_lottery.utils.array_archive import Headers, read_arrays
 from tf_lottery.utils.documents import parse_json
+from tf_lottery.utils.network_files import UNREACHABLE, rename
 from tf_lottery.utils.regular_files import open_regular, read_regular
 from tf_lottery.utils.text import one_line
 
@@ -62,7 +63,7 @@ def replace_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        rename(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -105,6 +106,8 @@ def resources(path: Path, *, done: str = "written") -> Iterator[None]:
     except ResourceError:
         raise
     except OSError as error:
+        if error.errno in UNREACHABLE:
+            raise unreachable(path, error) from error
         raise ResourceError(
             f"{path} can't be {done}: {error.strerror or error}.",
             "Free disk space, or choose another directory. A run resumes where it stopped when it is started again.",
@@ -243,11 +246,27 @@ def load_arrays(path: Path, check: Callable[[Headers], None] | None = None) -> d
         raise damaged(path, error) from error
 
 
-def damaged(path: Path, error: BaseException | str) -> DamagedError:
+def unreachable(path: Path, error: OSError) -> ResourceError:
+    """Return the error for a file system or disk that does not answer: nothing is known of the file then.
+
+    Args:
+        path: the file.
+        error: what was raised, of a number of `UNREACHABLE`.
+    """
+    return ResourceError(
+        f"The file system of {path} does not answer: {error.strerror or error}.",
+        "Look whether the disk or its server is reachable, mount it again if need be, and repeat the command. A run "
+        "resumes where it stopped.",
+    )
+
+
+def damaged(path: Path, error: BaseException | str) -> DamagedError | ResourceError:
     """Return the error for a file that can't be read as what it should be.
 
     Args:
         path: the file.
         error: what was raised, or the reason.
     """
+    if isinstance(error, OSError) and error.errno in UNREACHABLE:
+        return unreachable(path, error)
     return DamagedError(f"{path} is damaged or missing: {one_line(error)}.", RESTORE)

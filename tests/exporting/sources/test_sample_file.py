@@ -49,6 +49,7 @@ def test_arrays_become_the_arguments_of_an_export(write):
         ({"x": X.astype(str)}, UnfitError, "'x' has dtype <U32"),
         ({"x": np.float32(1)}, UnfitError, r"shape \(\)"),
         ({"x": np.array([None, 1])}, UnfitError, "Python objects"),
+        ({"x": np.zeros(3, [("a", "f4")])}, UnfitError, "records"),
     ],
 )
 def test_arrays_that_are_refused(arrays, kind, words, write):

@@ -15,6 +15,7 @@ from tf_lottery.experiment.directory.manifest import Manifest
 from tf_lottery.training.checkpoint import load_checkpoint, save_checkpoint
 from tf_lottery.training.state import State
 from tf_lottery.utils.files import resources, sync_to_disk
+from tf_lottery.utils.network_files import rename
 
 PREFIX = "checkpoint"
 
@@ -60,7 +61,7 @@ def save_rewind_state(folder: Path, state: Mapping[str, np.ndarray], *, owner: M
                 path.chmod(0o444)
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(folder)
-            os.rename(temporary, folder)
+            rename(temporary, folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise

@@ -1,9 +1,9 @@
 """`RunDirectory`: how a run directory is written, and how a finished training is committed."""
 
+import contextlib
 import logging
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 class RunDirectory(RunReader):
     """The directory of one experiment. Reading needs no lock; writing is done under `lock()`."""
 
-    def lock(self, *, timeout: float = run_lock.SECONDS) -> AbstractContextManager[None]:
+    _lock: run_lock.RunLock | None = None
+
+    @contextlib.contextmanager
+    def lock(self, *, timeout: float = run_lock.SECONDS) -> Iterator[None]:
         """Hold the run directory for writing.
 
         Args:
@@ -32,8 +35,13 @@ class RunDirectory(RunReader):
 
         Raises:
             RunInUseError: another process holds it.
+            ResourceError: it can't be written.
         """
-        return run_lock.hold(self.path, timeout=timeout)
+        with run_lock.hold(self.path, timeout=timeout) as self._lock:
+            try:
+                yield
+            finally:
+                self._lock = None
 
     # The run as a whole.
 
@@ -83,7 +91,14 @@ class RunDirectory(RunReader):
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def write_results(self) -> None:
-        """Write `results.csv` and `metrics.jsonl` from the committed trainings, in an order that no timing changes."""
+        """Write `results.csv` and `metrics.jsonl` from the committed trainings, in an order that no timing changes.
+
+        Raises:
+            RunInUseError: another process took the lock, as from one that gave no sign of life.
+            ResourceError: they can't be written.
+        """
+        if self._lock is not None:
+            self._lock.check()
         for name, content in result_files(self.rows(), self.curves()).items():
             write_bytes(self.path / name, content)
 

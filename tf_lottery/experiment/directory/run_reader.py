@@ -57,6 +57,8 @@ class RunReader(RunIdentity):
             DamagedError: it is missing or altered.
         """
         self.check_pinned("model.json")
+        if not isinstance(load_json(self.path / "model.json"), dict):
+            raise damaged(self.path / "model.json", "it is not a table of keys")
         return load_text(self.path / "model.json")
 
     def environment(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ shipped with the hashes of its files.
 """
 
 import hashlib
-import json
 import os
 import zlib
 from collections.abc import Collection, Mapping
@@ -13,7 +12,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from tf_lottery.errors import DamagedError, UsageError
+from tf_lottery.utils.documents import parse_json
 from tf_lottery.utils.files import file_digest, json_text
+from tf_lottery.utils.regular_files import read_regular
 
 MANIFEST = "manifest.json"
 _BLOCK = 1 << 20
@@ -83,12 +84,12 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """
     file = folder / MANIFEST
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = parse_json(read_regular(file))
         listed = document["files"]
         well_formed = all({"sha256", "bytes"} <= set(entry) for entry in listed.values())
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         well_formed = False
     if not well_formed:
         raise DamagedError(f"The manifest {file} is not readable.", "Export again into another folder, or delete it.")

@@ -1,6 +1,5 @@
 """What a file of a model is: its format, and how it stores its weights, by its export's report or by its tensors."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from ai_edge_litert import schema_py_generated as schema
 from tf_lottery.exporting.checks.checksums import digest
 from tf_lottery.exporting.export_report import REPORT, FileRecord
 from tf_lottery.exporting.tflite import flatbuffers
+from tf_lottery.utils.documents import parse_json
+from tf_lottery.utils.regular_files import read_regular
 
 BASELINE_PRECISIONS = ("float32", "int8")
 """The precisions of the dense TFLite files that others are compared with."""
@@ -73,7 +74,7 @@ def export_record(path: Path) -> FileRecord | None:
 def export_records(folder: Path) -> list[FileRecord]:
     """Return the files that the report of an export to a folder lists; none if it is missing or broken."""
     try:
-        listed = json.loads((folder / REPORT).read_text(encoding="utf-8"))["files"]
+        listed = parse_json(read_regular(folder / REPORT))["files"]
         return [record for record in listed if isinstance(record, Mapping)]
     except (OSError, ValueError, KeyError, TypeError):
         return []

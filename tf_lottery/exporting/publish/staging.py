@@ -18,6 +18,7 @@ from typing import Any
 
 from tf_lottery.errors import ResourceError, UsageError
 from tf_lottery.utils.files import replace_file, sync_to_disk
+from tf_lottery.utils.network_files import rename
 from tf_lottery.utils.signals import deferred_signals
 from tf_lottery.utils.text import one_line
 
@@ -89,7 +90,7 @@ def publish(
                         continue
                     if os.path.lexists(target):
                         _set_aside(source, target, _old(aside, number))
-                    os.replace(source, target)
+                    rename(source, target)
                 for number, target in enumerate(gone, len(moves)):
                     os.rename(target, _old(aside, number))
                 for folder in {target.parent for target in moves.values()}:
@@ -163,7 +164,10 @@ def _place_new(source: Path, target: Path) -> None:
         try:
             os.link(source, target)
         except FileExistsError:
-            raise
+            if not os.path.samefile(source, target):  # a server that lost its answer is asked again
+                raise
+            source.unlink()
+            return
         except OSError:  # no hard links on this file system
             pass
         else:

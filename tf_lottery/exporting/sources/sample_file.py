@@ -1,13 +1,13 @@
 """A caller's own data: a `.npz` file with the arrays `x`, `y` and `calibration`. Loads no TensorFlow."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from tf_lottery.errors import DamagedError, UnfitError, UsageError
+from tf_lottery.errors import DamagedError, LotteryError, UnfitError, UsageError
+from tf_lottery.utils.array_archive import ObjectArrayError, read_arrays
+from tf_lottery.utils.regular_files import open_regular
 from tf_lottery.utils.text import one_line
 
 ARGUMENTS = {"x": "samples", "y": "labels", "calibration": "calibration"}
@@ -67,19 +67,15 @@ def read_sample_file(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        with zipfile.ZipFile(path):  # what is none, NumPy would take for one array, or for Python objects
-            pass
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise _damaged(path, error) from error
+        with open_regular(path) as file:
+            return read_arrays(file)
+    except LotteryError:
+        raise
+    except ObjectArrayError as error:
         raise UnfitError(
-            f"{path} holds arrays of Python objects, which are not read.",
+            f"{path} holds arrays of Python objects or records, which are not read.",
             "Save numbers: x.astype('float32').",
         ) from error
-    except (OSError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise _damaged(path, error) from error
     except Exception as error:  # zlib.error and struct.error of a damaged archive have no common base
         raise _damaged(path, error) from error
 

@@ -1,6 +1,5 @@
 """Runs to compare: whether they can be, what differs in them, and how to name them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import RunReader
 from tf_lottery.results.statistics.values import Row, select
+from tf_lottery.utils.documents import parse_json
 from tf_lottery.utils.text import printable
 
 # Settings of where a run is done: they do not change its results.
@@ -116,7 +116,7 @@ def _structure(model: str) -> Any:
             if not (key == "dtype" and isinstance(value, dict) and value.get("class_name") == "DTypePolicy")
         }
 
-    return without_policies(json.loads(model))
+    return without_policies(parse_json(model))
 
 
 def _data_words(run: ComparedRun) -> str:

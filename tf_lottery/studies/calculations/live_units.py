@@ -1,6 +1,5 @@
 """Live units of a sparse network: those on a path of surviving weights from input to output."""
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.layers.kinds import KINDS
+from tf_lottery.utils.documents import parse_json
 
 # Behind any other layer, channels can't be followed from masks alone.
 FOLLOWED = {"InputLayer"} | {layer.__name__ for layer, kind in KINDS.items() if kind.keeps_units}
@@ -19,7 +19,13 @@ def is_chain(architecture: str) -> bool:
     Args:
         architecture: the model as JSON, as in `model.json` of a run directory.
     """
-    document = json.loads(architecture)
+    try:
+        return _is_chain(parse_json(architecture))
+    except (KeyError, TypeError, AttributeError, ValueError):  # no model can be made of it either
+        return False
+
+
+def _is_chain(document: dict[str, Any]) -> bool:
     if "layers" not in document.get("config", {}) or "builds" in document:
         return False  # a class of the user's makes it
     layers = document["config"]["layers"]
