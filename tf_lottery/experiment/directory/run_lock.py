@@ -8,7 +8,7 @@ from pathlib import Path
 import filelock
 
 from tf_lottery.errors import ResourceError, RunInUseError
-from tf_lottery.utils.files import resources
+from tf_lottery.utils.files import make_directory, resources
 
 NAME = ".lock"
 # `is_held` holds the lock for an instant; a run that starts at that instant waits for it.
@@ -28,7 +28,7 @@ def hold(path: Path, *, timeout: float = SECONDS) -> Iterator[None]:
         ResourceError: it can't be written.
     """
     with resources(path):
-        path.mkdir(parents=True, exist_ok=True)
+        make_directory(path)
         lock = filelock.FileLock(path / NAME, timeout=timeout)
         try:
             lock.acquire()
