@@ -45,13 +45,22 @@ class LossyDisk(FailingDisk):
     Attributes:
         record: the changes, in order.
         folders: the numbers of folders.
+        first: the number of changes that had been made when it began.
         identities: inode and time of the last change of files, by their number.
+        inodes: those of files and folders, by their number.
     """
 
     def __init__(self, folder):
         super().__init__(folder)
-        self.record, self.folders, self.identities = [], {ROOT}, {}
+        self.record, self.folders, self.identities, self.inodes, self.first = [], {ROOT}, {}, {}, 0
         self._names, self._numbers, self._contents, self._unsynced, self._count = {}, {}, {}, set(), 0
+
+    def begin(self):
+        """Take what is there for synced."""
+        self._look()
+        self.record += [Change("sync", file=number) for number in (*self._numbers.values(), ROOT)]
+        self._unsynced.clear()
+        self.first = len(self.record)
 
     def change(self, what, path, descriptor=None):
         super().change(what, path)
@@ -97,6 +106,7 @@ class LossyDisk(FailingDisk):
                 self._count += 1
                 number = self._count
             names[parent, entry.name], numbers[status.st_ino] = number, number
+            self.inodes[number] = status.st_ino
             if stat.S_ISDIR(status.st_mode):
                 self.folders.add(number)
                 self._scan(entry.path, number, names, numbers, stated)
@@ -189,7 +199,7 @@ def write_state(state, folder):
 def distinct_states(disk, *, generator, count):
     """Return all states that differ, each with what had been reached at least when the power failed."""
     chosen = {}
-    for length in range(len(disk.record) + 1):
+    for length in range(disk.first, len(disk.record) + 1):
         marks = disk.marks(length)
         for state in disk.states(length, generator=generator, count=count):
             key = tuple((path, content) for path, (_, content) in state.items())
