@@ -136,7 +136,7 @@ def disk_trouble(where: Path, error: Exception) -> ResourceError:
     detail = getattr(error, "strerror", None) or one_line(error)
     return ResourceError(
         f"Could not write to {where}: {detail}.",
-        "Free some space or choose a folder that you may write to; nothing was left behind.",
+        "Free some space or choose a folder that you may write to; what was there before is kept.",
     )
 
 
