@@ -154,7 +154,7 @@ def test_some_losses_in_a_run(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_every_loss_in_a_run(tmp_path, name, monkeypatch):
-    disk, states, whole = states_of_run(tmp_path / "disk", name, monkeypatch, count=4)
+    disk, states, whole = states_of_run(tmp_path / "disk", name, monkeypatch, count=1)
     for number, (state, marks) in enumerate(states):
         folder = tmp_path / f"{number}"
         write_state(state, folder)

@@ -120,7 +120,7 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
 
 def test_a_destination_below_a_file(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ResourceError, match="Could not write"), staging_folder(tmp_path / "file" / "sub"):
+    with pytest.raises(ResourceError, match="can't be written"), staging_folder(tmp_path / "file" / "sub"):
         pass
 
 

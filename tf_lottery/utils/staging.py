@@ -135,8 +135,8 @@ def disk_trouble(where: Path, error: Exception) -> ResourceError:
     """
     detail = getattr(error, "strerror", None) or one_line(error)
     return ResourceError(
-        f"Could not write to {where}: {detail}.",
-        "Free some space or choose a folder that you may write to; what was there before is kept.",
+        f"{where} can't be written: {detail}.",
+        "Free disk space, or choose a directory that you may write to; what was there before is kept.",
     )
 
 
