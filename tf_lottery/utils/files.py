@@ -73,11 +73,12 @@ def make_directory(path: Path) -> None:
     Raises:
         OSError: the disk is full, read-only or not permitted, or a file is in the way.
     """
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    if path.is_dir():
+        return
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
         sync_to_disk(folder.parent)
-    path.mkdir(exist_ok=True)  # the error where it is a file
 
 
 def sync_to_disk(path: Path) -> None:
