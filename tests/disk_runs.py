@@ -12,7 +12,7 @@ Y = (X[:, 0] > 0).astype("int32")
 RUNS = {
     "rewinding": {"rounds": 2, "rewind": "step:2", "variants": ("ticket", "random_reinit")},
     "searches": {"rounds": 2, "search_steps": 4},
-    "early bird": {"rounds": 1, "pruning": "early_bird", "variants": ("ticket", "random_masks")},
+    "early bird": {"rounds": 1, "pruning": "early_bird", "eval_every": 1, "variants": ("ticket", "random_masks")},
     "fine-tuning": {"rounds": 2, "rewind": "finetune:step:3", "replicates": 1},
 }
 
@@ -24,7 +24,7 @@ def go(folder, name):
     model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(2)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     options = {"steps": 6, "eval_every": 2, "rate": 0.5, "jit_compile": False, "verbose": 0}
-    return tfl.find_ticket(model, X, Y, loss=loss, run_dir=folder, **options, **RUNS[name])
+    return tfl.find_ticket(model, X, Y, loss=loss, run_dir=folder, **(options | RUNS[name]))
 
 
 def check_unfinished(folder):

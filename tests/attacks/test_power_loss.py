@@ -154,12 +154,18 @@ def test_some_losses_in_a_run(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_every_loss_in_a_run(tmp_path, name, monkeypatch):
-    disk, states, whole = states_of_run(tmp_path / "disk", name, monkeypatch, count=1)
+    disk, states, whole = states_of_run(tmp_path / "disk", name, monkeypatch, count=2)
+    resumed = set()
     for number, (state, marks) in enumerate(states):
         folder = tmp_path / f"{number}"
         write_state(state, folder)
         check_run(folder / RUN, marks)
-        go(folder / RUN, name)
-        assert_same(content(folder / RUN), whole)
+        # What is half-written is removed before anything else: states that differ in that alone go on in the same way.
+        kept = tuple((path, content) for path, (_, content) in state.items() if ".tmp" not in path)
+        if kept not in resumed:
+            resumed.add(kept)
+            go(folder / RUN, name)
+            assert_same(content(folder / RUN), whole)
         shutil.rmtree(folder)
-    print(f"{name}: {len(disk.record)} changes, {len(states)} states after a loss of power, equal after each")
+    counts = f"{len(disk.record)} changes, {len(states)} states after a loss of power, all whole"
+    print(f"{name}: {counts}; {len(resumed)} that differ in more than half-written files, equal after each")
