@@ -1,13 +1,17 @@
 """What is published beside a run, its report and its analyses, is in a manifest: `verify` sees what was changed."""
 
+import socket
+
 import pytest
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.directory import RunDirectory
+from tf_lottery.experiment.directory import Job, RunDirectory
+from tf_lottery.experiment.directory.extra_files import extra_files
 from tf_lottery.experiment.run_verification import verify_run
 from tf_lottery.exporting.checks.verify import verify_path
 from tf_lottery.results.outcome_files import write_files
+from tf_lottery.utils.files import write_bytes
 
 FILES = {"table.csv": b"density,accuracy\n0.5,0.91\n", "page.html": b"<p>0.91</p>"}
 
@@ -70,3 +74,24 @@ def test_files_that_stay_are_still_checked(tmp_path):
     assert verify_path(tmp_path).checked["files of reports and analyses have their SHA-256"] == 2
     (tmp_path / "table.csv").write_bytes(b"other")
     assert verify_path(tmp_path).problems
+
+
+def test_files_that_are_not_of_the_run_are_told(tmp_path):
+    run = with_outcomes(tmp_path / "run")
+    folder = run.job_folder(Job(0, 1))
+    for name in ("masks.npz", "masks (1).npz", ".masks.npz.7.tmp"):
+        write_bytes(folder / name, b"x")
+    write_bytes(run.path / "replicate_0" / "copy" / "masks.npz", b"x")
+    for number in range(5):
+        write_bytes(run.path / f"notes {number}.txt", b"x")
+    told = "notes 0.txt, notes 1.txt, notes 2.txt, notes 3.txt, notes 4.txt and 2 more"
+    assert f"Not of the run, and not checked: {told}." in remarks(run)
+    assert [path.parent.name for path in extra_files(run)[5:]] == ["copy", "round_01"]
+
+
+def test_a_write_that_was_stopped_is_told(tmp_path):
+    write_files(FILES, tmp_path)
+    (tmp_path / f".tf_lottery_staging-{socket.gethostname()}-{2**22 + 1}-00000000-abc").mkdir()
+    assert ["was stopped in its middle" in remark for remark in verify_path(tmp_path).remarks] == [True]
+    write_files(FILES, tmp_path)
+    assert verify_path(tmp_path).remarks == []

@@ -66,6 +66,19 @@ def check_outcomes(run: RunReader, checks: Verification) -> None:
             check_outcome(folder, checks, run)
 
 
+def tell_unfinished(folder: Path, checks: Verification) -> None:
+    """Note that a process was killed while it put files into a folder.
+
+    Args:
+        folder: the folder.
+        checks: what is noted.
+    """
+    if staging.unfinished(folder):
+        checks.remarks.append(
+            f"Writing to {folder} was stopped in its middle: who writes to it next puts back what was there before."
+        )
+
+
 def check_outcome(folder: Path, checks: Verification, run: RunReader | None = None) -> None:
     """Check the files of a folder against its manifest, and that they are of the run as it is now.
 
@@ -74,10 +87,7 @@ def check_outcome(folder: Path, checks: Verification, run: RunReader | None = No
         checks: what is noted.
         run: the run that it lies in; None if it lies elsewhere.
     """
-    if staging.unfinished(folder):
-        checks.remarks.append(
-            f"Writing to {folder} was stopped in its middle: who writes to it next puts back what was there before."
-        )
+    tell_unfinished(folder, checks)
     if not manifest.exists(folder):
         checks.remarks.append(f"{folder} has no {manifest.NAME}, and is not checked: an earlier version wrote it.")
         return
