@@ -16,7 +16,7 @@ _OF_A_TRAINING = {"masks.npz", "weights.npz", "optimizer.npz", "changes.npz", "m
 _MOST = 5
 
 
-def tell_extra_files(run: RunLayout, checks: Verification) -> None:
+def note_extra_files(run: RunLayout, checks: Verification) -> None:
     """Note the files that are not of a run.
 
     Args:

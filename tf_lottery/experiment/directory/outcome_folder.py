@@ -66,7 +66,7 @@ def check_outcomes(run: RunReader, checks: Verification) -> None:
             check_outcome(folder, checks, run)
 
 
-def tell_unfinished(folder: Path, checks: Verification) -> None:
+def note_unfinished(folder: Path, checks: Verification) -> None:
     """Note that a process was killed while it put files into a folder.
 
     Args:
@@ -87,7 +87,7 @@ def check_outcome(folder: Path, checks: Verification, run: RunReader | None = No
         checks: what is noted.
         run: the run that it lies in; None if it lies elsewhere.
     """
-    tell_unfinished(folder, checks)
+    note_unfinished(folder, checks)
     if not manifest.exists(folder):
         checks.remarks.append(f"{folder} has no {manifest.NAME}, and is not checked: an earlier version wrote it.")
         return

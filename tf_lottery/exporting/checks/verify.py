@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tf_lottery.errors import LotteryError, UsageError
-from tf_lottery.experiment.directory.outcome_folder import check_outcome, is_outcome_folder, tell_unfinished
+from tf_lottery.experiment.directory.outcome_folder import check_outcome, is_outcome_folder, note_unfinished
 from tf_lottery.experiment.directory.run_checks import Verification, verify_ticket_arrays
 from tf_lottery.exporting.checks.checksums import MANIFEST, check_file, read_manifest
 from tf_lottery.results.ticket import load_ticket
@@ -14,7 +14,7 @@ def verify_path(path: Path) -> Verification:
     """Check a ticket (`.npz`), an exported file or SavedModel, or a folder of exported files, a report or a study.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: there is nothing there that can be checked.
         DamagedError: a ticket can't be read.
     """
     if path.suffix == ".npz" and not _is_exported(path):
@@ -29,7 +29,7 @@ def verify_path(path: Path) -> Verification:
         check_outcome(path, verification)
         return verification
     if path.is_dir():
-        tell_unfinished(path, verification)
+        note_unfinished(path, verification)
     if path.is_dir() and not (path / "saved_model.pb").exists() and not _is_exported(path):
         names = sorted({name.split("/", 1)[0] for name in read_manifest(path)})
         if not names:
