@@ -13,15 +13,22 @@ from .command import Command
 from .names import RUN
 from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
-from .shared_options import json_option, out_option, samples_option, trust_option
+from .shared_options import (
+    input_shape_option,
+    json_option,
+    out_option,
+    read_input_shape,
+    samples_option,
+    trust_option,
+)
 
 EXAMPLES = {
     "tf-lottery bench saved_models --runs 300": "What `tf-lottery export` wrote there.",
     "tf-lottery bench saved_models --model digits-mlp --json": "Against dense float32 and int8 of a run's network.",
 }
 HEADERS = (
-    *("File", "Precision", "Encoding", "Bytes", "Ratio", "Gzipped", "Load (ms)"),
-    *("Latency (us)", "p5 to p95", "Ratio", "Memory (MB)", "Model's own"),
+    *("File", "Precision", "Encoding", "Bytes", "Size ratio", "Gzipped", "Load (ms)"),
+    *("Latency (us)", "p5 to p95", "Latency ratio", "Memory (MB)", "Model's own"),
 )
 
 
@@ -32,6 +39,7 @@ HEADERS = (
 @click.option("--threads", type=IntRange(1), default=1, show_default=True, help="Threads of the runtimes.")
 @click.option("--runs", type=IntRange(1), default=1500, show_default=True, help="Timed calls per file.")
 @samples_option
+@input_shape_option("at which inputs of free size are measured (default: the samples', else 64)")
 @trust_option
 @json_option
 @click.pass_context
@@ -44,6 +52,7 @@ def command(
     threads: int,
     runs: int,
     samples: Path | None,
+    input_shape: tuple[str, ...],
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -52,17 +61,17 @@ def command(
     The baselines are the dense float32 and the dense int8 TFLite file: among the files, beside them as an export left
     them, or made of --model. Files of several networks have baselines of their own. Ratios are to dense float32; the
     best of a column, among the files of a network, is marked with *. Each file is measured in three rounds, in turn,
-    in processes of its own, on the first of the
-    samples, or on a random one.
+    in processes of its own, on the first of the samples, or on a random one.
     """
     set_up_logging(context)
+    shape = read_input_shape(input_shape)
     from tf_lottery.exporting.measure.bench import bench
 
     with clean_output():
         arrays = {} if samples is None else read_sample_file(samples)
         data = {name: arrays[name] for name in ("samples", "calibration") if name in arrays}
         network = None if model is None else open_dense_network(model, out, trust=trust)
-        benchmark = bench(files, model=network, threads=threads, runs=runs, **data)
+        benchmark = bench(files, model=network, threads=threads, runs=runs, input_shape=shape, **data)
     if as_json:
         print_json(benchmark.to_json())
     elif benchmark.files:

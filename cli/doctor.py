@@ -2,25 +2,37 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import IntRange
 
-from tf_lottery.errors import CheckFailed, UsageError
+from tf_lottery.errors import CheckFailed, LotteryError, UsageError
 from tf_lottery.exporting.sources.sample_file import read_sample_file
+from tf_lottery.exporting.sources.source_data import load_source_data
 from tf_lottery.exporting.sources.source_model import check_kind, open_source_model
 from tf_lottery.results.tables.formats import percent
 
 from .command import Command
 from .names import RUN
-from .output import print_json, print_line, print_table, remark
+from .output import print_json, print_line, print_table, remark, set_up_logging
 from .process import clean_output
-from .shared_options import data_dir_option, json_option, max_drop_option, out_option, samples_option, trust_option
+from .shared_options import (
+    data_dir_option,
+    input_shape_option,
+    json_option,
+    max_drop_option,
+    out_option,
+    read_input_shape,
+    samples_option,
+    trust_option,
+)
 
 if TYPE_CHECKING:
     from tf_lottery.exporting.diagnose.diagnosis import Diagnosis
     from tf_lottery.exporting.diagnose.runtime_rules import Reason
+    from tf_lottery.exporting.input_shapes import InputShape
+    from tf_lottery.exporting.sources.source_model import SourceModel
 
 SCHEMA = "tf-lottery.doctor/1"
 EXAMPLES = {
@@ -45,10 +57,14 @@ EXAMPLES = {
     help="Of a model: where it is to run; by default here. micro: TensorFlow Lite Micro.",
 )
 @samples_option
+@input_shape_option("at which inputs of free size are judged (default: the samples', else 64)")
 @trust_option
 @data_dir_option
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     model: str | None,
     out: Path,
     round_number: int | None,
@@ -56,6 +72,7 @@ def command(
     max_drop: float,
     target: str | None,
     samples: Path | None,
+    input_shape: tuple[str, ...],
     trust: bool,
     data_dir: str | None,
     as_json: bool,
@@ -64,20 +81,25 @@ def command(
 
     Without a model: versions, devices, XLA, LiteRT, data, disk and rights; exits with 1 if something fails. With one:
     whether each weight runs on a sparse kernel, is only smaller on disk, or keeps a delegate out, why, and what to
-    change. A Keras model's float32 files (with --samples, all that
-    an export makes) are timed here, as an export does. That is advice: it exits with 0.
+    change. A Keras model's float32 files (with --samples, all that an export makes) are timed here, as an export does.
+    That is advice: it exits with 0.
     """
+    set_up_logging(context)
     if model is not None:
         if data_dir is not None:
             raise UsageError("--data-dir is for the check of the installation.", "Drop it, or the model.")
-        _print_diagnosis(_diagnose(model, out, round_number, replicate, max_drop, target, samples, trust), as_json)
+        shape = read_input_shape(input_shape)
+        _print_diagnosis(
+            _diagnose(model, out, round_number, replicate, max_drop, target, samples, shape, trust), as_json
+        )
         return
     if target is not None:
         raise UsageError("--target says where a model is to run.", "Give a model, or drop it.")
     if round_number is not None or replicate is not None:
         raise UsageError("--round and --replicate choose among the tickets of a run.", "Give a run, or drop them.")
-    if samples is not None:
-        raise UsageError("--samples are inputs of a model.", "Give a run or a model, or drop them.")
+    if samples is not None or input_shape:
+        what = "--samples are inputs" if samples is not None else "--input-shape gives sizes"
+        raise UsageError(f"{what} of a model.", "Give a run or a model, or drop them.")
     with clean_output():
         from tf_lottery.exporting.diagnose.installation import check_installation
 
@@ -101,6 +123,7 @@ def _diagnose(
     max_drop: float,
     target: str | None,
     samples: Path | None,
+    input_shape: "InputShape",
     trust: bool,
 ) -> "Diagnosis":
     is_file = source.endswith(".tflite")
@@ -117,17 +140,41 @@ def _diagnose(
         here = describe_processor()
         processor = TARGETS.get(target or "", here)
         if is_file:
-            return diagnose_for_micro(source) if target == "micro" else diagnose(source, processor=processor)
+            if target == "micro":
+                return diagnose_for_micro(source, input_shape=input_shape)
+            return diagnose(source, processor=processor, input_shape=input_shape)
         opened = open_source_model(
             source, out, round_number=number, replicate=replicate, max_drop=max_drop, trust=trust
         )
         for text in opened.remarks:
             remark(text)
         if target == "micro":
-            return diagnose_for_micro(opened.model, name=opened.name)
+            given = (data or {}).get("samples")
+            return diagnose_for_micro(opened.model, name=opened.name, input_shape=input_shape, samples=given)
+        race, precision = processor == here, None
+        if race and data is None and (data := _own_data(opened)) is not None:
+            precision = "float32"
         return diagnose(
-            opened.model, name=opened.name, processor=processor, race=processor == here, data=data, max_drop=max_drop
+            opened.model,
+            name=opened.name,
+            processor=processor,
+            race=race,
+            data=data,
+            precision=precision,
+            max_drop=max_drop,
+            input_shape=input_shape,
         )
+
+
+def _own_data(opened: "SourceModel") -> dict[str, Any] | None:
+    """The data of a run, which its export has too; None where there are none, or not on this machine."""
+    if not opened.config or opened.config.get("dataset") == "user":
+        return None
+    try:
+        return load_source_data(opened).arguments()
+    except LotteryError as error:
+        remark(f"The files are timed without the run's data, which an export needs: {error.cause}")
+        return None
 
 
 def _print_diagnosis(diagnosis: "Diagnosis", as_json: bool) -> None:

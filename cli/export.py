@@ -24,9 +24,11 @@ from .process import clean_output
 from .shared_options import (
     count_or_samples_option,
     data_dir_option,
+    input_shape_option,
     json_option,
     max_drop_option,
     out_option,
+    read_input_shape,
     trust_option,
 )
 
@@ -95,12 +97,7 @@ _REMEDIES = {
     "--target", type=click.Choice(("micro",)), help="Only what TensorFlow Lite Micro runs, with a C++ array beside it."
 )
 @click.option("--batch", type=IntRange(1), default=1, help="How many samples a TFLite file takes at a time.")
-@click.option(
-    "--input-shape",
-    multiple=True,
-    metavar="SIZES",
-    help="Sizes that an input of dynamic shape gets in TFLite files, e.g. 96,96,3; of several inputs NAME=96,96,3.",
-)
+@input_shape_option("that an input of dynamic shape gets in TFLite files")
 @click.option(
     "--class-names",
     multiple=True,
@@ -158,7 +155,7 @@ def command(
     """
     set_up_logging(context)
     wanted = narrow_formats(formats or (), precision, tflite=io == "int8" or target is not None)
-    tasks, shape = _task(task), _input_shape(input_shape)
+    tasks, shape = _task(task), read_input_shape(input_shape)
     with clean_output():
         from tf_lottery.exporting import export
 
@@ -246,20 +243,6 @@ def command(
         remark(note)
     for line in report.refusals():
         remark(f"Refused: {line}")
-
-
-def _input_shape(entries: tuple[str, ...]) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
-    """What `--input-shape` says, as `export` takes it: one shape, or shapes by input."""
-    shapes = {}
-    for entry in entries:
-        name, _, sizes = entry.rpartition("=")
-        try:
-            shapes[name] = tuple(int(size) for size in sizes.split(","))
-        except ValueError:
-            raise UsageError(
-                f"`input_shape={entry!r}` is no list of sizes.", "Give e.g. --input-shape 96,96,3."
-            ) from None
-    return shapes[""] if set(shapes) == {""} else shapes or None
 
 
 def _class_names(entries: tuple[str, ...]) -> dict[str, list[str] | dict[str, list[str]]]:

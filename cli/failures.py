@@ -30,6 +30,7 @@ REMEDIES = {
 }
 # Commands that train: what they finished is committed, and they resume from there.
 RESUMING = ("run", "reproduce", "analyze")
+WITH_JOBS, JOBS = ("run", "reproduce"), "--jobs"
 # A run that was started over is the newest one, which the command without this finds again.
 FRESH = "--fresh"
 # What the disk, its permissions and its limits raise.
@@ -129,7 +130,7 @@ def describe(error: BaseException, command: str = "run", words: Sequence[str] = 
         command: the name of the command, whose flags the lines name.
         words: the command as typed, behind the program's name.
     """
-    from tf_lottery.errors import LotteryError
+    from tf_lottery.errors import LotteryError, UnfinishedRunError
     from tf_lottery.utils.text import one_line
 
     from .wording import in_flags
@@ -137,6 +138,8 @@ def describe(error: BaseException, command: str = "run", words: Sequence[str] = 
     if isinstance(error, LotteryError):
         code = exit_code(error)
         remedy = error.remedy or REMEDIES.get(code, "")
+        if isinstance(error, UnfinishedRunError) and command in RESUMING:
+            remedy = _after_a_stop(command, words, jobs=error.jobs)
         return _failure(code, in_flags(error.cause, command), in_flags(remedy, command))
     if isinstance(error, click.ClickException):
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tf-lottery"
@@ -176,13 +179,22 @@ def exit_code(error: "LotteryError") -> int:
     return next(codes[base] for base in type(error).__mro__ if base in codes)
 
 
-def _after_a_stop(command: str, words: Sequence[str]) -> str:
+def _after_a_stop(command: str, words: Sequence[str], *, jobs: int | None = None) -> str:
     if command in RESUMING:
         resuming = [word for word in words if word != FRESH]
         changed = f" without {FRESH}" if FRESH in words else ""
+        if jobs and command in WITH_JOBS:
+            resuming = [*_without_option(resuming, JOBS), JOBS, str(jobs)]
+            changed += f" with {JOBS} {jobs}"
         line = f": {shlex.join(['tf-lottery', *resuming])}" if words else "."
         return f"What was committed is kept: the same command{changed} resumes{line}"
     return "Nothing half-written is left: the same command starts over."
+
+
+def _without_option(words: Sequence[str], option: str) -> list[str]:
+    """Return the words of a command without an option and its value."""
+    kept = [word for before, word in zip(["", *words], words, strict=False) if option not in (before, word)]
+    return [word for word in kept if not word.startswith(f"{option}=")]
 
 
 def _failure(code: int, cause: str, remedy: str) -> Failure:

@@ -26,29 +26,84 @@ def print_json(document: Any) -> None:
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[bool] = ()) -> None:
     """Print a table on stdout: fitted to a terminal, otherwise with every cell in full on one line.
 
+    Where a terminal is so narrow that numbers would be broken, it is printed in several parts, one below the other,
+    each with the first columns, which say what a row is about.
+
     Args:
         headers: one heading per column; where all are empty, there is no heading.
         rows: cells as text.
         right: which columns hold numbers; none by default.
     """
+    cells = [[_plain(cell) for cell in row] for row in (headers, *rows)]
+    numbers = [bool(right) and right[place] for place in range(len(headers))]
+    console = console_for(sys.stdout)
+    if not sys.stdout.isatty():
+        console.width = 10_000
+        with console.capture() as capture:
+            console.print(_table(cells, numbers, framed=False))
+        click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+        return
+    widths = [max(row[place].cell_len for row in cells) for place in range(len(headers))]
+    for part, places in enumerate(_parts(widths, numbers, console.width)):
+        if part:
+            console.print()
+        columns = [[row[place] for place in places] for row in cells]
+        console.print(_table(columns, [numbers[place] for place in places], framed=True))
+
+
+def _table(cells: Sequence[Sequence[Any]], numbers: Sequence[bool], *, framed: bool) -> Any:
+    """Return a table of the library that prints it; the first row has the headings."""
     from rich import box
     from rich.table import Table
 
-    terminal = sys.stdout.isatty()
-    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, show_header=any(headers))
-    for position, heading in enumerate(headers):
-        number = bool(right) and right[position]
-        table.add_column(_plain(heading), justify="right" if number else "left", overflow="fold")
+    headers, *rows = cells
+    table = Table(
+        box=box.SIMPLE_HEAD if framed else None,
+        pad_edge=False,
+        show_edge=False,
+        show_header=any(heading.cell_len for heading in headers),
+    )
+    for heading, number in zip(headers, numbers, strict=True):
+        table.add_column(heading, justify="right" if number else "left", overflow="fold", no_wrap=number and framed)
     for row in rows:
-        table.add_row(*(_plain(cell) for cell in row))
-    console = console_for(sys.stdout)
-    if not terminal:
-        console.width = 10_000
-        with console.capture() as capture:
-            console.print(table)
-        click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
-    else:
-        console.print(table)
+        table.add_row(*row)
+    return table
+
+
+_BETWEEN = 3  # columns on a terminal
+_NARROWEST = 12  # column of text, whose cells may be folded
+_REPEATED = 0.6  # of the width is for columns that are repeated
+
+
+def _parts(widths: Sequence[int], numbers: Sequence[bool], width: int) -> list[list[int]]:
+    """Return the places of the columns of each part of a table; one part where numbers fit beside folded text.
+
+    Args:
+        widths: of the columns.
+        numbers: which of them hold numbers, that are not folded.
+        width: of the terminal.
+
+    Example:
+        >>> _parts([9, 4, 30], [False, True, False], 40), _parts([9, 8, 8, 8], [False, True, True, True], 32)
+        ([[0, 1, 2]], [[0, 1, 2], [0, 3]])
+    """
+    least = [size if number else min(size, _NARROWEST) for size, number in zip(widths, numbers, strict=True)]
+    if sum(least) + _BETWEEN * (len(least) - 1) <= width:
+        return [list(range(len(widths)))]
+    whole = [min(size, width // 2) for size in widths]
+
+    def needed(places: Sequence[int]) -> int:
+        return sum(whole[place] for place in places) + _BETWEEN * (len(places) - 1)
+
+    repeated = [0]
+    while not numbers[len(repeated)] and needed([*repeated, len(repeated)]) <= _REPEATED * width:
+        repeated.append(len(repeated))
+    parts = [repeated]
+    for place in range(len(repeated), len(widths)):
+        if needed([*parts[-1], place]) > width and parts[-1] != repeated:
+            parts.append(repeated)
+        parts[-1] = [*parts[-1], place]
+    return parts
 
 
 def print_rendered(table: "Table") -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tf_lottery.errors import UsageError
 from tf_lottery.exporting.sources.source_data import SAMPLES
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 
@@ -39,6 +40,34 @@ max_drop_option = click.option(
     show_default=True,
     help="Validation accuracy a ticket may lose.",
 )
+
+
+def input_shape_option(use: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the decorator of `--input-shape`.
+
+    Args:
+        use: what its sizes are for, as the help says it.
+    """
+    return click.option(
+        "--input-shape",
+        multiple=True,
+        metavar="SIZES",
+        help=f"Sizes {use}, e.g. 96,96,3; of several inputs NAME=96,96,3.",
+    )
+
+
+def read_input_shape(entries: tuple[str, ...]) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
+    """Return what `--input-shape` says, as `export` takes it: one shape, or shapes by input."""
+    shapes = {}
+    for entry in entries:
+        name, _, sizes = entry.rpartition("=")
+        try:
+            shapes[name] = tuple(int(size) for size in sizes.split(","))
+        except ValueError:
+            raise UsageError(
+                f"`input_shape={entry!r}` is no list of sizes.", "Give e.g. --input-shape 96,96,3."
+            ) from None
+    return shapes[""] if set(shapes) == {""} else shapes or None
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:

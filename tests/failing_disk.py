@@ -37,15 +37,15 @@ class FailingDisk:
         self.folder, self.at, self.error, self.lasting = os.fspath(folder), at, error, lasting
         self.changes = []
 
-    def change(self, what, path, descriptor=None):
+    def change(self, what, path):
         """Count a change, and fail if it is the one."""
         number = len(self.changes)
         self.changes.append(f"{what} {os.path.relpath(path, self.folder)}")
         if self.at is None or number < self.at:
             return
         if self.error is None:
-            if number == self.at and descriptor is not None and os.path.isfile(path):
-                os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)  # the rest never reached the disk
+            if number == self.at and what == "os.fsync":
+                lose_unsynced(path)
             raise KilledError(self.changes[-1])
         if number == self.at or (self.lasting and what != "os.remove"):
             raise OSError(self.error, os.strerror(self.error), os.fspath(path))
@@ -71,6 +71,12 @@ class FailingDisk:
         return path == self.folder or path.startswith(self.folder + os.sep)
 
 
+def lose_unsynced(path):
+    """Cut a file in half, as where the rest never reached the disk."""
+    if os.path.isfile(path):
+        os.truncate(path, os.path.getsize(path) // 2)
+
+
 def _install():
     sys.addaudithook(_hook)
 
@@ -92,5 +98,5 @@ def _hook(event, arguments):
 def _sync(descriptor):
     path = os.readlink(f"/proc/self/fd/{descriptor}")
     if _disks[-1].sees(path):
-        _disks[-1].change("os.fsync", path, descriptor)
+        _disks[-1].change("os.fsync", path)
     _fsync(descriptor)

@@ -158,3 +158,17 @@ class ResourceError(LotteryError, OSError):
 
     def __str__(self) -> str:
         return LotteryError.__str__(self)
+
+
+class UnfinishedRunError(ResourceError):
+    """Trainings of a run are missing, because the processes that trained them died; the others are committed.
+
+    Args:
+        cause: one line: which trainings, and why.
+        remedy: one line: what to do about it.
+        jobs: how many processes to resume with, where memory was short; None for as many as before.
+    """
+
+    def __init__(self, cause: str, remedy: str = "", *, jobs: int | None = None) -> None:
+        super().__init__(cause, remedy)
+        self.jobs = jobs

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tf_lottery.errors import UnfitError
 from tf_lottery.models.mobile import mobilenet
 
 # In the processes that these tests start, TensorFlow takes 6 s to load: several assertions each.
@@ -45,7 +46,7 @@ def test_a_foreign_model_as_a_table_and_as_json(shell, invoke, mobile, tmp_path)
     verdicts = {op["name"]: op["verdict"] for op in document["ops"]}
     assert verdicts["block_6_pointwise"] == "sparse on ARM"
     assert verdicts["output"] == "dense"
-    timed = ("Raced here", "Recommended here")  # another time, another file may be the faster one
+    timed = ("  *_float32_", "Recommended here")  # another time, another file may be the faster one
     assert [line for line in document["summary"] if not line.startswith(timed) and line not in lines] == []
     assert any(line.startswith("Recommended here: *_float32_") for line in document["summary"])
     assert any(line.startswith("Recommended for ARM, by rule: *_float32_sparse.tflite") for line in lines)
@@ -73,7 +74,7 @@ def test_a_run_and_its_ticket(copied, invoke, tmp_path):
 
 def test_bad_input(invoke, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    keras.Sequential([keras.Input((None, 4)), layers.Dense(2)]).save("dynamic.keras")
+    keras.Sequential([keras.Input((None, 4)), layers.Reshape((20,)), layers.Dense(2)]).save("dynamic.keras")
     broken = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
     broken.layers[0].kernel.assign(np.full((4, 2), np.nan))
     broken.save("nan.keras")
@@ -88,7 +89,7 @@ def test_bad_input(invoke, tmp_path, monkeypatch):
         ("missing.keras", 2, "does not exist"),
         ("missing.tflite", 2, "does not exist"),
         ("missing", 2, "no run"),
-        ("dynamic.keras", 3, "only the batch may be dynamic"),
+        ("dynamic.keras", 3, "can't be converted"),
         ("nan.keras", 3, "NaN"),
         ("lambda.keras", 3, "Lambda"),
         ("cut.keras", 5, "damaged"),
@@ -113,3 +114,37 @@ def test_options_that_do_not_go_together(arguments, invoke):
     result = invoke("doctor", *arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
+
+
+def test_what_an_export_would_refuse_is_said_in_the_words_of_the_command_line(invoke, tmp_path, monkeypatch):
+    """It was a raw line of logging: WARNING:tf_lottery.exporting..."""
+    keras.Sequential([keras.Input((None, 4)), layers.Dense(2)]).save(tmp_path / "free.keras")
+
+    def refuse(*arguments, **options):
+        raise UnfitError("The shapes are not fixed.", "Fix them by `input_shape=`.")
+
+    monkeypatch.setattr("tf_lottery.exporting.diagnose.subjects.race_export", refuse)
+    result = invoke("doctor", tmp_path / "free.keras", "--input-shape", "8,4", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["input_shapes"]) == (0, {"input": [8, 4]})
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("warning: The files could not be timed here: ")
+    assert line.endswith("--input-shape.")
+    for shape in ("8", "8,5", "a,b"):
+        result = invoke("doctor", tmp_path / "free.keras", "--input-shape", shape)
+        assert (result.exit_code, result.stdout) == (2, ""), shape
+
+
+@pytest.mark.slow
+def test_bytes_of_a_run_are_those_that_its_export_publishes(copied, invoke, tmp_path):
+    """The race had no metadata: names of classes, ranges and the scaling of the run's data were not counted."""
+    result = invoke("doctor", "digits-mlp", "--round", "2", "--json")
+    assert result.exit_code == 0, result.output
+    raced = [line for line in json.loads(result.stdout)["summary"] if line.startswith("  *_float32")]
+    arguments = ("--round", "2", "--precision", "float32", "--formats", "tflite", "--to", tmp_path / "app", "--json")
+    result = invoke("export", "digits-mlp", *arguments)
+    assert result.exit_code == 0, result.output
+    files = json.loads(result.stdout)["files"]
+    assert len(files) == len(raced) >= 2
+    for record in files:
+        end = record["path"].partition("_round_02")[2]
+        assert any(line.startswith(f"  *{end} {record['bytes']:,} bytes, ") for line in raced)

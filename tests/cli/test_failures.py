@@ -56,6 +56,7 @@ def test_every_class_of_error_has_its_code():
         "RunInUseError": 4,
         "DamagedError": 5,
         "ResourceError": 6,
+        "UnfinishedRunError": 6,
     }
 
 

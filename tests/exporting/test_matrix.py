@@ -184,8 +184,10 @@ def tamper(monkeypatch, every):
 
     whole = encoding.encode_weights
 
-    def encode(content, *, precision, blocks):
-        made, rows, in_blocks = whole(content, precision=precision, blocks=blocks)
+    def encode(content, *, precision):
+        return {layout: tampered(made) for layout, made in whole(content, precision=precision).items()}
+
+    def tampered(made):
         tree = flatbuffers.read(made)
         for tensor in tree.subgraphs[0].tensors:
             if tensor.sparsity is not None:
@@ -193,7 +195,7 @@ def tamper(monkeypatch, every):
                 values = np.array(tree.buffers[tensor.buffer].data).reshape(-1, size)
                 values[::every] = 0
                 tree.buffers[tensor.buffer].data = values.ravel()
-        return flatbuffers.write(tree), rows, in_blocks
+        return flatbuffers.write(tree)
 
     monkeypatch.setattr(encoding, "encode_weights", encode)
 

@@ -29,6 +29,7 @@ class CandidateFile:
         layout: how pruned weights are stored: "rows", "1x4" or "1x16"; empty for dense ones.
         note: a sentence on how the file was made, where that needs one.
         outputs: arrays `(samples, ...)` by output name, which the sparse file of the same precision is compared with.
+        content: of a TFLite file, without the metadata that was added to it; other files are made of it.
         quantization: how the whole numbers of inputs and outputs stand for real ones, by "inputs" and "outputs" and
             their names; None for a file that takes and gives float32.
         arena_bytes: an estimate of the tensor arena that it needs on a microcontroller; None for other targets.
@@ -46,6 +47,7 @@ class CandidateFile:
     layout: str = ""
     note: str = ""
     outputs: dict[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+    content: bytes = field(default=b"", repr=False, compare=False)
     quantization: dict[str, dict[str, dict[str, Any]]] | None = None
     arena_bytes: int | None = None
     free_dimensions: dict[str, list[int]] | None = None

@@ -1,7 +1,6 @@
 """Write every candidate of an export: each format of the model, and of its slimmed form."""
 
 import dataclasses
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ from tf_lottery.exporting.publish.export_request import ExportRequest
 from tf_lottery.utils import staging
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
-
-logger = logging.getLogger(__name__)
 
 
 def write_candidates(
@@ -90,13 +87,8 @@ def _slim(model: keras.Model, multiple: int) -> tuple[keras.Model | None, dict[s
 
 
 def _require_a_file(format_name: str, results: list[CandidateFile | Refusal]) -> None:
-    """Raise if all files of a format were refused; log those that computed something else than the model."""
+    """Raise if all files of a format were refused."""
     refusals = [result for result in results if isinstance(result, Refusal)]
-    for refusal in refusals:
-        if refusal.mismatch:
-            logger.warning(
-                "Refused the %s %s %s file: %s", refusal.precision, refusal.encoding, format_name, refusal.reason
-            )
     if len(refusals) < len(results):
         return
     reasons = "; ".join(dict.fromkeys(refusal.reason for refusal in refusals)) or "it has none of those encodings"

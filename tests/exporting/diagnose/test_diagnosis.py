@@ -10,9 +10,10 @@ import pytest
 from keras import layers
 
 from tf_lottery.errors import DamagedError, NonFiniteError, UnfitError, UsageError
-from tf_lottery.exporting import export, pipeline
-from tf_lottery.exporting.diagnose.delegation import NotLoadedError, delegated_positions
+from tf_lottery.exporting import export
+from tf_lottery.exporting.diagnose.delegation import NotLoadedError, load_graph
 from tf_lottery.exporting.diagnose.diagnosis import diagnose
+from tf_lottery.exporting.diagnose.operations import _layer
 from tf_lottery.exporting.diagnose.processor import Processor
 from tf_lottery.exporting.plain_model import make_deployable
 from tf_lottery.exporting.tflite import encoding, litert
@@ -245,8 +246,8 @@ def test_rows_and_blocks_have_names_of_their_own():
     sparsified(model, 0.95)
     diagnosis = diagnose(model, processor=AVX)
     dense = tflite_bytes(make_deployable(model)[0])
-    rows = len(encoding.encode_weights(dense, precision="float32", blocks=False)[0])
-    blocks = len(encoding.encode_weights(dense, precision="float32", blocks=True)[0])
+    files = encoding.encode_weights(dense, precision="float32")
+    rows, blocks = len(files["rows"]), len(files["1x4"])
     assert rows < blocks < len(dense)
     disk, speed, recommended = diagnosis.summary[1], diagnosis.summary[2], diagnosis.summary[-1]
     assert f"rows: {rows:,} bytes" in disk
@@ -264,23 +265,40 @@ def test_rows_and_blocks_have_names_of_their_own():
 
 
 def test_what_is_recommended_here_is_what_an_export_chooses(tmp_path, monkeypatch):
-    """`doctor` recommended blocks by rule where the race of an export found rows the better file."""
+    """`doctor` recommended blocks by rule where the race of an export found rows; its files had no metadata."""
     ends = ("dense", "sparse", "sparse_1x4", "slim", "slim_sparse", "slim_sparse_1x4")
     latencies = {f"model_float32_{end}.tflite": 9.0 - number for number, end in enumerate(ends)}
     monkeypatch.setattr(litert, "time_files", lambda files, sizes=None: [latencies[file.name] for file in files])
     model = sparsified(keras.Sequential([keras.Input((256,)), layers.Dense(256), layers.Dense(8)]), 0.95)
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     kernel = model.layers[1].kernel
     kernel.assign(kernel * (np.arange(256) < 128)[:, None])  # half of the units are read by nobody
     diagnosis = diagnose(model, race=True)
-    monkeypatch.setattr(pipeline, "describe_file", lambda *arguments, **options: None)  # `doctor` knows no metadata
-    report = export(model, tmp_path, precision="float32", task="classification", only_best=True)
-    (raced,) = [line for line in diagnosis.summary if line.startswith("Raced here (")]
+    report = export(model, tmp_path, precision="float32")
+    assert report.outputs[0]["kind"] == "logits"
+    raced = "\n".join(line for line in diagnosis.summary if line.startswith("  *"))
     (recommended,) = [line for line in diagnosis.summary if line.startswith("Recommended here: ")]
     assert raced.count(" us") == len(report.candidates) >= 5
     for record in report.candidates:
-        assert f"{record['bytes']:,} bytes, {record['latency_us_median']:.1f} us" in raced
+        end = record["path"].removeprefix(f"{tmp_path}/model")
+        assert record["bytes"] == len((tmp_path / f"model{end}").read_bytes())
+        assert f"*{end} {record['bytes']:,} bytes, {record['latency_us_median']:.1f} us" in raced
+        if "slim" not in end:
+            assert f"{record['bytes']:,} bytes" in diagnosis.summary[1]  # on the disk
     assert recommended.startswith(f"Recommended here: *{report.best.removeprefix(f'{tmp_path}/model')} of")
     assert not any("by rule" in line for line in diagnosis.summary)
+
+
+@pytest.mark.slow
+def test_a_file_that_an_export_refuses_is_named(monkeypatch):
+    keras.utils.set_random_seed(0)
+    model = sparsified(keras.Sequential([keras.Input((64,)), layers.Dense(64)]), 0.9)
+    monkeypatch.setattr(tflite, "TWIN_TOLERANCES", {"float32": -1.0})
+    diagnosis = diagnose(model, race=True)
+    refused = [line for line in diagnosis.summary if line.startswith("  refused: ")]
+    assert "tflite float32 (sparse): it computes something else than the dense float32 file" in "\n".join(refused)
+    assert "rows: " not in diagnosis.summary[1]
+    assert any(line.startswith("Recommended here: *_float32_dense") for line in diagnosis.summary)
 
 
 def test_a_race_is_of_this_machine():
@@ -289,12 +307,13 @@ def test_a_race_is_of_this_machine():
 
 
 def test_files_that_do_not_run_here_are_not_raced(monkeypatch, caplog):
-    def time_files(files):
+    def run_file(*arguments, **options):
         raise litert.LiteRTError("the LiteRT interpreter crashed with SIGSEGV")
 
-    monkeypatch.setattr(litert, "time_files", time_files)
+    monkeypatch.setattr(litert, "run_file", run_file)
     diagnosis = diagnose(dense_net(blocked((64, 32), 0.75)), race=True)
-    assert "could not be timed here: the LiteRT interpreter crashed" in caplog.text
+    assert "could not be timed here: " in caplog.text
+    assert "the LiteRT interpreter crashed with SIGSEGV" in caplog.text
     assert "by rule" in diagnosis.summary[-1]
 
 
@@ -317,14 +336,18 @@ def test_a_failure_to_slim_does_not_end_the_diagnosis(monkeypatch, error, reason
     assert "Recommended" in diagnosis.summary[-1]
 
 
+def test_the_name_of_a_layer_inside_of_a_loop():
+    assert _layer(["/lstm_1//dense"], {}) == "lstm_1"  # what DENSIFY restores of "/lstm_1/"
+
+
 def test_the_delegate_is_asked(tmp_path):
     model, _ = make_deployable(dense_net(np.ones((8, 4), "float32")))
     file = tmp_path / "model.tflite"
     file.write_bytes(tflite.convert_dense(model, tmp_path))
-    assert delegated_positions(file) == {0}
+    assert load_graph(file).delegated == {0}
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(NotLoadedError):
-        delegated_positions(file)
+        load_graph(file)
 
 
 def custom_operation():
@@ -332,8 +355,8 @@ def custom_operation():
     return keras.Model(image, layers.Lambda(lambda x: keras.ops.fft2((x, x))[0])(image))
 
 
-def dynamic():
-    return keras.Sequential([keras.Input((None, 4)), layers.Dense(2)])
+def one_size():
+    return keras.Sequential([keras.Input((None, 4)), layers.Reshape((20,)), layers.Dense(2)])
 
 
 def subclassed():
@@ -348,7 +371,7 @@ def subclassed():
     ("make", "match"),
     [
         (custom_operation, r"'tf.\w+' op is neither a custom op nor a flex op"),
-        (dynamic, "only the batch may be dynamic"),
+        (one_size, r"It was tried on inputs of 64x4: give others by `input_shape`"),
         (subclassed, "is not built"),
     ],
 )

@@ -122,7 +122,7 @@ def test_what_needs_code_is_not_called_damaged(tmp_path):
     with pytest.raises(DamagedError, match="it is empty") as raised:
         alone.raise_failures()
     assert raised.value.remedy == "Export it again, or copy it again."
-    record = {"path": "b", "reason": "broken", "damaged": True, "remedy": ""}
+    record = {"path": "b", "reason": "broken", "damaged": True, "remedy": "", "wrong_argument": False}
     with pytest.raises(DamagedError, match=r"The other files were measured\."):
         Benchmark(({"path": "a"},), (record,), {}, (), (), 1).raise_failures()
 

@@ -99,7 +99,7 @@ def test_what_does_not_decode_is_an_error(monkeypatch):
     with tempfile.TemporaryDirectory() as folder:
         content = tflite.convert_dense(model, Path(folder))
     with pytest.raises(ArithmeticError, match="does not decode"):
-        encoding.encode_weights(content, precision="float32", blocks=False)
+        encoding.encode_weights(content, precision="float32")
 
 
 def test_a_float16_table_is_stored_sparse_in_float32(tmp_path):
@@ -111,8 +111,7 @@ def test_a_float16_table_is_stored_sparse_in_float32(tmp_path):
     random = np.random.default_rng(0)
     model.set_weights([weight * (random.random(weight.shape) < 0.1) for weight in model.get_weights()])
     content = tflite.convert_dense(model, tmp_path, precision="float16")
-    made, rows, blocks = encoding.encode_weights(content, precision="float16", blocks=True)
-    assert (rows, blocks) == (2, 0)
+    (made,) = encoding.encode_weights(content, precision="float16").values()
     graph = flatbuffers.read(made).subgraphs[0]
     stored = {tuple(tensor.shape): tensor.type for tensor in graph.tensors if tensor.sparsity is not None}
     assert stored == {(200, 32): schema.TensorType.FLOAT32, (64, 32): schema.TensorType.FLOAT16}
@@ -142,12 +141,12 @@ def test_only_layers_that_make_the_file_smaller_are_stored_sparse(tmp_path):
     samples = random.random((20, 64)).astype("float32")
     saved_model.save(model, tmp_path / "source", batch=1)
     dense = run_converter.convert(str(tmp_path / "source"), precision="int8", calibration={"input": samples})
-    made, rows, _ = encoding.encode_weights(dense, precision="int8", blocks=False)
+    made = encoding.encode_weights(dense, precision="int8")["rows"]
     tree = flatbuffers.read(dense)
-    everything = {(0, place) for place, *_ in encoding.weight_arrays(tree, tree.subgraphs[0])}
-    all_rows = encoding._encode(dense, everything, "int8", blocks=False)[0]
+    everything = {(0, place): 1 for place, *_ in encoding.weight_arrays(tree, tree.subgraphs[0])}
+    all_rows = encoding._encode(dense, everything, "int8")
     assert len(sparse_shapes(all_rows)) == 5
-    assert (rows, sparse_shapes(made)) == (1, [(40, 1, 1, 64)])  # the first; those of 40 x 40 stay
+    assert sparse_shapes(made) == [(40, 1, 1, 64)]  # the first; those of 40 x 40 stay
     assert len(made) < len(dense) < len(all_rows)
 
 
@@ -155,7 +154,7 @@ def test_a_layer_that_saves_nothing_refuses_no_file(tmp_path):
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8)])
     model.layers[0].kernel.assign(np.eye(8))
     dense = tflite.convert_dense(model, tmp_path)
-    assert encoding.encode_weights(dense, precision="float32", blocks=False)[1:] == (0, 0)
+    assert encoding.encode_weights(dense, precision="float32") == {}
 
 
 def stated_runtime(content):
@@ -172,12 +171,12 @@ def test_the_oldest_runtime_is_that_of_the_operators_that_were_added(tmp_path):
         precision: tflite.convert_dense(model, tmp_path, precision=precision) for precision in ("float32", "dynamic")
     }
     stated = {
-        (precision, blocks): stated_runtime(encoding.encode_weights(content, precision=precision, blocks=blocks)[0])
+        (precision, layout): stated_runtime(made)
         for precision, content in contents.items()
-        for blocks in (False, True)
+        for layout, made in encoding.encode_weights(content, precision=precision).items()
     }
     assert stated_runtime(contents["float32"]) == b"1.5.0".ljust(16, b"\0")
-    assert stated["float32", False] == b"2.2.0".ljust(16, b"\0")  # DENSIFY
-    assert stated["float32", True] == b"2.3.0".ljust(16, b"\0")  # version 8 of FULLY_CONNECTED
+    assert stated["float32", "rows"] == b"2.2.0".ljust(16, b"\0")  # DENSIFY
+    assert stated["float32", "1x4"] == b"2.3.0".ljust(16, b"\0")  # version 8 of FULLY_CONNECTED
     # Weights quantized by channel need a newer one than either, which is not lowered.
-    assert stated["dynamic", False] == stated_runtime(contents["dynamic"]) == b"2.17.0".ljust(16, b"\0")
+    assert stated["dynamic", "rows"] == stated_runtime(contents["dynamic"]) == b"2.17.0".ljust(16, b"\0")

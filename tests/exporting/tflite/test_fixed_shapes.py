@@ -83,8 +83,8 @@ def test_random_samples_have_the_fixed_shape(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"input_shape": (16, 16)}, UnfitError, "does not fit the input 'input' of shape (None, None, 3)"),
-        ({"input_shape": (16, 16, 4)}, UnfitError, "does not fit the input 'input' of shape (None, None, 3)"),
+        ({"input_shape": (16, 16)}, UsageError, "does not fit the input 'input' of shape (None, None, 3)"),
+        ({"input_shape": (16, 16, 4)}, UsageError, "does not fit the input 'input' of shape (None, None, 3)"),
         ({"input_shape": (16, -1, 3)}, UsageError, "no positive whole numbers: (16, -1, 3)"),
         ({"input_shape": {"image": (16, 16, 3)}}, UsageError, "unknown inputs image"),
         ({"input_shape": (16, 16, 3), "format": "keras"}, UsageError, "`input_shape` is of TFLite files"),

@@ -1,24 +1,26 @@
 """Runs jobs: one after the other in this process, or side by side in spawned processes that share the cores out."""
 
 import contextlib
-import multiprocessing as mp
+import functools
+import logging
 import os
-import signal
-import threading
-import time
-import traceback
-from collections.abc import Iterable
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from tf_lottery.errors import LotteryError, ResourceError
+from tf_lottery.errors import LotteryError, UnfinishedRunError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import DoneCallback, ProgressCallback
-from tf_lottery.utils.signals import STOPPING, deferred_signals
+from tf_lottery.experiment.workers.worker_death import Death
+from tf_lottery.experiment.workers.worker_pool import Died, Done, Failed, JobFunction, Progress, WorkerPool
+
+log = logging.getLogger(__name__)
+MOST_DEATHS = 3
+"""How often the process of a job may die before the run leaves the job out."""
+MOST_NAMED = 3
 
 
 def workers(config: Config, waiting: int, *, cores: int | None = None) -> int:
@@ -81,117 +83,137 @@ def run_spawned(
 
     Raises:
         LotteryError: what a job raised; the others are stopped.
-        ResourceError: a process died.
+        UnfinishedRunError: the processes of a job died again and again; all that does not need it is committed.
     """
-    context = mp.get_context("spawn")
-    waiting, done = list(waiting), set(done)
-    pool: dict[Connection, Any] = {}
-    busy: dict[Connection, Job] = {}
+    make_job_function = functools.partial(trainer_function, config, run_dir, checkpoint_every)
     try:
-        for _ in range(count):
-            here, there = context.Pipe()
-            process = context.Process(
-                target=_work, args=(there, config, run_dir, os.getpid(), checkpoint_every), daemon=True
-            )
-            with deferred_signals():
-                _start(process)
-                pool[here] = process
-            there.close()
-        idle = list(pool)
-        while waiting or busy:
-            for job in plan.ready(config, waiting, done)[: len(idle)]:
-                connection = idle.pop(0)
-                waiting.remove(job)
-                busy[connection] = job
-                _send(connection, pool[connection], job)
-            if not busy:
-                raise RuntimeError(f"These trainings wait for others that are not planned: {waiting}.")
-            for connection in cast(list[Connection], wait(list(busy))):
-                kind, content = _receive(connection, pool[connection], busy[connection])
-                if kind == "error":
-                    raise content
-                if kind == "progress":
-                    on_progress(busy[connection], *content)
-                else:
-                    job = busy.pop(connection)
-                    done.add(job)
-                    idle.append(connection)
-                    on_done(job, content)
+        with WorkerPool(make_job_function, count) as pool:
+            run_in_pool(config, RunDirectory(run_dir), pool, waiting, done, on_progress=on_progress, on_done=on_done)
     finally:
-        # Whatever is done is committed, so nothing is lost; leaving TensorFlow in order would take seconds.
-        for connection, process in pool.items():
-            process.kill()
-            process.join()
-            connection.close()
         with contextlib.suppress(LotteryError):  # the next run tries it again
             RunDirectory(run_dir).clean()
 
 
-def _start(process: Any) -> None:
-    """Start a process that no signal reaches that its parent answers, not even while it loads: its parent stops it.
+def trainer_function(config: Config, run_dir: Path, checkpoint_every: float | None) -> JobFunction:
+    """Return the function that trains the jobs of an experiment in this process. It makes its trainer when it must.
 
-    A terminal sends Ctrl-C, or that it is closed, to all processes at once.
+    Args:
+        config: the experiment.
+        run_dir: its run directory.
+        checkpoint_every: seconds between states saved in the middle of a training; None for the default.
     """
-    resource_tracker.ensure_running()  # its own start would unblock the signals
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    from tf_lottery.experiment.problem import from_config
+    from tf_lottery.experiment.workers.trainer import CHECKPOINT_SECONDS, Trainer
+    from tf_lottery.training.device import configure
+
+    configure(threads=config.threads, device=config.device)
+
+    @functools.cache
+    def trainer() -> Trainer:
+        every = CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every
+        return Trainer(config, from_config(config), RunDirectory(run_dir), checkpoint_every=every)
+
+    return lambda job, on_progress: trainer().run(job, on_progress)
 
 
-def _send(connection: Connection, process: Any, job: Job) -> None:
-    try:
-        connection.send(job)
-    except (BrokenPipeError, ConnectionError):
-        raise _died(process, job) from None
+def run_in_pool(
+    config: Config,
+    store: RunDirectory,
+    pool: WorkerPool,
+    waiting: Iterable[Job],
+    done: Iterable[Job],
+    *,
+    on_progress: ProgressCallback,
+    on_done: DoneCallback,
+) -> None:
+    """Run jobs in the processes of a pool, each when those that it needs are committed.
+
+    A job whose process dies is submitted again, and resumes from its saved state. After the third death it is left out,
+    with all jobs that need it. After a death out of memory one job fewer runs at once.
+
+    Args:
+        config: the experiment.
+        store: its run directory.
+        pool: runs the jobs.
+        waiting: the jobs to run.
+        done: the jobs that are committed already.
+        on_progress: called with (job, step, last step).
+        on_done: called with each committed job and its row.
+
+    Raises:
+        LotteryError: what a job raised.
+        UnfinishedRunError: jobs were left out; all others are committed.
+    """
+    waiting, done = list(waiting), set(done)
+    deaths: Counter[Job] = Counter()
+    left_out: dict[Job, Death] = {}
+
+    def commit(job: Job, row: dict[str, Any]) -> None:
+        done.add(job)
+        on_done(job, row)
+
+    def replace_worker(job: Job | None, death: Death) -> None:
+        if death.out_of_memory:
+            pool.shrink()
+        if job is None or store.is_complete(job):
+            log.warning("%s", _death_message(job, death, 0, size=pool.size))
+            if job is not None:  # it died between committing it and saying so
+                commit(job, store.metrics(job)["row"])
+            return
+        deaths[job] += 1
+        log.warning("%s", _death_message(job, death, deaths[job], size=pool.size))
+        if deaths[job] < MOST_DEATHS:
+            waiting.append(job)
+        else:
+            left_out[job] = death
+
+    while True:
+        for job in plan.ready(config, waiting, done)[: pool.free]:
+            waiting.remove(job)
+            pool.submit(job)
+        if not pool.busy:
+            break
+        for event in pool.wait():
+            match event:
+                case Progress():
+                    on_progress(event.job, event.step, event.last_step)
+                case Done():
+                    commit(event.job, event.row)
+                case Failed():
+                    raise event.error
+                case Died():
+                    replace_worker(event.job, event.death)
+    if left_out:
+        raise _unfinished(left_out, waiting, total=len(plan.jobs(config)), size=pool.size)
+    if waiting:
+        raise RuntimeError(f"These trainings wait for others that are not planned: {waiting}.")
 
 
-def _receive(connection: Connection, process: Any, job: Job) -> tuple[str, Any]:
-    try:
-        message: tuple[str, Any] = connection.recv()
-    except (EOFError, ConnectionError):
-        raise _died(process, job) from None
-    return message
+def _death_message(job: Job | None, death: Death, number: int, *, size: int) -> str:
+    """Return what is said of a death, which may be the first, second or third of the job, and what is done about it."""
+    then = ""
+    if number:
+        again = "The training is done again, from its saved state if it has one."
+        leave_out = f"It has died {MOST_DEATHS} times: the training is left out, with those that need it."
+        then = f" {again if number < MOST_DEATHS else leave_out}"
+    memory = f" From now on, trainings at once: {size}." if death.out_of_memory else ""
+    whose = "that waited for a training" if job is None else f"that trained {job}"
+    return f"The process {whose} died: {death.reason}.{then}{memory}"
 
 
-def _died(process: Any, job: Job) -> ResourceError:
-    process.join(timeout=5)
-    return ResourceError(
-        f"The process that trained {job} died (exit code {process.exitcode}).",
-        "Out of memory? Run the same again to resume, perhaps with `jobs=1`.",
+def _unfinished(left_out: Mapping[Job, Death], waiting: list[Job], *, total: int, size: int) -> UnfinishedRunError:
+    """Return the error for a run that is done but for jobs whose processes died, and those that need them."""
+    named = [f"{job} (its process died {MOST_DEATHS} times: {death.reason})" for job, death in left_out.items()]
+    if len(named) > MOST_NAMED:
+        named[MOST_NAMED:] = [f"{len(named) - MOST_NAMED} more like them"]
+    if waiting:
+        named.append(f"{len(waiting)} that {'needs' if len(waiting) == 1 else 'need'} what is missing")
+    missing = len(left_out) + len(waiting)
+    short_of_memory = any(death.out_of_memory for death in left_out.values())
+    jobs = size if short_of_memory else None
+    return UnfinishedRunError(
+        f"{missing} of {total} trainings {'is' if missing == 1 else 'are'} missing: {'; '.join(named)}.",
+        f"What was committed is kept: run the same again to resume, {'with' if jobs else 'perhaps with'} "
+        f"`jobs={jobs or 1}`.",
+        jobs=jobs,
     )
-
-
-def _work(connection: Connection, config: Config, run_dir: Path, parent: int, checkpoint_every: float | None) -> None:
-    """The body of a spawned process: take jobs from the connection until this process is killed."""
-    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
-    try:
-        from tf_lottery.experiment.problem import from_config
-        from tf_lottery.experiment.workers.trainer import CHECKPOINT_SECONDS, Trainer
-        from tf_lottery.training.device import configure
-
-        configure(threads=config.threads, device=config.device)
-        trainer = None
-        while True:
-            job = connection.recv()
-            if trainer is None:
-                every = CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every
-                trainer = Trainer(config, from_config(config), RunDirectory(run_dir), checkpoint_every=every)
-            row = trainer.run(job, lambda job, step, stop: connection.send(("progress", (step, stop))))
-            connection.send(("done", row))
-    except LotteryError as error:
-        connection.send(("error", error))
-    except (BrokenPipeError, ConnectionError, EOFError):
-        pass  # the parent is gone
-    except Exception as error:
-        failure = RuntimeError(f"{type(error).__name__}: {error}")
-        failure.add_note(traceback.format_exc())  # shown with the traceback of the parent
-        connection.send(("error", failure))
-
-
-def _exit_with(parent: int) -> None:
-    """End this process when its parent is gone, however that ended: nothing may write to the run directory then."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

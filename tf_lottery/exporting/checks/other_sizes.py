@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.exporting.checks.agreement import Outputs
+from tf_lottery.exporting.input_shapes import sizes_text
 from tf_lottery.exporting.signature import Signature
 
 OTHER_SIZES = 2
@@ -37,7 +38,7 @@ class SizedSamples:
     @property
     def sizes(self) -> str:
         """The shapes of one sample, as text."""
-        return ", ".join("x".join(map(str, array.shape[1:])) for array in self.samples.values())
+        return sizes_text([array.shape[1:] for array in self.samples.values()])
 
 
 def other_sizes(

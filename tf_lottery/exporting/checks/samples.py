@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tf_lottery.errors import NonFiniteError, UnfitError, UsageError
+from tf_lottery.exporting.input_shapes import with_default_sizes
 from tf_lottery.exporting.signature import Signature
 from tf_lottery.utils import seeds
 
 RANDOM_SAMPLES = 256
-RANDOM_SIZE = 64
-"""What a free dimension of random samples gets."""
 _RANGES = {"uint8": (0, 256), "int8": (-128, 128)}
 
 
@@ -89,7 +88,7 @@ def random_samples(model: keras.Model, signature: Signature) -> list[npt.NDArray
                 "The model has embeddings and several inputs: which of them take whole numbers is not known.",
                 "Give real samples: `export(model, path, samples=...)`.",
             )
-        size = (RANDOM_SAMPLES, *(RANDOM_SIZE if length is None else length for length in shape))
+        size = (RANDOM_SAMPLES, *with_default_sizes(shape))
         low, high = (0, min(sizes)) if sizes and dtype != "bool" else _RANGES.get(dtype, (0, 2))
         if whole or sizes:
             values = generator.integers(low, high, size)

@@ -6,7 +6,7 @@ import numpy as np
 
 from tf_lottery.exporting.diagnose.operations import Operation
 from tf_lottery.exporting.diagnose.processor import Processor
-from tf_lottery.exporting.diagnose.race import RacedFile, name_file
+from tf_lottery.exporting.diagnose.race import Race, name_file
 from tf_lottery.exporting.diagnose.runtime_rules import MULTIPLYING, in_percent, zero_block_share
 from tf_lottery.exporting.diagnose.verdicts import BLOCKS, DENSIFIED, SPARSE, SPARSE_ON_ARM, OperationVerdict
 from tf_lottery.exporting.slim import SlimReport
@@ -50,7 +50,7 @@ def summarize(
     delegated: set[int] | None,
     load_failure: str = "",
     slimming: str = "",
-    raced: Sequence[RacedFile] = (),
+    raced: Race | None = None,
     max_drop: float | None = None,
 ) -> list[str]:
     """Return the sentences of a diagnosis.
@@ -64,11 +64,11 @@ def summarize(
         delegated: positions of operations in the main graph that the default delegate takes; None: not known.
         load_failure: why the interpreter did not load the file.
         slimming: the sentence on what slimming would remove, of a Keras model.
-        raced: files that were timed on this machine, the best first; none where none were.
+        raced: the files that were timed on this machine; None where none were.
         max_drop: the accuracy budget of the race, a fraction; None where only float32 files were raced.
     """
     pairs = list(zip(operations, verdicts, strict=True))
-    lines = [_zeros(operations), _bytes(sizes)]
+    lines = [_zeros(operations), _bytes(sizes, with_metadata=raced is not None)]
     lines.append(_arithmetic(pairs, processor, sizes))
     main = [operation for operation in operations if not operation.subgraph]
     if load_failure:
@@ -80,28 +80,30 @@ def summarize(
         lines.append(f"Delegate: the default one takes {count} of {len(main)} operations here{aside}.")
     if slimming:
         lines.append(slimming)
-    return [*lines, *_recommendations(pairs, processor, sizes, _describe_race(raced, processor, max_drop))]
+    race = [] if raced is None else _describe_race(raced, processor, max_drop)
+    return [*lines, *_recommendations(pairs, processor, sizes, race)]
 
 
-def _describe_race(raced: Sequence[RacedFile], processor: Processor, max_drop: float | None) -> list[str]:
-    if not raced:
-        return []
-    outside = [file for file in raced if max_drop is not None and file.loss > max_drop]
-    figures = "; ".join(
-        f"*{file.name}.tflite {file.bytes:,} bytes, {file.latency_us:.1f} us"
+def _describe_race(raced: Race, processor: Processor, max_drop: float | None) -> list[str]:
+    outside = [file for file in raced.files if max_drop is not None and file.loss > max_drop]
+    figures = [
+        f"  *{file.name}.tflite {file.bytes:,} bytes, {file.latency_us:.1f} us"
         + (f", outside the accuracy budget ({in_percent(file.loss)})" if file in outside else "")
-        for file in raced
-    )
+        for file in raced.files
+    ]
+    figures += [f"  refused: {line}" for line in raced.refusals]
     if max_drop is not None:
         return [
-            f"Raced here ({processor.name}), every precision on the samples: {figures}.",
-            f"Recommended here: *{raced[0].name}.tflite of `tfl.export(format='tflite')`, the least bytes times "
+            f"Raced here ({processor.name}), every precision on the samples:",
+            *figures,
+            f"Recommended here: *{raced.files[0].name}.tflite of `tfl.export(format='tflite')`, the least bytes times "
             f"latency within the accuracy budget ({in_percent(max_drop)}).",
         ]
     return [
-        f"Raced here ({processor.name}), files without metadata: {figures}.",
-        f"Recommended here: *{raced[0].name}.tflite of `tfl.export(format='tflite')`, the least bytes times latency of "
-        "these. An export races other precisions too, int8 with real data.",
+        f"Raced here ({processor.name}), the float32 files of an export:",
+        *figures,
+        f"Recommended here: *{raced.files[0].name}.tflite of `tfl.export(format='tflite')`, the least bytes times "
+        "latency of these. An export races other precisions too, int8 with real data.",
     ]
 
 
@@ -122,11 +124,11 @@ def _zeros(operations: Sequence[Operation]) -> str:
     )
 
 
-def _bytes(sizes: Mapping[str, int]) -> str:
+def _bytes(sizes: Mapping[str, int], *, with_metadata: bool) -> str:
     if "dense" not in sizes:
         return f"Disk: {sizes['as it is']:,} bytes."
     dense = sizes["dense"]
-    parts = [f"float32 TFLite takes {dense:,} bytes dense"]
+    parts = [f"float32 TFLite takes {dense:,} bytes dense{'' if with_metadata else ' (without metadata)'}"]
     if "rows" in sizes:
         parts.append(f"rows: {_of(sizes['rows'], dense)}, dense layers densified (*_float32_sparse.tflite)")
     if "1x4" in sizes:

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
+from tf_lottery.errors import NonFiniteError
 from tf_lottery.exporting.tflite import sparse_tensors
 from tf_lottery.exporting.tflite.encoding import WEIGHT_INPUTS
 from tf_lottery.exporting.tflite.flatbuffers import int4_array, operator_name, tensor_array
@@ -198,6 +199,26 @@ def stored_array(model: Any, tensor: Any) -> npt.NDArray[Any] | None:
         return None
 
 
+def check_finite(operations: Sequence[Operation], label: str) -> None:
+    """Check the weights of operations.
+
+    Args:
+        operations: any.
+        label: what they are of, for the message.
+
+    Raises:
+        NonFiniteError: a weight is NaN or infinite.
+    """
+    for operation in operations:
+        if operation.weights is not None and operation.weights.dtype.kind == "f":
+            bad = int((~np.isfinite(operation.weights)).sum())
+            if bad:
+                raise NonFiniteError(
+                    f"{label}: {operation.label} has {bad} NaN or infinite of {operation.weights.size} weights.",
+                    "Export an earlier round, or train again with a smaller learning rate.",
+                )
+
+
 def _encoding(tensor: Any) -> str:
     parameters = tensor.sparsity
     if parameters is None:
@@ -232,7 +253,7 @@ def _layer(names: list[str], layers: Mapping[str, str]) -> str:
         known = [layer for part in parts if (layer := _known(part, layers))]
         if known:
             return "/".join(known)
-    return "/".join(paths[0].split("/")[1:-1]) if paths and not layers else ""
+    return "/".join(filter(None, paths[0].split("/")[1:-1])) if paths and not layers else ""
 
 
 def _known(part: str, layers: Mapping[str, str]) -> str:

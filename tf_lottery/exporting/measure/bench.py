@@ -3,17 +3,19 @@
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.exporting.checks.checksums import MANIFEST, check_file, gzip_size, read_manifest, size
-from tf_lottery.exporting.measure.bench_findings import findings_by_network, short_names
+from tf_lottery.exporting.input_shapes import InputShape, check_sizes, fix_shapes
+from tf_lottery.exporting.measure.bench_findings import findings_by_network
+from tf_lottery.exporting.measure.bench_notes import note_missing, note_networks, note_sizes
 from tf_lottery.exporting.measure.given_sample import first_sample
 from tf_lottery.exporting.measure.measurement import ROUNDS, RUNS, Measurement, MeasurementFailure, measure
 from tf_lottery.exporting.measure.model_files import BASELINE_PRECISIONS, identify, model_format
-from tf_lottery.exporting.measure.networks import NetworkFiles, interface_of, sort_by_network
+from tf_lottery.exporting.measure.networks import NetworkFiles, interface_of, keep_files, sort_by_network
 from tf_lottery.utils import machine
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
@@ -33,7 +35,7 @@ class Benchmark:
     Attributes:
         files: one record per measured file; `network` numbers the networks that they store, `rulers` are the paths of
             the dense baselines of its network by precision, and `ruler` is the precision of which it is the baseline.
-        failed: one record `{path, reason, damaged, remedy}` per file that could not be measured.
+        failed: one record `{path, reason, damaged, remedy, wrong_argument}` per file that could not be measured.
         baselines: path by precision, if all files are of one network; None where there is no such baseline.
         findings: sentences on what is better than what.
         notes: sentences on how it was measured.
@@ -64,17 +66,20 @@ class Benchmark:
 
         Raises:
             DamagedError: one of them is not whole.
+            UsageError: `input_shape` does not fit one of them, or is none that it can compute.
             UnfitError: they are whole, and can't be measured.
         """
         if not self.failed:
             return
-        worst = max(self.failed, key=lambda record: record["damaged"])
+        worst = max(self.failed, key=lambda record: (record["damaged"], record["wrong_argument"]))
         count = len(self.failed) - 1
         more = f" So could {count} other file{'s' * (count > 1)} not." if count else ""
         cause = f"{worst['path']} could not be measured: {worst['reason'].rstrip('.')}.{more}"
         rest = " The other files were measured." if self.files else ""
         if worst["damaged"]:
             raise DamagedError(cause, f"{worst['remedy'] or 'Export it again, or copy it again.'}{rest}")
+        if worst["wrong_argument"]:
+            raise UsageError(cause, f"{worst['remedy']}{rest}")
         raise UnfitError(cause, f"{worst['remedy'] or 'Export it again, and run it once with its own runtime.'}{rest}")
 
 
@@ -87,10 +92,12 @@ def bench(
     rounds: int = ROUNDS,
     samples: Any = None,
     calibration: Any = None,
+    input_shape: InputShape = None,
 ) -> Benchmark:
     """Measure model files in turn, together with the dense float32 and dense int8 TFLite file of the same network.
 
-    Inputs are the first of `samples`, or one random sample of a fixed seed.
+    Inputs are the first of `samples`, or one random sample of a fixed seed. Dimensions of free size get those of
+    `samples` or `input_shape`, else 64; the records and notes of the benchmark say which.
 
     Args:
         paths: `.tflite` and `.keras` files, SavedModel folders, or folders that hold such.
@@ -101,9 +108,12 @@ def bench(
         samples: real inputs, `(samples, ...)`; for several inputs a dict by name.
         calibration: real inputs, on which the int8 baseline that is made of `model` is calibrated; by default
             `samples`, else random ones.
+        input_shape: the shape at which inputs of free size are measured, without the batch, e.g. `(96, 96, 3)`; for
+            several inputs a dict by name.
 
     Raises:
-        UsageError: a path that does not exist, or a folder without models.
+        UsageError: a path that does not exist, a folder without models, or `input_shape` has sizes that are no positive
+            whole numbers or do not fit `model`.
         UnfitError: a file of another kind, or samples or calibration that do not fit `model`.
 
     Example:
@@ -112,6 +122,7 @@ def bench(
     for name, value in (("threads", threads), ("runs", runs), ("rounds", rounds)):
         if value < 1:
             raise UsageError(f"`{name}` must be at least 1. Received: {value}.", "Give a positive whole number.")
+    check_sizes(input_shape)
     sample = None if samples is None else first_sample(samples)
     files = list(dict.fromkeys(file for path in paths for file in _models(Path(path))))
     if not files:
@@ -120,14 +131,21 @@ def bench(
         damaged = {file: reason for file in files if (reason := _alteration(file))}
         whole = [file for file in files if file not in damaged]
         networks = sort_by_network(whole)
-        notes = _add_baselines(networks, model, Path(scratch), samples if calibration is None else calibration)
+        notes = _add_baselines(
+            *(networks, model, Path(scratch), samples if calibration is None else calibration), input_shape=input_shape
+        )
         baselines = [baseline for network in networks for baseline in network.baselines.values()]
         outcomes = measure(
-            list(dict.fromkeys([*whole, *baselines])), threads=threads, runs=runs, rounds=rounds, sample=sample
+            list(dict.fromkeys([*whole, *baselines])),
+            threads=threads,
+            runs=runs,
+            rounds=rounds,
+            sample=sample,
+            input_shape=input_shape,
         )
         measurements = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, Measurement)}
         labels = {file: _label(file, Path(scratch)) for file in measurements}
-        networks = [_keep_measured(network, measurements) for network in networks]
+        networks = [keep_files(network, measurements) for network in networks]
         networks = [network for network in networks if network.files]
         records = [
             _record(file, labels, measurements, number, network)
@@ -135,15 +153,17 @@ def bench(
             for number, network in enumerate(networks, 1)
             if file in network.files
         ]
-    notes = [*_note_networks(networks, labels), *([] if model else _note_missing(networks)), *notes]
-    failed = [{"path": str(file), "reason": reason, "damaged": True, "remedy": ""} for file, reason in damaged.items()]
-    for file, outcome in outcomes.items():
-        if isinstance(outcome, MeasurementFailure):
-            failure = {"reason": outcome.reason, "damaged": outcome.damaged, "remedy": outcome.remedy}
-            failed.append({"path": str(file), **failure})
+    notes = [
+        *note_networks(networks, labels),
+        *([] if model else note_missing(networks)),
+        *note_sizes(measurements.values(), sized=sample is not None or input_shape is not None),
+        *notes,
+    ]
+    failures = {file: MeasurementFailure(reason, damaged=True) for file, reason in damaged.items()}
+    failures |= {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, MeasurementFailure)}
     return Benchmark(
         files=tuple(records),
-        failed=tuple(failed),
+        failed=tuple({"path": str(file), **asdict(failure)} for file, failure in failures.items()),
         baselines=_labeled_baselines(networks[0].baselines if len(networks) == 1 else {}, labels),
         findings=tuple(findings_by_network(records)),
         notes=tuple(notes),
@@ -182,22 +202,31 @@ def _alteration(file: Path) -> str:
 
 
 def _add_baselines(
-    networks: Sequence[NetworkFiles], model: "keras.Model | None", scratch: Path, calibration: Any
+    networks: Sequence[NetworkFiles],
+    model: "keras.Model | None",
+    scratch: Path,
+    calibration: Any,
+    *,
+    input_shape: InputShape,
 ) -> list[str]:
     """Make the baselines that are missing, and add them to the networks with the model's interface; returns notes."""
     missing = [name for name in BASELINE_PRECISIONS if any(name not in network.baselines for network in networks)]
-    if model is None or not missing:
+    if model is None:
         return []
     from tf_lottery.exporting.measure.dense_baselines import check_calibration, make_baseline
+    from tf_lottery.exporting.signature import signature_of
 
-    if calibration is not None:
+    fix_shapes(signature_of(model), input_shape)
+    if calibration is not None and missing:
         check_calibration(model, calibration)
     notes, made = [], []
     for precision in missing:
         try:
             with quiet():
                 file = make_baseline(
-                    model, scratch, precision, calibration=calibration if precision == "int8" else None
+                    *(model, scratch, precision),
+                    calibration=calibration if precision == "int8" else None,
+                    input_shape=input_shape,
                 )
         except (MemoryError, OSError):
             raise
@@ -221,37 +250,6 @@ def _add_baselines(
         notes.append(
             "The dense int8 file was calibrated on random samples: a baseline of size and speed, not of accuracy."
         )
-    return notes
-
-
-def _keep_measured(network: NetworkFiles, measurements: Mapping[Path, Measurement]) -> NetworkFiles:
-    """The network without the files that could not be measured; its baselines are among its files."""
-    baselines = {precision: file for precision, file in network.baselines.items() if file in measurements}
-    files = [file for file in dict.fromkeys([*network.files, *baselines.values()]) if file in measurements]
-    return NetworkFiles(files, baselines, network.interface)
-
-
-def _note_networks(networks: Sequence[NetworkFiles], labels: Mapping[Path, str]) -> list[str]:
-    if len(networks) < 2:
-        return []
-    names = short_names(list(labels.values()))
-    lists = "; ".join(
-        f"{number}: {', '.join(names[labels[file]] for file in network.files)}"
-        for number, network in enumerate(networks, 1)
-    )
-    return [
-        f"The files are of {len(networks)} networks, each compared with its own dense files: {lists}. They are "
-        "distinguished by inputs, outputs and sizes of weights; a slimmed file is known by the export.json beside it."
-    ]
-
-
-def _note_missing(networks: Sequence[NetworkFiles]) -> list[str]:
-    notes = []
-    for number, network in enumerate(networks, 1):
-        kinds = " and ".join(precision for precision in BASELINE_PRECISIONS if precision not in network.baselines)
-        if kinds:
-            of = f" of network {number}" if len(networks) > 1 else ""
-            notes.append(f"No dense {kinds} TFLite file{of} to compare with: give one, or the network as `model`.")
     return notes
 
 
@@ -289,6 +287,7 @@ def _record(
         "threads": measurement.threads,
         "peak_memory_mb": measurement.peak_memory_mb,
         "model_memory_mb": measurement.model_memory_mb,
+        "input_shapes": {name: list(shape) for name, shape in measurement.input_shapes.items()},
         "network": number,
         "ruler": next((precision for precision, baseline in baselines.items() if baseline == file), None),
         "rulers": _labeled_baselines(baselines, labels),

@@ -10,6 +10,7 @@ import keras
 import numpy.typing as npt
 
 from tf_lottery.exporting.checks.samples import flat_samples, random_samples
+from tf_lottery.exporting.input_shapes import InputShape, fix_shapes
 from tf_lottery.exporting.signature import signature_of
 from tf_lottery.exporting.tflite.dense_conversion import convert_dense
 
@@ -31,7 +32,9 @@ def check_calibration(model: keras.Model, calibration: Any) -> list[npt.NDArray[
     return flat_samples(model, signature_of(model), calibration, part="Calibration samples")
 
 
-def make_baseline(model: keras.Model, folder: Path, precision: str, *, calibration: Any = None) -> Path:
+def make_baseline(
+    model: keras.Model, folder: Path, precision: str, *, calibration: Any = None, input_shape: InputShape = None
+) -> Path:
     """Convert a plain model to a dense TFLite file, int8 with ranges measured on samples.
 
     Random ones are enough for a baseline of size and speed, and show nothing about the accuracy of such a file.
@@ -41,13 +44,14 @@ def make_baseline(model: keras.Model, folder: Path, precision: str, *, calibrati
         folder: an existing folder to write to.
         precision: "float32" or "int8".
         calibration: inputs `(samples, ...)`, by name for several; None for random ones.
+        input_shape: of random ones, as of `bench`. The file takes the sizes that the model takes.
 
     Raises:
         Exception: of many kinds, by the converter; each means that the model can't be converted so.
     """
     signature = signature_of(model)
     if calibration is None:
-        arrays = [array[:_CALIBRATION_SAMPLES] for array in random_samples(model, signature)]
+        arrays = [array[:_CALIBRATION_SAMPLES] for array in random_samples(model, fix_shapes(signature, input_shape))]
     else:
         arrays = check_calibration(model, calibration)
     ranges = dict(zip(signature.inputs, arrays, strict=True))

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tf_lottery.errors import NonFiniteError, UnfitError
+from tf_lottery.exporting.input_shapes import FreeShape
 
 _FITTING = "Give samples as the model of the file takes them, by the names of its inputs."
 
@@ -36,12 +37,12 @@ def first_sample(samples: Any) -> dict[str, npt.NDArray[Any]]:
 
 
 def fit_sample(
-    wanted: list[tuple[str, tuple[int, ...], Any]], sample: Mapping[str, npt.NDArray[Any]]
+    wanted: list[tuple[str, FreeShape, Any]], sample: Mapping[str, npt.NDArray[Any]]
 ) -> dict[str, npt.NDArray[Any]]:
     """Return a sample in the shapes and dtypes of a file's inputs; repeated for a fixed batch of several.
 
     Args:
-        wanted: name, shape and dtype of each input.
+        wanted: name, shape and dtype of each input; None in a shape takes the sample's size.
         sample: arrays `(1, ...)` by the name of the input; by "" for a file with one input.
 
     Raises:
@@ -55,12 +56,15 @@ def fit_sample(
     arrays = {}
     for name, shape, dtype in wanted:
         array = named[name]
-        if array.shape[1:] != shape[1:]:
+        sizes = array.shape[1:]
+        if len(sizes) != len(shape) - 1 or any(
+            want not in (None, got) for want, got in zip(shape[1:], sizes, strict=True)
+        ):
             raise UnfitError(
-                f"its input {name!r} takes samples of shape {shape[1:]}; those given have {array.shape[1:]}", _FITTING
+                f"its input {name!r} takes samples of shape {shape[1:]}; those given have {sizes}", _FITTING
             )
         cast_array = array.astype(dtype)
         if cast_array.dtype.kind in "biu" and (cast_array != array).any():
             raise UnfitError(f"its input {name!r} takes {cast_array.dtype}, which can't hold the samples", _FITTING)
-        arrays[name] = np.repeat(cast_array, shape[0], axis=0)
+        arrays[name] = np.repeat(cast_array, shape[0] or 1, axis=0)
     return arrays

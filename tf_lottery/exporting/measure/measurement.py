@@ -9,13 +9,14 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.measure.model_files import model_format
 from tf_lottery.utils.child_process import ProgramError, program, run_program
 from tf_lottery.utils.files import dump_arrays
@@ -38,6 +39,8 @@ class Measurement:
         peak_memory_mb: the most resident memory of its process, in 10^6 bytes; the median over the rounds.
         model_memory_mb: the same without that of a process that loads the runtime and no model.
         threads: of the runtime.
+        input_shapes: of what the model was called with, the batch too, by the name of the input.
+        free_inputs: the names of those that take other sizes.
     """
 
     load_ms: float
@@ -45,6 +48,8 @@ class Measurement:
     peak_memory_mb: float
     model_memory_mb: float
     threads: int
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    free_inputs: tuple[str, ...] = ()
 
     def percentile(self, percent: float) -> float:
         """Return a percentile of the latency, in microseconds."""
@@ -59,11 +64,13 @@ class MeasurementFailure:
         reason: in one line.
         damaged: whether the file is not whole, as far as one can see.
         remedy: what to do, where that is known.
+        wrong_argument: whether the caller asked for what the model can't take.
     """
 
     reason: str
     damaged: bool
     remedy: str = ""
+    wrong_argument: bool = False
 
 
 def measure(
@@ -73,6 +80,7 @@ def measure(
     runs: int = RUNS,
     rounds: int = ROUNDS,
     sample: Mapping[str, npt.NDArray[Any]] | None = None,
+    input_shape: InputShape = None,
 ) -> dict[Path, Measurement | MeasurementFailure]:
     """Measure files in turn, on one sample: the one given, or a random one of a fixed seed.
 
@@ -82,6 +90,7 @@ def measure(
         runs: timed calls per file over all rounds; slow models stop after two seconds per round.
         rounds: how often each file is measured, each time in a new process.
         sample: arrays `(1, ...)` by the name of the input; by "" for files of models with one input.
+        input_shape: as of `bench`.
 
     Returns:
         A measurement or a failure for each file.
@@ -97,7 +106,7 @@ def measure(
     for _ in range(rounds):
         for file in files:
             if file not in failures:
-                result = _measure_once(formats[file], file, threads, runs_per_round, sample)
+                result = _measure_once(formats[file], file, threads, runs_per_round, sample, input_shape)
                 if isinstance(result, MeasurementFailure):
                     failures[file] = result
                 else:
@@ -114,6 +123,7 @@ def _measure_once(
     threads: int,
     runs: int,
     sample: Mapping[str, npt.NDArray[Any]] | None = None,
+    input_shape: InputShape = None,
 ) -> dict[str, Any] | MeasurementFailure:
     """What `run_benchmark` measured of one file in a process of its own; of no file: of a process without a model."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -125,7 +135,8 @@ def _measure_once(
             os.symlink(file.absolute(), link)
             if file.is_file() and not file.stat().st_size:
                 return MeasurementFailure("it is empty", damaged=True)
-        arguments: list[str | Path] = [kind, link, results_file, *(str(number) for number in (threads, runs, _SECONDS))]
+        numbers = [str(number) for number in (threads, runs, _SECONDS)]
+        arguments: list[str | Path] = [kind, link, results_file, *numbers, json.dumps(input_shape)]
         if sample:
             sample_file = Path(scratch) / "sample.npz"
             sample_file.write_bytes(dump_arrays(sample))
@@ -141,7 +152,7 @@ def _measure_once(
         result = json.loads(results_file.read_text(encoding="utf-8"))
     if "error" in result:
         text = result["error"] if file is None else result["error"].replace(link, file.name)
-        return MeasurementFailure(one_line(text), result["damaged"], result["remedy"])
+        return MeasurementFailure(one_line(text), result["damaged"], result["remedy"], result["wrong_argument"])
     return cast(dict[str, Any], result)
 
 
@@ -157,4 +168,6 @@ def _pool(
         peak_memory_mb=peak,
         model_memory_mb=max(0.0, peak - empty["peak_memory_mb"]),
         threads=threads,
+        input_shapes={name: tuple(shape) for name, shape in results[0]["input_shapes"].items()},
+        free_inputs=tuple(results[0]["free_inputs"]),
     )

@@ -1,6 +1,6 @@
 """Sort model files by the network that they store: each network is compared with its own dense baselines."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,18 @@ def sort_by_network(files: Sequence[Path]) -> list[NetworkFiles]:
         chosen[1].append(file)
     networks = [_network(clues, members, files) for clues, members in groups]
     return sorted((network for network in networks if network.files), key=lambda network: files.index(network.files[0]))
+
+
+def keep_files(network: NetworkFiles, kept: Collection[Path]) -> NetworkFiles:
+    """Return the network with those of its files that are kept; its baselines are among its files.
+
+    Args:
+        network: any.
+        kept: files, of any network.
+    """
+    baselines = {precision: file for precision, file in network.baselines.items() if file in kept}
+    files = [file for file in dict.fromkeys([*network.files, *baselines.values()]) if file in kept]
+    return NetworkFiles(files, baselines, network.interface)
 
 
 def interface_of(path: Path) -> Any:

@@ -17,7 +17,7 @@ weight was measured by running it (docs/export.md has the table):
 Blocks exist for FULLY_CONNECTED only: 1x4 of float32, 1x16 of int8.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,69 +52,79 @@ _Place = tuple[int, int]
 """A subgraph and a tensor in it, by their numbers."""
 
 
-def encode_weights(content: bytes, *, precision: str, blocks: bool) -> tuple[bytes, int, int]:
-    """Store the weights of a dense file sparse, each of those that make the file smaller.
+def encode_weights(content: bytes, *, precision: str) -> dict[str, bytes]:
+    """Return the sparse forms of a dense file that pay, by layout; in each, the weights that make it smaller.
 
     Args:
         content: a `.tflite` file from the converter, all weights dense.
-        precision: "float32", "float16", "dynamic" or "int8".
-        blocks: whether weights of dense layers are stored in blocks where at most 35 % of the blocks hold a value.
+        precision: one of `precision_names.PRECISIONS`.
 
     Returns:
-        The new file, how many weights are stored as rows of single values, and how many in blocks.
+        "1x4" or "1x16": weights of dense layers are stored in blocks where at most 35 % of the blocks hold a value.
+        "rows": all are stored as single values. Either is left out where the other one is better.
 
     Raises:
         ArithmeticError: a stored tensor does not decode to the weight that was encoded; never seen, but checked.
     """
-    return _encode(content, _worthwhile(content, precision, blocks=blocks), precision, blocks=blocks)
+    stored_as = "dynamic" if precision == "mixed" else precision
+    rows, blocks = _worthwhile(content, stored_as)
+    files = {"rows": _encode(content, rows, stored_as)} if rows else {}
+    if not any(length > 1 for length in blocks.values()):
+        return files
+    in_blocks = _encode(content, blocks, stored_as)
+    layout = {f"1x{BLOCKS[stored_as]}": in_blocks}
+    if not rows or len(in_blocks) <= len(files["rows"]):
+        return layout
+    # Blocks are faster than rows but for int8, whose rows run as dense convolutions.
+    return files if precision == "int8" else layout | files
 
 
-def _worthwhile(content: bytes, precision: str, *, blocks: bool) -> set[_Place]:
-    """The weights that make the file smaller, by trial where the values and positions alone don't decide it."""
+def _worthwhile(content: bytes, precision: str) -> tuple[dict[_Place, int], dict[_Place, int]]:
+    """The weights that make the file smaller, with the lengths of their blocks: as rows alone, and with blocks.
+
+    A trial decides where the values and positions alone don't.
+    """
     model = flatbuffers.read(content)
-    before, places = len(flatbuffers.write(model)), set()
+    before = len(flatbuffers.write(model))
+    rows: dict[_Place, int] = {}
+    blocks: dict[_Place, int] = {}
     for number, graph in enumerate(model.subgraphs):
         for place, tensor, array, users in weight_arrays(model, graph):
             kinds, name = _kinds(model, users), len(tensor.name or b"")
-            block = _block_length(array, kinds, precision, blocks=blocks)
             stored = _as_stored(model, graph, array, users)
-            saved = array.nbytes - sparse_tensors.encoded_bytes(stored, block=block)
             most = _MOST_ADDED + 2 * name
             if precision == "int8" and kinds == {"FULLY_CONNECTED"}:
                 most = _MOST_ADDED_AS_CONVOLUTION + 8 * name + _MOST_ADDED_PER_CHANNEL * array.shape[0]
-            if saved > most or (
-                saved > _LEAST_ADDED and len(_encode(content, {(number, place)}, precision, blocks=blocks)[0]) < before
-            ):
-                places.add((number, place))
-    return places
-
-
-def _block_length(array: np.ndarray, kinds: set[str], precision: str, *, blocks: bool) -> int:
-    block = BLOCKS.get(precision, 1) if blocks and kinds == {"FULLY_CONNECTED"} else 1
-    return block if block > 1 and sparse_tensors.block_density(array, block) <= MOST_BLOCKS else 1
+            block = BLOCKS.get(precision, 1) if kinds == {"FULLY_CONNECTED"} else 1
+            if block > 1 and sparse_tensors.block_density(array, block) > MOST_BLOCKS:
+                block = 1
+            for length in {1, block}:
+                weight = {(number, place): length}
+                saved = array.nbytes - sparse_tensors.encoded_bytes(stored, block=length)
+                if saved > most or (saved > _LEAST_ADDED and len(_encode(content, weight, precision)) < before):
+                    rows |= weight if length == 1 else {}
+                    blocks |= weight if length == block else {}
+    return rows, blocks
 
 
 def _kinds(model: Any, users: list[Any]) -> set[str]:
     return {flatbuffers.operator_name(model, user) for user in users}
 
 
-def _encode(content: bytes, places: Collection[_Place], precision: str, *, blocks: bool) -> tuple[bytes, int, int]:
-    """The file with the weights at some places stored sparse, and how many as rows and in blocks."""
+def _encode(content: bytes, lengths: Mapping[_Place, int], precision: str) -> bytes:
+    """The file with some weights stored sparse, by the lengths of their blocks; 1 for rows of single values."""
     model = flatbuffers.read(content)
     stored: list[tuple[Any, np.ndarray]] = []
-    in_blocks = 0
     for number, graph in enumerate(model.subgraphs):
         before: list[Any] = []
         for place, tensor, array, users in list(weight_arrays(model, graph)):
-            if (number, place) not in places:
+            block = lengths.get((number, place), 0)
+            if not block:
                 continue
-            kinds = _kinds(model, users)
-            block = _block_length(array, kinds, precision, blocks=blocks)
             if block > 1:
-                in_blocks += 1
                 _keep_own_kernel(model, users)
             elif array.dtype == np.int8:
-                before += _int8_rows(model, graph, place, users, kinds, precision)
+                before += _int8_rows(model, graph, place, users, precision)
             elif _reads_a_table(model, graph, users):
                 array = _float32_table(model, tensor, array, users)
             else:
@@ -127,7 +137,7 @@ def _encode(content: bytes, places: Collection[_Place], precision: str, *, block
     flatbuffers.drop_unused_buffers(model)
     raise_runtime_version(model)
     _check(model, stored)
-    return flatbuffers.write(model), len(stored) - in_blocks, in_blocks
+    return flatbuffers.write(model)
 
 
 def weight_arrays(model: Any, graph: Any) -> Iterator[tuple[int, Any, np.ndarray, list[Any]]]:
@@ -191,10 +201,11 @@ def _keep_own_kernel(model: Any, users: list[Any]) -> None:
         user.opcodeIndex = graph_edits.operator_code(model, "FULLY_CONNECTED", OWN_KERNEL)
 
 
-def _int8_rows(model: Any, graph: Any, place: int, users: list[Any], kinds: set[str], precision: str) -> list[Any]:
+def _int8_rows(model: Any, graph: Any, place: int, users: list[Any], precision: str) -> list[Any]:
     """The operators that restore an int8 weight, in the form that its users take."""
     if precision == "int16x8":  # none of it runs in XNNPACK, whose rules are what the rest is about
         return [_densify(model, graph, place, users)]
+    kinds = _kinds(model, users)
     quantized = all(graph.tensors[_data_of(model, user, place)].type == schema.TensorType.INT8 for user in users)
     if kinds == {"FULLY_CONNECTED"} and quantized and precision == "int8":
         densify = _densify(model, graph, place, users)

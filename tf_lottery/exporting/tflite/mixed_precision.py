@@ -7,11 +7,11 @@ sample which a file is judged by has a part in it.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tf_lottery.exporting.candidate_file import CandidateFile
 from tf_lottery.exporting.checks.agreement import compare_outputs
 from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.tflite import litert
 from tf_lottery.exporting.tflite.bit_choice import FLOAT, Cost, choose_bits
-from tf_lottery.exporting.tflite.tflite_metadata import without_metadata
 from tf_lottery.exporting.tflite.weight_quantization import (
     QuantizableWeight,
     WeightPlace,
@@ -32,14 +32,21 @@ class NoBitsError(Exception):
 
 
 def quantized_file(
-    precision: str, file: Path, reference: KerasReference, *, max_drop: float, compute: str, scratch: Path, sparse: bool
+    precision: str,
+    exact: CandidateFile,
+    reference: KerasReference,
+    *,
+    max_drop: float,
+    compute: str,
+    scratch: Path,
+    sparse: bool,
 ) -> tuple[bytes, str]:
     """Return a file of a precision of the quantizer, and a note on the bits of its weights.
 
     Args:
         precision: "int4" for the fewest bits that the quantizer has for each weight, "mixed" for as few as the budget
             allows.
-        file: the dense float32 file.
+        exact: the dense float32 file.
         reference: with calibration samples, for "mixed".
         max_drop: the accuracy budget: no output may lose more on the calibration samples.
         compute: as of `quantize_weights`.
@@ -51,34 +58,32 @@ def quantized_file(
         ProgramError: the quantizer fails.
         LiteRTError: the float32 file does not run.
     """
-    content = without_metadata(file.read_bytes())
-    weights = quantizable_weights(content)
+    weights = quantizable_weights(exact.content)
     bits: Mapping[WeightPlace, int] = {key: fewest_bits(weight, sparse=sparse) for key, weight in weights.items()}
     if precision == "int4" and 4 not in bits.values():
         raise NoBitsError("no weight is large enough for 4 bits, or of an operator that takes them")
     if precision == "mixed":
-        measure = _measure(file, reference, max_drop=max_drop, compute=compute, scratch=scratch)
+        measure = _measure(exact, reference, max_drop=max_drop, compute=compute, scratch=scratch)
         bits = choose_bits(bits, {key: weight.values for key, weight in weights.items()}, measure)
         if all(count == FLOAT for count in bits.values()):
             raise NoBitsError("no weight can be quantized within the accuracy budget on the calibration samples")
     note = f"Weights of {describe_bits(weights.values(), bits.values())}."
     if compute == "float":
         note += " They are restored to float32 at load."
-    return quantize_weights(content, bits, compute=compute, scratch=scratch), note
+    return quantize_weights(exact.content, bits, compute=compute, scratch=scratch), note
 
 
 def _measure(
-    file: Path, reference: KerasReference, *, max_drop: float, compute: str, scratch: Path
+    exact: CandidateFile, reference: KerasReference, *, max_drop: float, compute: str, scratch: Path
 ) -> Callable[[Mapping[WeightPlace, int]], Cost]:
     """What bits cost on the calibration samples, against the answers of the float32 file to them."""
-    content = without_metadata(file.read_bytes())
     samples = {name: array[:MOST_SAMPLES] for name, array in (reference.calibration or {}).items()}
-    expected = litert.run_file(file, samples, scratch=scratch).outputs
+    expected = litert.run_file(exact.file, samples, scratch=scratch).outputs
     tried = scratch / "tried.tflite"
 
     def measure(bits: Mapping[WeightPlace, int]) -> Cost:
         try:
-            tried.write_bytes(quantize_weights(content, bits, compute=compute, scratch=scratch))
+            tried.write_bytes(quantize_weights(exact.content, bits, compute=compute, scratch=scratch))
             outputs = litert.run_file(tried, samples, scratch=scratch).outputs
         except (ProgramError, litert.LiteRTError):  # of bits that an operator has no kernel for
             return Cost(float("inf"), False)

@@ -6,6 +6,8 @@ import keras
 
 from tf_lottery.layers.acceptance import quantized_layers
 
+NO_SPARSE_INT4 = "int4 weights have no sparse form, since DENSIFY takes none; `precision='mixed'` has one of int8"
+
 
 def not_micro(reasons: Sequence[str]) -> str:
     """Return that TensorFlow Lite Micro does not run a file, for those reasons."""

@@ -46,19 +46,6 @@ def with_metadata(content: bytes, metadata: FileMetadata) -> bytes:
     return _with_files(flatbuffers.write(model), metadata.label_files())
 
 
-def without_metadata(content: bytes) -> bytes:
-    """Return a TFLite file as it was before `with_metadata`."""
-    model = flatbuffers.read(content)
-    entries = [entry for entry in model.metadata or [] if entry.name == _NAME]
-    if not entries:
-        return content
-    model.metadata = [entry for entry in model.metadata if entry.name != _NAME] or None
-    flatbuffers.drop_unused_buffers(model)
-    if entries[-1].buffer == len(model.buffers) - 1:
-        model.buffers = model.buffers[:-1]
-    return flatbuffers.write(model)
-
-
 def encode(table: SchemaTable) -> bytes:
     """Return a table of the metadata's schema as a flatbuffer."""
     builder = builders.Builder(1024)

@@ -21,7 +21,7 @@ from tf_lottery.exporting.candidate_file import ALL_FILES, CandidateFile, Refusa
 from tf_lottery.exporting.checks.agreement import TWIN_TOLERANCES, compare_outputs
 from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.precision_names import BY_QUANTIZER, CALIBRATED, NEED_CALIBRATION
-from tf_lottery.exporting.tflite import litert
+from tf_lottery.exporting.tflite import encoding, litert
 from tf_lottery.exporting.tflite.arena import estimate_arena
 from tf_lottery.exporting.tflite.dense_conversion import convert_dense
 from tf_lottery.exporting.tflite.free_dimensions import (
@@ -35,9 +35,8 @@ from tf_lottery.exporting.tflite.micro_operators import why_not_micro
 from tf_lottery.exporting.tflite.mixed_precision import NoBitsError, quantized_file, saves_by_zeros
 from tf_lottery.exporting.tflite.output_steps import output_steps, steps_in_default_kernels
 from tf_lottery.exporting.tflite.precisions import note_of, why_no_calibration, without_int16_kernel
-from tf_lottery.exporting.tflite.refusal_reasons import not_micro, quantized_by_keras
-from tf_lottery.exporting.tflite.sparse_layouts import NO_SPARSE_INT4, sparse_layouts
-from tf_lottery.exporting.tflite.tflite_metadata import with_metadata, without_metadata
+from tf_lottery.exporting.tflite.refusal_reasons import NO_SPARSE_INT4, not_micro, quantized_by_keras
+from tf_lottery.exporting.tflite.tflite_metadata import with_metadata
 from tf_lottery.layers.fake_quantization import is_quantization_aware
 from tf_lottery.utils.child_process import ProgramError
 from tf_lottery.utils.text import one_line
@@ -154,7 +153,7 @@ class _Attempts:
         for compute in ("integer", "float"):
             try:
                 content, note = quantized_file(
-                    *(precision, exact.file, self._reference),
+                    *(precision, exact, self._reference),
                     max_drop=self._wanted.max_drop,
                     compute=compute,
                     scratch=self._folder,
@@ -174,7 +173,7 @@ class _Attempts:
         """Return the dense twin of a sparse file: the dense file, but where other bits save more in a sparse one."""
         if precision != "mixed" or isinstance(exact, Refusal) or self._reference.calibration is None:
             return dense
-        if not saves_by_zeros(without_metadata(exact.file.read_bytes())):
+        if not saves_by_zeros(exact.content):
             return dense
         folder = self._folder / "mixed_for_sparse"
         folder.mkdir()
@@ -187,12 +186,11 @@ class _Attempts:
             return [dataclasses.replace(dense, encoding=self._wanted.encoding("sparse"))]
         if precision == "int4":
             return [self._refusal(precision, "sparse", NO_SPARSE_INT4)]
-        content = without_metadata(dense.file.read_bytes())
-        contents = sparse_layouts(content, precision)
+        contents = encoding.encode_weights(dense.content, precision=precision)
         results: list[CandidateFile | Refusal] = []
         for layout, sparse in contents.items():
-            if len(sparse) >= len(content):
-                reason = f"the sparse file would be no smaller than the dense one ({len(content)} bytes)"
+            if len(sparse) >= len(dense.content):
+                reason = f"the sparse file would be no smaller than the dense one ({len(dense.content)} bytes)"
                 results.append(self._refusal(precision, "sparse", reason))
                 continue
             shown = layout if len(contents) > 1 and layout != "rows" else ""
@@ -252,6 +250,7 @@ class _Attempts:
             layout=layout,
             note=note,
             outputs=ran.outputs,
+            content=content,
             quantization=edge_records(content),
             arena_bytes=estimate_arena(content) if micro else None,
             free_dimensions=free_dimensions(content) or None,
