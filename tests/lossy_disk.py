@@ -62,11 +62,11 @@ class LossyDisk(FailingDisk):
         self._unsynced.clear()
         self.first = len(self.record)
 
-    def change(self, what, path, descriptor=None):
+    def change(self, what, path):
         super().change(what, path)
         self._look()
-        if descriptor is not None:
-            number = ROOT if path == self.folder else self._numbers[os.fstat(descriptor).st_ino]
+        if what == "os.fsync":
+            number = ROOT if path == self.folder else self._numbers[os.stat(path).st_ino]
             self._unsynced.discard(number)
             self.record.append(Change("sync", file=number))
 
