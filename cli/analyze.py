@@ -122,7 +122,9 @@ def command(
         outcome = study_registry.analyze(study, first, *others, **options)
         about |= {"rounds": list(first.rounds), "replicates": list(first.replicates), "examples": first.examples}
         about |= {"other_run_dir": str(others[0].path)} if others else {}
-        files = write_outcome(outcome, to or first.path / "analysis" / study, about=about)
+        files = write_outcome(
+            outcome, to or first.path / "analysis" / study, about=about, owner=first.store.run_owner()
+        )
     if as_json:
         print_json(
             outcome_document(outcome, about=about) | {"files": {name: str(path) for name, path in files.items()}}

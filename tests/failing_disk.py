@@ -11,6 +11,8 @@ import os
 import sys
 
 _CHANGES = {"os.rename": 0, "os.remove": 0, "os.mkdir": 0, "os.rmdir": 0, "os.symlink": 1, "os.link": 1}
+# Where the descriptor of the folder is that a path may be relative to, as `shutil.rmtree` removes.
+_FOLDERS = {"os.remove": 1, "os.rmdir": 1}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _fsync = os.fsync
 _disks = []
@@ -85,8 +87,12 @@ def _hook(event, arguments):
         return
     if event == "open" and arguments[2] & _WRITES and disk.sees(arguments[0]):
         disk.change(event, os.fsdecode(arguments[0]))
-    elif event in _CHANGES and disk.sees(arguments[_CHANGES[event]]):
-        disk.change(event, os.fsdecode(arguments[_CHANGES[event]]))
+    elif event in _CHANGES:
+        path, folder = arguments[_CHANGES[event]], arguments[_FOLDERS[event]] if event in _FOLDERS else -1
+        if folder != -1:
+            path = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), os.fsdecode(path))
+        if disk.sees(path):
+            disk.change(event, os.fsdecode(path))
 
 
 def _sync(descriptor):

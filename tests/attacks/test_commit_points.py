@@ -7,42 +7,20 @@ processes.
 
 import errno
 
-import keras
-import numpy as np
 import pytest
+from disk_runs import RUNS, check_unfinished, go, sample
 from failing_disk import FailingDisk, KilledError
 from run_content import assert_same, content
 
-import tf_lottery as tfl
 from tf_lottery.errors import ResourceError
-from tf_lottery.experiment.directory import RunDirectory
-from tf_lottery.experiment.run_verification import verify_run
 from tf_lottery.experiment.workers import trainer
 
-X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
-Y = (X[:, 0] > 0).astype("int32")
-RUNS = {
-    "rewinding": {"rounds": 2, "rewind": "step:2", "variants": ("ticket", "random_reinit")},
-    "searches": {"rounds": 2, "search_steps": 4},
-    "early bird": {"rounds": 1, "pruning": "early_bird", "variants": ("ticket", "random_masks")},
-    "fine-tuning": {"rounds": 2, "rewind": "finetune:step:3", "replicates": 1},
-}
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT]
 
 
 @pytest.fixture(autouse=True)
 def state_saved_at_every_evaluation(monkeypatch):
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
-
-
-def go(folder, name):
-    """The run in a folder, begun or gone on with."""
-    keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(8), keras.layers.BatchNormalization(), keras.layers.ReLU(), keras.layers.Dropout(0.2)]
-    model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(2)])
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    options = {"steps": 6, "eval_every": 2, "rate": 0.5, "jit_compile": False, "verbose": 0}
-    return tfl.find_ticket(model, X, Y, loss=loss, run_dir=folder, **options, **RUNS[name])
 
 
 def whole_run(folder, name):
@@ -53,12 +31,6 @@ def whole_run(folder, name):
     assert not any("partial" in file or file.endswith(".tmp") for file in whole)
     assert sum("partial.npz" in change for change in disk.changes) > 4
     return whole, disk.changes
-
-
-def check_unfinished(folder):
-    """What is there is whole: an unfinished run is no damage."""
-    if (folder / "config.json").exists():
-        assert verify_run(RunDirectory(folder)).problems == []
 
 
 def kill_at(folder, name, point, whole):
@@ -79,16 +51,10 @@ def fail_at(folder, name, point, whole, *, error, lasting):
     except ResourceError as raised:
         failure = raised
     # What can't be removed may stay; all else is an error that says what to do.
-    assert failure.remedy if failure else disk.changes[point].startswith("os.remove")
+    assert failure.remedy if failure else disk.changes[point].startswith(("os.remove", "os.rmdir"))
     check_unfinished(folder)
     go(folder, name)
     assert_same(content(folder), whole)
-
-
-def sample(points, count, *, seed):
-    """Some of the points, the first and the last among them."""
-    chosen = np.random.default_rng(seed).choice(points, count, replace=False)
-    return sorted({0, points - 1, *chosen.tolist()})
 
 
 @pytest.mark.parametrize("name", ["rewinding", "searches"])

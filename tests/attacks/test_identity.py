@@ -14,6 +14,9 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.config_file import RUN_SCHEMA, RUN_SCHEMA_WITHOUT_DIGEST, read_config_file, run_document
 from tf_lottery.experiment.directory import Job, RunReader
 from tf_lottery.experiment.run_verification import verify_run
+from tf_lottery.exporting.checks.verify import verify_path
+from tf_lottery.results.outcome_files import write_files
+from tf_lottery.results.report.run_report import write_run_report
 from tf_lottery.utils.files import dump_arrays, dump_json, load_arrays
 
 ROUND = "replicate_0/round_01"
@@ -198,3 +201,35 @@ def test_rounds_of_version_0_1_are_known_by_their_results(tmp_path):
     put(path / ROUND, stored / CONTROL)
     with pytest.raises(DamagedError, match="results of another training"):
         tfl.open_run(path)
+
+
+def test_a_report_is_verified(runs, tmp_path):
+    run = RunReader(shutil.copytree(runs / OWN, tmp_path / OWN))
+    files = write_run_report(run, run.path / "report")
+    verification = verify_run(run)
+    assert verification.problems == verification.remarks == []
+    assert verification.checked["files of reports and analyses have their SHA-256"] == len(files)
+    # Also a copy of it that lies elsewhere.
+    copy = shutil.copytree(run.path / "report", tmp_path / "page")
+    assert verify_path(copy).problems == []
+    (copy / "jobs.csv").write_bytes((copy / "jobs.csv").read_bytes().replace(b"0.4", b"0.5", 1))
+    assert len(verify_path(copy).problems) == 1
+
+
+def test_the_report_of_another_run_is_seen(runs, tmp_path):
+    run, other = RunReader(shutil.copytree(runs / OWN, tmp_path / OWN)), RunReader(runs / OTHER)
+    files = {"table.csv": b"0.91"}
+    write_files(files, run.path / "report", owner=other.run_owner())
+    assert verify_run(run).problems == [f"{run.path / 'report'} is of another run."]
+    write_files(files, run.path / "report", owner=run.run_owner(), made_from=other.made_from(other.complete_jobs()))
+    assert "does not show replicate_0/round_00 as it is now" in verify_run(run).problems[0]
+
+
+def test_a_report_of_fewer_trainings_is_told(runs, tmp_path):
+    run = RunReader(shutil.copytree(runs / OWN, tmp_path / OWN))
+    origin = {"owner": run.run_owner(), "made_from": run.made_from(run.complete_jobs())}
+    write_files({"table.csv": b"0.91"}, run.path / "report", **origin)
+    train(run.path, MORE)
+    verification = verify_run(RunReader(run.path))
+    assert verification.problems == []
+    assert verification.remarks == [f"{run.path / 'report'} shows 10 of 14 trainings: write it again."]

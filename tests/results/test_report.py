@@ -65,7 +65,7 @@ def report(tmp_path_factory):
 def test_every_figure_is_there_as_png_and_svg(report):
     assert set(report) == FILES
     folder = report["report.html"].parent
-    assert {path.name for path in folder.iterdir()} == set(report), "no temporary file stays"
+    assert {path.name for path in folder.iterdir()} == {*report, "manifest.json"}, "no temporary file stays"
     for name in FIGURES:
         head = (folder / f"{name}.png").read_bytes()[:24]
         assert head[:8] == b"\x89PNG\r\n\x1a\n"
@@ -174,7 +174,7 @@ def test_a_second_report_replaces_the_first(tmp_path):
     first = write_report(**make_input(), folder=tmp_path)["report.html"].read_bytes()
     second = write_report(**make_input(environment={"python": "3.12"}), folder=tmp_path)["report.html"].read_bytes()
     assert first != second
-    assert {path.name for path in tmp_path.iterdir()} == FILES
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES, "manifest.json"}
 
 
 def test_a_run_without_a_dense_round_writes_nothing(tmp_path):

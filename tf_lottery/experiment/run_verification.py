@@ -3,6 +3,8 @@
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.controls import CONTROLS
 from tf_lottery.experiment.directory import SEARCH, RunReader
+from tf_lottery.experiment.directory.extra_files import note_extra_files
+from tf_lottery.experiment.directory.outcome_folder import check_outcomes
 from tf_lottery.experiment.directory.run_checks import Verification, verify_store
 
 
@@ -21,6 +23,8 @@ def verify_run(store: RunReader) -> Verification:
     nested = config.pruning == "iterative" and not config.tickets_from
     verification = verify_store(store, jobs, own_masks=own_masks, nested=nested)
     verification.count("the configuration has its hash")
+    check_outcomes(store, verification)
+    note_extra_files(store, verification)
     if store.in_use():
         verification.remarks.append("The run is in use: what changed while it was checked may be reported wrongly.")
     missing = sum(not store.is_complete(job) for job in jobs)

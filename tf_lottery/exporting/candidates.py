@@ -11,8 +11,8 @@ from tf_lottery.exporting import slim
 from tf_lottery.exporting.candidate_file import CandidateFile, Refusal, encoding_name, file_suffix
 from tf_lottery.exporting.checks.keras_reference import KerasReference
 from tf_lottery.exporting.file_formats import FORMATS
-from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.publish.export_request import ExportRequest
+from tf_lottery.utils import staging
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
 

@@ -19,7 +19,6 @@ from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.output_evidence import loss_names
 from tf_lottery.exporting.output_kinds import Task
 from tf_lottery.exporting.plain_model import make_deployable
-from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.publish.best_file import check_goal, choose_best
 from tf_lottery.exporting.publish.export_request import (
     check_destination,
@@ -36,6 +35,7 @@ from tf_lottery.exporting.tflite import litert
 from tf_lottery.layers.fake_quantization import is_quantization_aware
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.results.ticket import Ticket
+from tf_lottery.utils import staging
 from tf_lottery.utils.child_process import warm_programs
 
 logger = logging.getLogger(__name__)

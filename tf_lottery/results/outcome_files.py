@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tf_lottery.experiment.directory import manifest
+from tf_lottery.experiment.directory.outcome_folder import outcome_manifest
 from tf_lottery.results.tables.data_files import csv_bytes, parquet_bytes
-from tf_lottery.utils.files import write_bytes
+from tf_lottery.utils.files import resources
+from tf_lottery.utils.staging import publish, staging_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,20 +54,34 @@ def image_bytes(figure: "Figure", kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def write_files(contents: Mapping[str, bytes], folder: str | Path) -> dict[str, Path]:
-    """Write files, each under a temporary name first.
+def write_files(
+    contents: Mapping[str, bytes],
+    folder: str | Path,
+    *,
+    owner: Mapping[str, str] | None = None,
+    made_from: Mapping[str, str] | None = None,
+) -> dict[str, Path]:
+    """Write files with their `manifest.json`: all of them, or none.
 
     Args:
-        contents: the content of each file by name, in the order of writing: what describes the others comes last.
+        contents: the content of each file by name.
         folder: where to write; it is made if need be.
+        owner: the run that they are of, as `run_owner` of a run gives it.
+        made_from: digests of what they show, as `made_from` of a run gives them.
 
     Returns:
-        The paths by name.
+        The paths by name, without the manifest's.
 
     Raises:
+        UsageError: the folder has a `manifest.json` of something else.
         ResourceError: the folder can't be written, or the disk is full.
     """
-    paths = {name: Path(folder) / name for name in contents}
-    for name, path in paths.items():
-        write_bytes(path, contents[name])
-    return paths
+    folder = Path(folder)
+    with staging_folder(folder) as stage:
+        listed = outcome_manifest(folder, contents, owner=owner or {}, made_from=made_from or {})
+        everything = {**contents, manifest.NAME: listed.content()}
+        for name, content in everything.items():
+            with resources(folder / name):
+                (stage / name).write_bytes(content)
+        publish({stage / name: folder / name for name in everything}, aside=stage)
+    return {name: folder / name for name in contents}

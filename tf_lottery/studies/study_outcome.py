@@ -105,13 +105,16 @@ def mean_of_column(rows: Sequence[Mapping[str, Any]], column: str, **where: Any)
     return values.mean if values else None
 
 
-def write_outcome(outcome: StudyOutcome, folder: str | Path, *, about: Mapping[str, Any]) -> dict[str, Path]:
-    """Write an outcome: each table as CSV and Parquet, each figure as PNG and SVG, and `outcome.json`, last.
+def write_outcome(
+    outcome: StudyOutcome, folder: str | Path, *, about: Mapping[str, Any], owner: Mapping[str, str] | None = None
+) -> dict[str, Path]:
+    """Write an outcome: tables as CSV and Parquet, figures as PNG and SVG, `outcome.json`, and their manifest.
 
     Args:
         outcome: what to write.
         folder: the folder to write to; created if it does not exist.
         about: what `outcome.json` holds beside sentences and tables: study, run, options.
+        owner: the run, for the manifest, as its `run_owner` gives it.
 
     Returns:
         The paths by file name.
@@ -121,7 +124,7 @@ def write_outcome(outcome: StudyOutcome, folder: str | Path, *, about: Mapping[s
     """
     contents = outcome_files(figures=outcome.figures, tables=outcome.tables)
     contents["outcome.json"] = dump_json(outcome_document(outcome, about=about) | {"files": sorted(contents)})
-    return write_files(contents, folder)
+    return write_files(contents, folder, owner=owner)
 
 
 def outcome_document(outcome: StudyOutcome, *, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> str:
         ResourceError: the disk is full, read-only or not permitted; what was there before is untouched.
     """
     with resources(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         replace_file(path, content)
         if sync:
             sync_to_disk(path.parent)
@@ -67,6 +67,20 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it that are missing, with durable names; one that exists is left as it is.
+
+    Raises:
+        OSError: the disk is full, read-only or not permitted, or a file is in the way.
+    """
+    if path.is_dir():
+        return
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        sync_to_disk(folder.parent)
 
 
 def sync_to_disk(path: Path) -> None:

@@ -64,6 +64,10 @@ class RunLayout:
                     job = Job(int(replicate.split("_")[1]), int(number.split("_")[1]), variant)
         return job if job is not None and self.job_folder(job) == folder else None
 
+    def is_place_of_a_training(self, folder: Path) -> bool:
+        """Whether a folder is where a training of the run would be."""
+        return self._job_of(folder) is not None
+
     def leftovers(self) -> list[Path]:
         """What a killed process left: half-written files, and the saved states of trainings that are committed."""
         partials = self.path.glob("replicate_*/round_*/**/partial.npz")

@@ -14,7 +14,7 @@ from tf_lottery.experiment.directory import manifest
 from tf_lottery.experiment.directory.manifest import Manifest
 from tf_lottery.training.checkpoint import load_checkpoint, save_checkpoint
 from tf_lottery.training.state import State
-from tf_lottery.utils.files import resources, sync_to_disk
+from tf_lottery.utils.files import make_directory, resources, sync_to_disk
 from tf_lottery.utils.network_files import rename
 
 PREFIX = "checkpoint"
@@ -46,10 +46,12 @@ def save_rewind_state(folder: Path, state: Mapping[str, np.ndarray], *, owner: M
                 f"{folder} holds another rewind state than the one that this run comes to.",
                 "Versions, threads or data have changed since it was written: start over with `fresh=True`.",
             )
-    temporary = folder.with_name(f".rewind.{os.getpid()}.tmp")
+    temporary, replaced = (folder.with_name(f".rewind.{os.getpid()}.{kind}.tmp") for kind in ("new", "old"))
     with resources(folder):
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        make_directory(folder.parent)
+        for left in (temporary, replaced):
+            shutil.rmtree(left, ignore_errors=True)
+        temporary.mkdir()
         try:
             save_checkpoint(temporary / PREFIX, state)
             hashes = {}
@@ -60,12 +62,13 @@ def save_rewind_state(folder: Path, state: Mapping[str, np.ndarray], *, owner: M
             for path in temporary.iterdir():
                 path.chmod(0o444)
             with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(folder)
+                rename(folder, replaced)  # to remove it in its place would leave a part of it to a killed process
             rename(temporary, folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         sync_to_disk(folder.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def load_rewind_state(folder: Path) -> State:

@@ -51,8 +51,6 @@ class RunDirectory(RunReader):
         Raises:
             ResourceError: it can't be written.
         """
-        with resources(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / "config.json").exists():
             write_bytes(self.path / "config.json", dump_json(run_document(config, RUN_SCHEMA)))
 
@@ -124,8 +122,6 @@ class RunDirectory(RunReader):
             ResourceError: they can't be written; nothing is committed then.
         """
         folder = self.job_folder(job)
-        with resources(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         hashes = {
             f"{name}.npz": write_bytes(
                 folder / f"{name}.npz", dump_arrays(content, compressed=name == "masks"), sync=False
@@ -162,8 +158,6 @@ class RunDirectory(RunReader):
         Raises:
             ResourceError: it can't be written.
         """
-        with resources(self.job_folder(job)):
-            self.job_folder(job).mkdir(parents=True, exist_ok=True)
         origin = {"owner": self.owner(job.replicate, job), "made_from": made_from or {}}
         text = np.frombuffer(json_text({**progress, ORIGIN: origin}).encode(), np.uint8)
         write_bytes(self.partial_path(job), dump_arrays({**state, "progress": text}))

@@ -81,9 +81,13 @@ class RunIdentity(RunLayout):
             replicate: the replicate.
             job: the training; None for the rewind state.
         """
-        run = self._read_configuration()[0].get("hash") if self._has_configuration() else None
         training = {} if job is None else {"round": job.round, "variant": job.variant}
-        return {"run": run, "replicate": replicate, **training}
+        return {"run": None, **self.run_owner(), "replicate": replicate, **training}
+
+    def run_owner(self) -> dict[str, Any]:
+        """Whose a folder of the run as a whole is, e.g. its report; {} without a configuration or its hash."""
+        run = self._read_configuration()[0].get("hash") if self._has_configuration() else None
+        return {"run": run} if run else {}
 
     def made_from(self, jobs: Iterable[Job] = (), *, rewind_of: int | None = None) -> dict[str, str]:
         """The digests of the manifests that a training is made from, by the directory's path in the run directory.

@@ -16,7 +16,7 @@ import filelock
 
 from tf_lottery.errors import RunInUseError
 from tf_lottery.utils import network_files
-from tf_lottery.utils.files import resources
+from tf_lottery.utils.files import make_directory, resources
 from tf_lottery.utils.heartbeat_lock import STALE, HeartbeatLock, HeldError, Owner, lives
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class RunLock:
             ResourceError: it can't be written.
         """
         with resources(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_directory(self.path)
             granted = _acquire_of_system(self.path, timeout)
             if granted is not None:
                 self._release.append(granted)

@@ -1,18 +1,20 @@
-"""Check a ticket's file, an exported file, or a folder of exported files. Loads no TensorFlow."""
+"""Check a ticket's file, an exported file, or a folder of exported files or of a report. Loads no TensorFlow."""
 
 from pathlib import Path
 
 from tf_lottery.errors import LotteryError, UsageError
+from tf_lottery.experiment.directory.outcome_folder import check_outcome, is_outcome_folder, note_unfinished
 from tf_lottery.experiment.directory.run_checks import Verification, verify_ticket_arrays
 from tf_lottery.exporting.checks.checksums import MANIFEST, check_file, read_manifest
 from tf_lottery.results.ticket import load_ticket
+from tf_lottery.utils import staging
 
 
 def verify_path(path: Path) -> Verification:
-    """Check a ticket (`.npz`), an exported file or SavedModel, or a folder of exported files.
+    """Check a ticket (`.npz`), an exported file or SavedModel, or a folder of exported files, a report or a study.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: there is nothing there that can be checked.
         DamagedError: a ticket can't be read.
     """
     if path.suffix == ".npz" and not _is_exported(path):
@@ -23,6 +25,11 @@ def verify_path(path: Path) -> Verification:
         verification.count("the ticket's file has its checksums")
         return verification
     verification = Verification()
+    if path.is_dir() and is_outcome_folder(path):
+        check_outcome(path, verification)
+        return verification
+    if path.is_dir():
+        note_unfinished(path, verification)
     if path.is_dir() and not (path / "saved_model.pb").exists() and not _is_exported(path):
         names = sorted({name.split("/", 1)[0] for name in read_manifest(path)})
         if not names:
@@ -32,7 +39,8 @@ def verify_path(path: Path) -> Verification:
             )
         for name in names:
             _check(path / name, verification)
-        if extra := sorted(item.name for item in path.iterdir() if item.name not in {*names, MANIFEST}):
+        of_an_export = {*names, MANIFEST, *(left.name for left in staging.unfinished(path))}
+        if extra := sorted(item.name for item in path.iterdir() if item.name not in of_an_export):
             verification.remarks.append(f"Not of an export, and not checked: {', '.join(extra)}.")
         return verification
     _check(path, verification)

@@ -14,12 +14,12 @@ from tf_lottery.exporting.file_formats import BASES, ENCODINGS, FORMATS
 from tf_lottery.exporting.file_metadata import FileMetadata
 from tf_lottery.exporting.input_shapes import InputShape
 from tf_lottery.exporting.precision_names import BY_QUANTIZER, IN_ALL, PRECISIONS
-from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.publish.c_array import c_names
 from tf_lottery.exporting.publish.export_target import for_target, select, with_whole_numbers
 from tf_lottery.exporting.publish.file_description import describe_metadata
 from tf_lottery.exporting.tflite.weight_quantization import INSTALL, is_installed
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
+from tf_lottery.utils import staging
 from tf_lottery.utils.text import suggestion
 
 

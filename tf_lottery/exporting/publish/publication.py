@@ -10,12 +10,12 @@ from typing import Any
 from tf_lottery.exporting.candidate_file import CandidateFile
 from tf_lottery.exporting.checks import checksums
 from tf_lottery.exporting.export_report import REPORT, ExportReport, FileRecord
-from tf_lottery.exporting.publish import staging
 from tf_lottery.exporting.publish.c_array import c_header, c_names, c_source
 from tf_lottery.exporting.publish.export_findings import describe_gains
 from tf_lottery.exporting.publish.export_request import ExportRequest, card_names
 from tf_lottery.exporting.publish.model_card import card_json, card_markdown, make_card
 from tf_lottery.exporting.tflite.micro_operators import operators_of
+from tf_lottery.utils import staging
 
 logger = logging.getLogger(__name__)
 

@@ -111,6 +111,8 @@ def write_run_report(run: RunReader, folder: str | Path, *, max_drop: float = DE
         environment=run.environment(),
         folder=folder,
         max_drop=max_drop,
+        owner=run.run_owner(),
+        made_from=run.made_from(run.complete_jobs()) if run.run_owner() else {},
     )
 
 
@@ -123,11 +125,12 @@ def write_report(
     environment: Mapping[str, Any],
     folder: str | Path,
     max_drop: float = DEFAULT_MAX_DROP,
+    owner: Mapping[str, str] | None = None,
+    made_from: Mapping[str, str] | None = None,
 ) -> dict[str, Path]:
     """Write the figures, the tables and the page into `folder`; equal input gives equal bytes.
 
-    Each file is written under a temporary name and renamed; the page comes last, so it never describes figures that are
-    not there.
+    All files are put in place together, with `manifest.json`, which holds their SHA-256; or none is.
 
     Args:
         rows: result rows with the columns of `results.csv`; values that were not measured are None or NaN.
@@ -137,6 +140,8 @@ def write_report(
         environment: versions and machine.
         folder: where to write; it is made if need be.
         max_drop: validation accuracy that the ticket of the verdict may lose, a fraction.
+        owner: the run, for the manifest, as its `run_owner` gives it.
+        made_from: the trainings, for the manifest, as `made_from` of the run gives them.
 
     Returns:
         File name to path: `report.html`; for each figure `<name>.png` and `<name>.svg`; and, as `.csv` and `.parquet`,
@@ -175,7 +180,7 @@ def write_report(
         files=list(contents),
     )
     contents["report.html"] = page.encode("utf-8", "xmlcharrefreplace")
-    return write_files(contents, folder)
+    return write_files(contents, folder, owner=owner, made_from=made_from)
 
 
 def _page(
