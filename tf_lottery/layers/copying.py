@@ -69,7 +69,7 @@ def rebuild(
         # Keras would compile the copy from a serialized loss, which fails for a lambda.
         for part in compiled:
             part.compiled = False
-        rebuilt = _clone(model, replace, keep_classes=keep_classes, change=change)
+        rebuilt = clone_graph(model, replace, keep_classes=keep_classes, change=change)
     finally:
         for part in compiled:
             part.compiled = True
@@ -101,6 +101,18 @@ def rebuild(
         # What Keras's own methods don't read can be the same object in the copy.
         copy_own_attributes(part, copy, share=share_attributes or not own_methods(part, METHODS), change=change)
     return rebuilt
+
+
+def copy_model(model: keras.Model) -> keras.Model:
+    """Returns a plain copy of a plain model, not compiled, with its weights.
+
+    Raises:
+        UsageError: If it can't be copied.
+        UnfitError: If a layer can't be.
+    """
+    if not is_nested_model(model) or is_made_from_own_config(model):
+        return copy_subclassed(model)
+    return rebuild(model, copy_layer, keep_classes=True)
 
 
 def _layer_pairs(model: keras.Model, copy: keras.Model) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:
@@ -157,17 +169,24 @@ def made_again(model: keras.Model) -> keras.Model:
     """
     if not is_nested_model(model) or constructs_itself(model):
         return remaking.made_again(model)
-    return _clone(model, lambda layer: copy_layer(held_layer(layer)), keep_classes=False)
+    return clone_graph(model, lambda layer: copy_layer(held_layer(layer)), keep_classes=False)
 
 
-def _clone(
+def clone_graph(
     model: keras.Model,
     replace: Callable[[keras.layers.Layer], keras.layers.Layer],
     *,
-    keep_classes: bool,
+    keep_classes: bool = True,
     change: Change = unchanged,
 ) -> keras.Model:
-    """Returns a copy of a model's graph, uncompiled, with new weights; a layer that is used twice is replaced once."""
+    """Returns a copy of a model's graph, uncompiled, with new weights; a layer that is used twice is replaced once.
+
+    Args:
+        model: A built Sequential or functional model. It is not changed.
+        replace: From a layer of the model to the layer of the copy, which may be the same.
+        keep_classes: As for `rebuild`.
+        change: As for `rebuild`.
+    """
     replaced: dict[int, keras.layers.Layer] = {}
 
     def clone_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
