@@ -1,6 +1,6 @@
 """Products of activations with sparse matrices, by the compiled kernels, with their gradients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -8,6 +8,18 @@ from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
 STEP = 16
 """The kernels pad a batch to a multiple of this."""
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Returns a function that XLA compiles, inside another function too.
+
+    Make one for each place in a graph. One that is traced once and called in two graphs that take gradients is compiled
+    again at each call, which takes a second.
+
+    Args:
+        function: Of tensors.
+    """
+    return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
 
 
 def sparse_matmul(inputs: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor], outputs: int) -> tf.Tensor:
@@ -110,8 +122,11 @@ def take_values(matrix: tf.Tensor, index: Mapping[str, tf.Tensor]) -> tf.Tensor:
         index: Which values are kept.
     """
     capacity = index["places"].shape[0]
-    operands = [matrix, index["places"], index["starts"][-1]]
-    return _call("take", operands, (0, *matrix.shape, capacity), (capacity,))
+
+    def take(matrix: tf.Tensor, places: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        return _call("take", [matrix, places, count], (0, *matrix.shape, capacity), (capacity,))
+
+    return compiled(take)(matrix, index["places"], index["starts"][-1])
 
 
 def put_values(matrix: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -122,8 +137,12 @@ def put_values(matrix: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tens
         values: The values, output by output.
         index: Which values are kept.
     """
-    operands = [matrix, values, index["places"], index["starts"][-1]]
-    return _call("put", operands, (0, *matrix.shape, values.shape[0]), tuple(matrix.shape))
+
+    def put(matrix: tf.Tensor, values: tf.Tensor, places: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        sizes = (0, *matrix.shape, values.shape[0])
+        return _call("put", [matrix, values, places, count], sizes, tuple(matrix.shape))
+
+    return compiled(put)(matrix, values, index["places"], index["starts"][-1])
 
 
 def _blocks(matrix: tf.Tensor) -> tf.Tensor:

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_lottery.layers.sparse.matrix_index import INDEX, index_of, index_shapes
+from tf_lottery.layers.sparse.matrix_index import INDEX, Index, index_of, index_shapes
 from tf_lottery.layers.sparse.native import kernels
-from tf_lottery.layers.sparse.operations import in_batches, sparse_matmul
+from tf_lottery.layers.sparse.operations import compiled, in_batches, sparse_matmul
 
 
 @keras.saving.register_keras_serializable("tf_lottery")
@@ -43,7 +43,7 @@ class SparseDense(keras.layers.Layer):
         super().__init__(**{**settings, **kwargs})
         self.capacity, self.batch_size = capacity, batch_size
         self.supports_masking = True
-        self._eager_product = self._compiled()
+        self._eager_product = compiled(self._multiply)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the values, all 0, the index and the bias.
@@ -82,16 +82,13 @@ class SparseDense(keras.layers.Layer):
         index = {name: variable.value for name, variable in self.index.items()}
         product = self._whole
         if kernels():
-            product = self._compiled() if tf.inside_function() else self._eager_product
+            product = compiled(self._multiply) if tf.inside_function() else self._eager_product
         product = product(rows, self.values.value, index)
         if len(inputs.shape) != 2:
             product = keras.ops.reshape(product, (-1, *inputs.shape[1:-1], self.dense.units))
         if self.bias is not None:
             product = keras.ops.add(product, self.bias)
         return self.dense.activation(product)
-
-    def _compiled(self) -> Any:
-        return tf.function(self._multiply, jit_compile=True, autograph=False, reduce_retracing=True)
 
     def _multiply(self, rows: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor]) -> tf.Tensor:
         outputs = self.matrix_shape[1]
@@ -115,13 +112,25 @@ class SparseDense(keras.layers.Layer):
         Raises:
             ValueError: If more weights are kept than the layer has room for.
         """
-        index = index_of(mask, self.capacity)
-        for name in INDEX:
-            self.index[name].assign(index[name])
+        index = self.set_mask(mask)
         kept = int(index["starts"][-1])
         values = np.zeros(self.capacity, np.float32)
         values[:kept] = np.asarray(kernel).ravel()[index["places"][:kept]]
         self.values.assign(values)
+
+    def set_mask(self, mask: np.ndarray) -> Index:
+        """Sets which weights are kept, and returns their index; the values stay as they are.
+
+        Args:
+            mask: Boolean, of shape (inputs, outputs); True keeps.
+
+        Raises:
+            ValueError: If more weights are kept than the layer has room for.
+        """
+        index = index_of(mask, self.capacity)
+        for name in INDEX:
+            self.index[name].assign(index[name])
+        return index
 
     def get_kernel(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the kernel, with 0 where it is pruned, and its mask."""

@@ -1,6 +1,6 @@
 """`sparsify` and `densify`: from a wrapped model to one that computes with the kept weights alone, and back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import keras
 
@@ -37,7 +37,7 @@ def sparsify(model: keras.Model, *, batch_size: int = 32) -> keras.Model:
     copy = _copy_with_masks(model)
     layers = masked_layers(copy)
     capacities = {path: int(layers[path].get_masks()["kernel"].sum()) for path in covered}
-    return shared_sparse_model(copy, capacities, batch_size=batch_size)
+    return shared_sparse_model(copy, capacities, batch_size=batch_size)[0]
 
 
 def densify(model: keras.Model) -> keras.Model:
@@ -134,30 +134,37 @@ def _reason_of_layer(masked: Masked) -> str:
     return ""
 
 
-def shared_sparse_model(model: keras.Model, capacities: Mapping[str, int], *, batch_size: int = 32) -> keras.Model:
+def shared_sparse_model(
+    model: keras.Model, capacities: Mapping[str, int], *, batch_size: int = 32
+) -> tuple[keras.Model, dict[str, SparseDense]]:
     """Returns a model that shares all layers with a wrapped one but some, which compute by the sparse kernels.
 
     Args:
         model: A wrapped model.
         capacities: How many values each of these layers has room for, by path; at least as many as its mask keeps.
         batch_size: As for `sparsify`.
+
+    Returns:
+        The model, and its sparse layers by path.
     """
-    paths = {id(layer): path for path, layer in named_layers(model).items() if path in capacities}
-    return clone_graph(model, _replacing(paths, capacities, batch_size))
+    paths = {id(layer): path for path, layer in masked_layers(model).items() if path in capacities}
+    sparse: dict[str, SparseDense] = {}
 
-
-def _replacing(
-    paths: Mapping[int, str], capacities: Mapping[str, int], batch_size: int
-) -> Callable[[keras.layers.Layer], keras.layers.Layer]:
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         if id(layer) not in paths:
             return layer
-        dense = layer.layer
-        sparse = SparseDense(dense.get_config(), max(capacities[paths[id(layer)]], 1), batch_size)
-        sparse.build((None, int(dense.kernel.shape[0])))
-        sparse.set_kernel(keras.ops.convert_to_numpy(dense.kernel.value), layer.get_masks()["kernel"])
-        if sparse.bias is not None:
-            sparse.bias.assign(dense.bias)
-        return sparse
+        path = paths[id(layer)]
+        sparse[path] = _sparse_layer(layer, max(capacities[path], 1), batch_size)
+        return sparse[path]
 
-    return replace
+    return clone_graph(model, replace), sparse
+
+
+def _sparse_layer(masked: Masked, capacity: int, batch_size: int) -> SparseDense:
+    dense = masked.layer
+    sparse = SparseDense(dense.get_config(), capacity, batch_size)
+    sparse.build((None, int(dense.kernel.shape[0])))
+    sparse.set_kernel(keras.ops.convert_to_numpy(dense.kernel.value), masked.get_masks()["kernel"])
+    if sparse.bias is not None:
+        sparse.bias.assign(dense.bias)
+    return sparse
