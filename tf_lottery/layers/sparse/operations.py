@@ -39,18 +39,22 @@ def sparse_matmul(inputs: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.T
     batch, features = inputs.shape
     capacity = values.shape[0]
     sizes = (batch, features, outputs, capacity)
+    tiles, transposed_tiles = (
+        (index[name].shape[0] - 1) // lines for name, lines in (("starts", outputs), ("transposed_starts", features))
+    )
 
     @tf.custom_gradient
     def product(inputs: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, Any]:
         blocks = _blocks(inputs)
-        result = _call("multiply", [blocks, values, index["starts"], index["inputs"]], sizes, (batch, outputs))
+        result = _call("multiply", [blocks, values, index["starts"], index["inputs"]], (*sizes, tiles), (batch, outputs))
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             above = _blocks(upstream)
+            by_output = [index["starts"], index["inputs"]]
             by_input = [index["transposed_starts"], index["outputs"], index["transposed"]]
             return (
-                _call("gradient_of_inputs", [above, values, *by_input], sizes, (batch, features)),
-                _call("gradient_of_values", [blocks, above, index["starts"], index["inputs"]], sizes, (capacity,)),
+                _call("gradient_of_inputs", [above, values, *by_input], (*sizes, transposed_tiles), (batch, features)),
+                _call("gradient_of_values", [blocks, above, *by_output], (*sizes, tiles), (capacity,)),
             )
 
         return result, gradient

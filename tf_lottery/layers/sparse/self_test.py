@@ -6,8 +6,8 @@ import tensorflow as tf
 from tf_lottery.layers.sparse.matrix_index import index_of
 from tf_lottery.layers.sparse.operations import put_values, sparse_matmul, take_values
 
-SHAPE, BATCH = (37, 19), 83
-"""No multiple of the vectors' length, and more than one block of examples."""
+SHAPE, BATCH = (397, 19), 83
+"""No multiple of the vectors' length, more than one tile and more than one block of examples."""
 
 
 def differences() -> dict[str, float]:

@@ -1,8 +1,10 @@
 // Kernels of dense layers whose weights are mostly zero, called by XLA as custom calls.
 //
-// The values of a matrix (inputs, outputs) are listed output by output: `starts` (outputs + 1) says where the values of
-// an output begin, `lines` which input each of them belongs to. The gradient of the inputs goes through the same values
-// input by input: `starts` (inputs + 1), `lines` (outputs), and `positions`, the place of each in the list of values.
+// The values of a matrix (inputs, outputs) are listed output by output: `starts` says where the values of an output
+// begin, `lines` which input each of them belongs to. Where there are many, the inputs are cut into tiles whose
+// activations fit the processor's first cache: the values are listed tile by tile, and `starts` has tiles * outputs + 1
+// places. The gradient of the inputs goes through the same values input by input: `starts` (tiles * inputs + 1), `lines`
+// (outputs), and `positions`, the place of each in the list of values.
 //
 // No header of TensorFlow is needed: the registry of custom calls is looked up by its name when the library is loaded.
 
@@ -24,14 +26,18 @@ inline int64_t padded(int64_t examples) { return (examples + STEP - 1) / STEP * 
 
 namespace baseline {
 #define LANES 4
-#define EVENS 0, 2, 4, 6
-#define ODDS 1, 3, 5, 7
+#define LOWS_1 0, 4, 1, 5
+#define HIGHS_1 2, 6, 3, 7
+#define LOWS_2 0, 1, 4, 5
+#define HIGHS_2 2, 3, 6, 7
 #define LOWS 0, 4, 1, 5
 #define HIGHS 2, 6, 3, 7
 #include "sparse_dense.inc"
 #undef LANES
-#undef EVENS
-#undef ODDS
+#undef LOWS_1
+#undef HIGHS_1
+#undef LOWS_2
+#undef HIGHS_2
 #undef LOWS
 #undef HIGHS
 }  // namespace baseline
@@ -45,14 +51,22 @@ namespace baseline {
 #endif
 namespace avx2 {
 #define LANES 8
-#define EVENS 0, 2, 4, 6, 8, 10, 12, 14
-#define ODDS 1, 3, 5, 7, 9, 11, 13, 15
+#define LOWS_1 0, 8, 1, 9, 4, 12, 5, 13
+#define HIGHS_1 2, 10, 3, 11, 6, 14, 7, 15
+#define LOWS_2 0, 1, 8, 9, 4, 5, 12, 13
+#define HIGHS_2 2, 3, 10, 11, 6, 7, 14, 15
+#define LOWS_3 0, 1, 2, 3, 8, 9, 10, 11
+#define HIGHS_3 4, 5, 6, 7, 12, 13, 14, 15
 #define LOWS 0, 8, 1, 9, 2, 10, 3, 11
 #define HIGHS 4, 12, 5, 13, 6, 14, 7, 15
 #include "sparse_dense.inc"
 #undef LANES
-#undef EVENS
-#undef ODDS
+#undef LOWS_1
+#undef HIGHS_1
+#undef LOWS_2
+#undef HIGHS_2
+#undef LOWS_3
+#undef HIGHS_3
 #undef LOWS
 #undef HIGHS
 }  // namespace avx2
@@ -66,14 +80,26 @@ namespace avx2 {
 #endif
 namespace avx512 {
 #define LANES 16
-#define EVENS 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-#define ODDS 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#define LOWS_1 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
+#define HIGHS_1 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
+#define LOWS_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define HIGHS_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LOWS_3 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define HIGHS_3 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#define LOWS_4 0, 1, 2, 3, 8, 9, 10, 11
+#define HIGHS_4 4, 5, 6, 7, 12, 13, 14, 15
 #define LOWS 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define HIGHS 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #include "sparse_dense.inc"
 #undef LANES
-#undef EVENS
-#undef ODDS
+#undef LOWS_1
+#undef HIGHS_1
+#undef LOWS_2
+#undef HIGHS_2
+#undef LOWS_3
+#undef HIGHS_3
+#undef LOWS_4
+#undef HIGHS_4
 #undef LOWS
 #undef HIGHS
 }  // namespace avx512
@@ -111,13 +137,13 @@ Level level = BASELINE;
 #endif
 
 struct Sizes {
-  int64_t batch = 0, inputs = 0, outputs = 0, capacity = 0;
+  int64_t batch = 0, inputs = 0, outputs = 0, capacity = 0, tiles = 1;
 };
 
 Sizes sizes_of(const char* opaque, size_t length) {
   Sizes sizes;
-  std::sscanf(std::string(opaque, length).c_str(), "%ld %ld %ld %ld", &sizes.batch, &sizes.inputs, &sizes.outputs,
-              &sizes.capacity);
+  std::sscanf(std::string(opaque, length).c_str(), "%ld %ld %ld %ld %ld", &sizes.batch, &sizes.inputs, &sizes.outputs,
+              &sizes.capacity, &sizes.tiles);
   return sizes;
 }
 
@@ -141,7 +167,8 @@ void to_blocks(void* output, const void** inputs, const char* opaque, size_t len
 void multiply(void* output, const void** inputs, const char* opaque, size_t length, void*) {
   const Sizes sizes = sizes_of(opaque, length);
   float* memory = scratch(sizes.outputs * BLOCK);
-  DISPATCH(multiply<false>(floats(inputs[0]), floats(inputs[1]), ints(inputs[2]), ints(inputs[3]), nullptr, sizes.batch,
+  DISPATCH(multiply<false>(floats(inputs[0]), floats(inputs[1]), ints(inputs[2]), ints(inputs[3]), nullptr, sizes.tiles,
+                           sizes.batch,
                            sizes.inputs, sizes.outputs, memory, result_of(output)))
 }
 
@@ -149,7 +176,7 @@ void gradient_of_inputs(void* output, const void** inputs, const char* opaque, s
   const Sizes sizes = sizes_of(opaque, length);
   float* memory = scratch(sizes.inputs * BLOCK);
   DISPATCH(multiply<true>(floats(inputs[0]), floats(inputs[1]), ints(inputs[2]), ints(inputs[3]), ints(inputs[4]),
-                          sizes.batch, sizes.outputs, sizes.inputs, memory, result_of(output)))
+                          sizes.tiles, sizes.batch, sizes.outputs, sizes.inputs, memory, result_of(output)))
 }
 
 // The values of a matrix, (inputs * outputs) floats, at the places `inputs[1]`.
@@ -174,8 +201,8 @@ void put(void* output, const void** inputs, const char* opaque, size_t length, v
 
 void gradient_of_values(void* output, const void** inputs, const char* opaque, size_t length, void*) {
   const Sizes sizes = sizes_of(opaque, length);
-  DISPATCH(gradient_of_values(floats(inputs[0]), floats(inputs[1]), ints(inputs[2]), ints(inputs[3]), sizes.batch,
-                              sizes.inputs, sizes.outputs, sizes.capacity, result_of(output)))
+  DISPATCH(gradient_of_values(floats(inputs[0]), floats(inputs[1]), ints(inputs[2]), ints(inputs[3]), sizes.tiles,
+                              sizes.batch, sizes.inputs, sizes.outputs, sizes.capacity, result_of(output)))
 }
 
 }  // namespace
