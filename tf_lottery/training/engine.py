@@ -119,6 +119,11 @@ class Engine:
         sparse = self.sparse.counterpart() if self.sparse else None
         return sparse.functions if sparse else self._dense
 
+    @property
+    def instruction_set(self) -> str:
+        """Of the sparse kernels that layers may compute by; "" if none does."""
+        return self.sparse.instruction_set if self.sparse else ""
+
     def prepare(self, example: Batch) -> None:
         """Create the variables of the metrics, which Keras makes at first use, outside of any compiled function.
 

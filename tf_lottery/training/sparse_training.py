@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.sparse import SparseDense, kernels, reasons_dense, shared_sparse_model
-from tf_lottery.layers.sparse.break_even import capacity_for, pays
+from tf_lottery.layers.sparse.break_even import SMALLEST, capacity_for, pays
 from tf_lottery.layers.sparse.operations import put_values, take_values
 from tf_lottery.layers.sparse.sparsifying import masked_layers
 from tf_lottery.training.compiled_steps import CompiledSteps
@@ -112,6 +112,7 @@ class SparseTraining:
 
     Attributes:
         reasons: why a layer never computes by the kernels, by path; "" where it may.
+        instruction_set: of the kernels, or "" if no layer will ever compute by them.
 
     Raises:
         UnfitError: "on", and there are no kernels, or nothing that they cover; the message has the reasons.
@@ -136,16 +137,22 @@ class SparseTraining:
         whole = whole or reason_of_optimizer(self.optimizer)
         self.reasons = {path: whole or reason for path, reason in reasons_dense(self.model).items()}
         self._masked = {path: layer for path, layer in masked_layers(self.model).items() if not self.reasons[path]}
+        sizes = [layer.mask_variables["kernel"].value.shape.num_elements() for layer in self._masked.values()]
+        useful = [size for size in sizes if setting == "on" or size >= SMALLEST]
+        self.instruction_set = self._kernels.instruction_set if useful else ""
         self._counterparts: dict[tuple[tuple[str, int], ...], Counterpart] = {}
         if setting == "on" and not self._masked:
             raise UnfitError(
                 "No layer can compute by the sparse kernels. "
-                + "; ".join(f"{path}: {reason}" for path, reason in self.reasons.items()) + ".",
+                + "; ".join(f"{path}: {reason}" for path, reason in self.reasons.items())
+                + ".",
                 "Set `sparse` to auto or off.",
             )
 
     def counterpart(self) -> "Counterpart | None":
         """Return the counterpart for the masks that the dense model has now, or None if it trains as it is."""
+        if not self.instruction_set:
+            return None
         masks = {path: layer.mask_variables["kernel"].numpy() for path, layer in self._masked.items()}
         capacities = choose_layers(masks, self.reasons, self.setting, self._kernels.instruction_set)
         if not capacities:
@@ -240,7 +247,9 @@ def _owners(
 ) -> dict[int, tuple[keras.Variable, str]]:
     """Return the weight that each slot of an optimizer belongs to, and the name of its list, by the slot's id."""
     lists = {
-        name: value for name, value in vars(optimizer).items() if isinstance(value, list) and len(value) == len(trainable)
+        name: value
+        for name, value in vars(optimizer).items()
+        if isinstance(value, list) and len(value) == len(trainable)
     }
     return {
         id(slot): (weight, name)

@@ -65,7 +65,7 @@ class Trainer:
         self.config, self.problem, self.store = config, problem, store
         self.observer = observer or JobObserver()
         self.checkpoint_every = checkpoint_every if problem.replayable else math.inf
-        self.bench = Workbench(config, problem)
+        self.bench = Workbench(config, problem, sparse=environment.sparse_setting(config, store.environment()))
         self.engine = self.bench.engine
         self.step_counts = step_counts(config, problem.steps_per_epoch(config.batch_size))
         self.starting_points = StartingPoints(config, self.bench, store)
@@ -81,6 +81,7 @@ class Trainer:
                 store,
                 config,
                 xla=self.engine.xla,
+                instruction_set=self.engine.instruction_set,
                 fingerprint=problem.fingerprint,
                 indivisible=self.bench.units.remarks,
             ),

@@ -83,7 +83,7 @@ def library_path() -> Path | None:
 
 
 def _open(path: Path) -> Any:
-    import tensorflow  # noqa: F401, PLC0415  # its library holds the registry
+    import tensorflow  # noqa: F401  # its library holds the registry
 
     library = ctypes.CDLL(str(path))
     library.tf_lottery_register.restype = ctypes.c_char_p
@@ -93,12 +93,12 @@ def _open(path: Path) -> Any:
 
 def _self_test() -> str:
     """Returns what is wrong with the kernels, compared with NumPy; "" if nothing is."""
-    from tf_lottery.layers.sparse.self_test import differences  # noqa: PLC0415  # needs TensorFlow
+    from tf_lottery.layers.sparse.self_test import differences  # needs TensorFlow
 
     try:
         # A function may be being traced here: a thread of its own computes at once.
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
             worst = max(thread.submit(differences).result().values())
-    except Exception as error:  # noqa: BLE001  # whatever fails, there are no kernels
+    except Exception as error:  # whatever fails, there are no kernels
         return one_line(error)
     return "" if worst < 1e-5 else f"results differ by {worst:.1e}"

@@ -46,7 +46,9 @@ def sparse_matmul(inputs: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.T
     @tf.custom_gradient
     def product(inputs: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, Any]:
         blocks = _blocks(inputs)
-        result = _call("multiply", [blocks, values, index["starts"], index["inputs"]], (*sizes, tiles), (batch, outputs))
+        result = _call(
+            "multiply", [blocks, values, index["starts"], index["inputs"]], (*sizes, tiles), (batch, outputs)
+        )
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             above = _blocks(upstream)
