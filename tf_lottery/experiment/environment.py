@@ -113,6 +113,6 @@ def sparse_setting(config: Config, before: Mapping[str, Any]) -> str:
     raise UnfitError(
         f"The run was begun with the sparse kernels ({before['kernels']}), and there are none here: "
         f"{kernels().reason}.",
-        f"Continue it where there are, or set {SETTING}=off to continue without: results are then no longer bit for bit "
-        "those of one run.",
+        f"Continue it where there are, or set {SETTING}=off to continue without: results are then no longer bit for "
+        "bit those of one run.",
     )

@@ -8,7 +8,7 @@ from tf_lottery.layers.acceptance import check_model, check_weights_finite, own_
 from tf_lottery.layers.functional_copy import functional_copy
 from tf_lottery.layers.precision_copy import copy_in_precision, other_floats
 from tf_lottery.layers.sublayers import is_nested_model, plain_class
-from tf_lottery.layers.wrapping import copy_model
+from tf_lottery.layers.copying import copy_model
 from tf_lottery.utils.text import one_line
 
 

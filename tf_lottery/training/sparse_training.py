@@ -1,9 +1,9 @@
 """Steps that compute by the sparse kernels, beside the dense model that holds the state of a training.
 
 The dense model and its optimizer hold the state between two calls, as they do without kernels: rewind states,
-checkpoints and tickets know nothing of this. A sparse counterpart of the model shares all layers with it but those that
-the kernels cover. It takes the kept values, and those of the optimizer's slots, at the beginning of a chunk of steps, and
-gives them back at its end.
+checkpoints and tickets know nothing of this. A sparse counterpart of the model shares all layers with it but those
+that the kernels cover. It takes the kept values, and those of the optimizer's slots, at the beginning of a chunk of
+steps, and gives them back at its end.
 """
 
 import logging
@@ -246,11 +246,8 @@ def _owners(
     optimizer: keras.optimizers.Optimizer, trainable: list[keras.Variable]
 ) -> dict[int, tuple[keras.Variable, str]]:
     """Return the weight that each slot of an optimizer belongs to, and the name of its list, by the slot's id."""
-    lists = {
-        name: value
-        for name, value in vars(optimizer).items()
-        if isinstance(value, list) and len(value) == len(trainable)
-    }
+    attributes = vars(optimizer).items()
+    lists = {name: value for name, value in attributes if isinstance(value, list) and len(value) == len(trainable)}
     return {
         id(slot): (weight, name)
         for name, slots in lists.items()

@@ -43,16 +43,14 @@ def sparse_matmul(inputs: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.T
         (index[name].shape[0] - 1) // lines for name, lines in (("starts", outputs), ("transposed_starts", features))
     )
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def product(inputs: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, Any]:
         blocks = _blocks(inputs)
-        result = _call(
-            "multiply", [blocks, values, index["starts"], index["inputs"]], (*sizes, tiles), (batch, outputs)
-        )
+        by_output = [index["starts"], index["inputs"]]
+        result = _call("multiply", [blocks, values, *by_output], (*sizes, tiles), (batch, outputs))
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             above = _blocks(upstream)
-            by_output = [index["starts"], index["inputs"]]
             by_input = [index["transposed_starts"], index["outputs"], index["transposed"]]
             return (
                 _call("gradient_of_inputs", [above, values, *by_input], (*sizes, transposed_tiles), (batch, features)),
@@ -89,7 +87,7 @@ def in_batches(
     def put(whole: tf.Tensor, number: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
         return gen_xla_ops.xla_dynamic_update_slice(whole, part, [number * size, 0])
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def product(inputs: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, Any]:
         batch = tf.shape(inputs)[0]
         padded, count = pieces(inputs)

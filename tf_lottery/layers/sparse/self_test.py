@@ -20,8 +20,8 @@ def differences() -> dict[str, float]:
     inputs, weights = (generator.normal(size=(BATCH, size)).astype(np.float32) for size in SHAPE)
     index = index_of(mask, int(mask.sum()) + 3)
 
-    @tf.function(jit_compile=True, autograph=False)
-    def compute(inputs: tf.Tensor, matrix: tf.Tensor, weights: tf.Tensor, index: dict[str, tf.Tensor]) -> list:
+    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+    def compute(inputs: tf.Tensor, matrix: tf.Tensor, weights: tf.Tensor, index: dict[str, tf.Tensor]) -> list[tf.Tensor]:
         values = take_values(matrix, index)
         with tf.GradientTape() as tape:
             tape.watch([inputs, values])
@@ -31,8 +31,8 @@ def differences() -> dict[str, float]:
 
     names = ("product", "gradient of the inputs", "gradient of the values")
     results = compute(*tf.nest.map_structure(tf.constant, [inputs, matrix, weights, index]))
-    inputs, matrix, weights = (array.astype(np.float64) for array in (inputs, matrix, weights))
-    expected = [inputs @ matrix, weights @ matrix.T, np.where(mask, inputs.T @ weights, 0)]
+    x, w, dy = (array.astype(np.float64) for array in (inputs, matrix, weights))
+    expected = [x @ w, dy @ w.T, np.where(mask, x.T @ dy, 0)]
     return {
         name: float(np.abs(result.numpy() - right).max() / np.abs(right).max())
         for name, result, right in zip(names, results, expected, strict=True)

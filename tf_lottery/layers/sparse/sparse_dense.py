@@ -52,6 +52,8 @@ class SparseDense(keras.layers.Layer):
             input_shape: Of the inputs; the last axis is known.
         """
         dense = self.dense
+        if input_shape[-1] is None:
+            raise ValueError(f"The last axis of the inputs must be known. Received the shape {input_shape}.")
         self.matrix_shape = (int(input_shape[-1]), dense.units)
         self.values = self.add_weight(
             name="values", shape=(self.capacity,), initializer="zeros", regularizer=dense.kernel_regularizer
