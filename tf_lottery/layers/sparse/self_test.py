@@ -21,7 +21,9 @@ def differences() -> dict[str, float]:
     index = index_of(mask, int(mask.sum()) + 3)
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-    def compute(inputs: tf.Tensor, matrix: tf.Tensor, weights: tf.Tensor, index: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+    def compute(
+        inputs: tf.Tensor, matrix: tf.Tensor, weights: tf.Tensor, index: dict[str, tf.Tensor]
+    ) -> list[tf.Tensor]:
         values = take_values(matrix, index)
         with tf.GradientTape() as tape:
             tape.watch([inputs, values])
