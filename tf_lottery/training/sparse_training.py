@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 SETTINGS = ("auto", "on", "off")
 _O = keras.optimizers
 ELEMENTWISE = (_O.SGD, _O.Adam, _O.AdamW, _O.RMSprop, _O.Adagrad, _O.Adadelta, _O.Adamax, _O.Nadam, _O.Ftrl, _O.Lion)
-"""Optimizers that treat each weight by itself, up to norms of whole gradients, to which pruned weights add nothing."""
+"""Optimizers that are element-wise, up to norms of whole gradients, to which pruned weights add nothing."""
 STARTED_ABOVE_ZERO = "_accumulators"
 """The slots of Adagrad and FTRL, which divide by them."""
 MOST_COUNTERPARTS = 12
@@ -41,7 +41,7 @@ def reason_of_optimizer(optimizer: keras.optimizers.Optimizer) -> str:
         optimizer: the optimizer of the dense model.
     """
     if type(optimizer) not in ELEMENTWISE:
-        return f"the optimizer {type(optimizer).__name__} does not treat each weight by itself"
+        return f"the optimizer {type(optimizer).__name__} is not element-wise"
     if any(getattr(optimizer, name, None) for name in WITHOUT_DECAY):
         return "the optimizer excludes weights from decay by their names"
     return ""
