@@ -41,10 +41,10 @@ class CompiledSteps:
         save: Callable[[], None] = lambda: None,
     ) -> None:
         self.steps, self.augment, self.traces, self._load, self._save = steps, augment, traces, load, save
-        compiled = functools.partial(tf.function, jit_compile=xla, autograph=False)
+        compiled = functools.partial(_function, jit_compile=xla)
         self.train_chunk = compiled(self._chunk)
         self._train_step = compiled(self._step, reduce_retracing=True)
-        self.train_stream = tf.function(self._stream, autograph=False, reduce_retracing=True)
+        self.train_stream = _function(self._stream, reduce_retracing=True)
         self.evaluate_pieces = compiled(self._pieces)
         self.evaluate_batch = compiled(self._evaluate_one, reduce_retracing=True)
 
@@ -93,3 +93,10 @@ class CompiledSteps:
     def _score(self, batch: Batch) -> None:
         self.traces["evaluate"] += 1
         self.steps.evaluate(batch)
+
+
+def _function(function: Callable[..., None], **settings: bool) -> Any:
+    compiled = tf.function(function, autograph=False, **settings)
+    # It counts the traces of all engines together, and would warn of each new one.
+    compiled._omit_frequent_tracing_warning = True
+    return compiled

@@ -5,13 +5,14 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+from tensorflow.python.ops import control_flow_util
 
 STEP = 16
 """The kernels pad a batch to a multiple of this."""
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Returns a function that XLA compiles, inside another function too.
+    """Returns a function that XLA compiles: the function itself where one that XLA compiles is being traced.
 
     Make one for each place in a graph. One that is traced once and called in two graphs that take gradients is compiled
     again at each call, which takes a second.
@@ -19,7 +20,11 @@ def compiled(function: Callable[..., Any]) -> Any:
     Args:
         function: Of tensors.
     """
-    return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
+    if control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        return function
+    alone = tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
+    alone._omit_frequent_tracing_warning = True
+    return alone
 
 
 def sparse_matmul(inputs: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor], outputs: int) -> tf.Tensor:
