@@ -120,3 +120,15 @@ def test_models_of_their_own_kind_are_refused():
         tfl.sparsify(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]))
     with pytest.raises(UsageError, match="without sparse layers"):
         tfl.densify(ticket())
+
+
+def test_strip_and_export_take_it(tmp_path):
+    wrapped = ticket()
+    sparse = tfl.sparsify(wrapped)
+    plain, expected = tfl.strip(sparse), tfl.strip(wrapped)
+    assert [type(layer) for layer in plain.layers] == [type(layer) for layer in expected.layers]
+    weights = tfl.get_weights(expected)
+    assert all(np.array_equal(value, weights[path]) for path, value in tfl.get_weights(plain).items())
+    report = tfl.export(sparse, tmp_path / "files", format="keras", samples=X)
+    exported = keras.models.load_model(tmp_path / "files" / report.files[0]["path"])
+    assert_same_outputs(wrapped, exported)

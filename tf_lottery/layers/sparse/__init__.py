@@ -2,6 +2,15 @@
 
 from tf_lottery.layers.sparse.native import Kernels, kernels
 from tf_lottery.layers.sparse.sparse_dense import SparseDense
-from tf_lottery.layers.sparse.sparsifying import densify, reasons_dense, shared_sparse_model, sparsify
+from tf_lottery.layers.sparse.sparsifying import densify, is_sparsified, reasons_dense, shared_sparse_model, sparsify
 
-__all__ = ["Kernels", "SparseDense", "densify", "kernels", "reasons_dense", "shared_sparse_model", "sparsify"]
+__all__ = [
+    "Kernels",
+    "SparseDense",
+    "densify",
+    "is_sparsified",
+    "kernels",
+    "reasons_dense",
+    "shared_sparse_model",
+    "sparsify",
+]
