@@ -5,11 +5,11 @@ import keras
 from tf_lottery.errors import LotteryError, UnfitError, UsageError
 from tf_lottery.layers import is_wrapped, strip
 from tf_lottery.layers.acceptance import check_model, check_weights_finite, own_methods, quantized_layers
-from tf_lottery.layers.copying import copy_model
 from tf_lottery.layers.functional_copy import functional_copy
 from tf_lottery.layers.precision_copy import copy_in_precision, other_floats
 from tf_lottery.layers.sparse import is_sparsified
 from tf_lottery.layers.sublayers import is_nested_model, plain_class
+from tf_lottery.layers.wrapping import copy_model
 from tf_lottery.utils.text import one_line
 
 

@@ -2,7 +2,6 @@
 
 from tf_lottery.layers.acceptance import is_wrapped
 from tf_lottery.layers.architecture import architecture, model_from_architecture
-from tf_lottery.layers.copying import copy_model
 from tf_lottery.layers.discovery import Discovery, MaskableWeight, discover
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.model_file import load_model
@@ -11,6 +10,7 @@ from tf_lottery.layers.selectors import Selector
 from tf_lottery.layers.weight_files import load_weights
 from tf_lottery.layers.wrapping import (
     apply_masks,
+    copy_model,
     get_masks,
     get_weights,
     set_masks,

@@ -103,18 +103,6 @@ def rebuild(
     return rebuilt
 
 
-def copy_model(model: keras.Model) -> keras.Model:
-    """Returns a plain copy of a plain model, not compiled, with its weights.
-
-    Raises:
-        UsageError: If it can't be copied.
-        UnfitError: If a layer can't be.
-    """
-    if not is_nested_model(model) or is_made_from_own_config(model):
-        return copy_subclassed(model)
-    return rebuild(model, copy_layer, keep_classes=True)
-
-
 def _layer_pairs(model: keras.Model, copy: keras.Model) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:
     layers, copies = named_layers(model), named_layers(copy)
     matched = matching_paths(layers, copies, lambda one, two: True)

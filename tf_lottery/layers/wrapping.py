@@ -148,6 +148,18 @@ def strip(model: keras.Model, *, in_place: bool = False) -> keras.Model:
     return stripped
 
 
+def copy_model(model: keras.Model) -> keras.Model:
+    """Returns a plain copy of a plain model, not compiled, with its weights.
+
+    Raises:
+        UsageError: If it can't be copied.
+        UnfitError: If a layer can't be.
+    """
+    if not is_nested_model(model) or is_made_from_own_config(model):
+        return copy_subclassed(model)
+    return rebuild(model, copy_layer, keep_classes=True)
+
+
 def get_masks(model: keras.Model, *, computed: bool = False) -> Masks:
     """Returns the masks of a wrapped model: boolean arrays (copies) keyed by weight path.
 

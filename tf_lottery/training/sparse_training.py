@@ -18,7 +18,7 @@ import tensorflow as tf
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.sparse import SparseDense, kernels, reasons_dense, shared_sparse_model
 from tf_lottery.layers.sparse.break_even import SMALLEST, capacity_for, pays
-from tf_lottery.layers.sparse.operations import put_values, take_values
+from tf_lottery.layers.sparse.sparse_matmul import put_values, take_values
 from tf_lottery.layers.sparse.sparsifying import masked_layers
 from tf_lottery.training.compiled_steps import CompiledSteps
 from tf_lottery.training.optimizers import WITHOUT_DECAY, copy_optimizer
@@ -109,6 +109,7 @@ class SparseTraining:
         setting: "auto" or "on".
         compile_model: compiles a counterpart with an optimizer, by the loss and metrics of the dense model.
         compile_steps: `CompiledSteps` with the settings of the engine; to be called with `load` and `save`.
+        prepare: makes the variables of the metrics of a counterpart's steps.
 
     Attributes:
         reasons: why a layer never computes by the kernels, by path; "" where it may.

@@ -9,8 +9,8 @@ import tensorflow as tf
 from tf_lottery.errors import UsageError
 from tf_lottery.layers.sparse import native
 from tf_lottery.layers.sparse.matrix_index import index_of, tile_count
-from tf_lottery.layers.sparse.operations import put_values, sparse_matmul, take_values
 from tf_lottery.layers.sparse.self_test import differences
+from tf_lottery.layers.sparse.sparse_matmul import put_values, sparse_matmul, take_values
 
 BATCHES = (1, 7, 16, 60, 61, 64, 129)
 

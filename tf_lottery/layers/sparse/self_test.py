@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lottery.layers.sparse.matrix_index import index_of
-from tf_lottery.layers.sparse.operations import put_values, sparse_matmul, take_values
+from tf_lottery.layers.sparse.sparse_matmul import put_values, sparse_matmul, take_values
 
 SHAPE, BATCH = (397, 19), 83
 """No multiple of the vectors' length, more than one tile and more than one block of examples."""

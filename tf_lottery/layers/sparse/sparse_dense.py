@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_lottery.layers.sparse.matrix_index import INDEX, Index, index_of, index_shapes
 from tf_lottery.layers.sparse.native import kernels
-from tf_lottery.layers.sparse.operations import compiled, in_batches, sparse_matmul
+from tf_lottery.layers.sparse.sparse_matmul import compiled, in_batches, sparse_matmul
 
 
 @keras.saving.register_keras_serializable("tf_lottery")
