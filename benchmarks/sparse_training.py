@@ -4,7 +4,7 @@
     python benchmarks/sparse_training.py --batch 128 --optimizer sgd
     python benchmarks/sparse_training.py --run               a whole `tf-lottery run`, with and without the kernels
 
-Both sides train the same net with the same masks on the same batches in one process, in turn (dense, sparse, dense, ...),
+Both sides train the same net with the same masks on the same batches in one process, in turn (dense, sparse, dense),
 after a call that compiles. The losses of the first 200 steps are compared: they may differ by 1e-5, relative. What is
 printed is the median of the ratios of neighbours, and the fastest time of each side.
 """

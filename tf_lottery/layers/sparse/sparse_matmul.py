@@ -7,6 +7,7 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tensorflow.python.ops import control_flow_util
 
+PREFIX, MULTIPLY = "tf_lottery_", "multiply"
 STEP = 16
 """The kernels pad a batch to a multiple of this."""
 
@@ -42,29 +43,32 @@ def sparse_matmul(inputs: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.T
         float32, of shape (batch, outputs).
     """
     batch, features = inputs.shape
-    capacity = values.shape[0]
-    sizes = (batch, features, outputs, capacity)
-    tiles, transposed_tiles = (
-        (index[name].shape[0] - 1) // lines for name, lines in (("starts", outputs), ("transposed_starts", features))
-    )
+    sizes = (batch, features, outputs, values.shape[0])
+    blocks = tf.stop_gradient(_blocks(inputs))
+    # The kernel reads the first four. The gradient needs the others, and finds them here.
+    operands = [blocks, values, index["starts"], index["inputs"], inputs]
+    operands += [index["transposed_starts"], index["outputs"], index["transposed"]]
+    return _call(MULTIPLY, operands, (*sizes, _tiles(index["starts"], outputs)), (batch, outputs))
 
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def product(inputs: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        blocks = _blocks(inputs)
-        by_output = [index["starts"], index["inputs"]]
-        result = _call("multiply", [blocks, values, *by_output], (*sizes, tiles), (batch, outputs))
 
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            above = _blocks(upstream)
-            by_input = [index["transposed_starts"], index["outputs"], index["transposed"]]
-            return (
-                _call("gradient_of_inputs", [above, values, *by_input], (*sizes, transposed_tiles), (batch, features)),
-                _call("gradient_of_values", [blocks, above, *by_output], (*sizes, tiles), (capacity,)),
-            )
+@tf.RegisterGradient("XlaCustomCallV2")  # type: ignore[untyped-decorator]
+def _gradient(operation: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
+    """Returns the gradients of the operands of a custom call. A `tf.custom_gradient` would stay in memory for good."""
+    if operation.get_attr("call_target_name").decode() != PREFIX + MULTIPLY:
+        raise LookupError(f"The custom call {operation.name!r} has no gradient.")
+    blocks, values, starts, inputs, _, transposed_starts, outputs, transposed = operation.inputs
+    batch, features, count, capacity, tiles = map(int, operation.get_attr("backend_config").decode().split())
+    sizes = (batch, features, count, capacity)
+    above = _blocks(upstream)
+    by_input = [transposed_starts, outputs, transposed]
+    of_values = _call("gradient_of_values", [blocks, above, starts, inputs], (*sizes, tiles), (capacity,))
+    across = (*sizes, _tiles(transposed_starts, features))
+    of_inputs = _call("gradient_of_inputs", [above, values, *by_input], across, (batch, features))
+    return [None, of_values, None, None, of_inputs, None, None, None]
 
-        return result, gradient
 
-    return product(inputs, values)
+def _tiles(starts: tf.Tensor, lines: int) -> int:
+    return int(starts.shape[0] - 1) // lines
 
 
 def in_batches(
@@ -164,7 +168,7 @@ def _blocks(matrix: tf.Tensor) -> tf.Tensor:
 def _call(name: str, operands: Sequence[tf.Tensor], sizes: Sequence[int], shape: Sequence[int]) -> tf.Tensor:
     (result,) = gen_xla_ops.xla_custom_call_v2(
         operands=operands,
-        call_target_name=f"tf_lottery_{name}",
+        call_target_name=PREFIX + name,
         backend_config=" ".join(map(str, sizes)),
         has_side_effect=False,
         result_dtypes=[tf.float32],
