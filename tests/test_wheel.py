@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # building leaves files in the tree, which would be in the next wheel
-    skip = shutil.ignore_patterns(".*", "build", "*.egg-info", "runs", "saved_models", "tests", "__pycache__")
+    skip = shutil.ignore_patterns(".*", "*.so", "build", "*.egg-info", "runs", "saved_models", "tests", "__pycache__")
     shutil.copytree(ROOT, source, ignore=skip)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         strip,
         wrap,
     )
+    from tf_lottery.layers.sparse import densify, sparsify
     from tf_lottery.pruning import schedules
     from tf_lottery.pruning.criteria import scores
     from tf_lottery.pruning.masks import density, overlap
@@ -44,6 +45,7 @@ _HOME = {
     "SlimReport": "exporting.slim",
     "Ticket": "results.ticket",
     "apply_masks": "layers",
+    "densify": "layers.sparse",
     "density": "pruning.masks",
     "discover": "layers",
     "export": "exporting.pipeline",
@@ -66,6 +68,7 @@ _HOME = {
     "set_masks": "layers",
     "set_weights": "layers",
     "slim": "exporting.slim",
+    "sparsify": "layers.sparse",
     "strip": "layers",
     "wrap": "layers",
 }
@@ -90,6 +93,7 @@ __all__ = [
     "Ticket",
     "apply_masks",
     "callbacks",
+    "densify",
     "density",
     "discover",
     "export",
@@ -113,6 +117,7 @@ __all__ = [
     "set_masks",
     "set_weights",
     "slim",
+    "sparsify",
     "strip",
     "wrap",
 ]

@@ -94,7 +94,7 @@ def test_chunks_of_other_bounds_change_no_bit_and_trace_nothing(xla):
             engine.run(batch, order, start=start, stop=stop)
         actual.append(bits(engine))
         assert engine.traces["train"] == 1
-        assert engine._train_chunk.experimental_get_tracing_count() == 1
+        assert engine._dense.train_chunk.experimental_get_tracing_count() == 1
     assert actual[0] == actual[1]
 
 

@@ -1,6 +1,7 @@
 """What a run was made with, and whether it is still the same."""
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,17 +10,24 @@ import tensorflow as tf
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import RunDirectory
+from tf_lottery.layers.sparse import kernels
+from tf_lottery.layers.sparse.native import SETTING
 from tf_lottery.utils import machine
 from tf_lottery.utils.files import dump_json
 
 log = logging.getLogger(__name__)
 PACKAGES = ("tf-lottery", "tensorflow", "keras", "numpy")
 # A change of one of these changes the bits of a training.
-DECISIVE = (*PACKAGES[1:], "processor", "threads", "xla", "devices", "tf32")
+DECISIVE = (*PACKAGES[1:], "processor", "threads", "xla", "kernels", "devices", "tf32")
 
 
 def describe(
-    config: Config, *, xla: bool, fingerprint: str, indivisible: Mapping[str, str] | None = None
+    config: Config,
+    *,
+    xla: bool,
+    fingerprint: str,
+    instruction_set: str = "",
+    indivisible: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return versions, processor, devices and settings of this process, as JSON values.
 
@@ -27,9 +35,11 @@ def describe(
         config: the experiment.
         xla: whether the steps are compiled by XLA.
         fingerprint: SHA-256 of the data's content, or "" for a stream.
+        instruction_set: the instruction set of the sparse kernels that layers may compute by, or "" for none.
         indivisible: why a weight is not pruned in the units that were asked for, by weight path.
     """
-    return ({"indivisible": dict(indivisible)} if indivisible else {}) | {
+    set_only = {"indivisible": dict(indivisible or {}), "kernels": instruction_set}
+    return {key: value for key, value in set_only.items() if value} | {
         **machine.describe(PACKAGES),
         "threads": config.threads,
         "devices": [device.device_type for device in tf.config.list_logical_devices()],
@@ -41,7 +51,13 @@ def describe(
 
 
 def record(
-    store: RunDirectory, config: Config, *, xla: bool, fingerprint: str, indivisible: Mapping[str, str] | None = None
+    store: RunDirectory,
+    config: Config,
+    *,
+    xla: bool,
+    fingerprint: str,
+    instruction_set: str = "",
+    indivisible: Mapping[str, str] | None = None,
 ) -> str:
     """Write down what a run is made with; where that is done, check that it has not changed.
 
@@ -50,6 +66,7 @@ def record(
         config: the experiment.
         xla: whether the steps are compiled by XLA.
         fingerprint: SHA-256 of the data's content, or "" for a stream.
+        instruction_set: the instruction set of the sparse kernels that layers may compute by, or "" for none.
         indivisible: why a weight is not pruned in the units that were asked for, by weight path.
 
     Returns:
@@ -59,7 +76,7 @@ def record(
         UnfitError: the data is not the data that the run began with.
         DamagedError: the file was altered.
     """
-    now = describe(config, xla=xla, fingerprint=fingerprint, indivisible=indivisible)
+    now = describe(config, xla=xla, fingerprint=fingerprint, instruction_set=instruction_set, indivisible=indivisible)
     before = store.environment()
     if before and before.get("data_fingerprint") != fingerprint:
         raise UnfitError(
@@ -73,3 +90,29 @@ def record(
             ", ".join(f"{key} ({now.get(key)} instead of {before.get(key)})" for key in changed),
         )
     return store.write_pinned("environment.json", dump_json(now))
+
+
+def sparse_setting(config: Config, before: Mapping[str, Any]) -> str:
+    """Return whether a run's layers compute by the sparse kernels: as it began, where it has begun.
+
+    Args:
+        config: the experiment.
+        before: what the run was begun with, or nothing.
+
+    Raises:
+        UnfitError: it was begun with kernels, and there are none.
+    """
+    if config.sparse == "off" or not before:
+        return config.sparse
+    if not before.get("kernels"):
+        return "off"
+    if kernels():
+        return config.sparse
+    if os.environ.get(SETTING) == "off":
+        return "off"
+    raise UnfitError(
+        f"The run was begun with the sparse kernels ({before['kernels']}), and there are none here: "
+        f"{kernels().reason}.",
+        f"Continue it where there are, or set {SETTING}=off to continue without: results are then no longer bit for "
+        "bit those of one run.",
+    )

@@ -28,6 +28,7 @@ MOMENTUM = ("sgd", "rmsprop", "user")  # those that take `momentum`; "user" is a
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 NORMALIZATIONS = ("none", "unit", "standard")
 XLA = ("auto", "on", "off")
+SPARSE = ("auto", "on", "off")
 DEVICES = ("auto", "cpu", "gpu")
 # Steps are counted in 32-bit integers.
 MOST_STEPS = 2**31 - 2
@@ -107,6 +108,8 @@ class Options:
         jobs: number of processes; 0 for as many as the cores allow.
         threads: threads of one training.
         xla: whether steps are compiled by XLA: "auto", "on" or "off".
+        sparse: whether masked dense layers train by the sparse kernels, with the kept weights alone: "auto" where that
+            is faster, "on" wherever it can be, or "off". The results differ by the order of sums.
         precision: dtype policy of the computation.
         device: where to compute: "auto", "cpu" or "gpu".
     """
@@ -250,6 +253,9 @@ class Options:
     jobs: int = option(0, "Processes at once; 0: as many as the cores hold.", minimum=0, limit=1024, hashed="never")
     threads: int = option(1, "Threads of one training.", minimum=1, limit=1024)
     xla: str = option("auto", "Compile with XLA; auto: where it pays.", choices=XLA)
+    sparse: str = option(
+        "auto", "Train dense layers by the sparse kernels; auto: where it pays.", choices=SPARSE, hashed="if set"
+    )
     precision: str = option("float32", "Precision of the computation.", choices=PRECISIONS)
     device: str = option("auto", "Where to compute.", choices=DEVICES, hashed="never")
 

@@ -89,13 +89,14 @@ class Problem:
         model = self.make_model(0) if in_place else plain
         return wrap(model, include=self.include, exclude=self.exclude, in_place=in_place)
 
-    def engine(self, model: keras.Model, *, xla: str, track_changes: bool = False) -> Engine:
+    def engine(self, model: keras.Model, *, xla: str, track_changes: bool = False, sparse: str = "off") -> Engine:
         """Make an engine that trains a wrapped model on this problem.
 
         Args:
             model: a wrapped model.
             xla: "auto", "on" or "off".
             track_changes: whether to sum up |change| of each maskable weight over the steps.
+            sparse: whether layers compute by the sparse kernels: "auto", "on" or "off".
         """
         return Engine(
             model,
@@ -107,6 +108,7 @@ class Problem:
             xla=xla,
             augment=self.augment,
             track_changes=track_changes,
+            sparse=sparse,
         )
 
     def steps_per_epoch(self, batch_size: int) -> int | None:

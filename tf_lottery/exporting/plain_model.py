@@ -7,6 +7,7 @@ from tf_lottery.layers import is_wrapped, strip
 from tf_lottery.layers.acceptance import check_model, check_weights_finite, own_methods, quantized_layers
 from tf_lottery.layers.functional_copy import functional_copy
 from tf_lottery.layers.precision_copy import copy_in_precision, other_floats
+from tf_lottery.layers.sparse import is_sparsified
 from tf_lottery.layers.sublayers import is_nested_model, plain_class
 from tf_lottery.layers.wrapping import copy_model
 from tf_lottery.utils.text import one_line
@@ -39,7 +40,7 @@ def make_deployable(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
     if not is_nested_model(model):
         kind, model = plain_class(model).__name__, functional_copy(check_model(model, subclassed=True))
         notes = (f"The subclassed model {kind} was traced: the files hold a functional model of its layers.",)
-    elif is_wrapped(model):
+    elif is_wrapped(model) or is_sparsified(model):
         model = strip(model)
     _check(model)
     if quantized := quantized_layers(model):

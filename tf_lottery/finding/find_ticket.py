@@ -62,6 +62,7 @@ def find_ticket(
     callbacks: Any = (),
     verbose: Any = "auto",
     jit_compile: Any = "auto",
+    sparse: str = "auto",
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
     steps_per_epoch: int | None = None,
@@ -128,6 +129,8 @@ def find_ticket(
             notebook, 1 shows lines too.
         jit_compile: whether steps are compiled by XLA: True, False, or "auto": as the model was compiled, or where it
             pays.
+        sparse: whether masked dense layers train by the sparse kernels, with the kept weights alone: "auto" where that
+            is faster, "on" wherever it can be, or "off". The results differ by the order of sums.
         sample_weight: a weight for each training example, shape (examples,); left out beside a data set.
         class_weight: a weight for each class number, for the training data.
         steps_per_epoch: steps that make an epoch; by default all full batches of arrays, or all batches of a data set
@@ -220,6 +223,7 @@ def find_ticket(
         seed=seed,
         replicates=replicates,
         variants=own_functions.variant_names(variants),
+        sparse=sparse,
         threads=tf.config.threading.get_intra_op_parallelism_threads() or available_cores(),
         jobs=1,
     )

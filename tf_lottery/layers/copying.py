@@ -69,7 +69,7 @@ def rebuild(
         # Keras would compile the copy from a serialized loss, which fails for a lambda.
         for part in compiled:
             part.compiled = False
-        rebuilt = _clone(model, replace, keep_classes=keep_classes, change=change)
+        rebuilt = clone_graph(model, replace, keep_classes=keep_classes, change=change)
     finally:
         for part in compiled:
             part.compiled = True
@@ -157,17 +157,24 @@ def made_again(model: keras.Model) -> keras.Model:
     """
     if not is_nested_model(model) or constructs_itself(model):
         return remaking.made_again(model)
-    return _clone(model, lambda layer: copy_layer(held_layer(layer)), keep_classes=False)
+    return clone_graph(model, lambda layer: copy_layer(held_layer(layer)), keep_classes=False)
 
 
-def _clone(
+def clone_graph(
     model: keras.Model,
     replace: Callable[[keras.layers.Layer], keras.layers.Layer],
     *,
-    keep_classes: bool,
+    keep_classes: bool = True,
     change: Change = unchanged,
 ) -> keras.Model:
-    """Returns a copy of a model's graph, uncompiled, with new weights; a layer that is used twice is replaced once."""
+    """Returns a copy of a model's graph, uncompiled, with new weights; a layer that is used twice is replaced once.
+
+    Args:
+        model: A built Sequential or functional model. It is not changed.
+        replace: From a layer of the model to the layer of the copy, which may be the same.
+        keep_classes: As for `rebuild`.
+        change: As for `rebuild`.
+    """
     replaced: dict[int, keras.layers.Layer] = {}
 
     def clone_layer(layer: keras.layers.Layer) -> keras.layers.Layer:

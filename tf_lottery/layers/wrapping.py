@@ -17,6 +17,7 @@ from tf_lottery.layers.masked_variable import is_masked, mask_of
 from tf_lottery.layers.paths import held_layer, named_layers, named_variables
 from tf_lottery.layers.remaking import all_layers, copy_subclassed, refresh_constants
 from tf_lottery.layers.selectors import Selector
+from tf_lottery.layers.sparse import densify, is_sparsified
 from tf_lottery.layers.subclassed import WrappedModel, forget_traces, mask_in_place, unmask_in_place
 from tf_lottery.layers.sublayers import constructs_itself, is_made_from_own_config, is_nested_model
 from tf_lottery.pruning.masks import Masks, as_array, as_real, validate
@@ -117,7 +118,7 @@ def strip(model: keras.Model, *, in_place: bool = False) -> keras.Model:
     LoRA stays in the copy, unless its sums are masked (`wrap(model, lora="mask")`): then they are its kernels.
 
     Args:
-        model: A wrapped model. It keeps its masks.
+        model: A wrapped model, or one of `sparsify`. It keeps its masks.
         in_place: Whether to make a subclassed model, or one whose constructor makes its layers, itself plain again and
             return it, which needs no copy.
 
@@ -131,6 +132,8 @@ def strip(model: keras.Model, *, in_place: bool = False) -> keras.Model:
         >>> (strip(wrapped).layers[0].kernel.numpy() != 0).tolist()
         [[True, False], [False, True]]
     """
+    if is_sparsified(model):
+        model = densify(model)
     if not is_wrapped(model):
         raise UsageError("`strip` expects a wrapped model. Received a model without mask-applying layers.")
     if isinstance(model, WrappedModel):

@@ -17,11 +17,13 @@ import tensorflow as tf
 
 from tf_lottery.errors import NonFiniteError, UnfitError
 from tf_lottery.layers import apply_masks, named_variables
-from tf_lottery.training.batches import Batch, as_batch, gather, piece
+from tf_lottery.training.batches import Batch, as_batch
 from tf_lottery.training.changes import WeightChanges
+from tf_lottery.training.compiled_steps import CompiledSteps
 from tf_lottery.training.device import choose_xla
 from tf_lottery.training.optimizers import for_one_replica, with_loss_scale
 from tf_lottery.training.order import Order
+from tf_lottery.training.sparse_training import SparseTraining
 from tf_lottery.training.state import optimizer_variables
 from tf_lottery.training.steps import Steps
 from tf_lottery.training.timings import Timings
@@ -55,6 +57,8 @@ class Engine:
         augment: function (images, seeds) -> images for the inputs of a training batch, made of graph operations;
             `seeds` is an int32 tensor (augmentation seed, step).
         track_changes: whether to sum up |change| of each maskable weight over the steps.
+        sparse: "off"; "auto" for the sparse kernels in each layer that is faster by them, with the masks of now; or
+            "on" for all that they cover.
 
     Attributes:
         optimizer: the optimizer, in a `LossScaleOptimizer` where the model computes in float16.
@@ -74,6 +78,7 @@ class Engine:
         xla: str | bool = "auto",
         augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
         track_changes: bool = False,
+        sparse: str = "off",
     ) -> None:
         self.model = model
         self.optimizer = optimizer = for_one_replica(with_loss_scale(optimizer, model))
@@ -81,28 +86,43 @@ class Engine:
         self.xla = choose_xla(model, xla)
         self.traces = {"train": 0, "evaluate": 0}
         self.timings = Timings()
-        keras.Model.compile(
-            model,
-            optimizer=optimizer,
+        self._compile_model = functools.partial(
+            keras.Model.compile,
             loss=loss,
             metrics=metrics,
             loss_weights=loss_weights,
             weighted_metrics=weighted_metrics,
             jit_compile=False,
         )
+        self._compile_model(model, optimizer)
         optimizer.build(model.trainable_variables)
         self.changes = WeightChanges(model) if track_changes else None
         self._steps = Steps(model, self.changes)
         self._may_drop_xla = self.xla and xla == "auto"
+        self._sparse_setting, self._example = sparse, Batch(None, None)
         self._compile()
 
     def _compile(self) -> None:
-        compiled = functools.partial(tf.function, jit_compile=self.xla, autograph=False)
-        self._train_chunk = compiled(self._chunk)
-        self._train_step = compiled(self._step, reduce_retracing=True)
-        self._train_stream = tf.function(self._stream, autograph=False, reduce_retracing=True)
-        self._evaluate_pieces = compiled(self._pieces)
-        self._evaluate_batch = compiled(self._score, reduce_retracing=True)
+        compiled = functools.partial(CompiledSteps, xla=self.xla, augment=self.augment, traces=self.traces)
+        self._dense, self.sparse = compiled(self._steps), None
+        if self._sparse_setting != "off" and self.changes is None:
+            self.sparse = SparseTraining(
+                self._steps,
+                self._sparse_setting,
+                compile_model=self._compile_model,
+                compile_steps=compiled,
+                prepare=lambda steps: steps.prepare(self._example),
+            )
+
+    def _compiled(self) -> CompiledSteps:
+        """The functions that train and evaluate with the masks that the model has now."""
+        sparse = self.sparse.counterpart() if self.sparse else None
+        return sparse.functions if sparse else self._dense
+
+    @property
+    def instruction_set(self) -> str:
+        """Of the sparse kernels that layers may compute by; "" if none does."""
+        return self.sparse.instruction_set if self.sparse else ""
 
     def prepare(self, example: Batch) -> None:
         """Create the variables of the metrics, which Keras makes at first use, outside of any compiled function.
@@ -110,6 +130,7 @@ class Engine:
         Raises:
             UsageError: Keras does not take the loss or a metric, or a step of the model's own returns no loss.
         """
+        self._example = example
         self._steps.prepare(example)
 
     def variables(self) -> dict[str, keras.Variable]:
@@ -145,12 +166,14 @@ class Engine:
         indices = np.zeros((CHUNK_CAPACITY, order.batch), np.int32)
         indices[: stop - start] = order.steps(start, stop)
         indices = tf.constant(indices)
-        if self.timings.is_first("train", order.batch):
+        shape = (self._compiled(), order.batch)
+        if self.timings.is_first("train", shape):
             nothing = tf.constant([start, 0, augment_seed], tf.int32)
-            with self.timings.measure("train", order.batch):  # a chunk of no steps compiles, and changes nothing
-                self._try_xla("_train_chunk", data, indices, nothing)
-        with self.timings.measure("train", order.batch, steps=stop - start):
-            self._train_chunk(data, indices, tf.constant([start, stop - start, augment_seed], tf.int32))
+            with self.timings.measure("train", shape):  # a chunk of no steps compiles, and changes nothing
+                self._try_xla("train_chunk", data, indices, nothing)
+        numbers = tf.constant([start, stop - start, augment_seed], tf.int32)
+        with self.timings.measure("train", shape, steps=stop - start):
+            self._compiled().train_chunk(data, indices, numbers)
             self._check_loss(start, stop)
 
     def run_stream(self, batches: Iterator[Any], *, start: int, stop: int, augment_seed: int = 0) -> None:
@@ -168,12 +191,14 @@ class Engine:
             XlaDroppedError: XLA can't compile the first step, and will not be used; a batch was taken.
         """
         iterations = int(self.optimizer.iterations)
-        with self.timings.measure("train", "stream", steps=stop - start):
+        shape = (self._compiled(), "stream")
+        with self.timings.measure("train", shape, steps=stop - start):
             try:
-                if self.timings.is_first("train", "stream"):
+                if self.timings.is_first("train", shape):
                     nothing = tf.constant([start, 0, augment_seed], tf.int32)
-                    self._try_xla("_train_stream", batches, nothing)
-                self._train_stream(batches, tf.constant([start, stop - start, augment_seed], tf.int32))
+                    self._try_xla("train_stream", batches, nothing)
+                numbers = tf.constant([start, stop - start, augment_seed], tf.int32)
+                self._compiled().train_stream(batches, numbers)
             except tf.errors.OutOfRangeError as error:
                 raise UnfitError(
                     f"The training data ended before step {stop}: the tf.data.Dataset yields no batch.",
@@ -206,23 +231,27 @@ class Engine:
 
         The state of the training is not changed, also not by layers that draw random numbers at inference.
         """
-        self.reset_metrics()
-        before = self._steps.state_before_evaluation()
+        compiled = self._compiled()
+        steps = compiled.steps
+        steps.reset()
+        before = steps.state_before_evaluation()
         if isinstance(data, tf.data.Dataset):
-            with self.timings.measure("evaluate", "stream"):
+            with self.timings.measure("evaluate", (compiled, "stream")):
                 for element in data:
                     batch = as_batch(element)
-                    self._try_xla("_evaluate_batch", batch)
+                    self._try_xla("evaluate_batch", batch)
         else:
             length = min(EVALUATION_BATCH, data.size)
             count, rest = divmod(data.size, length)
-            with self.timings.measure("evaluate", data.size):
-                self._try_xla("_evaluate_pieces", data, 0, length, count)
+            with self.timings.measure("evaluate", (compiled, data.size)):
+                self._try_xla("evaluate_pieces", data, 0, length, count)
                 if rest:
-                    self._evaluate_pieces(data, data.size - rest, rest, 1)
-        results = self._steps.test_results()
+                    self._compiled().evaluate_pieces(data, data.size - rest, rest, 1)
+        steps = self._compiled().steps  # others, where XLA was dropped
+        results = steps.test_results()
+        steps.reset()
         self.reset_metrics()
-        self._steps.restore(before)
+        steps.restore(before)
         return results
 
     def _try_xla(self, name: str, *arguments: Any) -> None:
@@ -232,12 +261,12 @@ class Engine:
         nothing has been computed yet.
         """
         try:
-            getattr(self, name)(*arguments)
+            getattr(self._compiled(), name)(*arguments)
         except XLA_ERRORS as error:
             if not self.xla:
                 raise
             self._drop_xla(error)
-            getattr(self, name)(*arguments)
+            getattr(self._compiled(), name)(*arguments)
 
     def _drop_xla(self, error: tf.errors.OpError) -> None:
         if not self._may_drop_xla:
@@ -248,42 +277,6 @@ class Engine:
         log.warning("training continues without XLA, which can't compile it: %s", one_line(error.message))
         self.xla = self._may_drop_xla = False
         self._compile()
-
-    def _chunk(self, data: Batch, indices: tf.Tensor, numbers: tf.Tensor) -> None:
-        self.traces["train"] += 1
-        first, count, augment_seed = tf.unstack(numbers)
-
-        def body(step: tf.Tensor) -> tuple[tf.Tensor]:
-            self._step(gather(data, indices[step]), tf.stack([augment_seed, first + step]))
-            return (step + 1,)
-
-        tf.while_loop(lambda step: step < count, body, [tf.constant(0)], parallel_iterations=1)
-
-    def _stream(self, batches: Iterator[Any], numbers: tf.Tensor) -> None:
-        self.traces["train"] += 1
-        first, count, augment_seed = tf.unstack(numbers)
-
-        def body(step: tf.Tensor) -> tuple[tf.Tensor]:
-            self._train_step(as_batch(next(batches)), tf.stack([augment_seed, first + step]))
-            return (step + 1,)
-
-        tf.while_loop(lambda step: step < count, body, [tf.constant(0)], parallel_iterations=1)
-
-    def _step(self, batch: Batch, seeds: tf.Tensor) -> None:
-        if self.augment is not None:
-            batch = batch._replace(x=tf.nest.map_structure(lambda t: self.augment(t, seeds), batch.x))
-        self._steps.train(batch)
-
-    def _pieces(self, data: Batch, start: int, length: int, count: int) -> None:
-        def body(index: tf.Tensor) -> tuple[tf.Tensor]:
-            self._score(piece(data, start + index * length, length))
-            return (index + 1,)
-
-        tf.while_loop(lambda index: index < count, body, [tf.constant(0)], parallel_iterations=1)
-
-    def _score(self, batch: Batch) -> None:
-        self.traces["evaluate"] += 1
-        self._steps.evaluate(batch)
 
     def _check_loss(self, start: int, stop: int) -> None:
         if not np.isfinite(loss := self._steps.mean_loss()):

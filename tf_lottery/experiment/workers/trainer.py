@@ -66,7 +66,7 @@ class Trainer:
         self.config, self.problem, self.store = config, problem, store
         self.observer = observer or JobObserver()
         self.checkpoint_every = checkpoint_every if problem.replayable else math.inf
-        self.bench = Workbench(config, problem)
+        self.bench = Workbench(config, problem, sparse=environment.sparse_setting(config, store.environment()))
         self.engine = self.bench.engine
         check_room_for_states(sum(4.0 * math.prod(variable.shape) for variable in self.engine.variables().values()))
         self.step_counts = step_counts(config, problem.steps_per_epoch(config.batch_size))
@@ -83,6 +83,7 @@ class Trainer:
                 store,
                 config,
                 xla=self.engine.xla,
+                instruction_set=self.engine.instruction_set,
                 fingerprint=problem.fingerprint,
                 indivisible=self.bench.units.remarks,
             ),

@@ -32,6 +32,7 @@ class Workbench:
     Args:
         config: the experiment.
         problem: its model, data, loss and optimizer.
+        sparse: whether layers compute by the sparse kernels: "auto", "on" or "off".
 
     Attributes:
         plain: makes the plain model of a replicate; the last two are kept.
@@ -43,7 +44,7 @@ class Workbench:
         data: the splits, on the device.
     """
 
-    def __init__(self, config: Config, problem: Problem) -> None:
+    def __init__(self, config: Config, problem: Problem, *, sparse: str = "off") -> None:
         self.config, self.problem = config, problem
         _check_stream(config, problem)
         self.plain = functools.lru_cache(maxsize=2)(problem.make_model)
@@ -64,7 +65,10 @@ class Workbench:
         weights_per_round.check_rounds(config, self.roles, shapes, self.units)
         self.data = splits(problem.train, problem.validation, problem.test)
         self.engine = problem.engine(
-            self.model, xla=config.xla, track_changes="changes" in scoring.needs(config.criterion)
+            self.model,
+            xla=config.xla,
+            track_changes="changes" in scoring.needs(config.criterion),
+            sparse=sparse,
         )
         self.engine.prepare(self.data.example())
         self.slots = slots_of(self.engine.optimizer, self.model)

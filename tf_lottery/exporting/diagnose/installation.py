@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tf_lottery.errors import CheckFailed
+from tf_lottery.errors import CheckFailed, LotteryError
 from tf_lottery.utils.machine import available_memory
 from tf_lottery.utils.text import one_line
 
@@ -58,6 +58,7 @@ def _software() -> Iterator[InstallationCheck]:
         yield _attempt(package, lambda package=package: metadata.version(package))  # type: ignore[misc]
     yield _attempt("Keras backend", _keras_backend)
     yield _attempt("XLA", _compile_with_xla)
+    yield _sparse_kernels()
     yield _attempt("LiteRT", _run_in_litert)
 
 
@@ -99,6 +100,18 @@ def _attempt(name: str, check: Callable[[], str]) -> InstallationCheck:
         return InstallationCheck(name, "ok", check())
     except Exception as error:  # A broken installation may raise anything; the result says what.
         return InstallationCheck(name, "fail", f"{type(error).__name__}: {one_line(error)}")
+
+
+def _sparse_kernels() -> InstallationCheck:
+    from tf_lottery.layers.sparse import kernels
+
+    try:
+        found = kernels()
+    except LotteryError as error:
+        return InstallationCheck("Sparse kernels", "fail", error.cause)
+    if found:
+        return InstallationCheck("Sparse kernels", "ok", f"{found.instruction_set}; the self-test computes right")
+    return InstallationCheck("Sparse kernels", "warn", f"none, sparse layers train densely: {found.reason}")
 
 
 def _keras_backend() -> str:

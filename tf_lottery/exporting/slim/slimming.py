@@ -18,6 +18,7 @@ from tf_lottery.exporting.slim.smaller_model import RebuildPlan, build_smaller_m
 from tf_lottery.layers import is_wrapped, strip
 from tf_lottery.layers.acceptance import check_model, check_weights_finite
 from tf_lottery.layers.functional_copy import functional_copy
+from tf_lottery.layers.sparse import is_sparsified
 from tf_lottery.layers.sublayers import is_nested_model
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def slim(model: keras.Model, *, multiple: int = 1) -> tuple[keras.Model, SlimRep
     check_model(model, subclassed=True)
     if not is_nested_model(model):
         model = functional_copy(model)
-    elif is_wrapped(model):
+    elif is_wrapped(model) or is_sparsified(model):
         model = strip(model)
     _check_call(model)
     check_weights_finite(model)

@@ -1,0 +1,125 @@
+"""The compiled kernels against NumPy: random shapes, batches and densities, for each instruction set."""
+
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_lottery.errors import UsageError
+from tf_lottery.layers.sparse import native
+from tf_lottery.layers.sparse.matrix_index import index_of, tile_count
+from tf_lottery.layers.sparse.self_test import differences
+from tf_lottery.layers.sparse.sparse_matmul import put_values, sparse_matmul, take_values
+
+BATCHES = (1, 7, 16, 60, 61, 64, 129)
+
+
+@pytest.fixture(params=native.INSTRUCTION_SETS)
+def instruction_set(request, monkeypatch):
+    monkeypatch.setenv(native.SETTING, request.param)
+    native._load.cache_clear()
+    found = native.kernels()
+    if not found:
+        assert "this processor does not have" in found.reason or "C++ compiler" in found.reason
+        pytest.skip(found.reason)
+    yield found.instruction_set
+    native._load.cache_clear()
+
+
+def random_mask(rng, shape, density):
+    mask = rng.random(shape) < density
+    mask[rng.integers(shape[0])] = False  # an input without weights
+    mask[:, rng.integers(shape[1])] = rng.random() < 0.5  # an output with all weights or none
+    return mask
+
+
+def compute(inputs, matrix, weights, mask, spare):
+    index = {name: tf.constant(array) for name, array in index_of(mask, int(mask.sum()) + spare).items()}
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run(inputs, matrix, weights):
+        values = take_values(matrix, index)
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, values])
+            product = sparse_matmul(inputs, values, index, mask.shape[1])
+        of_inputs, of_values = tape.gradient(product, [inputs, values], weights)
+        return product, of_inputs, put_values(tf.zeros_like(matrix), of_values, index), of_values
+
+    return [result.numpy() for result in run(inputs, matrix, weights)]
+
+
+def check(seed):
+    rng = np.random.default_rng(seed)
+    batch, inputs, outputs = int(rng.choice(BATCHES)), int(rng.integers(1, 500)), int(rng.integers(1, 80))
+    mask = random_mask(rng, (inputs, outputs), float(rng.choice([0, 0.02, 0.1, 0.5, 1])))
+    matrix = rng.normal(size=mask.shape).astype(np.float32)
+    x, dy = rng.normal(size=(batch, inputs)).astype(np.float32), rng.normal(size=(batch, outputs)).astype(np.float32)
+    product, of_inputs, of_values, raw = compute(x, matrix, dy, mask, spare := int(rng.integers(1, 5)))
+    kept = np.where(mask, matrix, 0).astype(np.float64)
+    close = {"rtol": 1e-5, "atol": 1e-5 * np.sqrt(inputs + outputs + batch)}
+    np.testing.assert_allclose(product, x.astype(np.float64) @ kept, **close)
+    np.testing.assert_allclose(of_inputs, dy.astype(np.float64) @ kept.T, **close)
+    np.testing.assert_allclose(of_values, np.where(mask, x.astype(np.float64).T @ dy, 0), **close)
+    assert not raw[-spare:].any()  # the places beyond the kept values
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_products_and_gradients_are_numpys(seed, instruction_set):
+    check(seed)
+
+
+@pytest.mark.slow
+def test_five_hundred_random_shapes(instruction_set, capsys):
+    for seed in range(500):
+        check(seed)
+    with capsys.disabled():
+        print(f"{instruction_set}: 500 random shapes as NumPy computes them")
+
+
+def test_tiles_change_no_result_but_the_order_of_sums():
+    assert tile_count(784, 300, 784 * 300) > 1  # what the self-test covers with other shapes
+    assert max(differences().values()) < 1e-5
+
+
+def test_kernels_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv(native.SETTING, "off")
+    assert not native.kernels()
+    assert native.kernels().reason == "TF_LOTTERY_KERNELS is off"
+
+
+def test_another_setting_is_an_error(monkeypatch):
+    monkeypatch.setenv(native.SETTING, "fast")
+    with pytest.raises(UsageError, match=r"must be auto, off, baseline, avx2 or avx512\. Received: 'fast'"):
+        native.kernels()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "no C\\+\\+ compiler"), (b"no library", "can't be loaded")],
+)
+def test_without_a_library_there_are_none(content, reason, tmp_path, monkeypatch):
+    path = tmp_path / "_kernels.so"
+    if content:
+        path.write_bytes(content)
+    monkeypatch.setattr(native, "library_path", lambda: path if content else None)
+    native._load.cache_clear()
+    try:
+        found = native.kernels()
+    finally:
+        native._load.cache_clear()
+    assert not found
+    assert re.search(reason, found.reason)
+
+
+def test_kernels_that_compute_wrongly_are_not_used(monkeypatch):
+    monkeypatch.setattr("tf_lottery.layers.sparse.self_test.differences", lambda: {"product": 0.1})
+    native._load.cache_clear()
+    try:
+        found = native.kernels()
+    finally:
+        native._load.cache_clear()
+    assert not found
+    assert found.reason
+    if native.library_path():
+        assert "self-test failed: results differ by 1.0e-01" in found.reason

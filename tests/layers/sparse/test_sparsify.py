@@ -1,0 +1,134 @@
+"""`sparsify` gives a model that computes with the kept weights alone; `densify` gives the wrapped model back."""
+
+import keras
+import numpy as np
+import pytest
+
+import tf_lottery as tfl
+from tf_lottery.errors import UsageError
+from tf_lottery.layers.sparse import SparseDense
+
+X = np.random.default_rng(0).normal(size=(50, 12)).astype(np.float32)
+
+
+def ticket(density=0.3):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((12,))
+    shared = keras.layers.Dense(12, "relu")
+    tensor = keras.layers.LayerNormalization()(shared(shared(inputs)))
+    tensor = keras.layers.Dense(8, "gelu", use_bias=False)(tensor)
+    image = keras.layers.Reshape((4, 2, 1))(tensor)
+    image = keras.layers.Conv2D(3, 2)(image)
+    wrapped = tfl.wrap(keras.Model(inputs, [keras.layers.Dense(3)(tensor), keras.layers.Flatten()(image)]))
+    rng = np.random.default_rng(1)
+    tfl.set_masks(wrapped, {path: rng.random(mask.shape) < density for path, mask in tfl.get_masks(wrapped).items()})
+    return wrapped
+
+
+def assert_same_outputs(one, two):
+    for a, b in zip(one.predict(X, verbose=0), two.predict(X, verbose=0), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_there_and_back_again(tmp_path):
+    wrapped = ticket()
+    sparse = tfl.sparsify(wrapped)
+    assert sum(isinstance(layer, SparseDense) for layer in sparse.layers) == 3
+    assert_same_outputs(wrapped, sparse)
+    sparse.save(tmp_path / "sparse.keras")
+    assert_same_outputs(wrapped, keras.models.load_model(tmp_path / "sparse.keras"))
+    back = tfl.densify(sparse)
+    masks = tfl.get_masks(wrapped)
+    assert all(np.array_equal(mask, masks[path]) for path, mask in tfl.get_masks(back).items())
+    weights = tfl.get_weights(wrapped)
+    assert all(np.array_equal(value, weights[path]) for path, value in tfl.get_weights(back).items())
+
+
+def test_fit_trains_the_kept_weights():
+    wrapped = ticket()
+    models = [wrapped, tfl.sparsify(wrapped, batch_size=16)]
+    y = [X[:, :3], np.ones((50, 9), np.float32)]
+    for one in models:  # 50 = 3 x 16 + 2, so the last batch is a smaller one
+        one.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=True)
+        one.fit(X, y, batch_size=16, epochs=3, shuffle=False, verbose=0)
+    assert_same_outputs(wrapped, models[1])
+    masks, weights = tfl.get_masks(models[0]), tfl.get_weights(tfl.densify(models[1]))
+    assert all(not weights[path][~mask].any() for path, mask in masks.items())
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4)])
+def test_inputs_of_more_axes(shape):
+    layer = keras.layers.Dense(5, "tanh")
+    layer.build((None, 4))
+    mask = np.random.default_rng(0).random((4, 5)) < 0.5
+    sparse = SparseDense(layer.get_config(), capacity=20)
+    sparse.build((None, 4))
+    sparse.set_kernel(layer.kernel.numpy(), mask)
+    layer.kernel.assign(layer.kernel * mask)
+    x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    np.testing.assert_allclose(sparse(x), layer(x), rtol=1e-5, atol=1e-6)
+    kernel, kept = sparse.get_kernel()
+    assert np.array_equal(kernel, layer.kernel)
+    assert np.array_equal(kept, mask)
+
+
+def test_without_kernels_the_layer_computes_densely(monkeypatch):
+    wrapped = ticket()
+    expected = [np.asarray(output) for output in wrapped(X)]
+    monkeypatch.setenv("TF_LOTTERY_KERNELS", "off")
+    for a, b in zip(expected, tfl.sparsify(wrapped)(X), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_more_weights_than_there_is_room_for():
+    layer = SparseDense(keras.layers.Dense(2).get_config(), capacity=3)
+    layer.build((None, 2))
+    with pytest.raises(ValueError, match=r"at least the 4 kept weights\. Received: 3"):
+        layer.set_mask(np.ones((2, 2), bool))
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (keras.layers.Conv1D(2, 3), "it is a Conv1D"),
+        (keras.layers.Dense(2, kernel_constraint="non_neg"), "its kernel has a constraint"),
+        (keras.layers.Dense(2, activity_regularizer="l2"), "it has an activity regularizer"),
+        (keras.layers.Dense(2, kernel_regularizer=keras.regularizers.OrthogonalRegularizer()), "is no sum"),
+        (keras.layers.Dense(2, dtype="mixed_bfloat16"), "it computes in bfloat16"),
+    ],
+)
+def test_what_is_not_covered_is_refused_with_the_reason(layer, reason):
+    wrapped = tfl.wrap(keras.Sequential([keras.Input((6, 4)), layer]))
+    with pytest.raises(UsageError, match=reason):
+        tfl.sparsify(wrapped)
+
+
+def test_models_of_their_own_kind_are_refused():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(2)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    model = Own()
+    model(X)
+    with pytest.raises(UsageError, match="the model is subclassed"):
+        tfl.sparsify(tfl.wrap(model, in_place=True))
+    with pytest.raises(UsageError, match="A wrapped model is expected"):
+        tfl.sparsify(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]))
+    with pytest.raises(UsageError, match="without sparse layers"):
+        tfl.densify(ticket())
+
+
+def test_strip_and_export_take_it(tmp_path):
+    wrapped = ticket()
+    sparse = tfl.sparsify(wrapped)
+    plain, expected = tfl.strip(sparse), tfl.strip(wrapped)
+    assert [type(layer) for layer in plain.layers] == [type(layer) for layer in expected.layers]
+    weights = tfl.get_weights(expected)
+    assert all(np.array_equal(value, weights[path]) for path, value in tfl.get_weights(plain).items())
+    report = tfl.export(sparse, tmp_path / "files", format="keras", samples=X)
+    exported = keras.models.load_model(tmp_path / "files" / report.files[0]["path"])
+    assert_same_outputs(wrapped, exported)

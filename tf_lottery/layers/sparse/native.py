@@ -1,0 +1,104 @@
+"""The library of compiled kernels: found, loaded, registered with XLA and tested, once in a process.
+
+The kernels are called by XLA as custom calls, so they run inside the compiled loop. TensorFlow promises no interface
+for that: the registry is looked up by its name, and where anything is missing, or the self-test fails, there are no
+kernels, and the reason is kept.
+"""
+
+import concurrent.futures
+import ctypes
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tf_lottery.errors import UsageError
+from tf_lottery.utils.text import one_line
+
+SETTING = "TF_LOTTERY_KERNELS"
+INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
+"""What the library is compiled for, slowest first; "baseline" is what every processor of its kind has."""
+TENSORFLOW_LIBRARY = "libtensorflow_cc.so.2"
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Whether this process has compiled kernels.
+
+    Attributes:
+        instruction_set: Which instructions they use: one of `INSTRUCTION_SETS`, or "" if there are none.
+        reason: Why there are none; "" if there are.
+    """
+
+    instruction_set: str = ""
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        """Returns whether there are kernels."""
+        return bool(self.instruction_set)
+
+
+def kernels() -> Kernels:
+    """Returns the kernels of this process; the first call loads and tests them.
+
+    Raises:
+        UsageError: If `TF_LOTTERY_KERNELS` is not "off", "auto" or one of `INSTRUCTION_SETS`.
+    """
+    setting = os.environ.get(SETTING) or "auto"
+    if setting not in ("auto", "off", *INSTRUCTION_SETS):
+        raise UsageError(
+            f"{SETTING} must be auto, off, {', '.join(INSTRUCTION_SETS[:-1])} or {INSTRUCTION_SETS[-1]}. "
+            f"Received: {setting!r}."
+        )
+    return _load(setting)
+
+
+@functools.cache
+def _load(setting: str) -> Kernels:
+    if setting == "off":
+        return Kernels(reason=f"{SETTING} is off")
+    path = library_path()
+    if path is None:
+        return Kernels(reason="tf_lottery was installed without them, as it is where there is no C++ compiler")
+    try:
+        library = _open(path)
+    except OSError as error:
+        return Kernels(reason=f"their library can't be loaded: {one_line(error)}")
+    if missing := library.tf_lottery_register(TENSORFLOW_LIBRARY.encode()):
+        return Kernels(reason=missing.decode())
+    best = library.tf_lottery_best_level()
+    wanted = best if setting == "auto" else INSTRUCTION_SETS.index(setting)
+    if wanted > best:
+        return Kernels(reason=f"{SETTING} is {setting}, which this processor does not have")
+    library.tf_lottery_use_level(wanted)
+    if wrong := _self_test():
+        return Kernels(reason=f"their self-test failed: {wrong}")
+    return Kernels(INSTRUCTION_SETS[wanted])
+
+
+def library_path() -> Path | None:
+    """Returns the path of the compiled library, or None if it was not compiled."""
+    return next(iter(sorted(Path(__file__).parent.glob("_kernels*.so"))), None)
+
+
+def _open(path: Path) -> Any:
+    import tensorflow  # noqa: F401  # its library holds the registry
+
+    library = ctypes.CDLL(str(path))
+    library.tf_lottery_register.restype = ctypes.c_char_p
+    library.tf_lottery_register.argtypes = [ctypes.c_char_p]
+    return library
+
+
+def _self_test() -> str:
+    """Returns what is wrong with the kernels, compared with NumPy; "" if nothing is."""
+    from tf_lottery.layers.sparse.self_test import differences  # needs TensorFlow
+
+    try:
+        # A function may be being traced here: a thread of its own computes at once.
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            worst = max(thread.submit(differences).result().values())
+    except Exception as error:  # whatever fails, there are no kernels
+        return one_line(error)
+    return "" if worst < 1e-5 else f"results differ by {worst:.1e}"

@@ -1,0 +1,257 @@
+"""Steps that compute by the sparse kernels, beside the dense model that holds the state of a training.
+
+The dense model and its optimizer hold the state between two calls, as they do without kernels: rewind states,
+checkpoints and tickets know nothing of this. A sparse counterpart of the model shares all layers with it but those
+that the kernels cover. It takes the kept values, and those of the optimizer's slots, at the beginning of a chunk of
+steps, and gives them back at its end.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_lottery.errors import UnfitError
+from tf_lottery.layers.sparse import SparseDense, kernels, reasons_dense, shared_sparse_model
+from tf_lottery.layers.sparse.break_even import SMALLEST, capacity_for, pays
+from tf_lottery.layers.sparse.sparse_matmul import put_values, take_values
+from tf_lottery.layers.sparse.sparsifying import masked_layers
+from tf_lottery.training.compiled_steps import CompiledSteps
+from tf_lottery.training.optimizers import WITHOUT_DECAY, copy_optimizer
+from tf_lottery.training.steps import Steps
+
+log = logging.getLogger(__name__)
+SETTINGS = ("auto", "on", "off")
+_O = keras.optimizers
+ELEMENTWISE = (_O.SGD, _O.Adam, _O.AdamW, _O.RMSprop, _O.Adagrad, _O.Adadelta, _O.Adamax, _O.Nadam, _O.Ftrl, _O.Lion)
+"""Optimizers that are element-wise, up to norms of whole gradients, to which pruned weights add nothing."""
+STARTED_ABOVE_ZERO = "_accumulators"
+"""The slots of Adagrad and FTRL, which divide by them."""
+MOST_COUNTERPARTS = 12
+
+
+def reason_of_optimizer(optimizer: keras.optimizers.Optimizer) -> str:
+    """Return why an optimizer can't train the kept values alone; "" where it can.
+
+    Args:
+        optimizer: the optimizer of the dense model.
+    """
+    if type(optimizer) not in ELEMENTWISE:
+        return f"the optimizer {type(optimizer).__name__} is not element-wise"
+    if any(getattr(optimizer, name, None) for name in WITHOUT_DECAY):
+        return "the optimizer excludes weights from decay by their names"
+    return ""
+
+
+def choose_layers(
+    masks: Mapping[str, np.ndarray], reasons: Mapping[str, str], setting: str, instruction_set: str
+) -> dict[str, int]:
+    """Return which layers compute by the sparse kernels, with the capacity of each, by path.
+
+    Args:
+        masks: the mask of each mask-applying layer that may.
+        reasons: why a layer can't, by path; "" where it can.
+        setting: "auto" for those that are faster then, "on" for all.
+        instruction_set: of the kernels.
+    """
+    counts = {path: (mask.size, int(mask.sum())) for path, mask in masks.items() if not reasons[path]}
+    return {
+        path: capacity_for(size, kept)
+        for path, (size, kept) in counts.items()
+        if setting == "on" or pays(size, kept, instruction_set)
+    }
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A variable of the dense model or its optimizer, and the one that takes its place in a chunk of steps.
+
+    Attributes:
+        dense: the variable that holds the state.
+        sparse: the other one.
+        layer: the layer whose kept values `sparse` holds, or None if both have the same shape.
+        padding: what the places beyond the kept values hold.
+    """
+
+    dense: keras.Variable
+    sparse: keras.Variable
+    layer: SparseDense | None
+    padding: float = 0.0
+
+    def load(self) -> None:
+        """Take the values of the dense variable."""
+        value = self.dense.value + 0
+        if self.layer is not None:
+            index = {name: variable.value for name, variable in self.layer.index.items()}
+            value = take_values(value, index)
+            if self.padding:
+                value = tf.where(tf.range(self.layer.capacity) < index["starts"][-1], value, self.padding)
+        self.sparse.assign(value)
+
+    def save(self) -> None:
+        """Give the values back."""
+        value = self.sparse.value + 0
+        if self.layer is not None:
+            index = {name: variable.value for name, variable in self.layer.index.items()}
+            value = put_values(self.dense.value + 0, value, index)
+        self.dense.assign(value)
+
+
+class SparseTraining:
+    """The sparse counterparts of a dense model, one for each choice of capacities.
+
+    Args:
+        steps: the steps of the dense model, which is wrapped and compiled with a built optimizer.
+        setting: "auto" or "on".
+        compile_model: compiles a counterpart with an optimizer, by the loss and metrics of the dense model.
+        compile_steps: `CompiledSteps` with the settings of the engine; to be called with `load` and `save`.
+        prepare: makes the variables of the metrics of a counterpart's steps.
+
+    Attributes:
+        reasons: why a layer never computes by the kernels, by path; "" where it may.
+        instruction_set: of the kernels, or "" if no layer will ever compute by them.
+
+    Raises:
+        UnfitError: "on", and there are no kernels, or nothing that they cover; the message has the reasons.
+    """
+
+    def __init__(
+        self,
+        steps: Steps,
+        setting: str,
+        *,
+        compile_model: Callable[[keras.Model, keras.optimizers.Optimizer], None],
+        compile_steps: Callable[..., CompiledSteps],
+        prepare: Callable[[Steps], None],
+    ) -> None:
+        self.setting, self._dense_steps = setting, steps
+        self._compile_model, self._compile_steps, self._prepare = compile_model, compile_steps, prepare
+        self.model, self.optimizer = steps.model, steps.model.optimizer
+        self._kernels = kernels()
+        whole = self._kernels.reason and f"there are no kernels: {self._kernels.reason}"
+        if tf.config.list_logical_devices("GPU"):
+            whole = "the kernels are for processors, and training is on a GPU"
+        whole = whole or reason_of_optimizer(self.optimizer)
+        self.reasons = {path: whole or reason for path, reason in reasons_dense(self.model).items()}
+        self._masked = {path: layer for path, layer in masked_layers(self.model).items() if not self.reasons[path]}
+        sizes = [layer.mask_variables["kernel"].value.shape.num_elements() for layer in self._masked.values()]
+        useful = [size for size in sizes if setting == "on" or size >= SMALLEST]
+        self.instruction_set = self._kernels.instruction_set if useful else ""
+        self._counterparts: dict[tuple[tuple[str, int], ...], Counterpart] = {}
+        if setting == "on" and not self._masked:
+            raise UnfitError(
+                "No layer can compute by the sparse kernels. "
+                + "; ".join(f"{path}: {reason}" for path, reason in self.reasons.items())
+                + ".",
+                "Set `sparse` to auto or off.",
+            )
+
+    def counterpart(self) -> "Counterpart | None":
+        """Return the counterpart for the masks that the dense model has now, or None if it trains as it is."""
+        if not self.instruction_set:
+            return None
+        masks = {path: layer.mask_variables["kernel"].numpy() for path, layer in self._masked.items()}
+        capacities = choose_layers(masks, self.reasons, self.setting, self._kernels.instruction_set)
+        if not capacities:
+            return None
+        key = tuple(capacities.items())
+        if key not in self._counterparts:
+            log.info(
+                "compiling the steps for sparse layers: %s",
+                ", ".join(f"{path} with {masks[path].mean():.1%} of its weights" for path in capacities),
+            )
+            while len(self._counterparts) >= MOST_COUNTERPARTS:
+                self._counterparts.pop(next(iter(self._counterparts)))
+            self._counterparts[key] = self._make(capacities)
+        counterpart = self._counterparts[key]
+        counterpart.set_masks({path: masks[path] for path in capacities})
+        return counterpart
+
+    def _make(self, capacities: Mapping[str, int]) -> "Counterpart":
+        metrics = [(variable, variable.value + 0) for variable in self._dense_steps.metric_variables()]
+        model, layers = shared_sparse_model(self.model, capacities)
+        optimizer = copy_optimizer(self.optimizer)
+        self._compile_model(model, optimizer)
+        optimizer.build(model.trainable_variables)
+        steps = Steps(model)
+        self._prepare(steps)
+        for variable, value in metrics:  # a user's own metric is the same object in both
+            variable.assign(value)
+        return Counterpart(self._dense_steps, steps, layers, self._compile_steps)
+
+
+class Counterpart:
+    """A model that shares all layers with the dense one but some, which compute by the kernels, and its steps.
+
+    Args:
+        dense: the steps of the dense model.
+        sparse: its own steps.
+        layers: its sparse layers, by path.
+        compile_steps: as for `SparseTraining`.
+
+    Attributes:
+        steps: its own steps.
+        functions: its compiled functions, which begin with the state of the dense model and end by giving it back.
+    """
+
+    def __init__(
+        self,
+        dense: Steps,
+        sparse: Steps,
+        layers: Mapping[str, SparseDense],
+        compile_steps: Callable[..., CompiledSteps],
+    ) -> None:
+        self.steps, self._by_path = sparse, layers
+        self._layers = {id(layer.values): layer for layer in layers.values()}
+        weights = list(zip(dense.model.trainable_variables, sparse.model.trainable_variables, strict=True))
+        self._weights = [Pair(one, two, self._layers.get(id(two))) for one, two in weights if one is not two]
+        slots = _owners(sparse.model.optimizer, [two for _, two in weights])
+        pairs = zip(dense.model.optimizer.variables, sparse.model.optimizer.variables, strict=True)
+        self._slots = [self._slot(one, two, slots) for one, two in pairs]
+        metrics = zip(dense.metric_variables(), sparse.metric_variables(), strict=True)
+        self._metrics = [Pair(one, two, None) for one, two in metrics if one is not two]
+        self._masks: dict[str, np.ndarray] = {}
+        self.functions = compile_steps(sparse, load=self._load, save=self._save)
+
+    def _slot(self, dense: keras.Variable, sparse: keras.Variable, owners: Mapping[int, tuple[Any, str]]) -> Pair:
+        if dense.shape == sparse.shape:
+            return Pair(dense, sparse, None)
+        owner, slots = owners[id(sparse)]
+        return Pair(dense, sparse, self._layers[id(owner)], 1.0 if slots == STARTED_ABOVE_ZERO else 0.0)
+
+    def set_masks(self, masks: Mapping[str, np.ndarray]) -> None:
+        """Set which weights are kept, where that has changed.
+
+        Args:
+            masks: masks of the layers that compute by the kernels, by path.
+        """
+        for path, mask in masks.items():
+            if path not in self._masks or not np.array_equal(mask, self._masks[path]):
+                self._by_path[path].set_mask(mask)
+                self._masks[path] = mask
+
+    def _load(self, trains: bool) -> None:
+        for pair in [*self._weights, *(self._slots + self._metrics if trains else [])]:
+            pair.load()
+
+    def _save(self) -> None:
+        for pair in [*self._weights, *self._slots, *self._metrics]:
+            pair.save()
+
+
+def _owners(
+    optimizer: keras.optimizers.Optimizer, trainable: list[keras.Variable]
+) -> dict[int, tuple[keras.Variable, str]]:
+    """Return the weight that each slot of an optimizer belongs to, and the name of its list, by the slot's id."""
+    attributes = vars(optimizer).items()
+    lists = {name: value for name, value in attributes if isinstance(value, list) and len(value) == len(trainable)}
+    return {
+        id(slot): (weight, name)
+        for name, slots in lists.items()
+        for slot, weight in zip(slots, trainable, strict=True)
+        if isinstance(slot, keras.Variable) and slot is not weight
+    }
