@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+KERNELS := $(wildcard tf_lottery/layers/sparse/*.cpp tf_lottery/layers/sparse/*.inc)
 
 .PHONY: demo test test-slow check lint types language format wheel bill-of-materials audit constraints clean
 
@@ -54,7 +55,7 @@ constraints:
 	.ci/constraints
 
 # pip checks the SHA-256 of every file of others; an editable installation has no file to check.
-$(STAMP): setup.cfg pyproject.toml constraints.txt
+$(STAMP): setup.cfg setup.py pyproject.toml constraints.txt $(KERNELS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
