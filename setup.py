@@ -7,9 +7,9 @@ FOLDER = "tf_lottery/layers/sparse"
 KERNELS = Extension(
     "tf_lottery.layers.sparse._kernels",
     sources=[f"{FOLDER}/sparse_dense.cpp"],
-    depends=[f"{FOLDER}/sparse_dense.inc"],
+    depends=[f"{FOLDER}/sparse_dense.inc", f"{FOLDER}/threads.inc"],
     extra_compile_args=["-std=c++17", "-O3", "-g0"],
-    libraries=["dl"],
+    libraries=["dl", "pthread"],
     language="c++",
     optional=True,
 )

@@ -11,7 +11,7 @@ from run_content import assert_same, content
 import tf_lottery as tfl
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.workers import trainer
-from tf_lottery.layers.sparse import kernels, native
+from tf_lottery.layers.sparse import break_even, kernels, native
 
 pytestmark = pytest.mark.skipif(not kernels(), reason="installed without a C++ compiler: training is dense")
 X = np.random.default_rng(0).normal(size=(64, 40)).astype("float32")
@@ -83,13 +83,15 @@ def test_a_run_that_was_begun_with_kernels_is_not_continued_without(tmp_path, mo
 
 
 def test_a_run_that_was_begun_without_kernels_stays_so(tmp_path, monkeypatch):
-    without_kernels(monkeypatch)
-    go(tmp_path, sparse="auto", units=200)  # 40 x 200 weights, enough for the kernels
-    monkeypatch.undo()
+    monkeypatch.setattr(break_even, "COMPILING", 0.0)
+    with monkeypatch.context() as patch:
+        without_kernels(patch)
+        go(tmp_path / "run", sparse="auto", units=200)  # 40 x 200 weights, enough for the kernels
     native._load.cache_clear()
-    assert kernels()
-    go(tmp_path, sparse="auto", units=200, rounds=3)
-    assert "kernels" not in environment(tmp_path)
+    go(tmp_path / "run", sparse="auto", units=200, rounds=3)
+    assert "kernels" not in environment(tmp_path / "run")
+    go(tmp_path / "other", sparse="auto", units=200, rounds=1)
+    assert "kernels" in environment(tmp_path / "other")
 
 
 def test_the_default_is_no_other_experiment_than_before(tmp_path):

@@ -51,10 +51,11 @@ def random_masks(wrapped, density, seed=1):
     return {path: rng.random(mask.shape) < density for path, mask in tfl.get_masks(wrapped).items()}
 
 
-def engine(sparse, density=0.2, optimizer="adam", xla="auto", make=model):
+def engine(sparse, density=0.2, optimizer="adam", xla="auto", make=model, examples=10**9):
     wrapped = tfl.wrap(make())
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    one = Engine(wrapped, optimizer=OPTIMIZERS[optimizer](), loss=loss, metrics=["accuracy"], sparse=sparse, xla=xla)
+    settings = {"metrics": ["accuracy"], "sparse": sparse, "xla": xla, "examples": examples}
+    one = Engine(wrapped, optimizer=OPTIMIZERS[optimizer](), loss=loss, **settings)
     one.prepare(Batch(X[:2], Y[:2]))
     tfl.set_masks(wrapped, random_masks(wrapped, density))
     return one
@@ -137,6 +138,12 @@ def test_auto_leaves_small_and_dense_layers_as_they_are():
     assert 70 * 96 >= SMALLEST > 640
     tfl.set_masks(one.model, random_masks(one.model, 0.95))
     assert one.sparse.counterpart() is None
+
+
+def test_auto_leaves_short_trainings_as_they_are():
+    one = engine("auto", density=0.05, examples=20 * 1000)
+    assert one.sparse.counterpart() is None
+    assert one.instruction_set == ""
 
 
 def test_on_says_why_nothing_can_be_sparse():

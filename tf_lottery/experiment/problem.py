@@ -89,7 +89,9 @@ class Problem:
         model = self.make_model(0) if in_place else plain
         return wrap(model, include=self.include, exclude=self.exclude, in_place=in_place)
 
-    def engine(self, model: keras.Model, *, xla: str, track_changes: bool = False, sparse: str = "off") -> Engine:
+    def engine(
+        self, model: keras.Model, *, xla: str, track_changes: bool = False, sparse: str = "off", examples: int = 0
+    ) -> Engine:
         """Make an engine that trains a wrapped model on this problem.
 
         Args:
@@ -97,6 +99,7 @@ class Problem:
             xla: "auto", "on" or "off".
             track_changes: whether to sum up |change| of each maskable weight over the steps.
             sparse: whether layers compute by the sparse kernels: "auto", "on" or "off".
+            examples: how many examples a training looks at, which "auto" depends on.
         """
         return Engine(
             model,
@@ -109,6 +112,7 @@ class Problem:
             augment=self.augment,
             track_changes=track_changes,
             sparse=sparse,
+            examples=examples,
         )
 
     def steps_per_epoch(self, batch_size: int) -> int | None:

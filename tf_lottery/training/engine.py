@@ -59,6 +59,8 @@ class Engine:
         track_changes: whether to sum up |change| of each maskable weight over the steps.
         sparse: "off"; "auto" for the sparse kernels in each layer that is faster by them, with the masks of now; or
             "on" for all that they cover.
+        examples: for "auto", how many examples a training looks at: the batch size times the steps. A short one does
+            not pay for the compilation.
 
     Attributes:
         optimizer: the optimizer, in a `LossScaleOptimizer` where the model computes in float16.
@@ -79,6 +81,7 @@ class Engine:
         augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
         track_changes: bool = False,
         sparse: str = "off",
+        examples: int = 0,
     ) -> None:
         self.model = model
         self.optimizer = optimizer = for_one_replica(with_loss_scale(optimizer, model))
@@ -99,7 +102,7 @@ class Engine:
         self.changes = WeightChanges(model) if track_changes else None
         self._steps = Steps(model, self.changes)
         self._may_drop_xla = self.xla and xla == "auto"
-        self._sparse_setting, self._example = sparse, Batch(None, None)
+        self._sparse_setting, self._examples, self._example = sparse, examples, Batch(None, None)
         self._compile()
 
     def _compile(self) -> None:
@@ -109,6 +112,7 @@ class Engine:
             self.sparse = SparseTraining(
                 self._steps,
                 self._sparse_setting,
+                self._examples,
                 compile_model=self._compile_model,
                 compile_steps=compiled,
                 prepare=lambda steps: steps.prepare(self._example),

@@ -7,6 +7,7 @@ steps, and gives them back at its end.
 """
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ import tensorflow as tf
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.sparse import SparseDense, kernels, reasons_dense, shared_sparse_model
-from tf_lottery.layers.sparse.break_even import SMALLEST, capacity_for, pays
+from tf_lottery.layers.sparse.break_even import capacity_for, pays, saving
+from tf_lottery.layers.sparse.native import use_threads
 from tf_lottery.layers.sparse.sparse_matmul import put_values, take_values
 from tf_lottery.layers.sparse.sparsifying import masked_layers
 from tf_lottery.training.compiled_steps import CompiledSteps
@@ -47,23 +49,20 @@ def reason_of_optimizer(optimizer: keras.optimizers.Optimizer) -> str:
     return ""
 
 
-def choose_layers(
-    masks: Mapping[str, np.ndarray], reasons: Mapping[str, str], setting: str, instruction_set: str
-) -> dict[str, int]:
+def choose_layers(masks: Mapping[str, np.ndarray], setting: str, instruction_set: str, examples: int) -> dict[str, int]:
     """Return which layers compute by the sparse kernels, with the capacity of each, by path.
 
     Args:
         masks: the mask of each mask-applying layer that may.
-        reasons: why a layer can't, by path; "" where it can.
         setting: "auto" for those that are faster then, "on" for all.
         instruction_set: of the kernels.
+        examples: how many examples a training looks at.
     """
-    counts = {path: (mask.size, int(mask.sum())) for path, mask in masks.items() if not reasons[path]}
-    return {
-        path: capacity_for(size, kept)
-        for path, (size, kept) in counts.items()
-        if setting == "on" or pays(size, kept, instruction_set)
-    }
+    counts = {path: (mask.size, int(mask.sum())) for path, mask in masks.items()}
+    if setting == "auto":
+        savings = {path: saving(size, kept, instruction_set) for path, (size, kept) in counts.items()}
+        counts = {path: counts[path] for path, saved in savings.items() if saved and pays(savings.values(), examples)}
+    return {path: capacity_for(size, kept) for path, (size, kept) in counts.items()}
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,7 @@ class SparseTraining:
     Args:
         steps: the steps of the dense model, which is wrapped and compiled with a built optimizer.
         setting: "auto" or "on".
+        examples: how many examples a training looks at: the batch size times the steps. Compiling must pay.
         compile_model: compiles a counterpart with an optimizer, by the loss and metrics of the dense model.
         compile_steps: `CompiledSteps` with the settings of the engine; to be called with `load` and `save`.
         prepare: makes the variables of the metrics of a counterpart's steps.
@@ -123,12 +123,13 @@ class SparseTraining:
         self,
         steps: Steps,
         setting: str,
+        examples: int,
         *,
         compile_model: Callable[[keras.Model, keras.optimizers.Optimizer], None],
         compile_steps: Callable[..., CompiledSteps],
         prepare: Callable[[Steps], None],
     ) -> None:
-        self.setting, self._dense_steps = setting, steps
+        self.setting, self.examples, self._dense_steps = setting, examples, steps
         self._compile_model, self._compile_steps, self._prepare = compile_model, compile_steps, prepare
         self.model, self.optimizer = steps.model, steps.model.optimizer
         self._kernels = kernels()
@@ -139,8 +140,11 @@ class SparseTraining:
         self.reasons = {path: whole or reason for path, reason in reasons_dense(self.model).items()}
         self._masked = {path: layer for path, layer in masked_layers(self.model).items() if not self.reasons[path]}
         sizes = [layer.mask_variables["kernel"].value.shape.num_elements() for layer in self._masked.values()]
-        useful = [size for size in sizes if setting == "on" or size >= SMALLEST]
+        savings = [saving(size, 0, self._kernels.instruction_set) for size in sizes] if self._masked else []
+        useful = bool(sizes) if setting == "on" else pays(savings, examples)
         self.instruction_set = self._kernels.instruction_set if useful else ""
+        if useful:
+            use_threads(tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)))
         self._counterparts: dict[tuple[tuple[str, int], ...], Counterpart] = {}
         if setting == "on" and not self._masked:
             raise UnfitError(
@@ -155,7 +159,7 @@ class SparseTraining:
         if not self.instruction_set:
             return None
         masks = {path: layer.mask_variables["kernel"].numpy() for path, layer in self._masked.items()}
-        capacities = choose_layers(masks, self.reasons, self.setting, self._kernels.instruction_set)
+        capacities = choose_layers(masks, self.setting, self.instruction_set, self.examples)
         if not capacities:
             return None
         key = tuple(capacities.items())

@@ -77,6 +77,23 @@ def test_five_hundred_random_shapes(instruction_set, capsys):
         print(f"{instruction_set}: 500 random shapes as NumPy computes them")
 
 
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_threads_change_no_bit(threads):
+    if not native.kernels():
+        pytest.skip(native.kernels().reason)
+    rng = np.random.default_rng(0)
+    mask = random_mask(rng, (784, 300), 0.2)
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in ((200, 784), mask.shape, (200, 300))]
+    one = compute(*arrays, mask, spare=3)
+    native.use_threads(threads)
+    try:
+        several = compute(*arrays, mask, spare=3)
+    finally:
+        native.use_threads(1)
+    for a, b in zip(one, several, strict=True):
+        assert np.array_equal(a, b)
+
+
 def test_tiles_change_no_result_but_the_order_of_sums():
     assert tile_count(784, 300, 784 * 300) > 1  # what the self-test covers with other shapes
     assert max(differences().values()) < 1e-5

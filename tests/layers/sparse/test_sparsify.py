@@ -132,3 +132,17 @@ def test_strip_and_export_take_it(tmp_path):
     report = tfl.export(sparse, tmp_path / "files", format="keras", samples=X)
     exported = keras.models.load_model(tmp_path / "files" / report.files[0]["path"])
     assert_same_outputs(wrapped, exported)
+
+
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [([0, 1, 6], "from 0 to 5"), ([0, 1, -1], "from 0 to 5"), ([0, 1, 1], "must differ"), ([0, 1], "up to 4 values")],
+)
+def test_a_file_with_other_places_is_refused(places, words):
+    """The kernels read what the places say, wherever that is in memory."""
+    layer = SparseDense(keras.layers.Dense(2, use_bias=False).get_config(), capacity=4)
+    layer.build((None, 3))
+    layer.load_own_variables({"values": np.ones(3, np.float32), "places": np.array([0, 3, 5])})
+    assert layer.get_kernel()[0].tolist() == [[1, 0], [0, 1], [0, 1]]
+    with pytest.raises(ValueError, match=words):
+        layer.load_own_variables({"values": np.ones(3, np.float32), "places": np.array(places)})

@@ -12,6 +12,7 @@ from tf_lottery.experiment import round_masks, weights_per_round
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.controls import find_control
 from tf_lottery.experiment.problem import Problem, replicate_seed
+from tf_lottery.experiment.training_and_rewind_steps import training_steps
 from tf_lottery.layers import discover, get_masks, get_weights, named_variables, set_masks, set_weights
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import masks as mask_tools
@@ -64,11 +65,13 @@ class Workbench:
             log.info("%s is %s", path, remark)
         weights_per_round.check_rounds(config, self.roles, shapes, self.units)
         self.data = splits(problem.train, problem.validation, problem.test)
+        steps_in_epoch = problem.steps_per_epoch(config.batch_size)
         self.engine = problem.engine(
             self.model,
             xla=config.xla,
             track_changes="changes" in scoring.needs(config.criterion),
             sparse=sparse,
+            examples=config.batch_size * (config.search_steps or training_steps(config, steps_in_epoch)),
         )
         self.engine.prepare(self.data.example())
         self.slots = slots_of(self.engine.optimizer, self.model)

@@ -1,7 +1,9 @@
-"""From which density on a layer is faster by the sparse kernels, and how much room its values get. NumPy-free.
+"""From which density on a layer is faster by the sparse kernels, and how much room its values get.
 
 `benchmarks/sparse_training.py` measures the break-evens.
 """
+
+from collections.abc import Iterable
 
 BREAK_EVEN = {"avx512": 0.6, "avx2": 0.35, "baseline": 0.0}
 """The density (kept / total) below which a dense layer trains faster, by the instruction set of the kernels."""
@@ -12,8 +14,12 @@ FIRST_CAPACITY, NEXT_CAPACITY = 0.72, 0.6
 Few of them, since each is compiled once, and a training of fewer weights compiles nothing new."""
 
 
-def pays(size: int, kept: int, instruction_set: str) -> bool:
-    """Returns whether a dense layer trains faster by the sparse kernels.
+COMPILING = 5e10
+"""The products (of a weight with an input, forward alone) that take as long as it takes to compile a step once more."""
+
+
+def saving(size: int, kept: int, instruction_set: str) -> float:
+    """Returns how many products of a dense layer the sparse kernels save for each example; 0 where they are slower.
 
     Args:
         size: The number of its weights.
@@ -21,10 +27,25 @@ def pays(size: int, kept: int, instruction_set: str) -> bool:
         instruction_set: Of the kernels.
 
     Example:
-        >>> pays(300_000, 30_000, "avx512"), pays(300_000, 290_000, "avx512"), pays(100, 1, "avx512")
-        (True, False, False)
+        >>> saving(300_000, 30_000, "avx512"), saving(300_000, 290_000, "avx512"), saving(100, 1, "avx512")
+        (250000.0, 0.0, 0.0)
     """
-    return size >= SMALLEST and kept < BREAK_EVEN[instruction_set] * size
+    break_even = BREAK_EVEN[instruction_set]
+    return max(0.0, size - kept / break_even) if size >= SMALLEST and break_even else 0.0
+
+
+def pays(savings: Iterable[float], examples: int) -> bool:
+    """Returns whether what the layers save in a training is more than what compiling their steps takes.
+
+    Args:
+        savings: Of each layer, for each example.
+        examples: How many examples a training looks at: the batch size times the steps.
+
+    Example:
+        >>> pays([250_000.0], 60 * 10_000), pays([250_000.0], 60 * 1_000)
+        (True, False)
+    """
+    return sum(savings) * examples > COMPILING
 
 
 def capacity_for(size: int, kept: int) -> int:

@@ -54,6 +54,16 @@ def kernels() -> Kernels:
     return _load(setting)
 
 
+def use_threads(count: int) -> None:
+    """Sets how many threads a kernel may use in this process; results don't depend on it.
+
+    Args:
+        count: At least 1.
+    """
+    if kernels() and (path := library_path()):
+        _open(path).tf_lottery_use_threads(count)
+
+
 @functools.cache
 def _load(setting: str) -> Kernels:
     if setting == "off":

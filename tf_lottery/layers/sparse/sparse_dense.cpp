@@ -18,9 +18,16 @@
 #include <string>
 #include <vector>
 
+#include "threads.inc"
+
 namespace {
 
 constexpr int64_t BLOCK = 64, STEP = 16;
+constexpr int64_t LEAST_WORK = 300'000;  // multiplications that are worth another thread
+
+struct Range {
+  int64_t first, last;
+};
 
 inline int64_t padded(int64_t examples) { return (examples + STEP - 1) / STEP * STEP; }
 
@@ -159,24 +166,45 @@ const int32_t* ints(const void* array) { return static_cast<const int32_t*>(arra
 // The functions that XLA calls. A result of one array is given as the array, not as a tuple.
 float* result_of(void* output) { return static_cast<float*>(output); }
 
+// Calls a function for each of some ranges of `count` lines, side by side in the threads. Each line is computed by one
+// thread in one order, so results don't depend on how many there are. `work`: multiplications of the whole call.
+template <typename Function>
+void in_ranges(int64_t count, int64_t work, const int32_t* starts, int64_t tiles, Function function) {
+  const int64_t parts = std::max<int64_t>(1, std::min({threads::count(), work / LEAST_WORK, count}));
+  // Lines have different numbers of values: each range gets as many values, as far as the first tile shows.
+  const auto bound = [&](int64_t part) {
+    if (part == parts) return count;
+    if (starts == nullptr || tiles > 1) return count * part / parts;
+    return static_cast<int64_t>(std::lower_bound(starts, starts + count, starts[count] / parts * part) - starts);
+  };
+  threads::run(parts, [&](int64_t part) { function(Range{bound(part), bound(part + 1)}); });
+}
+
 void to_blocks(void* output, const void** inputs, const char* opaque, size_t length, void*) {
   const Sizes sizes = sizes_of(opaque, length);
-  DISPATCH(to_blocks(floats(inputs[0]), sizes.batch, sizes.inputs, result_of(output)))
+  in_ranges(sizes.inputs, sizes.batch * sizes.inputs, nullptr, 1, [&](Range range) {
+    DISPATCH(to_blocks(floats(inputs[0]), sizes.batch, sizes.inputs, range, result_of(output)))
+  });
 }
 
 void multiply(void* output, const void** inputs, const char* opaque, size_t length, void*) {
   const Sizes sizes = sizes_of(opaque, length);
+  const int32_t* starts = ints(inputs[2]);
   float* memory = scratch(sizes.outputs * BLOCK);
-  DISPATCH(multiply<false>(floats(inputs[0]), floats(inputs[1]), ints(inputs[2]), ints(inputs[3]), nullptr, sizes.tiles,
-                           sizes.batch,
-                           sizes.inputs, sizes.outputs, memory, result_of(output)))
+  in_ranges(sizes.outputs, sizes.batch * starts[sizes.tiles * sizes.outputs], starts, sizes.tiles, [&](Range range) {
+    DISPATCH(multiply<false>(floats(inputs[0]), floats(inputs[1]), starts, ints(inputs[3]), nullptr, sizes.tiles,
+                             sizes.batch, sizes.inputs, sizes.outputs, range, memory, result_of(output)))
+  });
 }
 
 void gradient_of_inputs(void* output, const void** inputs, const char* opaque, size_t length, void*) {
   const Sizes sizes = sizes_of(opaque, length);
+  const int32_t* starts = ints(inputs[2]);
   float* memory = scratch(sizes.inputs * BLOCK);
-  DISPATCH(multiply<true>(floats(inputs[0]), floats(inputs[1]), ints(inputs[2]), ints(inputs[3]), ints(inputs[4]),
-                          sizes.tiles, sizes.batch, sizes.outputs, sizes.inputs, memory, result_of(output)))
+  in_ranges(sizes.inputs, sizes.batch * starts[sizes.tiles * sizes.inputs], starts, sizes.tiles, [&](Range range) {
+    DISPATCH(multiply<true>(floats(inputs[0]), floats(inputs[1]), starts, ints(inputs[3]), ints(inputs[4]), sizes.tiles,
+                            sizes.batch, sizes.outputs, sizes.inputs, range, memory, result_of(output)))
+  });
 }
 
 // The values of a matrix, (inputs * outputs) floats, at the places `inputs[1]`.
@@ -201,8 +229,14 @@ void put(void* output, const void** inputs, const char* opaque, size_t length, v
 
 void gradient_of_values(void* output, const void** inputs, const char* opaque, size_t length, void*) {
   const Sizes sizes = sizes_of(opaque, length);
-  DISPATCH(gradient_of_values(floats(inputs[0]), floats(inputs[1]), ints(inputs[2]), ints(inputs[3]), sizes.tiles,
-                              sizes.batch, sizes.inputs, sizes.outputs, sizes.capacity, result_of(output)))
+  const int32_t* starts = ints(inputs[2]);
+  const int32_t kept = starts[sizes.tiles * sizes.outputs];
+  float* gradients = result_of(output);
+  in_ranges(sizes.outputs, sizes.batch * kept, starts, sizes.tiles, [&](Range range) {
+    DISPATCH(gradient_of_values(floats(inputs[0]), floats(inputs[1]), starts, ints(inputs[3]), sizes.tiles, sizes.batch,
+                                sizes.inputs, sizes.outputs, range, gradients))
+  });
+  std::fill(gradients + kept, gradients + sizes.capacity, 0.0f);
 }
 
 }  // namespace
@@ -212,6 +246,8 @@ extern "C" {
 int tf_lottery_best_level() { return best_level(); }
 
 void tf_lottery_use_level(int chosen) { level = static_cast<Level>(std::min<int>(chosen, best_level())); }
+
+void tf_lottery_use_threads(int count) { threads::use(count); }
 
 // Returns nullptr, or why the kernels can't be registered.
 const char* tf_lottery_register(const char* library) {

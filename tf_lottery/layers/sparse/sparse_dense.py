@@ -143,6 +143,35 @@ class SparseDense(keras.layers.Layer):
         mask.ravel()[places] = True
         return kernel, mask
 
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the kept values with their places in the matrix, from which an index is made again."""
+        kept = int(self.index["starts"].value[-1])
+        for name, variable in (("values", self.values), ("places", self.index["places"])):
+            store[name] = keras.ops.convert_to_numpy(variable.value)[:kept]
+        if self.bias is not None:
+            store["bias"] = keras.ops.convert_to_numpy(self.bias.value)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads what `save_own_variables` saved; the kernels read only places that are checked here.
+
+        Raises:
+            ValueError: If the places or values are not those of such a matrix.
+        """
+        values, places = np.asarray(store["values"]), np.asarray(store["places"])
+        size = self.matrix_shape[0] * self.matrix_shape[1]
+        fits = values.ndim == places.ndim == 1 and len(values) == len(places) <= self.capacity
+        if not (fits and places.dtype.kind in "iu" and values.dtype.kind == "f"):
+            raise ValueError(
+                f"{self.name!r} holds up to {self.capacity} values. Received: {values.shape} and {places.shape}."
+            )
+        if len(places) and (places.min() < 0 or places.max() >= size or len(np.unique(places)) < len(places)):
+            raise ValueError(f"Places in a matrix of {size} weights must differ, from 0 to {size - 1}.")
+        kernel, mask = np.zeros(self.matrix_shape, np.float32), np.zeros(self.matrix_shape, bool)
+        kernel.ravel()[places], mask.ravel()[places] = values, True
+        self.set_kernel(kernel, mask)
+        if self.bias is not None:
+            self.bias.assign(store["bias"])
+
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs.
 
