@@ -94,6 +94,44 @@ def test_threads_change_no_bit(threads):
         assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_in_different_blocks_share_no_memory(threads):
+    """The last block of a batch is narrower, and one thread may reach it before another."""
+    if not native.kernels():
+        pytest.skip(native.kernels().reason)
+    rng = np.random.default_rng(0)
+    mask = rng.random((784, 300)) < 0.1
+    x, dy = (tf.constant(rng.normal(size=(130, size)), tf.float32) for size in mask.shape)
+    index = {name: tf.constant(array) for name, array in index_of(mask, int(mask.sum())).items()}
+    values = tf.constant(rng.normal(size=int(mask.sum())), tf.float32)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            product = sparse_matmul(x, values, index, mask.shape[1])
+        return product, tape.gradient(product, x, dy)
+
+    one = run()
+    native.use_threads(threads)
+    try:
+        assert all(np.array_equal(a, b) for _ in range(300) for a, b in zip(one, run(), strict=True))
+    finally:
+        native.use_threads(1)
+
+
+def test_a_batch_of_no_examples():
+    if not native.kernels():
+        pytest.skip(native.kernels().reason)
+    mask = np.ones((30, 20), bool)
+    product, of_inputs, of_values, _ = compute(
+        np.zeros((0, 30), "f4"), mask * np.float32(2), np.zeros((0, 20), "f4"), mask, 1
+    )
+    assert product.shape == (0, 20)
+    assert of_inputs.shape == (0, 30)
+    assert not of_values.any()
+
+
 def test_tiles_change_no_result_but_the_order_of_sums():
     assert tile_count(784, 300, 784 * 300) > 1  # what the self-test covers with other shapes
     assert max(differences().values()) < 1e-5

@@ -230,12 +230,14 @@ void put(void* output, const void** inputs, const char* opaque, size_t length, v
 void gradient_of_values(void* output, const void** inputs, const char* opaque, size_t length, void*) {
   const Sizes sizes = sizes_of(opaque, length);
   const int32_t* starts = ints(inputs[2]);
-  const int32_t kept = starts[sizes.tiles * sizes.outputs];
+  const int32_t kept = sizes.batch > 0 ? starts[sizes.tiles * sizes.outputs] : 0;  // no examples, no gradients
   float* gradients = result_of(output);
-  in_ranges(sizes.outputs, sizes.batch * kept, starts, sizes.tiles, [&](Range range) {
-    DISPATCH(gradient_of_values(floats(inputs[0]), floats(inputs[1]), starts, ints(inputs[3]), sizes.tiles, sizes.batch,
-                                sizes.inputs, sizes.outputs, range, gradients))
-  });
+  if (kept > 0) {
+    in_ranges(sizes.outputs, sizes.batch * kept, starts, sizes.tiles, [&](Range range) {
+      DISPATCH(gradient_of_values(floats(inputs[0]), floats(inputs[1]), starts, ints(inputs[3]), sizes.tiles,
+                                  sizes.batch, sizes.inputs, sizes.outputs, range, gradients))
+    });
+  }
   std::fill(gradients + kept, gradients + sizes.capacity, 0.0f);
 }
 
