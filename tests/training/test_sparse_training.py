@@ -126,6 +126,51 @@ def test_other_masks_compile_nothing_new_while_they_fit():
     assert one.traces["train"] == traces["train"] + 1
 
 
+def frozen_layer(wrapped):
+    wrapped.layers[0].trainable = False
+
+
+def frozen_bias(wrapped):
+    wrapped.layers[0].layer.bias.trainable = False
+
+
+def frozen_above_its_layers(wrapped):
+    wrapped.trainable = False
+    wrapped.layers[-1].trainable = True  # Keras trains nothing then
+
+
+def weight_beside_the_layers(wrapped):
+    wrapped.scale = wrapped.add_weight(name="scale", shape=())
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+@pytest.mark.parametrize(
+    "change",
+    [
+        frozen_layer,
+        pytest.param(frozen_bias, marks=pytest.mark.slow),
+        pytest.param(frozen_above_its_layers, marks=pytest.mark.slow),
+        pytest.param(weight_beside_the_layers, marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_frozen_or_beside_the_graph(change):
+    losses = {}
+    for sparse in ("off", "auto"):
+        wrapped = tfl.wrap(model())
+        change(wrapped)
+        tfl.set_masks(wrapped, random_masks(wrapped, 0.2))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        one = Engine(wrapped, optimizer=keras.optimizers.SGD(0.01), loss=loss, sparse=sparse, examples=10**9)
+        one.prepare(Batch(X[:2], Y[:2]))
+        one.run(DATA, Order(240, 20, seed=0), start=0, stop=5)
+        first = one.evaluate(DATA)["loss"]
+        for variable in wrapped.layers[0].layer.variables:  # as another replicate or a rewinding does
+            variable.assign(variable * 2)
+        losses[sparse] = [first, one.evaluate(DATA)["loss"]]
+    np.testing.assert_allclose(losses["auto"], losses["off"], rtol=1e-5)
+    assert losses["off"][0] != losses["off"][1]
+
+
 def test_without_xla_the_layers_compute_by_the_kernels_too():
     np.testing.assert_allclose(losses(engine("on", xla="off"), 20), losses(engine("off", xla="off"), 20), rtol=1e-5)
 

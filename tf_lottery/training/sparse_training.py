@@ -8,7 +8,7 @@ steps, and gives them back at its end.
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lottery.errors import UnfitError
+from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.sparse import SparseDense, kernels, reasons_dense, shared_sparse_model
 from tf_lottery.layers.sparse.break_even import capacity_for, pays, saving
 from tf_lottery.layers.sparse.native import use_threads
@@ -180,12 +181,16 @@ class SparseTraining:
         model, layers = shared_sparse_model(self.model, capacities)
         optimizer = copy_optimizer(self.optimizer)
         self._compile_model(model, optimizer)
-        optimizer.build(model.trainable_variables)
+        weights = [pair for path, layer in layers.items() for pair in _weights(self._masked[path], layer)]
+        # In the order of the dense model, whose slots are paired with these.
+        places = {id(pair.dense): pair.sparse for pair in weights}
+        trained = [places.get(id(variable), variable) for variable in self.model.trainable_variables]
+        optimizer.build(trained)
         steps = Steps(model)
         self._prepare(steps)
         for variable, value in metrics:  # a user's own metric is the same object in both
             variable.assign(value)
-        return Counterpart(self._dense_steps, steps, layers, self._compile_steps)
+        return Counterpart(self._dense_steps, steps, layers, weights, self._compile_steps)
 
 
 class Counterpart:
@@ -195,6 +200,7 @@ class Counterpart:
         dense: the steps of the dense model.
         sparse: its own steps.
         layers: its sparse layers, by path.
+        weights: those of these layers, frozen ones too.
         compile_steps: as for `SparseTraining`.
 
     Attributes:
@@ -207,13 +213,12 @@ class Counterpart:
         dense: Steps,
         sparse: Steps,
         layers: Mapping[str, SparseDense],
+        weights: Sequence[Pair],
         compile_steps: Callable[..., CompiledSteps],
     ) -> None:
-        self.steps, self._by_path = sparse, layers
+        self.steps, self._by_path, self._weights = sparse, layers, weights
         self._layers = {id(layer.values): layer for layer in layers.values()}
-        weights = list(zip(dense.model.trainable_variables, sparse.model.trainable_variables, strict=True))
-        self._weights = [Pair(one, two, self._layers.get(id(two))) for one, two in weights if one is not two]
-        slots = _owners(sparse.model.optimizer, [two for _, two in weights])
+        slots = _owners(sparse.model.optimizer, sparse.model.optimizer._trainable_variables)
         pairs = zip(dense.model.optimizer.variables, sparse.model.optimizer.variables, strict=True)
         self._slots = [self._slot(one, two, slots) for one, two in pairs]
         metrics = zip(dense.metric_variables(), sparse.metric_variables(), strict=True)
@@ -245,6 +250,11 @@ class Counterpart:
     def _save(self) -> None:
         for pair in [*self._weights, *self._slots, *self._metrics]:
             pair.save()
+
+
+def _weights(masked: Masked, layer: SparseDense) -> list[Pair]:
+    kernel = Pair(masked.masked_variables["kernel"], layer.values, layer)
+    return [kernel] if layer.bias is None else [kernel, Pair(masked.layer.bias, layer.bias, None)]
 
 
 def _owners(

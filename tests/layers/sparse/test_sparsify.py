@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_lottery as tfl
 from tf_lottery.errors import UsageError
@@ -72,6 +73,66 @@ def test_inputs_of_more_axes(shape):
     assert np.array_equal(kept, mask)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool", "float64"])
+def test_inputs_of_other_types_are_cast(dtype):
+    """The kernels read their arrays as float32, whatever is in them."""
+    layer = keras.layers.Dense(5)
+    layer.build((None, 4))
+    sparse = SparseDense(layer.get_config(), capacity=20)
+    sparse.build((None, 4))
+    sparse.set_kernel(layer.kernel.numpy(), np.ones((4, 5), bool))
+    x = np.random.default_rng(1).integers(0, 3, size=(7, 4)).astype(dtype)
+    np.testing.assert_allclose(sparse(x), layer(x), rtol=1e-5, atol=1e-6)
+
+
+def test_two_axes_of_unknown_size():
+    wrapped = tfl.wrap(keras.Sequential([keras.Input((None, 12)), keras.layers.Dense(5)]))
+    sparse = tfl.sparsify(wrapped)
+    function = tf.function(sparse, input_signature=[tf.TensorSpec((None, None, 12))], jit_compile=True)
+    for shape in ((10, 5, 12), (5, 10, 12)):
+        np.testing.assert_allclose(function(X.reshape(shape)), wrapped(X.reshape(shape)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, True, None])
+def test_sizes_are_positive_integers(size):
+    with pytest.raises(UsageError, match=r"`batch_size` must be a positive integer\. Received: "):
+        tfl.sparsify(ticket(), batch_size=size)
+    with pytest.raises(UsageError, match=r"`capacity` must be a positive integer\. Received: "):
+        SparseDense(keras.layers.Dense(2).get_config(), capacity=size)
+
+
+@pytest.mark.parametrize("value", [-1, 10**6, np.nan])
+def test_weights_that_are_no_index_are_refused(value):
+    layers = [SparseDense(keras.layers.Dense(5).get_config(), capacity=20) for _ in range(2)]
+    for layer in layers:
+        layer.build((None, 4))
+    layers[0].set_kernel(np.arange(20).reshape(4, 5), np.ones((4, 5), bool))
+    weights = layers[0].get_weights()
+    layers[1].set_weights(weights)
+    assert np.array_equal(layers[1].get_kernel()[0], np.arange(20).reshape(4, 5))
+    for number, variable in list(enumerate(layers[0].weights))[2:]:
+        wrong = [*weights[:number], np.full(variable.shape, value), *weights[number + 1 :]]
+        with pytest.raises(UsageError, match=f"`{variable.name}` of a sparse layer must hold numbers from 0 to"):
+            layers[1].set_weights(wrong)
+
+
+def test_a_layer_with_one_frozen_weight_stays_as_it_is():
+    wrapped = ticket()
+    wrapped.layers[1].layer.bias.trainable = False
+    sparse = tfl.sparsify(wrapped)
+    assert sum(isinstance(layer, SparseDense) for layer in sparse.layers) == 2
+    assert len(sparse.trainable_variables) == len(wrapped.trainable_variables)
+
+
+def test_a_layer_that_is_frozen_later_stays_frozen():
+    sparse = tfl.sparsify(ticket())
+    layer = next(one for one in sparse.layers if isinstance(one, SparseDense))
+    layer.trainable = False
+    back = tfl.densify(sparse)
+    assert not back.get_layer(layer.name).trainable
+    assert len(back.trainable_variables) == len(sparse.trainable_variables)
+
+
 def test_without_kernels_the_layer_computes_densely(monkeypatch):
     wrapped = ticket()
     expected = [np.asarray(output) for output in wrapped(X)]
@@ -136,7 +197,13 @@ def test_strip_and_export_take_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("places", "words"),
-    [([0, 1, 6], "from 0 to 5"), ([0, 1, -1], "from 0 to 5"), ([0, 1, 1], "must differ"), ([0, 1], "up to 4 values")],
+    [
+        (None, "Missing: places"),
+        ([0, 1, 6], "from 0 to 5"),
+        ([0, 1, -1], "from 0 to 5"),
+        ([0, 1, 1], "must differ"),
+        ([0, 1], "up to 4 values"),
+    ],
 )
 def test_a_file_with_other_places_is_refused(places, words):
     """The kernels read what the places say, wherever that is in memory."""
@@ -144,5 +211,8 @@ def test_a_file_with_other_places_is_refused(places, words):
     layer.build((None, 3))
     layer.load_own_variables({"values": np.ones(3, np.float32), "places": np.array([0, 3, 5])})
     assert layer.get_kernel()[0].tolist() == [[1, 0], [0, 1], [0, 1]]
+    store = {"values": np.ones(3, np.float32)}
+    if places is not None:
+        store["places"] = np.array(places)
     with pytest.raises(ValueError, match=words):
-        layer.load_own_variables({"values": np.ones(3, np.float32), "places": np.array(places)})
+        layer.load_own_variables(store)

@@ -52,6 +52,18 @@ def index_shapes(shape: tuple[int, int], capacity: int) -> dict[str, int]:
     return {name: lengths.get(name, capacity) for name in INDEX}
 
 
+def index_limits(shape: tuple[int, int], capacity: int) -> dict[str, int]:
+    """Returns, for each array of an index, the number that all of its numbers are below.
+
+    Args:
+        shape: The inputs and outputs of the matrix.
+        capacity: How many values there may be.
+    """
+    inputs, outputs = shape
+    of_starts = {"starts": capacity + 1, "transposed_starts": capacity + 1}
+    return {**of_starts, "inputs": inputs, "outputs": outputs, "transposed": capacity, "places": inputs * outputs}
+
+
 def index_of(mask: np.ndarray, capacity: int) -> Index:
     """Returns the index of the kept weights of a matrix: int32 arrays by the names of `INDEX`.
 

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_lottery.layers.sparse.matrix_index import INDEX, Index, index_of, index_shapes
+from tf_lottery.errors import UsageError
+from tf_lottery.layers.sparse.matrix_index import INDEX, Index, index_limits, index_of, index_shapes
 from tf_lottery.layers.sparse.native import kernels
 from tf_lottery.layers.sparse.sparse_matmul import compiled, in_batches, sparse_matmul
 
@@ -27,6 +28,9 @@ class SparseDense(keras.layers.Layer):
             traced, as in `fit`. Best a multiple of 16 that is no larger than the batches.
         **kwargs: The arguments of `keras.layers.Layer`; by default those of the layer that it stands for.
 
+    Raises:
+        UsageError: If a size is not a positive integer.
+
     Example:
         >>> layer = SparseDense(keras.layers.Dense(2).get_config(), capacity=3)
         >>> layer.build((None, 2))
@@ -38,6 +42,9 @@ class SparseDense(keras.layers.Layer):
 
     def __init__(self, dense: Mapping[str, Any], capacity: int, batch_size: int = 32, **kwargs: Any) -> None:
         """Makes no variables yet."""
+        for name, size in {"capacity": capacity, "batch_size": batch_size}.items():
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise UsageError(f"`{name}` must be a positive integer. Received: {size!r}.", "Pass e.g. 32.")
         self.dense = keras.layers.Dense.from_config(dict(dense))
         settings = {"name": self.dense.name, "dtype": self.dense.dtype_policy, "trainable": self.dense.trainable}
         super().__init__(**{**settings, **kwargs})
@@ -71,14 +78,16 @@ class SparseDense(keras.layers.Layer):
             name: self.add_weight(name=name, shape=(length,), dtype="int32", initializer="zeros", trainable=False)
             for name, length in index_shapes(self.matrix_shape, self.capacity).items()
         }
+        for name, limit in index_limits(self.matrix_shape, self.capacity).items():
+            _guard(self.index[name], limit)
 
     def call(self, inputs: Any) -> Any:
         """Returns activation(inputs @ kernel + bias).
 
         Args:
-            inputs: float32, of shape (batch, ..., inputs).
+            inputs: Of shape (batch, ..., inputs).
         """
-        rows = inputs
+        rows = inputs = keras.ops.cast(inputs, "float32")  # integers, which Keras leaves as they are
         if len(inputs.shape) != 2:
             rows = keras.ops.reshape(inputs, (-1, self.matrix_shape[0]))
         index = {name: variable.value for name, variable in self.index.items()}
@@ -87,7 +96,7 @@ class SparseDense(keras.layers.Layer):
             product = compiled(self._multiply) if tf.inside_function() else self._eager_product
         product = product(rows, self.values.value, index)
         if len(inputs.shape) != 2:
-            product = keras.ops.reshape(product, (-1, *inputs.shape[1:-1], self.dense.units))
+            product = keras.ops.reshape(product, (*keras.ops.shape(inputs)[:-1], self.dense.units))
         if self.bias is not None:
             product = keras.ops.add(product, self.bias)
         return self.dense.activation(product)
@@ -157,6 +166,8 @@ class SparseDense(keras.layers.Layer):
         Raises:
             ValueError: If the places or values are not those of such a matrix.
         """
+        if missing := {"values", "places"} - set(store.keys()):
+            raise ValueError(f"{self.name!r} is saved with its values and places. Missing: {', '.join(missing)}.")
         values, places = np.asarray(store["values"]), np.asarray(store["places"])
         size = self.matrix_shape[0] * self.matrix_shape[1]
         fits = values.ndim == places.ndim == 1 and len(values) == len(places) <= self.capacity
@@ -185,3 +196,19 @@ class SparseDense(keras.layers.Layer):
         config = super().get_config()
         own = {"dense": self.dense.get_config(), "capacity": self.capacity, "batch_size": self.batch_size}
         return {**config, **own}
+
+
+def _guard(variable: keras.Variable, limit: int) -> None:
+    """Makes a variable refuse numbers from `limit` on, such as by `set_weights`: the kernels read what they say."""
+    assign = variable.assign
+
+    def assign_checked(value: Any) -> Any:
+        array = keras.ops.convert_to_numpy(value)
+        if array.size and not 0 <= array.min() <= array.max() < limit:
+            raise UsageError(
+                f"`{variable.name}` of a sparse layer must hold numbers from 0 to {limit - 1}.",
+                "Set which weights are kept by `set_kernel`, or all weights of a layer of the same size.",
+            )
+        return assign(value)
+
+    variable.assign = assign_checked

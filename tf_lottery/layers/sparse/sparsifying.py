@@ -1,6 +1,6 @@
 """`sparsify` and `densify`: from a wrapped model to one that computes with the kept weights alone, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import keras
 
@@ -14,6 +14,9 @@ from tf_lottery.layers.sublayers import is_made_from_own_config, is_nested_model
 
 SUMS = (keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2)
 """Regularizers that are sums over the weights, so that pruned ones add nothing."""
+
+MOST_WEIGHTS = 2**31 - 1
+"""The kernels count places in a matrix by 32 bits."""
 
 
 def sparsify(model: keras.Model, *, batch_size: int = 32) -> keras.Model:
@@ -112,7 +115,15 @@ def _reason_of_model(model: keras.Model) -> str:
         return "the model is subclassed"
     if own := own_methods(model, METHODS):
         return f"the model has its own {', '.join(own)}"
+    if {id(one) for one in model.trainable_variables} != {id(one) for one in _trained_by_layers(model)}:
+        return "weights are held, or frozen, by the model and not by its layers"
     return ""
+
+
+def _trained_by_layers(model: keras.Model) -> Iterator[keras.Variable]:
+    for layer in model.layers:
+        opened = is_nested_model(layer) and not is_made_from_own_config(layer)
+        yield from _trained_by_layers(layer) if opened else layer.trainable_variables
 
 
 def _reason_of_layer(masked: Masked) -> str:
@@ -123,6 +134,10 @@ def _reason_of_layer(masked: Masked) -> str:
         return "its bias is masked too"
     if layer.compute_dtype != "float32":
         return f"it computes in {layer.compute_dtype}"
+    if any(weight.trainable != layer.trainable for weight in layer.weights):
+        return "its kernel or bias alone is frozen"
+    if layer.kernel.shape.num_elements() > MOST_WEIGHTS:
+        return f"it has more than {MOST_WEIGHTS:,} weights"
     if getattr(layer, "lora_enabled", False):
         return "LoRA is enabled"
     if layer.kernel_constraint is not None:
