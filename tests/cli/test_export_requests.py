@@ -125,7 +125,7 @@ def test_open_sizes(folder, here, invoke):
         ("two", "unlabeled", "--class-names names.txt", 2, "the model has the outputs kind, place"),
         ("two", "unlabeled", "--class-names knd=names.txt", 2, "--class-names has the unknown outputs knd"),
         ("open", "x", "--target micro", 3, "planned for fixed shapes; the inputs have the shapes [(None, None, 3)]"),
-        ("open", "x", "--input-shape 6,6", 3, "does not fit the input 'photo' of shape (None, None, 3)"),
+        ("open", "x", "--input-shape 6,6", 2, "does not fit the input 'photo' of shape (None, None, 3)"),
         ("open", "x", "--input-shape 8,8,3", 3, "expected shape ('samples', 8, 8, 3)"),
         ("open", "x", "--input-shape left=6,6,3", 2, "unknown inputs left"),
         ("open", "x", "--input-shape 6,x,3", 2, "is no list of sizes"),

@@ -9,6 +9,7 @@ import pytest
 from run_content import assert_same, content
 
 import tf_lottery as tfl
+from reruns import StopError
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.workers import trainer
 from tf_lottery.layers.sparse import break_even, kernels, native
@@ -16,10 +17,6 @@ from tf_lottery.layers.sparse import break_even, kernels, native
 pytestmark = pytest.mark.skipif(not kernels(), reason="installed without a C++ compiler: training is dense")
 X = np.random.default_rng(0).normal(size=(64, 40)).astype("float32")
 Y = (X[:, 0] > 0).astype("int32")
-
-
-class StopError(Exception):
-    """Stops a run."""
 
 
 class StopAt(keras.callbacks.Callback):

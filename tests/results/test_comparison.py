@@ -109,7 +109,7 @@ def test_what_a_run_came_to():
 def test_the_page_says_what_was_found_and_the_tables_hold_it(tmp_path):
     runs = [make_run("a"), make_run("b", gap=0.01, pruning="one_shot")]
     compared = write_comparison(runs, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(compared.files)
+    assert {path.name for path in tmp_path.iterdir()} == {*compared.files, "manifest.json"}
     # The interval: 0.025, 0.0275 and 0.03, whose ends are 2.6886 times as far from the mean as the outer two.
     assert compared.sentences == (
         "pruning one_shot against pruning iterative, test accuracy, at 3 equal densities: beats 0, ties 0, loses 3; on "

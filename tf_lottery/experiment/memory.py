@@ -26,7 +26,7 @@ _LARGER_MACHINE = "Free memory, or use a larger machine or a smaller model."
 def least_bytes(config: Config) -> float:
     """Return what one process of an experiment takes at least, without what processes share.
 
-    Activations and slots of the optimizer are left out, so an experiment may take much more (`--dry-run` measures it);
+    Activations and slots of the optimizer are left out, so an experiment may take much more (`estimate` measures it);
     one that does not get this much can't run.
 
     Args:

@@ -127,7 +127,7 @@ class HeartbeatLock:
             raise
         self._beaten = time.monotonic()
         self._stop = threading.Event()
-        threading.Thread(target=self._beat, args=(self._stop,), name="tf-lottery heartbeat", daemon=True).start()
+        threading.Thread(target=self._beat, args=(self._stop,), name="heartbeat", daemon=True).start()
         return True
 
     def _leave(self, path: Path) -> None:

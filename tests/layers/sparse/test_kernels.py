@@ -27,6 +27,15 @@ def instruction_set(request, monkeypatch):
     native._load.cache_clear()
 
 
+def loaded_again():
+    """The kernels as another process would find them."""
+    native._load.cache_clear()
+    try:
+        return native.kernels()
+    finally:
+        native._load.cache_clear()
+
+
 def random_mask(rng, shape, density):
     mask = rng.random(shape) < density
     mask[rng.integers(shape[0])] = False  # an input without weights
@@ -158,22 +167,14 @@ def test_without_a_library_there_are_none(content, reason, tmp_path, monkeypatch
     if content:
         path.write_bytes(content)
     monkeypatch.setattr(native, "library_path", lambda: path if content else None)
-    native._load.cache_clear()
-    try:
-        found = native.kernels()
-    finally:
-        native._load.cache_clear()
+    found = loaded_again()
     assert not found
     assert re.search(reason, found.reason)
 
 
 def test_kernels_that_compute_wrongly_are_not_used(monkeypatch):
     monkeypatch.setattr("tf_lottery.layers.sparse.self_test.differences", lambda: {"product": 0.1})
-    native._load.cache_clear()
-    try:
-        found = native.kernels()
-    finally:
-        native._load.cache_clear()
+    found = loaded_again()
     assert not found
     assert found.reason
     if native.library_path():

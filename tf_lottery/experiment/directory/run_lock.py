@@ -160,7 +160,7 @@ class _Attempt:
     def __init__(self, path: Path, timeout: float) -> None:
         self.lock = filelock.FileLock(path, timeout=timeout, thread_local=False, fallback_to_soft=False)
         self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._run, name="tf-lottery lock", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="run lock", daemon=True)
         self._decision = threading.Lock()
         self._done = self._abandoned = False
 

@@ -40,13 +40,6 @@ namespace baseline {
 #define LOWS 0, 4, 1, 5
 #define HIGHS 2, 6, 3, 7
 #include "sparse_dense.inc"
-#undef LANES
-#undef LOWS_1
-#undef HIGHS_1
-#undef LOWS_2
-#undef HIGHS_2
-#undef LOWS
-#undef HIGHS
 }  // namespace baseline
 
 #if defined(__x86_64__)
@@ -67,15 +60,6 @@ namespace avx2 {
 #define LOWS 0, 8, 1, 9, 2, 10, 3, 11
 #define HIGHS 4, 12, 5, 13, 6, 14, 7, 15
 #include "sparse_dense.inc"
-#undef LANES
-#undef LOWS_1
-#undef HIGHS_1
-#undef LOWS_2
-#undef HIGHS_2
-#undef LOWS_3
-#undef HIGHS_3
-#undef LOWS
-#undef HIGHS
 }  // namespace avx2
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -98,17 +82,6 @@ namespace avx512 {
 #define LOWS 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define HIGHS 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #include "sparse_dense.inc"
-#undef LANES
-#undef LOWS_1
-#undef HIGHS_1
-#undef LOWS_2
-#undef HIGHS_2
-#undef LOWS_3
-#undef HIGHS_3
-#undef LOWS_4
-#undef HIGHS_4
-#undef LOWS
-#undef HIGHS
 }  // namespace avx512
 #if defined(__clang__)
 #pragma clang attribute pop
