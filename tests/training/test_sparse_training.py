@@ -126,6 +126,20 @@ def test_other_masks_compile_nothing_new_while_they_fit():
     assert one.traces["train"] == traces["train"] + 1
 
 
+def test_a_loss_and_metric_that_no_configuration_holds():
+    wrapped = tfl.wrap(model())
+    tfl.set_masks(wrapped, random_masks(wrapped, 0.2))
+
+    def loss(labels, outputs):
+        return keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+
+    one = Engine(wrapped, optimizer=keras.optimizers.SGD(), loss=loss, metrics=[lambda *_: 1.0], sparse="on")
+    one.prepare(Batch(X[:2], Y[:2]))
+    assert one.sparse.counterpart() is not None
+    assert wrapped.compiled
+    assert wrapped.optimizer is one.optimizer
+
+
 def frozen_layer(wrapped):
     wrapped.layers[0].trainable = False
 

@@ -64,15 +64,7 @@ def rebuild(
     """
     if replace is copy_layer and is_made_from_own_config(model):
         return copy_subclassed(model, share=share_attributes)
-    compiled = [part for part in _opened(model, False) if part.compiled]
-    try:
-        # Keras would compile the copy from a serialized loss, which fails for a lambda.
-        for part in compiled:
-            part.compiled = False
-        rebuilt = clone_graph(model, replace, keep_classes=keep_classes, change=change)
-    finally:
-        for part in compiled:
-            part.compiled = True
+    rebuilt = clone_graph(model, replace, keep_classes=keep_classes, change=change)
     if not rebuilt.built:
         rebuilt.build(model.input_shape)
     parts = list(zip(_opened(model, keep_classes), _opened(rebuilt, keep_classes), strict=True))
@@ -195,7 +187,15 @@ def clone_graph(
         inputs = keras.tree.map_structure(lambda tensor: copy_input(tensor, change), model.input)
     elif change is not unchanged:
         inputs = copy_input(model.inputs[0], change)
-    return keras.models.clone_model(model, inputs, clone_function=clone_layer)
+    compiled = [part for part in _opened(model, False) if part.compiled]
+    try:
+        # Keras would compile the copy from a serialized loss, which fails for a lambda.
+        for part in compiled:
+            part.compiled = False
+        return keras.models.clone_model(model, inputs, clone_function=clone_layer)
+    finally:
+        for part in compiled:
+            part.compiled = True
 
 
 def copy_layer(layer: keras.layers.Layer, change: Change = unchanged) -> keras.layers.Layer:
