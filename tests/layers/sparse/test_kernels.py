@@ -1,6 +1,8 @@
 """The compiled kernels against NumPy: random shapes, batches and densities, for each instruction set."""
 
 import re
+import sysconfig
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,6 +172,21 @@ def test_without_a_library_there_are_none(content, reason, tmp_path, monkeypatch
     found = loaded_again()
     assert not found
     assert re.search(reason, found.reason)
+
+
+def test_a_library_without_the_functions_is_none_of_this_version(monkeypatch):
+    monkeypatch.setattr(native, "library_path", lambda: Path(np._core._multiarray_umath.__file__))
+    found = loaded_again()
+    assert not found
+    assert "their library can't be loaded" in found.reason
+
+
+def test_a_library_of_another_python_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
+    (tmp_path / "_kernels.cpython-30-x86_64-linux-gnu.so").write_bytes(b"of an installation before")
+    assert native.library_path() is None
+    (own := tmp_path / f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}").write_bytes(b"")
+    assert native.library_path() == own
 
 
 def test_kernels_that_compute_wrongly_are_not_used(monkeypatch):

@@ -9,6 +9,7 @@ import concurrent.futures
 import ctypes
 import functools
 import os
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tf_lottery.utils.text import one_line
 SETTING = "TF_LOTTERY_KERNELS"
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 """What the library is compiled for, slowest first; "baseline" is what every processor of its kind has."""
+FUNCTIONS = ("tf_lottery_register", "tf_lottery_best_level", "tf_lottery_use_level", "tf_lottery_use_threads")
 TENSORFLOW_LIBRARY = "libtensorflow_cc.so.2"
 
 
@@ -73,7 +75,7 @@ def _load(setting: str) -> Kernels:
         return Kernels(reason="tf_lottery was installed without them, as it is where there is no C++ compiler")
     try:
         library = _open(path)
-    except OSError as error:
+    except (OSError, AttributeError) as error:  # no library, or one of another version
         return Kernels(reason=f"their library can't be loaded: {one_line(error)}")
     if missing := library.tf_lottery_register(TENSORFLOW_LIBRARY.encode()):
         return Kernels(reason=missing.decode())
@@ -89,13 +91,16 @@ def _load(setting: str) -> Kernels:
 
 def library_path() -> Path | None:
     """Returns the path of the compiled library, or None if it was not compiled."""
-    return next(iter(sorted(Path(__file__).parent.glob("_kernels*.so"))), None)
+    path = Path(__file__).with_name(f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}")
+    return path if path.exists() else None
 
 
 def _open(path: Path) -> Any:
     import tensorflow  # noqa: F401  # its library holds the registry
 
     library = ctypes.CDLL(str(path))
+    for name in FUNCTIONS:
+        getattr(library, name)
     library.tf_lottery_register.restype = ctypes.c_char_p
     library.tf_lottery_register.argtypes = [ctypes.c_char_p]
     return library
