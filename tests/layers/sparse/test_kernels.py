@@ -174,6 +174,15 @@ def test_without_a_library_there_are_none(content, reason, tmp_path, monkeypatch
     assert re.search(reason, found.reason)
 
 
+@pytest.mark.parametrize("wrong", ["inputs", "values"])
+def test_other_numbers_than_floats_are_refused(wrong):
+    index = {name: tf.constant(array) for name, array in index_of(np.ones((3, 2), bool), 6).items()}
+    arrays = {"inputs": tf.ones((4, 3)), "values": tf.ones(6)}
+    arrays[wrong] = tf.cast(arrays[wrong], tf.int32)
+    with pytest.raises(TypeError, match=r"The kernels read float32\. Received: int32"):
+        tf.function(lambda inputs, values: sparse_matmul(inputs, values, index, 2), jit_compile=True)(**arrays)
+
+
 def test_a_library_without_the_functions_is_none_of_this_version(monkeypatch):
     monkeypatch.setattr(native, "library_path", lambda: Path(np._core._multiarray_umath.__file__))
     found = loaded_again()

@@ -85,6 +85,14 @@ def test_inputs_of_other_types_are_cast(dtype):
     np.testing.assert_allclose(sparse(x), layer(x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "mixed_float16"])
+def test_a_layer_of_another_precision_is_refused(dtype):
+    with pytest.raises(UsageError, match=f"computes in float32. Received the dtype policy '{dtype}'"):
+        SparseDense(keras.layers.Dense(2, dtype=dtype).get_config(), capacity=3)
+    with pytest.raises(UsageError, match=f"computes in float32. Received the dtype policy '{dtype}'"):
+        SparseDense(keras.layers.Dense(2).get_config(), capacity=3, dtype=dtype)
+
+
 def test_two_axes_of_unknown_size():
     wrapped = tfl.wrap(keras.Sequential([keras.Input((None, 12)), keras.layers.Dense(5)]))
     sparse = tfl.sparsify(wrapped)

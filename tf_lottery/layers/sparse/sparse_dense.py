@@ -29,7 +29,7 @@ class SparseDense(keras.layers.Layer):
         **kwargs: The arguments of `keras.layers.Layer`; by default those of the layer that it stands for.
 
     Raises:
-        UsageError: If a size is not a positive integer.
+        UsageError: If a size is not a positive integer, or the layer does not compute in float32.
 
     Example:
         >>> layer = SparseDense(keras.layers.Dense(2).get_config(), capacity=3)
@@ -48,6 +48,11 @@ class SparseDense(keras.layers.Layer):
         self.dense = keras.layers.Dense.from_config(dict(dense))
         settings = {"name": self.dense.name, "dtype": self.dense.dtype_policy, "trainable": self.dense.trainable}
         super().__init__(**{**settings, **kwargs})
+        if (self.compute_dtype, self.variable_dtype) != ("float32", "float32"):
+            raise UsageError(
+                f"A sparse layer computes in float32. Received the dtype policy {self.dtype_policy.name!r}.",
+                "Leave the layer dense.",
+            )
         self.capacity, self.batch_size = capacity, batch_size
         self.supports_masking = True
         self._eager_product = compiled(self._multiply)

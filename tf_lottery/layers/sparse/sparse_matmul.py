@@ -42,6 +42,7 @@ def sparse_matmul(inputs: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.T
     Returns:
         float32, of shape (batch, outputs).
     """
+    _check_floats(inputs, values)
     batch, features = inputs.shape
     sizes = (batch, features, outputs, values.shape[0])
     blocks = tf.stop_gradient(_blocks(inputs))
@@ -134,6 +135,7 @@ def take_values(matrix: tf.Tensor, index: Mapping[str, tf.Tensor]) -> tf.Tensor:
         matrix: float32, of shape (inputs, outputs).
         index: Which values are kept.
     """
+    _check_floats(matrix)
     capacity = index["places"].shape[0]
 
     def take(matrix: tf.Tensor, places: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
@@ -150,6 +152,7 @@ def put_values(matrix: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tens
         values: The values, output by output.
         index: Which values are kept.
     """
+    _check_floats(matrix, values)
 
     def put(matrix: tf.Tensor, values: tf.Tensor, places: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         sizes = (0, *matrix.shape, values.shape[0])
@@ -175,3 +178,10 @@ def _call(name: str, operands: Sequence[tf.Tensor], sizes: Sequence[int], shape:
         result_shapes=[shape],
     )
     return result
+
+
+def _check_floats(*tensors: tf.Tensor) -> None:
+    """Raises if the kernels would read other numbers as float32."""
+    for tensor in tensors:
+        if tensor.dtype != tf.float32:
+            raise TypeError(f"The kernels read float32. Received: {tensor.dtype.name}.")
