@@ -38,6 +38,8 @@ def test_two_thousand_cases_of_damage_are_never_silent(runs, answers, longer, tm
         place, kind = file.relative_to(path), kinds[int(generator.integers(len(kinds)))]
         before = file.read_bytes()
         donors = sorted(other for other in runs.glob(f"*/**/{file.name}") if other.read_bytes() != before)
+        # The configuration of this very run with one more round is that of a run which is being extended: no damage.
+        donors = [other for other in donors if other != runs / "longer/config.json"]
         if kind == "swap" and not donors:
             kind = "flip"
         damage(file, kind, generator, donors)
