@@ -125,7 +125,8 @@ def difference(expected, received, part, precision):
         return np.abs(error).max() / max(np.abs(expected[part]).max(), 1e-30)
     spread = np.sqrt(np.mean((expected[:FRESH] - expected[:FRESH].mean(0)) ** 2))
     size = np.sqrt(np.mean(expected[part] ** 2))
-    scale = max(spread, size) if part.start else spread or size  # a network that zeros made constant
+    varies = spread > 1e-6 * size  # and is no network that zeros made constant, up to rounding
+    scale = max(spread, size) if part.start else spread if varies else size
     return np.sqrt(np.mean(error**2)) / max(scale, 1e-30)
 
 

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable
 
-BREAK_EVEN = {"avx512": 0.6, "avx2": 0.35, "baseline": 0.0}
+BREAK_EVEN = {"avx512": 0.6, "avx2": 0.4, "baseline": 0.0}
 """The density (kept / total) below which a dense layer trains faster, by the instruction set of the kernels."""
 SMALLEST = 4096
 """A matrix of fewer weights gains nothing."""
