@@ -128,7 +128,7 @@ def test_a_lock_that_is_never_granted(tmp_path, quick, monkeypatch):
         assert time.monotonic() - start >= 0.2
         with pytest.raises(RunInUseError), RunDirectory(tmp_path).lock(timeout=0):
             pass
-        attempts = [thread for thread in threading.enumerate() if thread.name == "tf-lottery lock"]
+        attempts = [thread for thread in threading.enumerate() if thread.name == "run lock"]
         assert len(attempts) == 2
     monkeypatch.undo()
     answer.set()
