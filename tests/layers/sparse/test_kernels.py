@@ -17,6 +17,11 @@ from tf_lottery.layers.sparse.sparse_matmul import put_values, sparse_matmul, ta
 BATCHES = (1, 7, 16, 60, 61, 64, 129)
 
 
+@pytest.fixture(autouse=True)
+def setting_of_the_environment_left_out(monkeypatch):
+    monkeypatch.delenv(native.SETTING, raising=False)
+
+
 @pytest.fixture(params=native.INSTRUCTION_SETS)
 def instruction_set(request, monkeypatch):
     monkeypatch.setenv(native.SETTING, request.param)
