@@ -146,6 +146,8 @@ class SparseTraining:
         self.instruction_set = self._kernels.instruction_set if useful else ""
         if useful:
             use_threads(tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)))
+        self._masks: dict[str, np.ndarray] = {}
+        self._chosen: Counterpart | None = None
         self._counterparts: dict[tuple[tuple[str, int], ...], Counterpart] = {}
         if setting == "on" and not self._masked:
             raise UnfitError(
@@ -160,6 +162,12 @@ class SparseTraining:
         if not self.instruction_set:
             return None
         masks = {path: layer.mask_variables["kernel"].numpy() for path, layer in self._masked.items()}
+        # Asked before each chunk of steps and each evaluation; masks change once in a training at most, as a rule.
+        if not self._masks or not all(np.array_equal(mask, self._masks[path]) for path, mask in masks.items()):
+            self._chosen, self._masks = self._choose(masks), masks
+        return self._chosen
+
+    def _choose(self, masks: Mapping[str, np.ndarray]) -> "Counterpart | None":
         capacities = choose_layers(masks, self.setting, self.instruction_set, self.examples)
         if not capacities:
             return None
