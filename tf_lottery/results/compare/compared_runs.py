@@ -1,7 +1,7 @@
 """Runs to compare: whether they can be, what differs in them, and how to name them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ NOT_COMPARED = ("jobs", "device", "data_dir", "tickets_hash")
 # What only extends a run does not name it, unless nothing else distinguishes two runs.
 EXTENT = ("preset", "rounds", "replicates", "variants", "seed")
 MOST_IN_LABEL = 3
+# Of what a run was made on: what makes its times other ones. Results do not depend on it, up to rounding.
+TIMED_ON = ("processor", "cores", "devices")
 NONE = "none"
 RESUME = "Finish it: the same call resumes it."
 
@@ -32,6 +34,7 @@ class ComparedRun:
         rows: its result rows, with the trainings that only searched.
         model: the plain model's architecture, as JSON.
         data: the fingerprint of its data; "" where it is not known, e.g. of a stream.
+        machine: what its times depend on: processor, cores and devices.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ComparedRun:
     rows: Sequence[Row]
     model: str
     data: str
+    machine: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_compared_run(run: RunReader) -> ComparedRun:
@@ -54,7 +58,9 @@ def read_compared_run(run: RunReader) -> ComparedRun:
     if not rows:
         raise UnfitError(f"{run.path} has no finished training.", RESUME)
     name = printable(run.path.resolve().name)  # it is the heading of tables, and in every sentence
-    return ComparedRun(name, str(run.path), config, rows, run.architecture(), run.data_fingerprint())
+    environment = run.environment()
+    machine = {key: environment.get(key) for key in TIMED_ON}
+    return ComparedRun(name, str(run.path), config, rows, run.architecture(), run.data_fingerprint(), machine)
 
 
 def check_comparable(runs: Sequence[ComparedRun], *, allow_data: bool = False) -> None:
@@ -128,11 +134,18 @@ def _data_words(run: ComparedRun) -> str:
 def differing(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:
     """The settings in which the runs differ, with the value of each run, in the order of the configuration."""
     settings = {}
-    for field in fields(Config):
-        values = [getattr(run.config, field.name) for run in runs]
-        if field.name not in NOT_COMPARED and any(value != values[0] for value in values):
-            settings[field.name] = values
+    for each in fields(Config):
+        values = [getattr(run.config, each.name) for run in runs]
+        if each.name not in NOT_COMPARED and any(value != values[0] for value in values):
+            settings[each.name] = values
     return settings
+
+
+def timing_differences(runs: Sequence[ComparedRun]) -> list[str]:
+    """What makes the times of the runs no comparison of what they did: the machine, and trainings at the same time."""
+    conditions = [{**run.machine, "jobs": run.config.jobs} for run in runs]
+    names = dict.fromkeys(name for condition in conditions for name in condition)
+    return [name for name in names if any(one.get(name) != conditions[0].get(name) for one in conditions)]
 
 
 def labels(runs: Sequence[ComparedRun]) -> list[str]:

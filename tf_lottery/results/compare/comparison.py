@@ -8,13 +8,14 @@ from typing import Any
 from tf_lottery.errors import UnfitError
 from tf_lottery.results.compare.compared_runs import ComparedRun, unpairable
 from tf_lottery.results.report.answers import BELOW_HALF, SPARSE, Comparison, compare_rows
-from tf_lottery.results.statistics.cost import ticket_costs
+from tf_lottery.results.statistics.cost import mean_time, ticket_costs
 from tf_lottery.results.statistics.intervals import band
 from tf_lottery.results.statistics.matching import MatchingDensity, matching_density
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP, select_round
 from tf_lottery.results.statistics.values import SCORES, has_values, select, spread, ticket_densities
 from tf_lottery.results.tables import formats
 from tf_lottery.results.tables.formats import column_kind, column_words
+from tf_lottery.utils.text import duration
 
 # Relative difference of densities that count as equal.
 EQUAL = 0.01
@@ -94,6 +95,8 @@ class RunSummary:
         score: its mean score.
         steps: mean training steps to get it.
         dense_steps: mean training steps of the dense network.
+        seconds: mean training time to get it; None where the run has no times.
+        dense_seconds: mean training time of the dense network; None where the run has no times.
     """
 
     label: str
@@ -103,6 +106,8 @@ class RunSummary:
     score: float | None
     steps: float
     dense_steps: float
+    seconds: float | None
+    dense_seconds: float | None
 
     def matching_text(self, around: str = "") -> str:
         """Return the matching density in words: `5.6 %`, or `at most 5.6 %` where the last round still matches.
@@ -128,8 +133,10 @@ def summarize_run(run: ComparedRun, label: str, column: str, *, max_drop: float 
     """
     index = select_round(run.rows, max_drop=max_drop)
     steps: dict[int, list[int]] = defaultdict(list)
+    seconds: dict[int, list[float | None]] = defaultdict(list)
     for entry in ticket_costs(run.config, run.rows):
         steps[entry.job.round].append(entry.steps)
+        seconds[entry.job.round].append(entry.seconds)
     value = band(row.get(column) for row in select(run.rows, "ticket", index))
     return RunSummary(
         label=label,
@@ -139,11 +146,18 @@ def summarize_run(run: ComparedRun, label: str, column: str, *, max_drop: float 
         score=value.mean if value else None,
         steps=sum(steps[index]) / len(steps[index]),
         dense_steps=sum(steps[0]) / len(steps[0]),
+        seconds=mean_time(seconds[index]),
+        dense_seconds=mean_time(seconds[0]),
     )
 
 
 def comparison_sentences(
-    summaries: Sequence[RunSummary], compared: Sequence[Sequence[Comparison]], column: str, *, max_drop: float
+    summaries: Sequence[RunSummary],
+    compared: Sequence[Sequence[Comparison]],
+    column: str,
+    *,
+    max_drop: float,
+    timed_on: Sequence[str] = (),
 ) -> list[str]:
     """The outcome in plain sentences: each run against the first, then how sparse and how cheap their tickets are.
 
@@ -152,6 +166,7 @@ def comparison_sentences(
         compared: for each run but the first, its differences to the first.
         column: what was compared.
         max_drop: the tolerance of the tickets.
+        timed_on: what the runs differ in that makes their times no comparison.
     """
     first, *others = summaries
     sentences = [
@@ -168,6 +183,14 @@ def comparison_sentences(
             for run in sorted(with_ticket, key=lambda run: run.steps)
         ]
         sentences.append(f"Training steps to get the selected ticket: {'; '.join(prices)}.")
+        times = [
+            f"{run.label}: {duration(run.seconds)} ({run.seconds / run.dense_seconds:.1f} times the dense network's)"
+            for run in sorted(with_ticket, key=lambda run: run.seconds or 0.0)
+            if run.seconds and run.dense_seconds
+        ]
+        if times:
+            caution = f" They are no comparison: the runs differ in {', '.join(timed_on)}." if timed_on else ""
+            sentences.append(f"Training time to get the selected ticket: {'; '.join(times)}.{caution}")
     without = [run.label for run in summaries if not run.round]
     if without:
         sentences.append(f"No round is within the tolerance by its mean over replicates: {'; '.join(without)}.")

@@ -16,6 +16,12 @@ from tf_lottery.results.statistics.learning_speed import EARLY_STOP
 from tf_lottery.results.statistics.values import Row, Spread, has_values, number, select, ticket_densities
 from tf_lottery.results.tables.formats import column_kind, column_words, density_percent
 
+COSTS = {
+    "steps": ("total training steps", "Training steps to get the ticket, all trainings together"),
+    "seconds": ("total training time", "Seconds to get the ticket, all trainings together"),
+}
+"""What a ticket cost: the words of the title and of the axis, by the column of `cost.cost_table`."""
+
 
 def score_by_density(runs: Mapping[str, Sequence[Row]], column: str) -> Figure:
     """The tickets' score against density, a line per run; the dotted line is the first run's dense network.
@@ -67,57 +73,60 @@ def _densities(runs: Mapping[str, Sequence[Row]]) -> list[float]:
     return [density for rows in runs.values() for density in ticket_densities(rows).values()]
 
 
-def score_by_cost(table: Sequence[Mapping[str, Any]], column: str) -> Figure:
-    """Score and density of the tickets against all the training steps that it took to get them, a line per run.
+def score_by_cost(table: Sequence[Mapping[str, Any]], column: str, *, cost: str = "steps") -> Figure:
+    """Score and density of the tickets against all that it took to get them, a line per run.
 
     Args:
         table: of `cost.cost_table`.
         column: the score.
+        cost: "steps" or "seconds". Rounds whose time is not known are left out.
     """
+    title, label = COSTS[cost]
     with styled():
-        names = list(dict.fromkeys(str(line["run"]) for line in table))
+        names = list(dict.fromkeys(str(line["run"]) for line in table))  # a run looks the same in all figures
+        table = [line for line in table if line[cost]]
         figure = Figure(figsize=(WIDTH if len(names) < MOST_INSIDE else WIDE, 6.6))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        above.set_title("Score and density, by total training steps", loc="left")
+        above.set_title(f"Score and density, by {title}", loc="left")
         if not table:
-            say_nothing_recorded(above, "training steps were")
+            say_nothing_recorded(above, f"training {cost} were")
             below.set_axis_off()
             return figure
-        lines = [Line(name, look(place), _cost_points(table, name, column)) for place, name in enumerate(names)]
+        lines = [Line(name, look(place), _cost_points(table, name, column, cost)) for place, name in enumerate(names)]
         draw_lines(above, lines)
         for name, line in zip(names, lines, strict=True):
             own = [entry for entry in table if entry["run"] == name]
-            below.plot([entry["steps"] for entry in own], [entry["density"] for entry in own], **line.look)
+            below.plot([entry[cost] for entry in own], [entry["density"] for entry in own], **line.look)
         finish_axes(above, lines, label=column_words(column, capital=True), kind=column_kind(column))
-        _set_steps_axis(below, [entry["steps"] for entry in table])
+        _set_cost_axis(below, [entry[cost] for entry in table], label)
         _set_density_scale(below, [entry["density"] for entry in table])
         return figure
 
 
-def _cost_points(table: Sequence[Mapping[str, Any]], name: str, column: str) -> LinePoints:
-    """(steps, score with its band) of each round of a run."""
+def _cost_points(table: Sequence[Mapping[str, Any]], name: str, column: str, cost: str) -> LinePoints:
+    """(cost, score with its band) of each round of a run."""
     points: list[tuple[float, Interval | Spread]] = []
     for entry in table:
         mean, low, high = (number(entry[f"{column}_{end}"]) for end in ("mean", "low", "high"))
         if entry["run"] == name and mean is not None and low is not None and high is not None:
             count = int(entry["replicates"])
             value = Interval(mean, low, high, count, CONFIDENCE) if count >= LEAST else Spread(mean, low, high, count)
-            points.append((float(entry["steps"]), value))
+            points.append((float(entry[cost]), value))
     return points
 
 
-def _set_steps_axis(axes: Axes, steps: Sequence[float]) -> None:
-    """Set a logarithmic axis of steps, labeled at 1, 2 and 5 times powers of ten."""
+def _set_cost_axis(axes: Axes, costs: Sequence[float], label: str) -> None:
+    """Set a logarithmic axis of steps or seconds, labeled at 1, 2 and 5 times powers of ten."""
     axes.set_xscale("log")
-    low, high = min(steps), max(steps)
+    low, high = min(costs), max(costs)
     margin = max((high / low) ** 0.04, 1.05)
     axes.set_xlim(low / margin, high * margin)
-    ticks = [factor * 10.0**power for power in range(13) for factor in (1, 2, 5)]
+    ticks = [factor * 10.0**power for power in range(-3, 13) for factor in (1, 2, 5)]
     inside = [tick for tick in ticks if low / margin <= tick <= high * margin]
     axes.xaxis.set_major_locator(FixedLocator(inside if len(inside) > 1 else sorted({low, high})))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlabel("Training steps to get the ticket, all trainings together")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:.2g}"))
+    axes.set_xlabel(label)
 
 
 def _set_density_scale(axes: Axes, densities: Sequence[float]) -> None:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from tf_lottery.experiment.rewind_point import starts_trained
 from tf_lottery.results.compare import comparison_figures
-from tf_lottery.results.compare.compared_runs import ComparedRun, check_comparable, differing, labels, setting_text
+from tf_lottery.results.compare.compared_runs import (
+    ComparedRun,
+    check_comparable,
+    differing,
+    labels,
+    setting_text,
+    timing_differences,
+)
 from tf_lottery.results.compare.comparison import (
     RunSummary,
     common_score,
@@ -24,6 +31,7 @@ from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.results.tables import formats
 from tf_lottery.results.tables.formats import column_kind, column_words
 from tf_lottery.results.tables.summary import Table
+from tf_lottery.utils.text import duration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,6 +44,8 @@ CAPTIONS = {
     "cost": "What each ticket cost: the training steps of its own training and of all that its masks came from. Of two "
     "runs, the one further to the left is cheaper at the same score. What another run paid for (tickets_from) is not "
     "counted.",
+    "cost_seconds": "The same in seconds: the time of all those trainings, compilation and evaluations included, wherever "
+    "they ran. Compare runs on one idle machine with one number of jobs.",
 }
 
 
@@ -99,7 +109,7 @@ def write_comparison(
     names, column = labels(runs), common_score(runs)
     summaries = [summarize_run(run, name, column, max_drop=max_drop) for run, name in zip(runs, names, strict=True)]
     compared = [differences(runs[0], run, column, against=names[0]) for run in runs[1:]]
-    sentences = comparison_sentences(summaries, compared, column, max_drop=max_drop)
+    sentences = comparison_sentences(summaries, compared, column, max_drop=max_drop, timed_on=timing_differences(runs))
     costs = cost_table({name: (run.config, run.rows) for name, run in zip(names, runs, strict=True)})
     trained = [name for name, run in zip(names, runs, strict=True) if starts_trained(run.config.rewind)]
     rows = dict(zip(names, (run.rows for run in runs), strict=True))
@@ -107,6 +117,7 @@ def write_comparison(
         "accuracy": comparison_figures.score_by_density(rows, column),
         "early_stop": comparison_figures.early_stop_by_density(rows, without=trained),
         "cost": comparison_figures.score_by_cost(costs, column),
+        "cost_seconds": comparison_figures.score_by_cost(costs, column, cost="seconds"),
     }
     tables = {
         "rounds": rounds_table(runs, names, column),
@@ -193,11 +204,14 @@ def _runs_table(runs: Sequence[ComparedRun], summaries: Sequence[RunSummary], co
             write(summary.score),
             _matching_cell(summary),
             formats.count(summary.steps),
+            formats.MISSING if summary.seconds is None else duration(summary.seconds),
         )
         for run, summary in zip(runs, summaries, strict=True)
     ]
-    right = (False, False, True, True, True, True, True, True)
-    return Table(headers=(*headers, "Matching density", "Training steps"), rows=tuple(lines), right=right)
+    right = (False, False, True, True, True, True, True, True, True)
+    return Table(
+        headers=(*headers, "Matching density", "Training steps", "Training time"), rows=tuple(lines), right=right
+    )
 
 
 def _matching_cell(summary: RunSummary) -> str:
@@ -239,6 +253,8 @@ def _run_row(run: ComparedRun, summary: RunSummary) -> dict[str, Any]:
         "score": summary.score,
         "steps": summary.steps,
         "dense_steps": summary.dense_steps,
+        "seconds": summary.seconds,
+        "dense_seconds": summary.dense_seconds,
         "matching_density": density.mean,
         "matching_low": density.low,
         "matching_high": density.high,
