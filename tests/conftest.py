@@ -24,6 +24,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from kernel_settings import skip_without_kernels
+
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 900.0  # seconds
 
@@ -63,6 +65,13 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.fail(f"The test data is not at {folder}: set TF_LOTTERY_DATA to the folder that holds it.")
     return folder
+
+
+@pytest.fixture(scope="module", params=["off", pytest.param("on", marks=pytest.mark.slow)])
+def sparse(request: pytest.FixtureRequest) -> str:
+    """`--sparse`: what holds of the dense training must hold of the sparse kernels. Those compile, so they are slow."""
+    skip_without_kernels(request.param)
+    return request.param
 
 
 @pytest.fixture(scope="session")

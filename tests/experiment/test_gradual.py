@@ -29,10 +29,15 @@ def problem():
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def config(sparse):
+    return CONFIG.updated(sparse=sparse)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, config):
     store = RunDirectory(tmp_path_factory.mktemp("gradual"))
-    trainer = Trainer(CONFIG, problem(), store)
-    for job in plan.jobs(CONFIG):
+    trainer = Trainer(config, problem(), store)
+    for job in plan.jobs(config):
         trainer.run(job)
     return trainer, store
 
@@ -92,15 +97,15 @@ def test_the_best_step_is_one_with_the_last_masks(done):
     assert row["early_stop_step"] >= pruning_steps(40)[-1] == 30
 
 
-def test_stopped_in_its_middle_it_comes_to_the_same_bits(done, tmp_path):
+def test_stopped_in_its_middle_it_comes_to_the_same_bits(done, tmp_path, config):
     _, whole = done
     store = RunDirectory(tmp_path)
-    for job in plan.jobs(CONFIG):
+    for job in plan.jobs(config):
         if job.variant != "gradual":
-            Trainer(CONFIG, problem(), store).run(job)
+            Trainer(config, problem(), store).run(job)
 
     def make_trainer():
-        return Trainer(CONFIG, problem(), store, checkpoint_every=1e-9)
+        return Trainer(config, problem(), store, checkpoint_every=1e-9)
 
     job = Job(0, 2, "gradual")
     assert 0 < run_with_a_stop(make_trainer, job, at=17, chunk=3) < 17

@@ -64,10 +64,12 @@ def kill(process):
 
 
 @pytest.fixture(scope="module")
-def whole(folder):
+def whole(folder, sparse):
     """The content of the uninterrupted run."""
-    finish(start(folder, "whole"), folder, "whole")
-    actual = content(folder / "whole")
+    name = f"whole-{sparse}"
+    finish(start(folder, name, sparse=sparse), folder, name)
+    actual = content(folder / name)
+    assert ("kernels" in json.loads(actual["environment.json"])) == (sparse == "on")
     # Round 0 and two rounds of ticket and control, their curves, the rewind state.
     assert sum(name.endswith("weights.npz") for name in actual) == 5
     assert len(actual["results.csv"]) == 5
@@ -76,11 +78,11 @@ def whole(folder):
     return actual
 
 
-def kill_until_done(folder, name, *, generator):
+def kill_until_done(folder, name, *, generator, sparse):
     """Start, kill at a random moment, and so on until it is done. Returns how often, and how often mid-training."""
     kills, partials = 0, 0
     while True:
-        process = start(folder, name)
+        process = start(folder, name, sparse=sparse)
         if generator.random() < 0.8:  # mostly while it works, sometimes while it starts
             for _ in range(generator.randint(1, 40)):  # of about 50 lines
                 process.stdout.readline()
@@ -94,39 +96,41 @@ def kill_until_done(folder, name, *, generator):
         kills += 1
         partials += any((folder / name).rglob("partial.npz"))
         if kills >= 6:
-            process = start(folder, name)
+            process = start(folder, name, sparse=sparse)
             finish(process, folder, name)
             return kills, partials
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(folder, whole):
-    generator = random.Random(1)
+def test_a_killed_run_goes_on_to_the_same_bytes(folder, whole, sparse):
+    generator, name = random.Random(1), f"killed-{sparse}"
     for number in range(3):  # in each round, at a random moment of the 80 steps after a random evaluation
         step = 40 * generator.randint(2, 8)
-        process = start(folder, "killed", last=f"at replicate 0, round {number}, ticket {step + 80}")
+        last = f"at replicate 0, round {number}, ticket {step + 80}"
+        process = start(folder, name, last=last, sparse=sparse)
         assert f"at replicate 0, round {number}, ticket {step}\n" in iter(process.stdout.readline, "")
         time.sleep(generator.uniform(0, 0.02))
         kill(process)
-    finish(start(folder, "killed"), folder, "killed")
-    assert_same(content(folder / "killed"), whole)
+    finish(start(folder, name, sparse=sparse), folder, name)
+    assert_same(content(folder / name), whole)
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_random_moments(folder, whole):
+def test_killed_at_twenty_random_moments(folder, whole, sparse):
     generator = random.Random(2)
     kills = partials = attempt = 0
     while kills < 20:
         attempt += 1
-        more, cut = kill_until_done(folder, f"random-{attempt}", generator=generator)
+        more, cut = kill_until_done(folder, f"random-{sparse}-{attempt}", generator=generator, sparse=sparse)
         kills, partials = kills + more, partials + cut
-        assert_same(content(folder / f"random-{attempt}"), whole)
+        assert_same(content(folder / f"random-{sparse}-{attempt}"), whole)
     assert partials >= 3, "some kills were in the middle of a training whose state had been saved"
 
 
-def test_the_same_seed_gives_the_same_bits_with_any_number_of_jobs(folder, whole):
-    process = start(folder, "jobs", jobs=2)
-    finish(process, folder, "jobs")
-    actual = content(folder / "jobs")
+def test_the_same_seed_gives_the_same_bits_with_any_number_of_jobs(folder, whole, sparse):
+    name = f"jobs-{sparse}"
+    process = start(folder, name, jobs=2, sparse=sparse)
+    finish(process, folder, name)
+    actual = content(folder / name)
     for files in (actual, expected := dict(whole)):
         document = json.loads(files["config.json"])
         assert document.pop("jobs")

@@ -58,9 +58,9 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_each_cell_of_the_table(tmp_path, mode):
+def test_each_cell_of_the_table(tmp_path, mode, sparse):
     first, last, weights_of, optimizer_of, iterations, rate = MODES[mode]
-    trainer, store = trained(tmp_path, rewind=mode)
+    trainer, store = trained(tmp_path, rewind=mode, sparse=sparse)
     start = trainer.training_start(Job(0, 1))
     saved = store.rewind_state(0)
     ended = {f"model/{key}": value for key, value in store.weights(Job(0, 0)).items()} | store.optimizer(Job(0, 0))
@@ -93,10 +93,10 @@ def test_rounds_of_fine_tuning_follow_each_other(tmp_path):
     np.testing.assert_array_equal(start.state[STATISTICS], store.weights(Job(0, 1))["batch_normalization/moving_mean"])
 
 
-def test_fine_tuning_without_pruning_is_a_longer_training(tmp_path):
+def test_fine_tuning_without_pruning_is_a_longer_training(tmp_path, sparse):
     """Weights, slots, statistics, random state, schedule and data order all go on: the bits are those of one run."""
-    _, pieces = trained(tmp_path / "pieces", rewind="finetune:step:12", rate=0.0, rounds=2)
-    _, whole = trained(tmp_path / "whole", rewind="finetune:step:24", rate=0.0, rounds=1)
+    _, pieces = trained(tmp_path / "pieces", rewind="finetune:step:12", rate=0.0, rounds=2, sparse=sparse)
+    _, whole = trained(tmp_path / "whole", rewind="finetune:step:24", rate=0.0, rounds=1, sparse=sparse)
     first, second = pieces.weights(Job(0, 2)), whole.weights(Job(0, 1))
     assert {key: value.tobytes() for key, value in first.items()} == {k: v.tobytes() for k, v in second.items()}
 
@@ -172,8 +172,8 @@ def test_rewind_points_and_ways_of_pruning_that_do_not_fit(changes, message):
 
 
 @pytest.mark.parametrize("mode", ["step:9", "lr:step:9", "finetune"])
-def test_a_ticket_holds_the_weights_that_its_training_started_from(tmp_path, mode):
-    trainer, store = trained(tmp_path, rewind=mode)
+def test_a_ticket_holds_the_weights_that_its_training_started_from(tmp_path, mode, sparse):
+    trainer, store = trained(tmp_path, rewind=mode, sparse=sparse)
     store.create(trainer.config.to_json())
     start = trainer.training_start(Job(0, 2))
     ticket = open_run(tmp_path).ticket(2)

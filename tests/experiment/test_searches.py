@@ -101,10 +101,10 @@ def test_the_sum_of_changes_is_that_of_the_steps(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_number_of_processes_changes_no_result(tmp_path):
+def test_the_number_of_processes_changes_no_result(tmp_path, sparse):
     names = ("ticket", "shuffled_masks", "small_dense", "dense_longer", "other_order", "noise_1")
     config = Config(**{**BASE, "variants": names, "rewind": "lr:step:10", "replicates": 2, "steps": 20})
-    config = config.updated(criterion="snip", score_examples=100)
+    config = config.updated(criterion="snip", score_examples=100, sparse=sparse)
     documents = []
     for jobs in (1, 2):
         store = locate(config, tmp_path / str(jobs))

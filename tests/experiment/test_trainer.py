@@ -43,14 +43,20 @@ def trained(path, config=CONFIG, given=None):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("done"))
+def config(sparse):
+    return CONFIG.updated(sparse=sparse)
 
 
-def test_one_trace_serves_all_rounds_variants_and_replicates(done):
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, config):
+    return trained(tmp_path_factory.mktemp("done"), config)
+
+
+def test_one_trace_serves_all_rounds_variants_and_replicates(done, sparse):
     trainer, _ = done
-    assert trainer.engine.traces["train"] == 1
-    assert trainer.engine.traces["evaluate"] == 1  # validation and test data are of one size
+    capacities = {"off": 1, "on": 3}[sparse]  # the kernels have other sizes for all weights, 70 % and 49 % of them
+    assert trainer.engine.traces["train"] == capacities
+    assert trainer.engine.traces["evaluate"] == capacities  # validation and test data are of one size
 
 
 def test_a_job_starts_from_the_rewind_state_times_its_masks(done):
@@ -69,9 +75,9 @@ def test_a_job_starts_from_the_rewind_state_times_its_masks(done):
 
 
 @pytest.mark.parametrize("rewind", ["init", "step:9"])
-def test_what_is_trained_is_what_was_started_from(tmp_path, rewind):
+def test_what_is_trained_is_what_was_started_from(tmp_path, rewind, config):
     """With a learning rate of 0 the trained weights are the start weights, so nothing comes between."""
-    config = CONFIG.updated(rewind=rewind, replicates=1)
+    config = config.updated(rewind=rewind, replicates=1)
     given = problem(lambda: keras.optimizers.SGD(0.0, momentum=0.9))
     _trainer, store = trained(tmp_path, config, given)
     dense = {
@@ -88,11 +94,11 @@ def test_what_is_trained_is_what_was_started_from(tmp_path, rewind):
             assert (control[path][mask] != weights[path][mask]).all(), path
 
 
-def test_a_round_with_nothing_pruned_is_the_rewound_dense_training(tmp_path):
+def test_a_round_with_nothing_pruned_is_the_rewound_dense_training(tmp_path, config):
     """Weights, statistics, random states, slots, schedule and data order of step 9 are all put back."""
     schedule = keras.optimizers.schedules.CosineDecay(0.05, 24)
     given = problem(lambda: keras.optimizers.SGD(schedule, momentum=0.9, use_ema=True))
-    _, store = trained(tmp_path, CONFIG.updated(rate=0.0, rounds=1, variants=("ticket",)), given)
+    _, store = trained(tmp_path, config.updated(rate=0.0, rounds=1, variants=("ticket",)), given)
     for replicate in (0, 1):
         dense, again = Job(replicate, 0), Job(replicate, 1)
         first, second = store.weights(dense), store.weights(again)
@@ -186,19 +192,19 @@ def test_the_row_says_what_was_trained(done):
     assert row["steps_per_second"] > 0
 
 
-def test_the_same_seed_gives_the_same_bits(done, tmp_path):
+def test_the_same_seed_gives_the_same_bits(done, tmp_path, config):
     _, first = done
-    _, second = trained(tmp_path)
+    _, second = trained(tmp_path, config)
     for job in first.complete_jobs():
         assert_same_training(first, second, job)
         assert first.metrics(job)["rewind_manifest"] == second.metrics(job)["rewind_manifest"]
 
 
-def test_jobs_do_not_depend_on_the_order_that_they_run_in(done, tmp_path):
+def test_jobs_do_not_depend_on_the_order_that_they_run_in(done, tmp_path, config):
     _, first = done
     store = RunDirectory(tmp_path)
-    trainer = Trainer(CONFIG, problem(), store)
-    for job in sorted(plan.jobs(CONFIG), key=lambda job: (-job.replicate, job.round, job.variant)):
+    trainer = Trainer(config, problem(), store)
+    for job in sorted(plan.jobs(config), key=lambda job: (-job.replicate, job.round, job.variant)):
         trainer.run(job)
     for job in first.complete_jobs():
         assert (first.job_folder(job) / "weights.npz").read_bytes() == (
@@ -206,9 +212,9 @@ def test_jobs_do_not_depend_on_the_order_that_they_run_in(done, tmp_path):
         ).read_bytes(), job
 
 
-def test_a_job_that_was_stopped_goes_on_from_its_saved_state(done, tmp_path):
+def test_a_job_that_was_stopped_goes_on_from_its_saved_state(done, tmp_path, config):
     _, first = done
-    config = CONFIG.updated(replicates=1)
+    config = config.updated(replicates=1)
     store = RunDirectory(tmp_path)
 
     def make_trainer():

@@ -85,16 +85,16 @@ def test_steps_are_those_of_keras_fit_on_the_same_batches(name, xla):
 
 
 @pytest.mark.parametrize("xla", ["on", "off"])
-def test_chunks_of_other_bounds_change_no_bit_and_trace_nothing(xla):
+def test_chunks_of_other_bounds_change_no_bit_and_trace_nothing(xla, sparse):
     batch, order = data(), Order(64, 16, seed=3)
     actual = []
     for bounds in ([0, 20], [0, 1, 3, 9, 10, 20]):
-        engine = engine_of(make(normalised), OPTIMIZERS["adam"](), batch, xla=xla)
+        engine = engine_of(make(normalised), OPTIMIZERS["adam"](), batch, xla=xla, sparse=sparse)
         for start, stop in itertools.pairwise(bounds):
             engine.run(batch, order, start=start, stop=stop)
         actual.append(bits(engine))
         assert engine.traces["train"] == 1
-        assert engine._dense.train_chunk.experimental_get_tracing_count() == 1
+        assert engine._compiled().train_chunk.experimental_get_tracing_count() == 1
     assert actual[0] == actual[1]
 
 

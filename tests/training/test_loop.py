@@ -22,12 +22,13 @@ def part(size, seed):
     return Arrays(generator.normal(size=(size, 5)).astype("float32"), generator.integers(0, 3, size))
 
 
-def setup(*, test=True, train=None, layers=None):
+def setup(*, test=True, train=None, layers=None, sparse="off"):
     keras.utils.set_random_seed(6)
     layers = layers or [L.Dense(16, activation="relu"), L.BatchNormalization(), L.Dropout(0.2), L.Dense(3)]
     model = wrap(keras.Sequential([keras.Input((5,)), *layers]))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    engine = Engine(model, optimizer=keras.optimizers.Adam(0.02), loss=loss, metrics=["accuracy"], xla="off")
+    settings = {"metrics": ["accuracy"], "xla": "off", "sparse": sparse}
+    engine = Engine(model, optimizer=keras.optimizers.Adam(0.02), loss=loss, **settings)
     data = splits(train or part(50, 0), part(20, 1), part(20, 2) if test else None)
     engine.prepare(data.example())
     return engine, data
@@ -60,10 +61,10 @@ def test_from_a_later_start_the_grid_is_the_same():
     assert [record["step"] for record in run(engine, data, TrainingProgress(8)).history] == [12, 18, 24, 25]
 
 
-def test_evaluations_and_the_captured_step_change_no_bit_of_the_weights():
+def test_evaluations_and_the_captured_step_change_no_bit_of_the_weights(sparse):
     outcomes = []
     for options in ({"eval_every": 25}, {"eval_every": 1}, {"eval_every": 6, "capture_at": 9}):
-        engine, data = setup()
+        engine, data = setup(sparse=sparse)
         run(engine, data, **options)
         outcomes.append({key: value for key, value in bits(engine).items() if not key.startswith("metrics/")})
     assert outcomes[0] == outcomes[1] == outcomes[2]
@@ -116,8 +117,8 @@ def test_test_data_changes_neither_weights_nor_the_early_stop_step():
 
 
 @pytest.mark.parametrize("stop_at", [1, 6, 7, 24])
-def test_a_training_that_goes_on_from_a_saved_state_ends_the_same(stop_at):
-    engine, data = setup()
+def test_a_training_that_goes_on_from_a_saved_state_ends_the_same(stop_at, sparse):
+    engine, data = setup(sparse=sparse)
     engine.chunk_size = lambda: 1
     saved = {}
 
@@ -126,7 +127,7 @@ def test_a_training_that_goes_on_from_a_saved_state_ends_the_same(stop_at):
             saved["state"], saved["progress"] = capture_state(engine.variables()), progress.to_json()
 
     whole = run(engine, data, checkpoint=lambda p: save(TrainingProgress(**p.to_json())), checkpoint_every=0.0)
-    again, data = setup()
+    again, data = setup(sparse=sparse)
     restore_state(again.variables(), saved["state"])
     resumed = run(again, data, TrainingProgress(**{**saved["progress"], "history": list(saved["progress"]["history"])}))
     assert resumed.to_json() == whole.to_json()

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from kernel_settings import skip_without_kernels, with_kernels
 from tf_lottery.data import Arrays
 from tf_lottery.experiment.options import OPTIMIZERS
 from tf_lottery.layers import get_masks, get_weights, named_variables, set_masks, wrap
@@ -29,16 +30,17 @@ SETTINGS = {
     "float16": lambda: K.SGD(0.05, momentum=0.9),
     "bfloat16": lambda: K.AdamW(0.01, weight_decay=0.1),
 }
+HALF = ("float16", "bfloat16")  # the kernels compute in float32
 
 
-def engine_with(optimizer, *, xla="off", dtype="float32"):
+def engine_with(optimizer, *, xla="off", dtype="float32", sparse="off"):
     keras.utils.set_random_seed(4)
     layers = [L.Dense(8, activation="relu", dtype=dtype), L.BatchNormalization(dtype=dtype), L.Dense(3, dtype=dtype)]
     model = wrap(keras.Sequential([keras.Input((5,)), *layers]))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     generator = np.random.default_rng(0)
     batch = on_device(Arrays(generator.normal(size=(48, 5)).astype("float32"), generator.integers(0, 3, 48)))
-    engine = Engine(model, optimizer=optimizer, loss=loss, xla=xla)
+    engine = Engine(model, optimizer=optimizer, loss=loss, xla=xla, sparse=sparse)
     engine.prepare(batch)
     return engine, batch
 
@@ -55,10 +57,11 @@ def assert_zero_where_pruned(values, masks):
 
 
 @pytest.mark.parametrize("xla", ["on", "off"])
-@pytest.mark.parametrize("name", SETTINGS)
-def test_no_pruned_weight_comes_back(name, xla):
+@pytest.mark.parametrize(("name", "sparse"), with_kernels(SETTINGS, dense_only=HALF))
+def test_no_pruned_weight_comes_back(name, xla, sparse):
+    skip_without_kernels(sparse)
     dtype = f"mixed_{name}" if name.endswith("float16") else "float32"
-    engine, batch = engine_with(SETTINGS[name](), xla=xla, dtype=dtype)
+    engine, batch = engine_with(SETTINGS[name](), xla=xla, dtype=dtype, sparse=sparse)
     order = Order(48, 12, seed=0)
     engine.run(batch, order, start=0, stop=6)  # dense, so that every slot of the optimizer is filled
     masks = half(engine.model)
@@ -77,9 +80,13 @@ def test_no_pruned_weight_comes_back(name, xla):
             assert not after[key][~masks[path]].any(), f"{key} of {path}"
 
 
-@pytest.mark.parametrize("name", ["sgd with momentum", "adamw with decay", "averages"])
-def test_full_slots_can_not_bring_a_pruned_weight_back(name):
-    engine, batch = engine_with(SETTINGS[name]())
+FULL = ["sgd with momentum", "adamw with decay", "averages"]
+
+
+@pytest.mark.parametrize(("name", "sparse"), with_kernels(FULL, normal=["adamw with decay"]))
+def test_full_slots_can_not_bring_a_pruned_weight_back(name, sparse):
+    skip_without_kernels(sparse)
+    engine, batch = engine_with(SETTINGS[name](), sparse=sparse)
     engine.run(batch, Order(48, 12, seed=0), start=0, stop=6)
     masks = half(engine.model)
     set_masks(engine.model, masks)  # the slots still hold what the dense training left
@@ -90,9 +97,10 @@ def test_full_slots_can_not_bring_a_pruned_weight_back(name):
     assert_zero_where_pruned(named_variables(engine.model), masks)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_of_a_configuration_stays_finite_on_masked_slots(name):
-    engine, batch = engine_with(K.get(name))
+@pytest.mark.parametrize(("name", "sparse"), with_kernels(OPTIMIZERS))
+def test_every_optimizer_of_a_configuration_stays_finite_on_masked_slots(name, sparse):
+    skip_without_kernels(sparse)
+    engine, batch = engine_with(K.get(name), sparse=sparse)
     engine.run(batch, Order(48, 12, seed=0), start=0, stop=3)
     masks = half(engine.model)
     slots = slots_of(engine.optimizer, engine.model)

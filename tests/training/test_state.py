@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from kernel_settings import skip_without_kernels, with_kernels
 from tf_lottery.data import Arrays
 from tf_lottery.errors import DamagedError, ResourceError, UnfitError
 from tf_lottery.layers import get_masks, get_weights, named_variables, set_masks, wrap
@@ -43,14 +44,15 @@ OPTIMIZERS = {
 }
 
 
-def engine_with(name, *, dtype="float32"):
+def engine_with(name, *, dtype="float32", sparse="off"):
     keras.utils.set_random_seed(5)
     layers = [L.Dense(8, dtype=dtype), L.BatchNormalization(momentum=0.5), L.ReLU(), L.Dropout(0.4), L.Dense(3)]
     model = wrap(keras.Sequential([keras.Input((5,)), *layers]))
     generator = np.random.default_rng(0)
     batch = on_device(Arrays(generator.normal(size=(48, 5)).astype("float32"), generator.integers(0, 3, 48)))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    engine = Engine(model, optimizer=OPTIMIZERS[name](), loss=loss, metrics=["accuracy"], xla="off")
+    settings = {"metrics": ["accuracy"], "xla": "off", "sparse": sparse}
+    engine = Engine(model, optimizer=OPTIMIZERS[name](), loss=loss, **settings)
     engine.prepare(batch)
     return engine, batch, Order(48, 10, seed=0)
 
@@ -64,16 +66,17 @@ def assert_same_bits(first, second):
     assert [key for key in first if first[key].tobytes() != second[key].tobytes()] == []
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_from_a_restored_state_equals_the_uninterrupted_one(name, tmp_path):
-    engine, batch, order = engine_with(name)
+@pytest.mark.parametrize(("name", "sparse"), with_kernels(OPTIMIZERS, dense_only=["loss scale"]))
+def test_training_from_a_restored_state_equals_the_uninterrupted_one(name, tmp_path, sparse):
+    skip_without_kernels(sparse)
+    engine, batch, order = engine_with(name, sparse=sparse)
     engine.run(batch, order, start=0, stop=7)
     save_checkpoint(tmp_path / "state", state_of(engine))
     engine.run(batch, order, start=7, stop=20)
     expected = state_of(engine)
     assert any("seed_generator" in key for key in expected)
 
-    again, batch, order = engine_with(name)
+    again, batch, order = engine_with(name, sparse=sparse)
     state = load_checkpoint(tmp_path / "state")
     ones = get_masks(again.model)
     slots = slots_of(again.optimizer, again.model)

@@ -107,14 +107,21 @@ class Ticket:
         set_masks(wrapped, self.masks)
         return wrapped
 
-    def model(self, *, trained: bool = True) -> Any:
-        """The plain Keras model of the ticket, made from its recipe; pruned weights are exactly 0.0.
+    def model(self, *, trained: bool = True, sparse: bool = False) -> Any:
+        """The Keras model of the ticket, made from its recipe: a plain one, where pruned weights are exactly 0.0.
+
+        Args:
+            trained: take the trained weights; otherwise the rewind weights.
+            sparse: let its dense layers hold and compute with the kept weights alone, as `sparsify` does: for `predict`
+                and `evaluate` by the sparse kernels.
 
         Raises:
-            UsageError: the recipe has no architecture, or there are no trained weights.
+            UsageError: the recipe has no architecture, there are no trained weights, or `sparse` and no layer would
+                compute by the kernels.
             UnfitError: the architecture has code of the caller's own, which no recipe holds, or is not the weights'.
         """
         from tf_lottery.layers import model_from_architecture, strip
+        from tf_lottery.layers.sparse import sparsify
 
         if "architecture" not in self.recipe:
             raise UsageError("The ticket's recipe has no architecture.", "Use `apply(model)` with a model of your own.")
@@ -126,7 +133,8 @@ class Ticket:
             raise UnfitError(
                 error.cause, f"Make it yourself: `strip(ticket.apply(model, trained=True))`. {error.remedy}"
             ) from error
-        return strip(self.apply(plain, trained=trained))
+        wrapped = self.apply(plain, trained=trained)
+        return sparsify(wrapped) if sparse else strip(wrapped)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the ticket as one portable `.npz` file, without pickle; a CRC guards its content.

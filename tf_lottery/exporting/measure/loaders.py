@@ -105,12 +105,17 @@ def _load_saved_model(folder: str, threads: int) -> LoadedModel:
 
 
 def _load_keras(file: str, threads: int) -> LoadedModel:
-    """Load a Keras file, to be called in inference mode inside one `tf.function`."""
+    """Load a Keras file, to be called in inference mode inside one `tf.function`.
+
+    XLA compiles that of a model of `sparsify`, as `predict` does where its layers have the kernels.
+    """
     tf = _tensorflow(threads)
     import keras
 
     from tf_lottery.exporting.signature import signature_of
     from tf_lottery.layers import load_model
+    from tf_lottery.layers.sparse import is_sparsified
+    from tf_lottery.layers.sparse.native import use_threads
 
     if not file:
         return _NOTHING
@@ -124,7 +129,11 @@ def _load_keras(file: str, threads: int) -> LoadedModel:
             "Make it a functional model: keras.Model(inputs, outputs).",
         )
     nested = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    call = tf.function(lambda tensors: keras.tree.flatten(model(tensors, training=False)), autograph=False)
+    if sparse := is_sparsified(model):
+        use_threads(threads)
+    call = tf.function(
+        lambda tensors: keras.tree.flatten(model(tensors, training=False)), autograph=False, jit_compile=sparse or None
+    )
 
     def feed(inputs: Mapping[str, npt.NDArray[Any]]) -> Invoke:
         tensors = keras.tree.pack_sequence_as(nested, [tf.constant(array) for array in inputs.values()])

@@ -44,8 +44,8 @@ CAPTIONS = {
     "cost": "What each ticket cost: the training steps of its own training and of all that its masks came from. Of two "
     "runs, the one further to the left is cheaper at the same score. What another run paid for (tickets_from) is not "
     "counted.",
-    "cost_seconds": "The same in seconds: the time of all those trainings, compilation and evaluations included, wherever "
-    "they ran. Compare runs on one idle machine with one number of jobs.",
+    "cost_seconds": "The same in seconds: the time of all those trainings, compilation and evaluations included. "
+    "Compare runs on one idle machine, with one number of jobs.",
 }
 
 

@@ -1,0 +1,44 @@
+"""Copies of Keras files that compute by the sparse kernels, to be measured beside the files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tf_lottery.errors import LotteryError
+from tf_lottery.layers import discover, load_model, set_masks, wrap
+from tf_lottery.layers.sparse import is_sparsified, kernels, sparsify
+from tf_lottery.utils.text import one_line
+
+MOST_KEPT = 0.5
+"""A layer of which more is not zero stays dense: it is no faster by the kernels."""
+
+
+def make_sparse_copy(file: Path, folder: Path) -> tuple[Path | None, str]:
+    """Write a copy of a Keras file whose pruned dense layers compute with the weights that are not 0.0.
+
+    A weight of 0.0 adds nothing, so both files give the same outputs, up to the order of sums.
+
+    Args:
+        file: a Keras file.
+        folder: an existing folder to write to.
+
+    Returns:
+        The copy, or None; and why there is none, where the model has layers that are mostly zeros: "" where it has not.
+    """
+    try:
+        model = load_model(file, compile=False)
+        if is_sparsified(model):
+            return None, ""
+        kept = {path: np.asarray(weight.variable.value) != 0 for path, weight in discover(model).found.items()}
+        masks = {path: mask for path, mask in kept.items() if mask.mean() <= MOST_KEPT}
+        if not masks:
+            return None, ""
+        if not kernels():
+            return None, f"there are no kernels: {kernels().reason}"
+        wrapped = wrap(model, include=lambda path, variable: path in masks)
+        set_masks(wrapped, masks)
+        copy = folder / f"{file.stem}_{len(list(folder.iterdir()))}.keras"
+        sparsify(wrapped).save(copy)
+    except LotteryError as error:  # a file that can't be read is reported where it is measured
+        return None, one_line(error.cause)
+    return copy, ""
