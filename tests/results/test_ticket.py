@@ -10,6 +10,7 @@ import pytest
 import tf_lottery as tfl
 from tf_lottery.errors import DamagedError, ResourceError, UnfitError, UsageError
 from tf_lottery.layers.architecture import architecture
+from tf_lottery.layers.sparse import is_sparsified
 from tf_lottery.results.ticket import Ticket
 
 L = keras.layers
@@ -86,6 +87,17 @@ def test_its_recipe_makes_the_plain_model(ticket, tmp_path):
     again = keras.models.load_model(tmp_path / "plain.keras")
     np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
     np.testing.assert_array_equal(ticket.model(trained=False).get_weights()[0], ticket.rewind_weights["dense/kernel"])
+
+
+def test_its_model_predicts_by_the_sparse_kernels(ticket, tmp_path):
+    loaded = tfl.load_ticket(ticket.save(tmp_path / "ticket.npz"))
+    sparse = loaded.model(sparse=True)
+    assert is_sparsified(sparse)
+    inputs = np.random.default_rng(0).normal(size=(5, *sparse.input_shape[1:])).astype("float32")
+    expected = ticket.model().predict(inputs, verbose=0)
+    np.testing.assert_allclose(sparse.predict(inputs, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    start = loaded.model(trained=False, sparse=True)
+    assert not np.allclose(start.predict(inputs, verbose=0), expected)
 
 
 def test_a_model_that_does_not_fit_is_refused(ticket):

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
+from kernel_settings import skip_without_kernels
 from tf_lottery.errors import DamagedError, UnfitError, UsageError
 from tf_lottery.exporting.checks.checksums import MANIFEST, entries
 from tf_lottery.exporting.measure import bench as benchmark
@@ -55,6 +57,27 @@ def test_each_network_has_its_own_baselines(two_networks, monkeypatch):
     assert len(outcome.notes) == 1
     assert any(text.startswith("Network 2: ") and "b/sparse.tflite" in text for text in outcome.findings)
     assert not [text for text in outcome.findings if "Network 1" in text and "b/" in text]
+
+
+def test_a_pruned_keras_file_is_measured_by_the_sparse_kernels_too(files, network, tmp_path, monkeypatch):
+    skip_without_kernels("on")
+    monkeypatch.setattr(
+        benchmark, "measure", lambda paths, **_: {path: Measurement(1.0, (2.0,), 50.0, 5.0, 1) for path in paths}
+    )
+    model = network()
+    model.layers[0].kernel.assign(model.layers[0].kernel * (np.arange(256) < 20))
+    model.save(tmp_path / "net.keras")
+    (tmp_path / "float32.tflite").write_bytes((files / "float32.tflite").read_bytes())
+    outcome = bench([tmp_path])
+    names = ["float32.tflite", "net.keras", f"(by the sparse kernels) {tmp_path / 'net.keras'}"]
+    assert [record["path"].removeprefix(f"{tmp_path}/") for record in outcome.files] == names
+    assert [record["network"] for record in outcome.files] == [1, 1, 1]
+    assert [record["latency_ratio"] for record in outcome.files] == [1.0, 1.0, 1.0]
+    monkeypatch.setenv("TF_LOTTERY_KERNELS", "off")
+    outcome = bench([tmp_path])
+    assert len(outcome.files) == 2
+    reason = "net.keras was not measured by the sparse kernels: there are no kernels: TF_LOTTERY_KERNELS is off."
+    assert any(note.endswith(reason) for note in outcome.notes)
 
 
 def test_a_dense_file_of_another_network_is_no_baseline(network, two_networks, monkeypatch):

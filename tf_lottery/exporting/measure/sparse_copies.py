@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tf_lottery.errors import LotteryError
-from tf_lottery.layers import discover, load_model, set_masks, wrap
+from tf_lottery.layers import discover, is_wrapped, load_model, set_masks, wrap
 from tf_lottery.layers.sparse import is_sparsified, kernels, sparsify
 from tf_lottery.utils.text import one_line
 
@@ -29,14 +29,17 @@ def make_sparse_copy(file: Path, folder: Path) -> tuple[Path | None, str]:
         model = load_model(file, compile=False)
         if is_sparsified(model):
             return None, ""
-        kept = {path: np.asarray(weight.variable.value) != 0 for path, weight in discover(model).found.items()}
-        masks = {path: mask for path, mask in kept.items() if mask.mean() <= MOST_KEPT}
-        if not masks:
-            return None, ""
+        if is_wrapped(model):
+            wrapped = model
+        else:
+            kept = {path: np.asarray(weight.variable.value) != 0 for path, weight in discover(model).found.items()}
+            masks = {path: mask for path, mask in kept.items() if mask.mean() <= MOST_KEPT}
+            if not masks:
+                return None, ""
+            wrapped = wrap(model, include=lambda path, variable: path in masks)
+            set_masks(wrapped, masks)
         if not kernels():
             return None, f"there are no kernels: {kernels().reason}"
-        wrapped = wrap(model, include=lambda path, variable: path in masks)
-        set_masks(wrapped, masks)
         copy = folder / f"{file.stem}_{len(list(folder.iterdir()))}.keras"
         sparsify(wrapped).save(copy)
     except LotteryError as error:  # a file that can't be read is reported where it is measured
