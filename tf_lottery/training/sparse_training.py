@@ -20,7 +20,7 @@ from tf_lottery.errors import UnfitError
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.sparse import SparseDense, kernels, reasons_dense, shared_sparse_model
 from tf_lottery.layers.sparse.break_even import capacity_for, pays, saving
-from tf_lottery.layers.sparse.native import use_threads
+from tf_lottery.layers.sparse.native import SETTING, use_threads, warn_once
 from tf_lottery.layers.sparse.sparse_matmul import put_values, take_values
 from tf_lottery.layers.sparse.sparsifying import masked_layers
 from tf_lottery.training.compiled_steps import CompiledSteps
@@ -138,6 +138,8 @@ class SparseTraining:
         if tf.config.list_logical_devices("GPU"):
             whole = "the kernels are for processors, and training is on a GPU"
         whole = whole or reason_of_optimizer(self.optimizer)
+        if not self._kernels and os.environ.get(SETTING) != "off" and pays(_sizes(self.model), examples):
+            warn_once(self._kernels.reason)
         self.reasons = {path: whole or reason for path, reason in reasons_dense(self.model).items()}
         self._masked = {path: layer for path, layer in masked_layers(self.model).items() if not self.reasons[path]}
         sizes = [layer.mask_variables["kernel"].value.shape.num_elements() for layer in self._masked.values()]
@@ -258,6 +260,13 @@ class Counterpart:
     def _save(self) -> None:
         for pair in [*self._weights, *self._slots, *self._metrics]:
             pair.save()
+
+
+def _sizes(model: keras.Model) -> list[float]:
+    """How many weights each layer has that the kernels cover."""
+    masked, reasons = masked_layers(model), reasons_dense(model)
+    masks = [mask for path, layer in masked.items() if not reasons[path] for mask in layer.mask_variables.values()]
+    return [float(mask.value.shape.num_elements()) for mask in masks]
 
 
 def _weights(masked: Masked, layer: SparseDense) -> list[Pair]:

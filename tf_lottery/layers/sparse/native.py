@@ -8,7 +8,9 @@ kernels, and the reason is kept.
 import concurrent.futures
 import ctypes
 import functools
+import logging
 import os
+import struct
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 from tf_lottery.errors import UsageError
 from tf_lottery.utils.text import one_line
 
+log = logging.getLogger(__name__)
 SETTING = "TF_LOTTERY_KERNELS"
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 """What the library is compiled for, slowest first; "baseline" is what every processor of its kind has."""
@@ -72,7 +75,12 @@ def _load(setting: str) -> Kernels:
         return Kernels(reason=f"{SETTING} is off")
     path = library_path()
     if path is None:
-        return Kernels(reason="tf_lottery was installed without them, as it is where there is no C++ compiler")
+        return Kernels(
+            reason="tf_lottery was installed without them, as it is where there is no C++ compiler or it fails "
+            "(`pip install -v` shows why)"
+        )
+    if is_truncated(path):
+        return Kernels(reason=f"their library {path.name} is truncated: install tf_lottery again")
     try:
         library = _open(path)
     except (OSError, AttributeError) as error:  # no library, or one of another version
@@ -93,6 +101,36 @@ def library_path() -> Path | None:
     """Returns the path of the compiled library, or None if it was not compiled."""
     path = Path(__file__).with_name(f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}")
     return path if path.exists() else None
+
+
+def is_truncated(path: Path) -> bool:
+    """Returns whether a 64-bit ELF library ends before its section headers, as a file that was not written to its end.
+
+    Loading one may end the process by a signal. Other files are judged by the loader of the system.
+
+    Args:
+        path: Of the library.
+    """
+    with path.open("rb") as file:
+        header = file.read(64)
+    if not header.startswith(b"\x7fELF\x02"):
+        return False
+    if len(header) < 64:
+        return True
+    order = "<" if header[5] == 1 else ">"
+    (sections,) = struct.unpack_from(f"{order}Q", header, 40)
+    size, count = struct.unpack_from(f"{order}HH", header, 58)
+    return path.stat().st_size < int(sections) + size * count
+
+
+@functools.cache
+def warn_once(reason: str) -> None:
+    """Logs that training is dense, once in a process.
+
+    Args:
+        reason: Why there are no kernels.
+    """
+    log.warning("layers with few weights train densely, without the sparse kernels: %s", reason)
 
 
 def _open(path: Path) -> Any:
