@@ -30,7 +30,9 @@ def test_compare_writes_its_page_and_prints_the_verdict(copied, twin, invoke, tm
     *verdict, page = result.stdout.splitlines()
     assert page == str(tmp_path / "page" / "comparison.html")
     assert verdict[0].startswith("rewind step:10 against rewind init, test accuracy: not judged at 2 equal densities")
-    assert {"cost.svg", "accuracy.png", "rounds.csv", "jobs.parquet"} <= {p.name for p in (tmp_path / "page").iterdir()}
+    assert {"cost.svg", "cost_seconds.svg", "accuracy.png", "rounds.csv", "jobs.parquet"} <= {
+        p.name for p in (tmp_path / "page").iterdir()
+    }
 
 
 def test_compare_prints_one_document(copied, twin, invoke):
@@ -40,6 +42,7 @@ def test_compare_prints_one_document(copied, twin, invoke):
     assert document["schema"] == "tf-lottery.compare/1"
     assert [run["run"] for run in document["runs"]] == ["rewind init", "rewind step:10"]
     assert {row["outcome"] for row in document["differences"]} == {"not judged"}
+    assert all(run["seconds"] > run["dense_seconds"] > 0 for run in document["runs"] if run["round"])
     # The same command writes to the same folder below --out, which is no run.
     result = invoke("compare", copied, twin, "--json")
     assert result.exit_code == 0, result.stderr

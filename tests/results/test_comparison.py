@@ -1,6 +1,7 @@
 """Runs side by side: what may be compared, what is equal, what is paired, and the words for it."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -9,7 +10,13 @@ from pyarrow import parquet
 
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
-from tf_lottery.results.compare.compared_runs import ComparedRun, check_comparable, differing, labels
+from tf_lottery.results.compare.compared_runs import (
+    ComparedRun,
+    check_comparable,
+    differing,
+    labels,
+    timing_differences,
+)
 from tf_lottery.results.compare.comparison import differences, equal_rounds, summarize_run
 from tf_lottery.results.compare.comparison_figures import early_stop_by_density
 from tf_lottery.results.compare.comparison_page import write_comparison
@@ -130,6 +137,44 @@ def test_the_page_says_what_was_found_and_the_tables_hold_it(tmp_path):
     costs = parquet.read_table(compared.files["costs.parquet"]).to_pylist()
     assert [line["steps"] for line in costs] == [100, 200, 300, 400, 100, 200, 200, 200]
     assert len(parquet.read_table(compared.files["jobs.parquet"])) == 24
+
+
+def timed(run, *, dense, ticket, **machine):
+    """The run with times of its trainings, on a machine."""
+    rows = [row | {"seconds": ticket if row["round"] else dense} for row in run.rows]
+    return dataclasses.replace(run, rows=rows, machine={"processor": "one", "cores": 2, **machine})
+
+
+def test_the_page_tells_what_tickets_cost_in_time(tmp_path):
+    runs = [
+        timed(make_run("a"), dense=10.0, ticket=40.0),
+        timed(make_run("b", pruning="one_shot"), dense=10.0, ticket=5.0),
+    ]
+    compared = write_comparison(runs, tmp_path)
+    assert compared.sentences[-1] == (
+        "Training time to get the selected ticket: pruning one_shot: 15 s (1.5 times the dense network's); pruning "
+        "iterative: 2 min 10 s (13.0 times the dense network's)."
+    )
+    assert [(row["seconds"], row["dense_seconds"]) for row in compared.to_json()["runs"]] == [
+        (130.0, 10.0),
+        (15.0, 10.0),
+    ]
+    assert {"cost.svg", "cost_seconds.svg"} <= set(compared.files)
+    costs = parquet.read_table(compared.files["costs.parquet"]).to_pylist()
+    assert [line["seconds"] for line in costs] == [10.0, 50.0, 90.0, 130.0, 10.0, 15.0, 15.0, 15.0]
+    text = compared.files["comparison.html"].read_text(encoding="utf-8")
+    assert "<th" in text
+    assert "Training time" in text
+    assert "2 min 10 s" in text
+
+
+def test_times_of_other_machines_or_jobs_are_no_comparison(tmp_path):
+    first = timed(make_run("a", jobs=1), dense=10.0, ticket=40.0)
+    other = timed(make_run("b", pruning="one_shot", jobs=2), dense=10.0, ticket=5.0, processor="two")
+    assert timing_differences([first, first]) == []
+    assert timing_differences([first, other]) == ["processor", "jobs"]
+    (*_, last) = write_comparison([first, other], tmp_path).sentences
+    assert last.endswith("They are no comparison: the runs differ in processor, jobs.")
 
 
 def test_equal_input_gives_equal_bytes(tmp_path):

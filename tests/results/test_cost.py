@@ -73,6 +73,40 @@ def test_masks_of_another_run_are_not_paid_for_here():
     assert steps(config, TICKETS | {(False, "ticket"): 900})[1] == (1, 900, 1)
 
 
+def seconds(config, lengths, times):
+    """The seconds of each round's ticket; `times` gives those of (round is 0, variant)."""
+    rows = [row | {"seconds": times[row["round"] == 0, row["variant"]]} for row in rows_of(config, lengths)]
+    return [(entry.job.round, entry.seconds) for entry in ticket_costs(config, rows)]
+
+
+def test_seconds_add_up_over_the_same_trainings_as_steps():
+    times = {(True, "ticket"): 10.0, (False, "ticket"): 4.0}
+    assert seconds(make(), TICKETS, times) == [(0, 10.0), (1, 14.0), (2, 18.0), (3, 22.0)]
+    assert seconds(make(pruning="one_shot"), TICKETS, times) == [(0, 10.0), (1, 14.0), (2, 14.0), (3, 14.0)]
+    searched = times | {(True, "search"): 3.0, (False, "search"): 2.0}
+    lengths = TICKETS | {(True, "search"): 200, (False, "search"): 200}
+    assert seconds(make(search_steps=200), lengths, searched) == [(0, 10.0), (3, 3.0 + 2.0 + 2.0 + 4.0)]
+    assert seconds(make(pruning="early_bird"), TICKETS | {(False, "search"): 150}, searched)[1] == (1, 6.0)
+
+
+def test_steps_before_the_rewind_point_take_their_share_of_the_dense_seconds():
+    late = make(pruning="before_training", rewind="step:100")
+    times = {(True, "ticket"): 10.0, (False, "ticket"): 4.0}
+    assert seconds(late, TICKETS | {(False, "ticket"): 900}, times)[1] == (1, 4.0 + 10.0 * 100 / 1000)
+
+
+def test_a_training_without_seconds_leaves_the_tickets_without():
+    config = make()
+    rows = [row | {"seconds": 5.0 if row["round"] != 1 else None} for row in rows_of(config, TICKETS)]
+    assert [entry.seconds for entry in ticket_costs(config, rows)] == [5.0, None, None, None]
+    assert [line["seconds"] for line in cost_table({"a": (config, rows)})] == [5.0, None, None, None]
+    two = make(replicates=2)
+    rows = [row | {"seconds": 1.0 + 2.0 * row["replicate"]} for row in rows_of(two, TICKETS, replicates=2)]
+    assert cost_table({"a": (two, rows)})[1]["seconds"] == 4.0  # 2 and 6
+    del rows[0]["seconds"]
+    assert cost_table({"a": (two, rows)})[1]["seconds"] is None  # the mean of one would be another one
+
+
 def test_a_missing_training_is_named():
     config = make(search_steps=200)
     lengths = TICKETS | {(True, "search"): 200, (False, "search"): 200}

@@ -162,6 +162,26 @@ def test_cost_shows_score_and_density_against_steps():
     assert (heights.min(), heights.max()) == pytest.approx((0.8, 0.95))
 
 
+def test_cost_shows_score_and_density_against_seconds():
+    lines = [entry | {"seconds": entry["steps"] / 50} for entry in cost_lines()]
+    lines[2]["seconds"] = None  # of the last iterative round
+    figure = draw(comparison_figures.score_by_cost(lines, "test_accuracy", cost="seconds"))
+    np.testing.assert_allclose(line(figure, "iterative").get_xdata(), [2, 4])
+    np.testing.assert_allclose(line(figure, "one shot").get_xdata(), [2, 4, 4])
+    assert figure.axes[1].get_xlabel() == "Seconds to get the ticket, all trainings together"
+    assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == ["2"]
+    without = [entry | {"seconds": None} for entry in cost_lines()]
+    empty = comparison_figures.score_by_cost(without, "test_accuracy", cost="seconds")
+    assert empty.axes[0].texts[0].get_text() == "No training seconds were recorded."
+
+
+def test_a_run_without_seconds_leaves_the_looks_of_the_others():
+    lines = [entry | {"seconds": 2.0 if entry["run"] == "one shot" else None} for entry in cost_lines()]
+    by_steps = line(draw(comparison_figures.score_by_cost(cost_lines(), "test_accuracy")), "one shot")
+    by_seconds = line(draw(comparison_figures.score_by_cost(lines, "test_accuracy", cost="seconds")), "one shot")
+    assert by_steps.get_color() == by_seconds.get_color()
+
+
 def test_runs_are_lines_over_the_densities_of_all_of_them():
     runs = {"a": make_rows(3), "b": make_rows(6, rate=0.5)}
     figure = comparison_figures.score_by_density(runs, "test_accuracy")
