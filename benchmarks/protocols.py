@@ -31,7 +31,8 @@ CIFAR = {
     "rounds": 5,
     "search_steps": 300,
     "eval_every": 100,
-    "lr_milestones": (670, 830),
+    "lr_schedule": "cosine",
+    "lr_milestones": (),
     "rewind": "step:50",
 }
 SETTINGS = {"mnist": MNIST, "cifar": CIFAR}
