@@ -24,6 +24,8 @@ SETTING = "TF_LOTTERY_KERNELS"
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 """What the library is compiled for, slowest first; "baseline" is what every processor of its kind has."""
 FUNCTIONS = ("tf_lottery_register", "tf_lottery_best_level", "tf_lottery_use_level", "tf_lottery_use_threads")
+ELF_SECTIONS = (("Q", 40), ("H", 58), ("H", 60))
+"""Where a 64-bit ELF file says at which byte its section headers are, how long one is, and how many there are."""
 TENSORFLOW_LIBRARY = "libtensorflow_cc.so.2"
 
 
@@ -118,9 +120,8 @@ def is_truncated(path: Path) -> bool:
     if len(header) < 64:
         return True
     order = "<" if header[5] == 1 else ">"
-    (sections,) = struct.unpack_from(f"{order}Q", header, 40)
-    size, count = struct.unpack_from(f"{order}HH", header, 58)
-    return path.stat().st_size < int(sections) + size * count
+    sections, size, count = (int(struct.unpack_from(order + kind, header, at)[0]) for kind, at in ELF_SECTIONS)
+    return path.stat().st_size < sections + size * count
 
 
 @functools.cache
