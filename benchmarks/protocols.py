@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-MNIST = {"preset": "mnist-lenet-300-100", "steps": 10_000, "rounds": 10, "search_steps": 2000, "eval_every": 500}
+MNIST = {"preset": "mnist-lenet-300-100", "steps": 10_000, "rounds": 10, "search_steps": 2000, "eval_every": 250}
 CIFAR = {
     "preset": "cifar10-subset-resnet20",
     "model": "resnet8",
