@@ -262,13 +262,6 @@ class Counterpart:
             pair.save()
 
 
-def _sizes(model: keras.Model) -> list[float]:
-    """How many weights each layer has that the kernels cover."""
-    masked, reasons = masked_layers(model), reasons_dense(model)
-    masks = [mask for path, layer in masked.items() if not reasons[path] for mask in layer.mask_variables.values()]
-    return [float(mask.value.shape.num_elements()) for mask in masks]
-
-
 def _weights(masked: Masked, layer: SparseDense) -> list[Pair]:
     kernel = Pair(masked.masked_variables["kernel"], layer.values, layer)
     return [kernel] if layer.bias is None else [kernel, Pair(masked.layer.bias, layer.bias, None)]
@@ -286,3 +279,10 @@ def _owners(
         for slot, weight in zip(slots, trainable, strict=True)
         if isinstance(slot, keras.Variable) and slot is not weight
     }
+
+
+def _sizes(model: keras.Model) -> list[float]:
+    """How many weights each layer has that the kernels cover."""
+    masked, reasons = masked_layers(model), reasons_dense(model)
+    masks = [mask for path, layer in masked.items() if not reasons[path] for mask in layer.mask_variables.values()]
+    return [float(mask.value.shape.num_elements()) for mask in masks]

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "tf-lottery.bench/1"
 ACCEPTED = "Give .tflite or .keras files, or SavedModel folders."
-BY_KERNELS = "(by the sparse kernels)"
 _H5 = " Save an HDF5 model again: keras.models.load_model(...).save('model.keras')."
 
 
@@ -137,7 +136,12 @@ def bench(
             *(networks, model, Path(scratch), samples if calibration is None else calibration), input_shape=input_shape
         )
         baselines = [baseline for network in networks for baseline in network.baselines.values()]
-        sources, sparse_notes = _add_sparse_copies(networks, Path(scratch))
+        sources: dict[Path, Path] = {}
+        if any(model_format(file) == "keras" for file in whole):
+            from tf_lottery.exporting.measure.sparse_copies import add_sparse_copies  # needs TensorFlow
+
+            sources, sparse_notes = add_sparse_copies(networks, Path(scratch))
+            notes = [*notes, *sparse_notes]
         outcomes = measure(
             list(dict.fromkeys([*whole, *sources, *baselines])),
             threads=threads,
@@ -147,10 +151,8 @@ def bench(
             input_shape=input_shape,
         )
         measurements = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, Measurement)}
-        labels = {
-            file: f"{BY_KERNELS} {sources[file]}" if file in sources else _label(file, Path(scratch))
-            for file in measurements
-        }
+        labels = {file: _label(file, Path(scratch)) for file in measurements}
+        labels |= {copy: f"(by the sparse kernels) {file}" for copy, file in sources.items() if copy in measurements}
         networks = [keep_files(network, measurements) for network in networks]
         networks = [network for network in networks if network.files]
         records = [
@@ -164,7 +166,6 @@ def bench(
         *([] if model else note_missing(networks)),
         *note_sizes(measurements.values(), sized=sample is not None or input_shape is not None),
         *notes,
-        *sparse_notes,
     ]
     failures = {file: MeasurementFailure(reason, damaged=True) for file, reason in damaged.items()}
     failures |= {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, MeasurementFailure)}
@@ -258,28 +259,6 @@ def _add_baselines(
             "The dense int8 file was calibrated on random samples: a baseline of size and speed, not of accuracy."
         )
     return notes
-
-
-def _add_sparse_copies(networks: Sequence[NetworkFiles], scratch: Path) -> tuple[dict[Path, Path], list[str]]:
-    """Copy pruned Keras files so that they compute by the sparse kernels, and add the copies to their networks.
-
-    Returns:
-        The file of which each copy is, and notes on those of which none could be made.
-    """
-    sources: dict[Path, Path] = {}
-    notes: list[str] = []
-    for network in networks:
-        for file in [file for file in network.files if model_format(file) == "keras"]:
-            from tf_lottery.exporting.measure.sparse_copies import make_sparse_copy  # needs TensorFlow
-
-            with quiet():
-                copy, reason = make_sparse_copy(file, scratch)
-            if copy is not None:
-                sources[copy] = file
-                network.files.insert(network.files.index(file) + 1, copy)
-            elif reason:
-                notes.append(f"{file} was not measured by the sparse kernels: {reason.rstrip('.')}.")
-    return sources, notes
 
 
 def _labeled_baselines(baselines: Mapping[str, Path], labels: Mapping[Path, str]) -> dict[str, str | None]:

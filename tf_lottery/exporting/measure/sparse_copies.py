@@ -1,12 +1,16 @@
 """Copies of Keras files that compute by the sparse kernels, to be measured beside the files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tf_lottery.errors import LotteryError
+from tf_lottery.exporting.measure.model_files import model_format
+from tf_lottery.exporting.measure.networks import NetworkFiles
 from tf_lottery.layers import discover, is_wrapped, load_model, set_masks, wrap
 from tf_lottery.layers.sparse import is_sparsified, kernels, sparsify
+from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
 
 MOST_KEPT = 0.5
@@ -45,3 +49,27 @@ def make_sparse_copy(file: Path, folder: Path) -> tuple[Path | None, str]:
     except LotteryError as error:  # a file that can't be read is reported where it is measured
         return None, one_line(error.cause)
     return copy, ""
+
+
+def add_sparse_copies(networks: Sequence[NetworkFiles], folder: Path) -> tuple[dict[Path, Path], list[str]]:
+    """Copy the pruned Keras files of networks, and add each copy to its network, behind its file.
+
+    Args:
+        networks: of the files to be measured; they are changed.
+        folder: an existing folder to write to.
+
+    Returns:
+        The file of which each copy is, and notes on those of which none could be made.
+    """
+    sources: dict[Path, Path] = {}
+    notes: list[str] = []
+    for network in networks:
+        for file in [file for file in network.files if model_format(file) == "keras"]:
+            with quiet():
+                copy, reason = make_sparse_copy(file, folder)
+            if copy is not None:
+                sources[copy] = file
+                network.files.insert(network.files.index(file) + 1, copy)
+            elif reason:
+                notes.append(f"{file} was not measured by the sparse kernels: {reason.rstrip('.')}.")
+    return sources, notes
