@@ -96,9 +96,9 @@ def bench(
 ) -> Benchmark:
     """Measure model files in turn, together with the dense float32 and dense int8 TFLite file of the same network.
 
-    A Keras file whose dense layers are mostly zeros is measured twice, as it is and computed by the sparse kernels.
-    Inputs are the first of `samples`, or one random sample of a fixed seed. Dimensions of free size get those of
-    `samples` or `input_shape`, else 64; the records and notes of the benchmark say which.
+    Pruned Keras files are measured twice: as they are, and by the sparse kernels. Inputs are the first of `samples`, or
+    one random sample of a fixed seed. Dimensions of free size get those of `samples` or `input_shape`, else 64; the
+    records and notes of the benchmark say which.
 
     Args:
         paths: `.tflite` and `.keras` files, SavedModel folders, or folders that hold such.
@@ -140,8 +140,7 @@ def bench(
         if any(model_format(file) == "keras" for file in whole):
             from tf_lottery.exporting.measure.sparse_copies import add_sparse_copies  # needs TensorFlow
 
-            sources, sparse_notes = add_sparse_copies(networks, Path(scratch))
-            notes = [*notes, *sparse_notes]
+            sources = add_sparse_copies(networks, Path(scratch), notes)
         outcomes = measure(
             list(dict.fromkeys([*whole, *sources, *baselines])),
             threads=threads,
@@ -151,8 +150,7 @@ def bench(
             input_shape=input_shape,
         )
         measurements = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, Measurement)}
-        labels = {file: _label(file, Path(scratch)) for file in measurements}
-        labels |= {copy: f"(by the sparse kernels) {file}" for copy, file in sources.items() if copy in measurements}
+        labels = {file: _label(file, Path(scratch), sources) for file in measurements}
         networks = [keep_files(network, measurements) for network in networks]
         networks = [network for network in networks if network.files]
         records = [
@@ -265,7 +263,9 @@ def _labeled_baselines(baselines: Mapping[str, Path], labels: Mapping[Path, str]
     return {name: labels[baselines[name]] if name in baselines else None for name in BASELINE_PRECISIONS}
 
 
-def _label(file: Path, scratch: Path) -> str:
+def _label(file: Path, scratch: Path, sources: Mapping[Path, Path]) -> str:
+    if file in sources:
+        return f"(by the sparse kernels) {sources[file]}"
     # What was made for the comparison alone is gone when the report is read.
     return f"(made of the model) {file.name}" if file.is_relative_to(scratch) else str(file)
 

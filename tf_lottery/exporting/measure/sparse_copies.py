@@ -51,18 +51,18 @@ def make_sparse_copy(file: Path, folder: Path) -> tuple[Path | None, str]:
     return copy, ""
 
 
-def add_sparse_copies(networks: Sequence[NetworkFiles], folder: Path) -> tuple[dict[Path, Path], list[str]]:
+def add_sparse_copies(networks: Sequence[NetworkFiles], folder: Path, notes: list[str]) -> dict[Path, Path]:
     """Copy the pruned Keras files of networks, and add each copy to its network, behind its file.
 
     Args:
         networks: of the files to be measured; they are changed.
         folder: an existing folder to write to.
+        notes: takes a sentence on each file of which none could be made.
 
     Returns:
-        The file of which each copy is, and notes on those of which none could be made.
+        The file of which each copy is.
     """
     sources: dict[Path, Path] = {}
-    notes: list[str] = []
     for network in networks:
         for file in [file for file in network.files if model_format(file) == "keras"]:
             with quiet():
@@ -72,4 +72,4 @@ def add_sparse_copies(networks: Sequence[NetworkFiles], folder: Path) -> tuple[d
                 network.files.insert(network.files.index(file) + 1, copy)
             elif reason:
                 notes.append(f"{file} was not measured by the sparse kernels: {reason.rstrip('.')}.")
-    return sources, notes
+    return sources
