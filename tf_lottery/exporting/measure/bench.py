@@ -16,6 +16,7 @@ from tf_lottery.exporting.measure.given_sample import first_sample
 from tf_lottery.exporting.measure.measurement import ROUNDS, RUNS, Measurement, MeasurementFailure, measure
 from tf_lottery.exporting.measure.model_files import BASELINE_PRECISIONS, identify, model_format
 from tf_lottery.exporting.measure.networks import NetworkFiles, interface_of, keep_files, sort_by_network
+from tf_lottery.exporting.measure.sparse_copies import add_sparse_copies
 from tf_lottery.utils import machine
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
@@ -96,9 +97,8 @@ def bench(
 ) -> Benchmark:
     """Measure model files in turn, together with the dense float32 and dense int8 TFLite file of the same network.
 
-    Pruned Keras files are measured twice: as they are, and by the sparse kernels. Inputs are the first of `samples`, or
-    one random sample of a fixed seed. Dimensions of free size get those of `samples` or `input_shape`, else 64; the
-    records and notes of the benchmark say which.
+    Inputs are the first of `samples`, or one random sample of a fixed seed. Dimensions of free size get those of
+    `samples` or `input_shape`, else 64; the records and notes of the benchmark say which.
 
     Args:
         paths: `.tflite` and `.keras` files, SavedModel folders, or folders that hold such.
@@ -136,11 +136,7 @@ def bench(
             *(networks, model, Path(scratch), samples if calibration is None else calibration), input_shape=input_shape
         )
         baselines = [baseline for network in networks for baseline in network.baselines.values()]
-        sources: dict[Path, Path] = {}
-        if any(model_format(file) == "keras" for file in whole):
-            from tf_lottery.exporting.measure.sparse_copies import add_sparse_copies  # needs TensorFlow
-
-            sources = add_sparse_copies(networks, Path(scratch), notes)
+        sources = add_sparse_copies(networks, Path(scratch), notes)
         outcomes = measure(
             list(dict.fromkeys([*whole, *sources, *baselines])),
             threads=threads,

@@ -1,4 +1,7 @@
-"""Copies of Keras files that compute by the sparse kernels, to be measured beside the files."""
+"""Copies of Keras files that compute by the sparse kernels, to be measured beside the files.
+
+Importing this loads no TensorFlow.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +11,6 @@ import numpy as np
 from tf_lottery.errors import LotteryError
 from tf_lottery.exporting.measure.model_files import model_format
 from tf_lottery.exporting.measure.networks import NetworkFiles
-from tf_lottery.layers import discover, is_wrapped, load_model, set_masks, wrap
-from tf_lottery.layers.sparse import is_sparsified, kernels, sparsify
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
 
@@ -29,6 +30,9 @@ def make_sparse_copy(file: Path, folder: Path) -> tuple[Path | None, str]:
     Returns:
         The copy, or None; and why there is none, where the model has layers that are mostly zeros: "" where it has not.
     """
+    from tf_lottery.layers import discover, is_wrapped, load_model, set_masks, wrap
+    from tf_lottery.layers.sparse import is_sparsified, kernels, sparsify
+
     try:
         model = load_model(file, compile=False)
         if is_sparsified(model):
