@@ -10,6 +10,7 @@ from pathlib import Path
 import dying_jobs
 import pytest
 from dying_jobs import times
+from run_content import assert_same, content
 
 from tf_lottery.errors import ResourceError, UnfinishedRunError, UsageError
 from tf_lottery.experiment.config import Config
@@ -206,3 +207,18 @@ def test_options_of_a_launcher():
     config = Config(launcher="slurm", launcher_options=("slurm_partition=gpu", "timeout_min=60"))
     assert launcher_options(config) == {"slurm_partition": "gpu", "timeout_min": 60}
     assert config.hash() == Config().hash()  # where a run is trained decides nothing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["ray", "local"], indirect=True)
+def test_results_do_not_depend_on_the_launcher(launcher, tmp_path):
+    config = Config(rounds=1, replicates=2, steps=60, eval_every=20, jobs=1)
+    run(config, RunDirectory(tmp_path / "here"))
+    run(config.updated(jobs=2, **launcher), RunDirectory(tmp_path / "there"))
+    assert len(RunDirectory(tmp_path / "there").complete_jobs()) == 6
+    here, there = content(tmp_path / "here"), content(tmp_path / "there")
+    assert (json.loads(here.pop("config.json"))["launcher"], json.loads(there.pop("config.json"))["launcher"]) == (
+        "local",
+        config.updated(**launcher).launcher,
+    )
+    assert_same(there, here)
