@@ -126,6 +126,8 @@ def run(
         events.on_start(store, jobs, waiting)
         if waiting:
             _execute(config, store, waiting, done, make_problem, events, checkpoint_every)
+        else:
+            _check_unchanged_code(config, store, make_problem)
         store.write_results()
         return store.rows()
 
@@ -157,6 +159,21 @@ def _check_unchanged_controls(store: RunDirectory, done: set[Job]) -> None:
                 f"The control {variant!r} has changed since {store.path} trained it.",
                 "Give the changed function another name, or start over with `fresh=True`.",
             )
+
+
+def _check_unchanged_code(config: Config, store: RunDirectory, make_problem: Callable[[], Any] | None) -> None:
+    """Check that a caller's model and loss are those of the results of a finished run; a training checks it by itself.
+
+    Raises:
+        UsageError: a class or function has changed.
+    """
+    if make_problem is None and not is_import_path(config.model):
+        return
+    from tf_lottery.experiment.environment import check_own_code
+    from tf_lottery.experiment.problem import from_config
+
+    problem = make_problem() if make_problem else from_config(config)
+    check_own_code(store, problem.own_code(problem.make_model(0)))
 
 
 def _execute(
