@@ -314,11 +314,13 @@ def test_folders_may_be_deep(run, monkeypatch):
     """Deeper than Python's stack, and than the longest path."""
     before = verify_run(RunReader(run)).problems
     monkeypatch.chdir(run / ROUND)
-    for _ in range(2500):
-        os.mkdir("a")
-        os.chdir("a")
-    Path("manifest.json").write_text("{}")
-    assert len(tfl.open_run(run).rows) == 1
-    assert verify_run(RunReader(run)).problems == before
-    monkeypatch.chdir(run)
-    subprocess.run(["rm", "-r", f"{ROUND}/a"], check=True)
+    try:
+        for _ in range(2500):
+            os.mkdir("a")
+            os.chdir("a")
+        Path("manifest.json").write_text("{}")
+        assert len(tfl.open_run(run).rows) == 1
+        assert verify_run(RunReader(run)).problems == before
+    finally:
+        monkeypatch.chdir(run)
+        subprocess.run(["rm", "-r", f"{ROUND}/a"], check=True)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
+MOST_FOLDERS = 100
+"""The most levels of folders that are looked into: nothing of this library lies deeper than ten."""
 MOST_HOLES = 1 << 30
 """Bytes that a file may have without data on the disk, whatever its size: 1 GiB."""
 _RATIO = 256  # of the size of a larger one to its data: what is packed into a file of this library inflates no further
@@ -82,17 +84,17 @@ def read_regular(path: str | os.PathLike[str], *, most: int = MOST_TEXT) -> byte
 
 
 def paths_below(folder: Path) -> Iterator[Path]:
-    """Yield all files, links and folders below a folder, however deep it is; links are not followed."""
-    pending = [folder]
+    """Yield the files, links and folders below a folder, down to `MOST_FOLDERS` levels; links are not followed."""
+    pending = [(folder, 1)]
     while pending:
-        inner = pending.pop()
+        inner, level = pending.pop()
         # One that is not permitted, or whose path is too long, is yielded and not looked into.
         with contextlib.suppress(OSError), os.scandir(inner) as entries:
             for entry in entries:
                 path = Path(entry.path)
                 yield path
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(path)
+                if level < MOST_FOLDERS and entry.is_dir(follow_symlinks=False):
+                    pending.append((path, level + 1))
 
 
 def is_inside(path: Path, folder: Path) -> bool:
