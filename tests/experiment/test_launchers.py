@@ -25,6 +25,7 @@ from tf_lottery.experiment.workers import executor
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <_io.FileIO .*DEBUG_:pytest.PytestUnraisableExceptionWarning"
 )
+RAY = pytest.param("ray", marks=pytest.mark.slow)  # a cluster starts in seconds, or in a minute on a busy machine
 CONFIG = Config(rounds=2, replicates=2, jobs=2, steps=1, variants=("ticket",))
 TESTS = Path(__file__).parents[1]
 AGAIN = "The training is done again, from its saved state if it has one."
@@ -84,7 +85,7 @@ def everything(config=CONFIG):
     return [Job(replicate, number) for replicate in range(config.replicates) for number in range(config.rounds + 1)]
 
 
-@pytest.mark.parametrize("launcher", ["ray", "local", "debug"], indirect=True)
+@pytest.mark.parametrize("launcher", [RAY, "local", "debug"], indirect=True)
 def test_all_is_trained_once_and_nothing_is_left(go, launcher, tmp_path):
     progress = []
     config = CONFIG.updated(**launcher)
@@ -96,7 +97,7 @@ def test_all_is_trained_once_and_nothing_is_left(go, launcher, tmp_path):
     assert set(job for job, _ in progress) <= set(done)
 
 
-@pytest.mark.parametrize("launcher", ["ray", "local"], indirect=True)
+@pytest.mark.parametrize("launcher", [RAY, "local"], indirect=True)
 def test_a_worker_that_dies_is_replaced(go, launcher, tmp_path):
     job = Job(1, 1)
     done, warnings = go({job: ["kill", "end"]}, CONFIG.updated(**launcher))
@@ -106,6 +107,7 @@ def test_a_worker_that_dies_is_replaced(go, launcher, tmp_path):
     assert [line.endswith(AGAIN) for line in warnings] == [True] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["ray", "local"], indirect=True)
 def test_after_the_third_death_all_else_is_done(go, launcher, tmp_path):
     with pytest.raises(UnfinishedRunError, match="2 of 6 trainings are missing"):
@@ -113,14 +115,14 @@ def test_after_the_third_death_all_else_is_done(go, launcher, tmp_path):
     assert RunDirectory(tmp_path / "run").complete_jobs() == [Job(0, 0), Job(1, 0), Job(1, 1), Job(1, 2)]
 
 
-@pytest.mark.parametrize("launcher", ["ray", "local", "debug"], indirect=True)
+@pytest.mark.parametrize("launcher", [RAY, "local", "debug"], indirect=True)
 def test_an_exception_is_no_death(go, launcher, tmp_path):
     with pytest.raises(RuntimeError, match="ValueError: no such layer"):
         go({Job(0, 0): ["raise"]}, CONFIG.updated(**launcher))
     assert times(tmp_path, Job(0, 0)) == 1
 
 
-@pytest.mark.parametrize("launcher", ["ray"], indirect=True)
+@pytest.mark.parametrize("launcher", [RAY], indirect=True)
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
