@@ -30,6 +30,7 @@ NORMALIZATIONS = ("none", "unit", "standard")
 XLA = ("auto", "on", "off")
 SPARSE = ("auto", "on", "off")
 DEVICES = ("auto", "cpu", "gpu")
+LAUNCHERS = ("local", "ray", "slurm")
 # Steps are counted in 32-bit integers.
 MOST_STEPS = 2**31 - 2
 _LENGTH = {"limit": MOST_STEPS, "requirement": "positive and below 2**31"}
@@ -112,6 +113,12 @@ class Options:
             is faster, "on" wherever it can be, or "off". The results differ by the order of sums.
         precision: dtype policy of the computation.
         device: where to compute: "auto", "cpu" or "gpu".
+        launcher: where the trainings go: "local" for processes on this machine, "ray" or "slurm" for a cluster.
+        address: of a running Ray cluster; None starts one on this machine.
+        launcher_options: options of the launcher, as texts NAME=VALUE: of ray `num_gpus` (of one training), of slurm
+            those of submitit, such as `slurm_partition` and `timeout_min`, and `cluster`.
+        mixed_machines: whether the workers of a cluster may have different processors or versions, so that results are
+            not bit for bit those of one kind.
     """
 
     preset: str = option("custom", "Named experiment to start from.", hashed="never", on_command_line=False)
@@ -258,6 +265,12 @@ class Options:
     )
     precision: str = option("float32", "Precision of the computation.", choices=PRECISIONS)
     device: str = option("auto", "Where to compute.", choices=DEVICES, hashed="never")
+    launcher: str = option("local", "Where the trainings go.", choices=LAUNCHERS, hashed="never")
+    address: str | None = option(None, "Of a running Ray cluster.", hashed="never")
+    launcher_options: tuple[str, ...] = option(
+        (), "Options of the launcher, e.g. timeout_min=60. Repeatable.", hashed="never", metavar="NAME=VALUE"
+    )
+    mixed_machines: bool = option(False, "Let machines of several kinds train one run.", hashed="never")
 
     @cached_property
     def rewind_point(self) -> RewindPoint:

@@ -1,5 +1,7 @@
 """An experiment from its configuration to its results: open or resume the run directory, and train what is missing."""
 
+import contextlib
+import functools
 import glob
 import os
 import re
@@ -7,14 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tf_lottery.errors import UsageError
+from tf_lottery.errors import LotteryError, UsageError
 from tf_lottery.experiment import own_functions, plan
 from tf_lottery.experiment.config import HASHED_BESIDE, Config
 from tf_lottery.experiment.config_checks import check_own_functions
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import Events
+from tf_lottery.experiment.launchers.launcher import cluster_pool
 from tf_lottery.experiment.memory import fitting_processes
 from tf_lottery.experiment.workers import executor
+from tf_lottery.experiment.workers.job_events import Pool
+from tf_lottery.experiment.workers.worker_pool import WorkerPool
 from tf_lottery.utils.files import resources
 from tf_lottery.utils.references import is_import_path
 
@@ -95,6 +100,7 @@ def run(
     events: Events | None = None,
     model_hash: str = "",
     checkpoint_every: float | None = None,
+    own_code: str | None = None,
 ) -> list[dict[str, Any]]:
     """Train what is missing of an experiment, and return the rows of all of it.
 
@@ -106,6 +112,7 @@ def run(
         events: what to call on the way.
         model_hash: what a user's model adds to the hash.
         checkpoint_every: seconds between states saved in the middle of a training.
+        own_code: the digest of the caller's own code, as `Problem.own_code` gives it, where `make_problem` is given.
 
     Raises:
         RunInUseError: another process holds the run directory.
@@ -126,6 +133,8 @@ def run(
         events.on_start(store, jobs, waiting)
         if waiting:
             _execute(config, store, waiting, done, make_problem, events, checkpoint_every)
+        else:
+            _check_unchanged_code(config, store, own_code)
         store.write_results()
         return store.rows()
 
@@ -159,6 +168,23 @@ def _check_unchanged_controls(store: RunDirectory, done: set[Job]) -> None:
             )
 
 
+def _check_unchanged_code(config: Config, store: RunDirectory, own_code: str | None) -> None:
+    """Check that a caller's model and loss are those of the results of a finished run; a training checks it by itself.
+
+    Raises:
+        UsageError: a class or function has changed.
+    """
+    if own_code is None and not is_import_path(config.model):
+        return
+    from tf_lottery.experiment.environment import check_own_code
+    from tf_lottery.experiment.problem import from_config
+
+    if own_code is None:
+        problem = from_config(config)
+        own_code = problem.own_code(problem.make_model(0))
+    check_own_code(store, own_code)
+
+
 def _execute(
     config: Config,
     store: RunDirectory,
@@ -176,18 +202,15 @@ def _execute(
 
     for source in {before for job in waiting for before in plan.needs(config, job)} & done:
         store.verify(source)
-    count = 1 if make_problem else fitting_processes(config, executor.workers(config, len(waiting)))
-    if count > 1:
-        executor.run_spawned(
-            config,
-            store.path,
-            waiting,
-            done,
-            count=count,
-            on_progress=events.on_progress,
-            on_done=on_done,
-            checkpoint_every=checkpoint_every,
-        )
+    if (pool := _pool(config, store, waiting, make_problem, checkpoint_every)) is not None:
+        try:
+            with pool as workers:
+                executor.run_in_pool(
+                    config, store, workers, waiting, done, on_progress=events.on_progress, on_done=on_done
+                )
+        finally:
+            with contextlib.suppress(LotteryError):  # the next run tries it again
+                store.clean()
         return
     from tf_lottery.experiment.problem import from_config
     from tf_lottery.experiment.workers.trainer import CHECKPOINT_SECONDS, Trainer
@@ -203,3 +226,23 @@ def _execute(
         observer=events.observer,
     )
     executor.run_here(trainer, waiting, on_progress=events.on_progress, on_done=on_done)
+
+
+def _pool(
+    config: Config,
+    store: RunDirectory,
+    waiting: list[Job],
+    make_problem: Callable[[], Any] | None,
+    checkpoint_every: float | None,
+) -> contextlib.AbstractContextManager[Pool] | None:
+    """Return what opens the pool of processes that train, or None to train in this one."""
+    make_job_function = functools.partial(executor.trainer_function, config, store.path, checkpoint_every)
+    if config.launcher != "local":
+        if make_problem is not None:
+            raise UsageError(
+                f"The launcher {config.launcher} trains in other processes, which only know the configuration.",
+                "Name model and data in a configuration, as for `tf-lottery run`, or use launcher='local'.",
+            )
+        return cluster_pool(config, store.path, waiting, make_job_function)
+    count = 1 if make_problem else fitting_processes(config, executor.workers(config, len(waiting)))
+    return WorkerPool(make_job_function, count) if count > 1 else None

@@ -1,6 +1,5 @@
-"""Runs jobs: one after the other in this process, or side by side in spawned processes that share the cores out."""
+"""Runs jobs: one after the other in this process, or side by side in the processes of a pool."""
 
-import contextlib
 import functools
 import logging
 import os
@@ -9,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tf_lottery.errors import LotteryError, UnfinishedRunError
+from tf_lottery.errors import UnfinishedRunError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import DoneCallback, ProgressCallback
+from tf_lottery.experiment.workers.job_events import Died, Done, Failed, JobFunction, Pool, Progress
 from tf_lottery.experiment.workers.worker_death import Death
-from tf_lottery.experiment.workers.worker_pool import Died, Done, Failed, JobFunction, Progress, WorkerPool
 
 log = logging.getLogger(__name__)
 MOST_DEATHS = 3
@@ -58,42 +57,6 @@ def run_here(trainer: Any, waiting: Iterable[Job], *, on_progress: ProgressCallb
         on_done(job, trainer.run(job, on_progress))
 
 
-def run_spawned(
-    config: Config,
-    run_dir: Path,
-    waiting: list[Job],
-    done: set[Job],
-    *,
-    count: int,
-    on_progress: ProgressCallback,
-    on_done: DoneCallback,
-    checkpoint_every: float | None = None,
-) -> None:
-    """Run jobs side by side in `count` spawned processes. Each makes its own trainer from the configuration.
-
-    Args:
-        config: the experiment.
-        run_dir: its run directory, whose lock this process holds.
-        waiting: the jobs to run.
-        done: the jobs that are committed already.
-        count: how many processes.
-        on_progress: called about once a second per process with (job, step, last step).
-        on_done: called with each committed job and its row.
-        checkpoint_every: seconds between states saved in the middle of a training.
-
-    Raises:
-        LotteryError: what a job raised; the others are stopped.
-        UnfinishedRunError: the processes of a job died again and again; all that does not need it is committed.
-    """
-    make_job_function = functools.partial(trainer_function, config, run_dir, checkpoint_every)
-    try:
-        with WorkerPool(make_job_function, count) as pool:
-            run_in_pool(config, RunDirectory(run_dir), pool, waiting, done, on_progress=on_progress, on_done=on_done)
-    finally:
-        with contextlib.suppress(LotteryError):  # the next run tries it again
-            RunDirectory(run_dir).clean()
-
-
 def trainer_function(config: Config, run_dir: Path, checkpoint_every: float | None) -> JobFunction:
     """Return the function that trains the jobs of an experiment in this process. It makes its trainer when it must.
 
@@ -119,7 +82,7 @@ def trainer_function(config: Config, run_dir: Path, checkpoint_every: float | No
 def run_in_pool(
     config: Config,
     store: RunDirectory,
-    pool: WorkerPool,
+    pool: Pool,
     waiting: Iterable[Job],
     done: Iterable[Job],
     *,

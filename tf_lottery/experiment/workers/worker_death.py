@@ -24,6 +24,9 @@ class Death:
     out_of_memory: bool = False
 
 
+OUT_OF_MEMORY = Death("ran out of memory", out_of_memory=True)
+
+
 def death_by_exit_code(code: int | None, *, ended_for_memory: bool | None = None) -> Death:
     """Return why a process died.
 

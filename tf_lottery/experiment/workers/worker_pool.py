@@ -1,4 +1,4 @@
-"""Spawned processes that run jobs: jobs are submitted, and the pool says what becomes of them."""
+"""A pool of spawned processes on this machine."""
 
 import contextlib
 import multiprocessing as mp
@@ -6,79 +6,22 @@ import os
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-from tf_lottery.errors import LotteryError, ResourceError
+from tf_lottery.errors import ResourceError
 from tf_lottery.experiment.directory import Job
-from tf_lottery.experiment.events import ProgressCallback
-from tf_lottery.experiment.workers.worker_death import MEMORY_ERRORS, Death, MemoryKills, death_by_exit_code
+from tf_lottery.experiment.workers.job_events import Died, JobEvent, JobFunction, event_of, outcome_of
+from tf_lottery.experiment.workers.worker_death import OUT_OF_MEMORY, Death, MemoryKills, death_by_exit_code
 from tf_lottery.utils.signals import STOPPING, deferred_signals
 
 # A process whose connection is closed ends; one that writes its memory to disk takes a while.
 SECONDS_TO_END = 5.0
 SECONDS_TO_LOOK = 1.0
-JobFunction: TypeAlias = Callable[[Job, ProgressCallback], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A job has come to a step.
-
-    Attributes:
-        job: the job.
-        step: its present step.
-        last_step: the step that it ends at.
-    """
-
-    job: Job
-    step: int
-    last_step: int
-
-
-@dataclass(frozen=True)
-class Done:
-    """A job is committed.
-
-    Attributes:
-        job: the job.
-        row: its row of results.
-    """
-
-    job: Job
-    row: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A job raised an exception, and would raise it again.
-
-    Attributes:
-        error: the exception.
-    """
-
-    error: Exception
-
-
-@dataclass(frozen=True)
-class Died:
-    """A process died; its job may be submitted again.
-
-    Attributes:
-        job: the job that it ran; None if it waited for one.
-        death: why it died.
-    """
-
-    job: Job | None
-    death: Death
-
-
-JobEvent: TypeAlias = Progress | Done | Failed | Died
 
 
 @dataclass
@@ -92,9 +35,6 @@ class _Worker:
 
 class WorkerPool:
     """Processes on this machine that run a job each. Use it as a context manager: they are killed at its end.
-
-    Whatever else runs jobs (a cluster, say) needs `free`, `busy`, `submit`, `wait` and `shrink`, and can stand in its
-    place.
 
     Args:
         make_job_function: called once in each process; returns the function that runs its jobs. It is pickled.
@@ -200,13 +140,12 @@ class WorkerPool:
             return self._bury_dead(worker)
         if kind == "memory":
             return self._bury(worker, Death("ran out of memory", out_of_memory=True))
-        if kind == "error":
-            return Failed(content)
-        job = cast(Job, worker.job)
-        if kind == "progress":
-            return Progress(job, *content)
-        worker.job = None
-        return Done(job, content)
+        if kind == "memory":
+            return self._bury(worker, OUT_OF_MEMORY)
+        event = event_of(cast(Job, worker.job), kind, content)
+        if kind == "done":
+            worker.job = None
+        return event
 
     def _bury_dead(self, worker: _Worker) -> Died:
         worker.process.join(timeout=SECONDS_TO_END)
@@ -240,27 +179,13 @@ def _work(connection: Connection, make_job_function: Callable[[], JobFunction], 
         connection.send(("progress", (step, last_step)))
 
     with contextlib.suppress(ConnectionError, EOFError):  # the parent is gone
-        kind, content = _answer(make_job_function)
+        kind, content = outcome_of(make_job_function)
         if kind != "done":
             connection.send((kind, content))
         run_job = content
         while kind == "done":
-            kind, content = _answer(run_job, connection.recv(), report)
+            kind, content = outcome_of(run_job, connection.recv(), report)
             connection.send((kind, content))
-
-
-def _answer(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
-    """Return "done" and what a function returns, or how it failed."""
-    try:
-        return "done", function(*arguments)
-    except LotteryError as error:
-        return "error", error
-    except (Exception, SystemExit) as error:
-        if {kind.__name__ for kind in type(error).__mro__} & set(MEMORY_ERRORS):
-            return "memory", None  # no fault of the job: another process may hold the memory
-        failure = RuntimeError(f"{type(error).__name__}: {error}")
-        failure.add_note(traceback.format_exc())  # shown with the traceback of the parent
-        return "error", failure
 
 
 def _exit_with(parent: int) -> None:
