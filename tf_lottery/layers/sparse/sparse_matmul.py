@@ -73,14 +73,19 @@ def _tiles(starts: tf.Tensor, lines: int) -> int:
 
 
 def in_batches(
-    inputs: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor], outputs: int, *, size: int
+    product: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    inputs: tf.Tensor,
+    values: tf.Tensor,
+    outputs: int,
+    *,
+    size: int,
 ) -> tf.Tensor:
-    """Returns `sparse_matmul` of inputs of which the batch size is not known, some examples at a time.
+    """Returns `product(inputs, values)` for inputs of which the batch size is not known, some examples at a time.
 
     Args:
+        product: From float32 tensors (size, inputs) and (capacity,) to one of (size, outputs), with gradients.
         inputs: float32, of shape (batch, inputs).
-        values: The kept values, output by output.
-        index: Which values they are.
+        values: The kept values, of shape (capacity,).
         outputs: The number of outputs.
         size: How many examples to compute at a time.
     """
@@ -98,12 +103,12 @@ def in_batches(
         return gen_xla_ops.xla_dynamic_update_slice(whole, part, [number * size, 0])
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def product(inputs: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def whole_product(inputs: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, Any]:
         batch = tf.shape(inputs)[0]
         padded, count = pieces(inputs)
 
         def forward(number: tf.Tensor, result: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return number + 1, put(result, number, sparse_matmul(piece(padded, number), values, index, outputs))
+            return number + 1, put(result, number, product(piece(padded, number), values))
 
         start = (0, tf.zeros([count * size, outputs]))
         _, result = tf.while_loop(lambda number, _: number < count, forward, start)
@@ -115,7 +120,7 @@ def in_batches(
                 part = piece(padded, number)
                 with tf.GradientTape() as tape:
                     tape.watch([part, values])
-                    result = sparse_matmul(part, values, index, outputs)
+                    result = product(part, values)
                 of_part, more = tape.gradient(result, [part, values], piece(above, number))
                 return number + 1, put(of_inputs, number, of_part), of_values + more
 
@@ -125,7 +130,7 @@ def in_batches(
 
         return result[:batch], gradient
 
-    return product(inputs, values)
+    return whole_product(inputs, values)
 
 
 def take_values(matrix: tf.Tensor, index: Mapping[str, tf.Tensor]) -> tf.Tensor:
