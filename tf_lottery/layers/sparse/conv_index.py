@@ -5,15 +5,15 @@ import numpy as np
 from tf_lottery.layers.sparse.matrix_index import Index
 
 
-def conv_index_shapes(shape, capacity):
-    return {"starts": shape.filters + 1, "places": capacity}
+def conv_index_shapes(kernel_shape, capacity, strides):
+    return {"starts": kernel_shape[-1] + 1, "places": capacity}
 
 
-def conv_index_limits(shape, capacity):
-    return {"starts": capacity + 1, "places": shape.kernel_size[0] * shape.kernel_size[1] * shape.inputs * shape.filters}
+def conv_index_limits(kernel_shape, capacity):
+    return {"starts": capacity + 1, "places": int(np.prod(kernel_shape))}
 
 
-def conv_index_of(mask, capacity) -> Index:
+def conv_index_of(mask, capacity, strides) -> Index:
     flat = np.asarray(mask).reshape(-1, mask.shape[-1])
     filters, rows = np.nonzero(flat.T)
     if len(rows) > capacity:

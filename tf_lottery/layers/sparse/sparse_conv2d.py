@@ -134,15 +134,15 @@ class SparseConv2D(SparseLayer):
         Args:
             mask: Boolean, of the shape of the kernel; True keeps.
         """
-        return conv_index_of(mask, self.capacity)
+        return conv_index_of(mask, self.capacity, self.original.strides)
 
     def index_shapes(self) -> dict[str, int]:
         """Returns the length of each array of an index."""
-        return conv_index_shapes(self.conv_shape(self.image_shape[:2]), self.capacity)
+        return conv_index_shapes(self.kernel_shape, self.capacity, self.original.strides)
 
     def index_limits(self) -> dict[str, int]:
         """Returns, for each array of an index, the number that all of its numbers are below."""
-        return conv_index_limits(self.conv_shape(self.image_shape[:2]), self.capacity)
+        return conv_index_limits(self.kernel_shape, self.capacity)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs.
