@@ -24,6 +24,7 @@ class CompiledSteps:
         save: called after the last step of training.
 
     Attributes:
+        xla: whether XLA compiles them.
         train_chunk: trains steps on data in memory.
         train_stream: trains steps on the next batches of an iterator.
         evaluate_pieces: evaluates pieces of data in memory.
@@ -41,6 +42,7 @@ class CompiledSteps:
         save: Callable[[], None] = lambda: None,
     ) -> None:
         self.steps, self.augment, self.traces, self._load, self._save = steps, augment, traces, load, save
+        self.xla = xla
         compiled = functools.partial(_function, jit_compile=xla)
         self.train_chunk = compiled(self._chunk)
         self._train_step = compiled(self._step, reduce_retracing=True)

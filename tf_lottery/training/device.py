@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_lottery.errors import ResourceError, UsageError
 from tf_lottery.layers.kinds import kind_of
 from tf_lottery.layers.masked import Masked
+from tf_lottery.layers.sparse import SparseLayer
 
 
 def choose_xla(model: keras.Model, setting: str | bool = "auto") -> bool:
@@ -37,6 +38,8 @@ def _pays_on_cpu(layer: keras.layers.Layer) -> bool:
         return _pays_on_cpu(layer.layer)
     if isinstance(layer, keras.Model):
         return all(_pays_on_cpu(inner) for inner in layer.layers)
+    if isinstance(layer, SparseLayer):
+        return True
     return kind_of(layer).xla_on_cpu
 
 

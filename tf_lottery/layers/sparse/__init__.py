@@ -1,16 +1,30 @@
 """Layers that compute with the kept weights alone, by compiled kernels."""
 
+from tf_lottery.layers.sparse.blocked_model import run_blocked
 from tf_lottery.layers.sparse.native import Kernels, kernels
+from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D
 from tf_lottery.layers.sparse.sparse_dense import SparseDense
-from tf_lottery.layers.sparse.sparsifying import densify, is_sparsified, reasons_dense, shared_sparse_model, sparsify
+from tf_lottery.layers.sparse.sparse_layer import SparseLayer
+from tf_lottery.layers.sparse.sparsifying import (
+    densify,
+    is_sparsified,
+    reasons_dense,
+    shared_sparse_model,
+    sparsify,
+    work_of,
+)
 
 __all__ = [
     "Kernels",
+    "SparseConv2D",
     "SparseDense",
+    "SparseLayer",
     "densify",
     "is_sparsified",
     "kernels",
     "reasons_dense",
+    "run_blocked",
     "shared_sparse_model",
     "sparsify",
+    "work_of",
 ]

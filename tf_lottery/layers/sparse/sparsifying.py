@@ -9,6 +9,7 @@ from tf_lottery.layers.acceptance import is_wrapped, own_methods
 from tf_lottery.layers.copying import METHODS, clone_graph, copy_layer, rebuild
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.paths import named_layers
+from tf_lottery.layers.sparse.break_even import CONVOLUTION, DENSE, Work
 from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D, reason_of_convolution
 from tf_lottery.layers.sparse.sparse_dense import SparseDense
 from tf_lottery.layers.sparse.sparse_layer import SparseLayer
@@ -156,6 +157,20 @@ def _reason_of_layer(masked: Masked) -> str:
         sizes = _build_shape(layer)[1:]
         return reason_of_convolution(layer) or ("" if all(sizes) else "the size of its images is not known")
     return ""
+
+
+def work_of(masked: Masked) -> Work:
+    """Returns what a layer that the kernels cover computes for an example.
+
+    Args:
+        masked: The mask-applying layer.
+    """
+    layer = masked.layer
+    size = layer.kernel.shape.num_elements()
+    if isinstance(layer, keras.layers.Dense):
+        return Work(DENSE, size)
+    _, height, width, _ = layer.compute_output_shape(_build_shape(layer))
+    return Work(CONVOLUTION, size, height * width)
 
 
 def _build_shape(layer: keras.layers.Layer) -> tuple[int | None, ...]:
