@@ -39,7 +39,7 @@ def sparse_matmul(inputs: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.T
 def _gradient(operation: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
     """Returns the gradients of the operands of a product."""
     blocks, values, starts, inputs, _, transposed_starts, outputs, transposed = operation.inputs
-    batch, features, count, capacity, tiles = map(int, sizes_ofcall(operation))
+    batch, features, count, capacity, tiles = map(int, sizes_of_call(operation))
     sizes = (batch, features, count, capacity)
     above = _blocks(upstream)
     by_input = [transposed_starts, outputs, transposed]
