@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
+from tf_lottery.layers.sparse.custom_call import LANES
 from tf_lottery.layers.sparse.regions import Layout
-from tf_lottery.layers.sparse.sparse_conv import LANES
 from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D
 
 _L = keras.layers

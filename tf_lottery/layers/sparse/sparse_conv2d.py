@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from tf_lottery.errors import UsageError
 from tf_lottery.layers.sparse.conv_index import conv_index_limits, conv_index_of, conv_index_shapes
+from tf_lottery.layers.sparse.custom_call import compiled
 from tf_lottery.layers.sparse.matrix_index import Index
 from tf_lottery.layers.sparse.native import kernels
 from tf_lottery.layers.sparse.sparse_conv import ConvShape, from_lanes, sparse_conv, to_lanes
 from tf_lottery.layers.sparse.sparse_layer import SparseLayer
-from tf_lottery.layers.sparse.sparse_matmul import compiled, in_batches
+from tf_lottery.layers.sparse.sparse_matmul import in_batches
 
 
 @keras.saving.register_keras_serializable("tf_lottery")

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_lottery.layers.sparse.custom_call import compiled
 from tf_lottery.layers.sparse.matrix_index import Index, index_limits, index_of, index_shapes
 from tf_lottery.layers.sparse.native import kernels
 from tf_lottery.layers.sparse.sparse_layer import SparseLayer
-from tf_lottery.layers.sparse.sparse_matmul import compiled, in_batches, sparse_matmul
+from tf_lottery.layers.sparse.sparse_matmul import in_batches, sparse_matmul
 
 
 @keras.saving.register_keras_serializable("tf_lottery")
