@@ -1,6 +1,6 @@
 """Products of activations with sparse matrices, by the compiled kernels, with their gradients."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
