@@ -113,8 +113,9 @@ class SparseTraining:
         setting: "auto" or "on".
         examples: how many examples a training looks at: the batch size times the steps. Compiling must pay.
         compile_model: compiles a counterpart with an optimizer, by the loss and metrics of the dense model.
-        compile_steps: `CompiledSteps` with the settings of the engine; to be called with `xla`, `load` and `save`.
-        choose_xla: whether XLA compiles the steps of a counterpart.
+        compile_steps: `CompiledSteps` with the settings of the engine; to be called with `xla`, `loops`, `load`
+            and `save`.
+        choose_xla: `choose_xla_of_counterpart` with the setting of the engine.
         prepare: makes the variables of the metrics of a counterpart's steps.
 
     Attributes:
@@ -133,7 +134,7 @@ class SparseTraining:
         *,
         compile_model: Callable[[keras.Model, keras.optimizers.Optimizer], None],
         compile_steps: Callable[..., CompiledSteps],
-        choose_xla: Callable[[keras.Model], bool],
+        choose_xla: Callable[[keras.Model], dict[str, bool]],
         prepare: Callable[[Steps], None],
     ) -> None:
         self.setting, self.examples, self._dense_steps = setting, examples, steps
@@ -194,9 +195,9 @@ class SparseTraining:
     def _make(self, capacities: Mapping[str, int]) -> "Counterpart":
         metrics = [(variable, variable.value + 0) for variable in self._dense_steps.metric_variables()]
         model, layers = shared_sparse_model(self.model, capacities)
-        xla = self._choose_xla(model)
-        if xla:
-            model = run_blocked(model)
+        blocked = run_blocked(model)
+        xla = self._choose_xla(blocked)
+        model = blocked if xla["xla"] else model
         optimizer = copy_optimizer(self.optimizer)
         self._compile_model(model, optimizer)
         weights = [pair for path, layer in layers.items() for pair in _weights(self._masked[path], layer)]
@@ -208,7 +209,7 @@ class SparseTraining:
         self._prepare(steps)
         for variable, value in metrics:  # a user's own metric is the same object in both
             variable.assign(value)
-        compile_steps = functools.partial(self._compile_steps, xla=xla)
+        compile_steps = functools.partial(self._compile_steps, **xla)
         return Counterpart(self._dense_steps, steps, layers, weights, compile_steps)
 
 

@@ -1,6 +1,6 @@
 """Layers that compute with the kept weights alone, by compiled kernels."""
 
-from tf_lottery.layers.sparse.blocked_model import run_blocked
+from tf_lottery.layers.sparse.blocked_model import BlockedLayer, run_blocked
 from tf_lottery.layers.sparse.native import Kernels, kernels
 from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D
 from tf_lottery.layers.sparse.sparse_dense import SparseDense
@@ -15,6 +15,7 @@ from tf_lottery.layers.sparse.sparsifying import (
 )
 
 __all__ = [
+    "BlockedLayer",
     "Kernels",
     "SparseConv2D",
     "SparseDense",

@@ -118,7 +118,11 @@ class _Borders:
 # held compute as they do: so what is blocked in a trace is seen by the number of axes.
 
 
-class ToLanes(keras.layers.Layer):
+class BlockedLayer(keras.layers.Layer):
+    """A layer that reads or gives blocked tensors."""
+
+
+class ToLanes(BlockedLayer):
     """Changes images to the blocked layout."""
 
     def call(self, images: Any) -> Any:
@@ -139,7 +143,7 @@ class ToLanes(keras.layers.Layer):
         return _blocked_spec(images.shape)
 
 
-class FromLanes(keras.layers.Layer):
+class FromLanes(BlockedLayer):
     """Changes blocked images back."""
 
     def call(self, blocked: Any, like: Any) -> Any:
@@ -162,7 +166,7 @@ class FromLanes(keras.layers.Layer):
         return keras.KerasTensor((None, height, width, channels), "float32")
 
 
-class OnBlocked(keras.layers.Layer):
+class OnBlocked(BlockedLayer):
     """Runs a layer of a model, whose variables it shares, on blocked images.
 
     Args:
