@@ -209,7 +209,11 @@ class Engine:
                     "Give a data set of at least one batch.",
                 ) from error
             except tf.errors.OpError as error:
-                if self._compiled().xla and isinstance(error, XLA_ERRORS) and int(self.optimizer.iterations) == iterations:
+                if (
+                    self._compiled().xla
+                    and isinstance(error, XLA_ERRORS)
+                    and int(self.optimizer.iterations) == iterations
+                ):
                     self._drop_xla(error)
                     raise XlaDroppedError from error
                 raise UnfitError(

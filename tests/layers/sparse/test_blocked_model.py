@@ -116,7 +116,11 @@ def test_ties_of_a_maximum_give_their_gradient_to_the_first():
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             total = tf.reduce_sum(layer(inputs))
-        results.append(tf.reshape(tape.gradient(total, inputs), [-1, 4, 4]) if inputs is images else tape.gradient(total, inputs)[0, 0, :, :, 0])
+        results.append(
+            tf.reshape(tape.gradient(total, inputs), [-1, 4, 4])
+            if inputs is images
+            else tape.gradient(total, inputs)[0, 0, :, :, 0]
+        )
     np.testing.assert_array_equal(results[0][0], results[1])
 
 
