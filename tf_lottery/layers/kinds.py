@@ -36,8 +36,8 @@ class LayerKind:
             `exporting/slim/layer_rules.py`, or "kernel"; "" if slimming does not follow it.
         xla_on_cpu: Whether its XLA code on a CPU is known to be as fast as the stock kernels. XLA's CPU convolutions
             are so slow that a chunk of steps may never return.
-        xla_of_steps: Whether its XLA code on a CPU is as fast as the stock kernels outside loops: where XLA compiles single
-            steps. Known of those that `xla_on_cpu` is of, too.
+        xla_of_steps: Whether its XLA code on a CPU is as fast as the stock kernels where XLA compiles single steps, and
+            no loops of them; for layers where `xla_on_cpu` is false.
         narrowing: What it is to the control "small_dense" (`experiment/narrowing.py`): a "kernel" whose units can be
             reduced, a layer "between" kernels that keeps the channels in their order, or "".
         path_sum: How SynFlow's sum over paths (`training/gradients/path_gradients.py`) takes it: "computed" as it is,

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_lottery.errors import ResourceError, UsageError
 from tf_lottery.layers.kinds import kind_of
 from tf_lottery.layers.masked import Masked
-from tf_lottery.layers.sparse import BlockedLayer, SparseLayer
+from tf_lottery.layers.sparse import BlockedLayer, SparseLayer, StockDropout
 
 
 def choose_xla(model: keras.Model, setting: str | bool = "auto") -> bool:
@@ -33,20 +33,15 @@ def choose_xla(model: keras.Model, setting: str | bool = "auto") -> bool:
     return all(_pays_on_cpu(layer) for layer in model.layers)
 
 
-def choose_xla_of_counterpart(model: keras.Model, setting: str | bool = "auto") -> dict[str, bool]:
-    """Return whether XLA compiles the steps of a model with sparse layers, and whether also the loops of them.
+def pays_in_steps(model: keras.Model) -> bool:
+    """Return whether XLA may compile the single steps of a model with sparse layers on a CPU.
+
+    They must be as fast as by TensorFlow's own operations, and draw the same random numbers.
 
     Args:
-        model: the model; "auto" decides by the kinds of its layers.
-        setting: "auto", "on" or "off", or a boolean.
-
-    Returns:
-        The arguments `xla` and `loops` of `CompiledSteps`.
+        model: the model.
     """
-    loops = all(_pays_on_cpu(layer) for layer in model.layers)
-    if setting == "auto":
-        return {"xla": loops or all(_pays_on_cpu(layer, steps=True) for layer in model.layers), "loops": loops}
-    return {"xla": choose_xla(model, setting), "loops": loops}
+    return all(_pays_on_cpu(layer, steps=True) for layer in model.layers)
 
 
 def _pays_on_cpu(layer: keras.layers.Layer, *, steps: bool = False) -> bool:
@@ -54,10 +49,12 @@ def _pays_on_cpu(layer: keras.layers.Layer, *, steps: bool = False) -> bool:
         return _pays_on_cpu(layer.layer, steps=steps)
     if isinstance(layer, keras.Model):
         return all(_pays_on_cpu(inner, steps=steps) for inner in layer.layers)
-    if isinstance(layer, SparseLayer | BlockedLayer):
+    if isinstance(layer, SparseLayer | BlockedLayer | StockDropout):
         return True
     kind = kind_of(layer)
-    return kind.xla_on_cpu or (steps and kind.xla_of_steps)
+    if steps:
+        return (kind.xla_on_cpu or kind.xla_of_steps) and not getattr(layer, "_seed_generators", None)
+    return kind.xla_on_cpu
 
 
 def configure(*, threads: int | None, device: str = "auto") -> None:

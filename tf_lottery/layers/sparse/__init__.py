@@ -5,6 +5,7 @@ from tf_lottery.layers.sparse.native import Kernels, kernels
 from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D
 from tf_lottery.layers.sparse.sparse_dense import SparseDense
 from tf_lottery.layers.sparse.sparse_layer import SparseLayer
+from tf_lottery.layers.sparse.stock_dropout import StockDropout
 from tf_lottery.layers.sparse.sparsifying import (
     densify,
     is_sparsified,
@@ -20,6 +21,7 @@ __all__ = [
     "SparseConv2D",
     "SparseDense",
     "SparseLayer",
+    "StockDropout",
     "densify",
     "is_sparsified",
     "kernels",

@@ -1,7 +1,7 @@
 """What layers between sparse convolutions compute of blocked tensors: the same numbers in another layout.
 
 Blocked images are float32 tensors of shape (blocks, channels, height, width, 16): the image 16 * b + l of a batch is in
-lane l of block b. Lanes beyond the batch hold any finite numbers, which no sum over the batch may take in.
+lane l of block b. Lanes beyond the batch hold any numbers, which no sum over the batch may take in.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,13 +12,13 @@ import tensorflow as tf
 
 from tf_lottery.layers.sparse.custom_call import LANES
 from tf_lottery.layers.sparse.regions import Layout
+from tf_lottery.layers.sparse.sparse_conv import ConvShape, batch_norm_lanes, max_pool_lanes
 from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D
 
 _L = keras.layers
 Compute: TypeAlias = Callable[..., tf.Tensor]
 ROWS, COLUMNS, CHANNELS = 2, 3, 1
 """The axes of blocked tensors."""
-OVER_IMAGES = (0, ROWS, COLUMNS, 4)
 _ACTIVATIONS = (
     *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "swish", "mish", "softplus"),
     *("softsign", "tanh", "sigmoid", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "exponential"),
@@ -70,23 +70,16 @@ def batch_normalization(
         batch: How many images there are.
         training: Whether statistics are those of the batch.
     """
-    if training and layer.trainable:
-        blocked = keep_batch(blocked, batch)
-        count = float(batch * blocked.shape[ROWS] * blocked.shape[COLUMNS])
-        mean = tf.reduce_sum(blocked, OVER_IMAGES) / count
-        centered = keep_batch(blocked - _of_channels(mean), batch)
-        variance = tf.reduce_sum(tf.square(centered), OVER_IMAGES) / count
-        for moving, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-            moving.assign(moving.value * layer.momentum + value * (1.0 - layer.momentum))
-    else:
-        mean, variance = layer.moving_mean.value, layer.moving_variance.value
-    scale = tf.math.rsqrt(variance + layer.epsilon)
-    if layer.gamma is not None:
-        scale = scale * layer.gamma.value
-    shift = -mean * scale
-    if layer.beta is not None:
-        shift = shift + layer.beta.value
-    return blocked * _of_channels(scale) + _of_channels(shift)
+    channels = blocked.shape[CHANNELS]
+    gamma = tf.ones(channels) if layer.gamma is None else layer.gamma.value
+    beta = tf.zeros(channels) if layer.beta is None else layer.beta.value
+    if not (training and layer.trainable):
+        scale = gamma * tf.math.rsqrt(layer.moving_variance.value + layer.epsilon)
+        return blocked * _of_channels(scale) + _of_channels(beta - layer.moving_mean.value * scale)
+    normalized, *statistics = batch_norm_lanes(blocked, gamma, beta, layer.epsilon, batch)
+    for moving, value in zip((layer.moving_mean, layer.moving_variance), statistics, strict=True):
+        moving.assign(moving.value * layer.momentum + value * (1.0 - layer.momentum))
+    return normalized
 
 
 def elementwise(layer: keras.layers.Layer, *blocked: tf.Tensor, batch: int, training: bool) -> tf.Tensor:
@@ -119,13 +112,12 @@ def max_pooling(layer: keras.layers.MaxPooling2D, blocked: tf.Tensor, *, batch: 
     Args:
         layer: The layer.
         blocked: Its input.
-        batch: Not used.
+        batch: How many images there are.
         training: Not used.
     """
-    largest, *others = _windows(layer, blocked, fill=blocked.dtype.min)
-    for other in others:
-        largest = tf.where(tf.logical_or(other > largest, tf.math.is_nan(other)), other, largest)
-    return largest
+    _, channels, *size, _ = blocked.shape
+    shape = ConvShape(layer.pool_size, layer.strides, layer.padding, tuple(size), channels, channels)
+    return max_pool_lanes(blocked, shape, batch)
 
 
 def average_pooling(
@@ -139,7 +131,12 @@ def average_pooling(
         batch: Not used.
         training: Not used.
     """
-    places = _windows(layer, blocked, fill=0.0)
+    (height, width), (down, right) = layer.compute_output_shape((1, *blocked.shape[2:4], 1))[1:3], layer.strides
+    places = [
+        blocked[:, :, row : row + (height - 1) * down + 1 : down, column : column + (width - 1) * right + 1 : right]
+        for row in range(layer.pool_size[0])
+        for column in range(layer.pool_size[1])
+    ]
     return tf.add_n(places) / len(places)
 
 
@@ -158,30 +155,6 @@ def global_pooling(
     reduced = (tf.reduce_max if largest else tf.reduce_mean)(blocked, (ROWS, COLUMNS))
     rows = tf.reshape(tf.transpose(reduced, [0, 2, 1]), [-1, reduced.shape[CHANNELS]])[:batch]
     return rows[:, tf.newaxis, tf.newaxis] if layer.keepdims else rows
-
-
-def _windows(layer: keras.layers.Layer, blocked: tf.Tensor, fill: float) -> list[tf.Tensor]:
-    """Returns the numbers at each place of a pooling layer's windows, beginning with the first place."""
-    margins = [_margins(layer, axis, int(blocked.shape[ROWS + axis])) for axis in (0, 1)]
-    padded = tf.pad(blocked, [(0, 0), (0, 0), *margins, (0, 0)], constant_values=fill)
-    height, width = (
-        (int(padded.shape[ROWS + axis]) - layer.pool_size[axis]) // layer.strides[axis] + 1 for axis in (0, 1)
-    )
-    down, right = layer.strides
-    return [
-        padded[:, :, row : row + (height - 1) * down + 1 : down, column : column + (width - 1) * right + 1 : right]
-        for row in range(layer.pool_size[0])
-        for column in range(layer.pool_size[1])
-    ]
-
-
-def _margins(layer: keras.layers.Layer, axis: int, size: int) -> tuple[int, int]:
-    """Returns how much is padded before and after an axis of the images."""
-    if layer.padding == "valid":
-        return 0, 0
-    pool, stride = layer.pool_size[axis], layer.strides[axis]
-    margin = max((-(-size // stride) - 1) * stride + pool - size, 0)
-    return margin // 2, margin - margin // 2
 
 
 def _of_channels(vector: tf.Tensor) -> tf.Tensor:
@@ -222,8 +195,12 @@ def layout_of(layer: Any, input_shapes: Sequence[tuple[int | None, ...]]) -> Lay
         return Layout.PLAIN
     if kind is _L.BatchNormalization and (layer.axis not in (-1, 3) or layer.renorm or layer.synchronized):
         return Layout.PLAIN
-    if kind is _L.AveragePooling2D and any(
-        sum(_margins(layer, axis, int(size))) for axis, size in enumerate(input_shapes[0][1:3])
-    ):
+    if kind is _L.AveragePooling2D and not _inside(layer, input_shapes[0]):
         return Layout.PLAIN
     return Layout.REDUCES if FUNCTIONS[kind] is global_pooling else Layout.EITHER
+
+
+def _inside(layer: keras.layers.AveragePooling2D, shape: tuple[int | None, ...]) -> bool:
+    """Returns whether the windows of a pooling layer stay inside the images: Keras does not count what is padded."""
+    positions = zip(layer.compute_output_shape(shape)[1:3], layer.strides, layer.pool_size, shape[1:3], strict=True)
+    return all((count - 1) * stride + pool <= size for count, stride, pool, size in positions)

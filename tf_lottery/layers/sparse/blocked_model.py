@@ -1,5 +1,6 @@
 """A model whose layers between sparse convolutions run on blocked tensors."""
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -13,27 +14,31 @@ from tf_lottery.layers.sparse.custom_call import LANES, compiled
 from tf_lottery.layers.sparse.regions import Layout, Node, choose_blocked
 from tf_lottery.layers.sparse.sparse_conv import from_lanes, to_lanes
 from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D
+from tf_lottery.layers.sparse.stock_dropout import StockDropout, draws_as_stock
 from tf_lottery.layers.sublayers import is_made_from_own_config, is_nested_model
 
 BLOCKED_AXES = 5
 
 
-def run_blocked(model: keras.Model) -> keras.Model:
-    """Returns a model that shares all layers with another, and runs those between sparse convolutions on blocked tensors.
+def run_blocked(model: keras.Model, *, stock_draws: bool = False) -> keras.Model:
+    """Returns a model that shares all layers with another, and runs those between sparse convolutions on blocks.
 
     It computes the same, and is for use in memory alone. A model without sparse convolutions is returned itself.
 
     Args:
         model: A Sequential or functional model with sparse layers. It is not changed.
+        stock_draws: Whether dropout draws what TensorFlow's own operations do, also under XLA.
     """
     if not any(isinstance(layer, SparseConv2D) for layer in model._flatten_layers()):
         return model
     graph = model._functional if isinstance(model, keras.Sequential) else model
-    nested = {
-        id(layer): run_blocked(layer)
+    replaced = {
+        id(layer): run_blocked(layer, stock_draws=stock_draws)
         for layer in graph.operations
         if is_nested_model(layer) and not is_made_from_own_config(layer)
     }
+    if stock_draws:
+        replaced |= {id(layer): StockDropout(layer) for layer in graph.operations if draws_as_stock(layer)}
     names = choose_blocked(graph_nodes(graph))
     chosen = {id(layer): OnBlocked(layer) for layer in graph.operations if layer.name in names}
     borders = _Borders()
@@ -42,16 +47,17 @@ def run_blocked(model: keras.Model) -> keras.Model:
         if id(layer) in chosen:
             return borders.call_blocked(chosen[id(layer)], keras.tree.flatten((args, kwargs)))
         args, kwargs = keras.tree.map_structure(borders.plain, (args, kwargs))
-        return nested.get(id(layer), layer)(*args, **kwargs)
+        return replaced.get(id(layer), layer)(*args, **kwargs)
 
     inputs = keras.tree.map_structure(_new_input, graph.input)
     outputs = graph._run_through_graph(inputs, call_fn=call)
-    outputs = keras.tree.map_structure(borders.plain, outputs)
     return keras.Model(inputs, outputs, name=model.name, trainable=model.trainable)
 
 
 def graph_nodes(graph: keras.Model) -> list[Node]:
-    """Returns the layers of a graph as `choose_blocked` takes them; a layer that is called twice stays plain.
+    """Returns the layers of a graph as `choose_blocked` takes them.
+
+    A layer that is called twice stays plain, and so does one that gives images that are an output of the model.
 
     Args:
         graph: A functional model.
@@ -63,14 +69,12 @@ def graph_nodes(graph: keras.Model) -> list[Node]:
     for node in calls:
         name = node.operation.name
         shapes = [tuple(tensor.shape) for tensor in node.input_tensors]
-        once = counts[name] == 1 and len(node.outputs) == 1
-        nodes[name] = Node(
-            name,
-            layout_of(node.operation, shapes) if once else Layout.PLAIN,
-            tuple(tensor._keras_history.operation.name for tensor in node.input_tensors),
-            math.prod(size or 1 for size in node.outputs[0].shape[1:]),
-            any(id(tensor) in outputs for tensor in node.outputs),
-        )
+        layout = layout_of(node.operation, shapes) if counts[name] == 1 else Layout.PLAIN
+        if layout is not Layout.REDUCES and any(id(tensor) in outputs for tensor in node.outputs):
+            layout = Layout.PLAIN
+        inputs = tuple(tensor._keras_history.operation.name for tensor in node.input_tensors)
+        size = math.prod(size or 1 for size in node.outputs[0].shape[1:])
+        nodes[name] = Node(name, layout, inputs, size)
     return list(nodes.values())
 
 
@@ -191,8 +195,8 @@ class OnBlocked(BlockedLayer):
         if any(len(tensor.shape) != BLOCKED_AXES for tensor in blocked):
             plain = [_plain(tensor, batch) for tensor, batch in zip(blocked, batches, strict=True)]
             return self.layer(plain if len(plain) > 1 else plain[0])
-        function = FUNCTIONS[type(self.layer)]
-        return function(self.layer, *blocked, batch=int(batches[0]), training=bool(training))
+        settings = {"batch": int(batches[0]), "training": bool(training)}
+        return compiled(functools.partial(FUNCTIONS[type(self.layer)], self.layer, **settings))(*blocked)
 
     def compute_output_spec(self, blocked: list[Any], likes: list[Any], training: bool | None = None) -> Any:
         """Returns the shape of the output.

@@ -27,14 +27,12 @@ class Node:
         layout: What it reads and gives.
         inputs: The names of the layers that it reads from.
         size: How many numbers it gives for an example.
-        is_output: Whether it makes an output of the model, which is plain.
     """
 
     name: str
     layout: Layout
     inputs: tuple[str, ...] = ()
     size: int = 0
-    is_output: bool = False
 
 
 def choose_blocked(nodes: Sequence[Node]) -> set[str]:
@@ -76,5 +74,4 @@ def count_changed(nodes: Iterable[Node], blocked: Collection[str]) -> int:
     sizes = {node.name: node.size for node in nodes}
     # A tensor that changes its layout does so once for all that read it.
     changes = {name for node in nodes for name in node.inputs if gives_blocked[name] != (node.name in blocked)}
-    changes |= {node.name for node in nodes if node.is_output and gives_blocked[node.name]}
     return sum(sizes[name] for name in changes)

@@ -93,16 +93,14 @@ class SparseConv2D(SparseLayer):
     def call_blocked(self, blocked: tf.Tensor, batch: int) -> tf.Tensor:
         """Returns the convolution, without bias and activation, of blocked images.
 
+        To be called in a function that XLA compiles.
+
         Args:
             blocked: float32, of shape (blocks, channels, height, width, 16).
             batch: How many images there are.
         """
         shape = self.conv_shape(tuple(blocked.shape[2:4]))
-
-        def convolve(blocked: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor]) -> tf.Tensor:
-            return sparse_conv(blocked, values, index, shape, batch)
-
-        return compiled(convolve)(blocked, self.values.value, self.index_tensors())
+        return sparse_conv(blocked, self.values.value, self.index_tensors(), shape, batch)
 
     def _convolve(self, images: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor]) -> tf.Tensor:
         batch, *image_shape = images.shape
