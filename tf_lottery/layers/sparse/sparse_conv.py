@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tf_lottery.layers.sparse.custom_call import GRADIENTS, LANES, call, check_floats, sizes_of_call
+from tf_lottery.layers.sparse.custom_call import GRADIENTS, LANES, call, call_of_several, check_floats, sizes_of_call
 
-CONVOLUTION, TO_LANES, FROM_LANES = "convolution", "to_lanes", "from_lanes"
+CONVOLUTION, TO_LANES, FROM_LANES, BATCH_NORM = "convolution", "to_lanes", "from_lanes", "batch_norm"
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,31 @@ def sparse_conv(
     return call(CONVOLUTION, operands, (*sizes, tiles, transposed_tiles), result)
 
 
+def batch_norm_lanes(
+    blocked: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, batch: int, *, relu: bool = False
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns blocked activations, normalized by the statistics of the batch, with these.
+
+    Args:
+        blocked: Blocked activations.
+        gamma: The scale of each channel: float32, of shape (channels,).
+        beta: The offset of each channel.
+        epsilon: Added to the variance.
+        batch: The number of examples.
+        relu: Whether negative results become 0.
+
+    Returns:
+        The normalized activations, and the mean and variance of each channel, which have no gradient.
+    """
+    check_floats(blocked, gamma, beta)
+    _, channels, height, width, _ = blocked.shape
+    _check_blocked(blocked, _blocked_shape(batch, channels, (height, width)))
+    sizes = (batch, channels, height * width, int(relu), repr(float(epsilon)))
+    shapes = (blocked.shape, (channels,), (channels,))
+    normalized, mean, variance = call_of_several(BATCH_NORM, [blocked, gamma, beta], sizes, shapes)
+    return normalized, tf.stop_gradient(mean), tf.stop_gradient(variance)
+
+
 def _gradient(operation: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
     """Returns the gradients of the operands of a convolution."""
     blocked, values, starts, taps, *transposed = operation.inputs
@@ -156,7 +181,13 @@ def _gradient_of_from_lanes(operation: tf.Operation, upstream: tf.Tensor) -> lis
     return [to_lanes(upstream)]
 
 
-GRADIENTS[CONVOLUTION] = _gradient
+def _gradient_of_batch_norm(operation: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor | None]:
+    _, *statistics = operation.outputs
+    operands, shapes = [*operation.inputs, *statistics, upstream], [one.shape for one in operation.inputs]
+    return list(call_of_several("batch_norm_gradient", operands, sizes_of_call(operation), shapes))
+
+
+GRADIENTS[CONVOLUTION], GRADIENTS[BATCH_NORM] = _gradient, _gradient_of_batch_norm
 GRADIENTS[TO_LANES], GRADIENTS[FROM_LANES] = _gradient_of_to_lanes, _gradient_of_from_lanes
 
 
