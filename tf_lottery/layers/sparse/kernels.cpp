@@ -169,6 +169,8 @@ const char* tf_lottery_register(const char* library) {
   ADD(convolution);
   ADD(convolution_gradient_of_inputs);
   ADD(convolution_gradient_of_values);
+  ADD(max_pool);
+  ADD(max_pool_gradient);
   ADD(batch_norm);
   ADD(batch_norm_gradient);
 #undef ADD

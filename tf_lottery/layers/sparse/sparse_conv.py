@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from tf_lottery.layers.sparse.custom_call import GRADIENTS, LANES, call, call_of_several, check_floats, sizes_of_call
 
-CONVOLUTION, TO_LANES, FROM_LANES, BATCH_NORM = "convolution", "to_lanes", "from_lanes", "batch_norm"
+CONVOLUTION, TO_LANES, FROM_LANES = "convolution", "to_lanes", "from_lanes"
+BATCH_NORM, MAX_POOL = "batch_norm", "max_pool"
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,7 @@ def sparse_conv(
     """
     check_floats(blocked, values)
     _check_blocked(blocked, _blocked_shape(batch, shape.inputs, shape.input_size))
-    sizes = (batch, *shape.kernel_size, *shape.strides, *shape.padding_before, *shape.input_size, shape.inputs)
-    sizes += (*shape.output_size, shape.filters, int(values.shape[0]))
+    sizes = _sizes(shape, batch)
     phases = shape.strides[0] * shape.strides[1]
     tiles = int(index["starts"].shape[0] - 1) // shape.filters
     transposed_tiles = int(index["transposed_starts"].shape[0] - 1) // (phases * shape.inputs)
@@ -136,7 +136,22 @@ def sparse_conv(
     operands = [blocked, values, index["starts"], index["taps"]]
     operands += [index["transposed_starts"], index["transposed_taps"], index["transposed"]]
     result = _blocked_shape(batch, shape.filters, shape.output_size)
-    return call(CONVOLUTION, operands, (*sizes, tiles, transposed_tiles), result)
+    return call(CONVOLUTION, operands, (*sizes, int(values.shape[0]), tiles, transposed_tiles), result)
+
+
+def max_pool_lanes(blocked: tf.Tensor, shape: ConvShape, batch: int) -> tf.Tensor:
+    """Returns the largest values of windows, blocked. The gradient goes to the first of them in a window.
+
+    Args:
+        blocked: Blocked activations, of shape (blocks, inputs, height, width, 16).
+        shape: Of the windows (`kernel_size`), which stay inside the inputs; as many `filters` as `inputs`.
+        batch: The number of examples.
+    """
+    check_floats(blocked)
+    if shape.filters != shape.inputs:
+        raise ValueError(f"Pooling keeps its {shape.inputs} channels. Received: {shape.filters} filters.")
+    _check_blocked(blocked, _blocked_shape(batch, shape.inputs, shape.input_size))
+    return call(MAX_POOL, [blocked], _sizes(shape, batch), _blocked_shape(batch, shape.inputs, shape.output_size))
 
 
 def batch_norm_lanes(
@@ -173,6 +188,11 @@ def _gradient(operation: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | 
     return [of_inputs, of_values, None, None, None, None, None]
 
 
+def _gradient_of_max_pool(operation: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
+    (blocked,) = operation.inputs
+    return [call("max_pool_gradient", [blocked, upstream], sizes_of_call(operation), blocked.shape)]
+
+
 def _gradient_of_to_lanes(operation: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
     return [from_lanes(upstream, operation.inputs[0].shape[0])]
 
@@ -188,7 +208,14 @@ def _gradient_of_batch_norm(operation: tf.Operation, upstream: tf.Tensor, *_: tf
 
 
 GRADIENTS[CONVOLUTION], GRADIENTS[BATCH_NORM] = _gradient, _gradient_of_batch_norm
+GRADIENTS[MAX_POOL] = _gradient_of_max_pool
 GRADIENTS[TO_LANES], GRADIENTS[FROM_LANES] = _gradient_of_to_lanes, _gradient_of_from_lanes
+
+
+def _sizes(shape: ConvShape, batch: int) -> tuple[int, ...]:
+    """Returns what the kernels are told of a shape."""
+    sizes = (batch, *shape.kernel_size, *shape.strides, *shape.padding_before, *shape.input_size, shape.inputs)
+    return (*sizes, *shape.output_size, shape.filters)
 
 
 def _blocked_shape(batch: int, channels: int, size: tuple[int, int]) -> tuple[int, ...]:
