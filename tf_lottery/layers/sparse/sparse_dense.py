@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lottery.errors import UsageError
+from tf_lottery.layers.sparse.custom_call import compiled
 from tf_lottery.layers.sparse.matrix_index import INDEX, Index, index_limits, index_of, index_shapes
 from tf_lottery.layers.sparse.native import kernels
-from tf_lottery.layers.sparse.custom_call import compiled
 from tf_lottery.layers.sparse.sparse_matmul import in_batches, sparse_matmul
 
 
