@@ -20,7 +20,7 @@ from tf_lottery.layers import apply_masks, named_variables
 from tf_lottery.training.batches import Batch, as_batch
 from tf_lottery.training.changes import WeightChanges
 from tf_lottery.training.compiled_steps import CompiledSteps
-from tf_lottery.training.device import choose_xla, choose_xla_of_counterpart
+from tf_lottery.training.device import choose_xla
 from tf_lottery.training.optimizers import for_one_replica, with_loss_scale
 from tf_lottery.training.order import Order
 from tf_lottery.training.sparse_training import SparseTraining
@@ -114,7 +114,7 @@ class Engine:
                 self._examples,
                 compile_model=self._compile_model,
                 compile_steps=compiled,
-                choose_xla=functools.partial(choose_xla_of_counterpart, setting=self._xla_setting),
+                xla="steps" if self._xla_setting == "auto" and not self.xla else self.xla,
                 prepare=lambda steps: steps.prepare(self._example),
             )
 
@@ -209,11 +209,8 @@ class Engine:
                     "Give a data set of at least one batch.",
                 ) from error
             except tf.errors.OpError as error:
-                if (
-                    self._compiled().xla
-                    and isinstance(error, XLA_ERRORS)
-                    and int(self.optimizer.iterations) == iterations
-                ):
+                unchanged = int(self.optimizer.iterations) == iterations
+                if self._compiled().xla and isinstance(error, XLA_ERRORS) and unchanged:
                     self._drop_xla(error)
                     raise XlaDroppedError from error
                 raise UnfitError(

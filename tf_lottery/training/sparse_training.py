@@ -25,6 +25,7 @@ from tf_lottery.layers.sparse.native import use_threads
 from tf_lottery.layers.sparse.sparse_matmul import put_values, take_values
 from tf_lottery.layers.sparse.sparsifying import masked_layers
 from tf_lottery.training.compiled_steps import CompiledSteps
+from tf_lottery.training.device import pays_in_steps
 from tf_lottery.training.optimizers import WITHOUT_DECAY, copy_optimizer
 from tf_lottery.training.steps import Steps
 
@@ -115,7 +116,8 @@ class SparseTraining:
         compile_model: compiles a counterpart with an optimizer, by the loss and metrics of the dense model.
         compile_steps: `CompiledSteps` with the settings of the engine; to be called with `xla`, `loops`, `load`
             and `save`.
-        choose_xla: `choose_xla_of_counterpart` with the setting of the engine.
+        xla: whether XLA compiles the steps of a counterpart: True where it compiles the dense steps too; "steps" if it
+            may, each alone, where it does not.
         prepare: makes the variables of the metrics of a counterpart's steps.
 
     Attributes:
@@ -134,12 +136,12 @@ class SparseTraining:
         *,
         compile_model: Callable[[keras.Model, keras.optimizers.Optimizer], None],
         compile_steps: Callable[..., CompiledSteps],
-        choose_xla: Callable[[keras.Model], dict[str, bool]],
+        xla: bool | str,
         prepare: Callable[[Steps], None],
     ) -> None:
         self.setting, self.examples, self._dense_steps = setting, examples, steps
         self._compile_model, self._compile_steps, self._prepare = compile_model, compile_steps, prepare
-        self._choose_xla = choose_xla
+        self._xla = xla
         self.model, self.optimizer = steps.model, steps.model.optimizer
         self._kernels = kernels()
         whole = self._kernels.reason and f"there are no kernels: {self._kernels.reason}"
@@ -195,9 +197,9 @@ class SparseTraining:
     def _make(self, capacities: Mapping[str, int]) -> "Counterpart":
         metrics = [(variable, variable.value + 0) for variable in self._dense_steps.metric_variables()]
         model, layers = shared_sparse_model(self.model, capacities)
-        blocked = run_blocked(model)
-        xla = self._choose_xla(blocked)
-        model = blocked if xla["xla"] else model
+        blocked = run_blocked(model, stock_draws=self._xla == "steps")
+        xla = pays_in_steps(blocked) if self._xla == "steps" else self._xla
+        model = blocked if xla else model
         optimizer = copy_optimizer(self.optimizer)
         self._compile_model(model, optimizer)
         weights = [pair for path, layer in layers.items() for pair in _weights(self._masked[path], layer)]
@@ -209,7 +211,7 @@ class SparseTraining:
         self._prepare(steps)
         for variable, value in metrics:  # a user's own metric is the same object in both
             variable.assign(value)
-        compile_steps = functools.partial(self._compile_steps, **xla)
+        compile_steps = functools.partial(self._compile_steps, xla=xla, loops=self._xla != "steps")
         return Counterpart(self._dense_steps, steps, layers, weights, compile_steps)
 
 

@@ -5,7 +5,6 @@ from tf_lottery.layers.sparse.native import Kernels, kernels
 from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D
 from tf_lottery.layers.sparse.sparse_dense import SparseDense
 from tf_lottery.layers.sparse.sparse_layer import SparseLayer
-from tf_lottery.layers.sparse.stock_dropout import StockDropout
 from tf_lottery.layers.sparse.sparsifying import (
     densify,
     is_sparsified,
@@ -14,6 +13,7 @@ from tf_lottery.layers.sparse.sparsifying import (
     sparsify,
     work_of,
 )
+from tf_lottery.layers.sparse.stock_dropout import StockDropout
 
 __all__ = [
     "BlockedLayer",

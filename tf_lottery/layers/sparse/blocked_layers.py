@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
+from tf_lottery.layers.sparse.blocked import batch_norm_lanes, max_pool_lanes
+from tf_lottery.layers.sparse.conv_shape import ConvShape
 from tf_lottery.layers.sparse.custom_call import LANES
 from tf_lottery.layers.sparse.regions import Layout
-from tf_lottery.layers.sparse.sparse_conv import ConvShape, batch_norm_lanes, max_pool_lanes
 from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D
 
 _L = keras.layers

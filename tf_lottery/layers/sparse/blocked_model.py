@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_lottery.layers.sparse.blocked import from_lanes, to_lanes
 from tf_lottery.layers.sparse.blocked_layers import FUNCTIONS, layout_of
 from tf_lottery.layers.sparse.custom_call import LANES, compiled
 from tf_lottery.layers.sparse.regions import Layout, Node, choose_blocked
-from tf_lottery.layers.sparse.sparse_conv import from_lanes, to_lanes
 from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D
 from tf_lottery.layers.sparse.stock_dropout import StockDropout, draws_as_stock
 from tf_lottery.layers.sublayers import is_made_from_own_config, is_nested_model

@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +28,7 @@ struct Range {
 inline int64_t padded(int64_t examples) { return (examples + STEP - 1) / STEP * STEP; }
 
 #include "conv_pass.inc"
+#include "batch_norm_sizes.inc"
 
 namespace baseline {
 #define LANES 4
@@ -130,6 +132,7 @@ float* result_of(void* output) { return static_cast<float*>(output); }
 
 #include "dense_calls.inc"
 #include "conv_calls.inc"
+#include "batch_norm_calls.inc"
 
 }  // namespace
 
@@ -166,6 +169,10 @@ const char* tf_lottery_register(const char* library) {
   ADD(convolution);
   ADD(convolution_gradient_of_inputs);
   ADD(convolution_gradient_of_values);
+  ADD(max_pool);
+  ADD(max_pool_gradient);
+  ADD(batch_norm);
+  ADD(batch_norm_gradient);
 #undef ADD
   return nullptr;
 }

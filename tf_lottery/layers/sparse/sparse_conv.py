@@ -1,111 +1,25 @@
-"""Convolutions whose kernels are mostly zero, by the compiled kernels, with their gradients.
-
-They work on blocked activations: float32 of shape (blocks, channels, height, width, 16), where place l of block b is the
-example 16 * b + l. What the places beyond the batch hold reaches no result.
-"""
+"""Convolutions whose kernels are mostly zero, by the compiled kernels, with their gradients."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tf_lottery.layers.sparse.custom_call import GRADIENTS, LANES, call, check_floats, sizes_of_call
+from tf_lottery.layers.sparse.blocked import (
+    batch_norm_lanes,
+    blocked_shape,
+    check_blocked,
+    from_lanes,
+    max_pool_lanes,
+    sizes_of,
+    to_lanes,
+)
+from tf_lottery.layers.sparse.conv_index import conv_index_shapes, conv_tile_count
+from tf_lottery.layers.sparse.conv_shape import ConvShape
+from tf_lottery.layers.sparse.custom_call import GRADIENTS, call, check_floats, sizes_of_call
 
-CONVOLUTION, TO_LANES, FROM_LANES = "convolution", "to_lanes", "from_lanes"
+__all__ = ["ConvShape", "batch_norm_lanes", "from_lanes", "max_pool_lanes", "sparse_conv", "to_lanes"]
 
-
-@dataclass(frozen=True)
-class ConvShape:
-    """The sizes of a convolution.
-
-    Attributes:
-        kernel_size: Height and width of the kernel.
-        strides: Down and across.
-        padding: "same" or "valid", as Keras means it.
-        input_size: Height and width of the inputs.
-        inputs: The channels of the inputs.
-        filters: The channels of the outputs.
-
-    Example:
-        >>> ConvShape((3, 3), (2, 2), "same", (32, 32), 16, 32).output_size
-        (16, 16)
-    """
-
-    kernel_size: tuple[int, int]
-    strides: tuple[int, int]
-    padding: str
-    input_size: tuple[int, int]
-    inputs: int
-    filters: int
-
-    def __post_init__(self) -> None:
-        """Raises for sizes that the kernels don't compute."""
-        sizes = {name: getattr(self, name) for name in ("kernel_size", "strides", "input_size")}
-        for name, size in {**sizes, "inputs": (self.inputs,), "filters": (self.filters,)}.items():
-            if not all(isinstance(number, int) and number >= 1 for number in size):
-                raise ValueError(f"`{name}` of a sparse convolution must be positive integers. Received: {size}.")
-        if self.padding not in ("same", "valid"):
-            raise ValueError(f'`padding` must be "same" or "valid". Received: {self.padding!r}.')
-        if min(self.output_size) < 1:
-            raise ValueError(
-                f"A kernel of {self.kernel_size} without padding is larger than inputs of {self.input_size}."
-            )
-
-    @property
-    def output_size(self) -> tuple[int, int]:
-        """Height and width of the outputs."""
-        return self._along(0)[0], self._along(1)[0]
-
-    @property
-    def padding_before(self) -> tuple[int, int]:
-        """How many zeros come before the first row and the first column."""
-        return self._along(0)[1], self._along(1)[1]
-
-    @property
-    def kernel_shape(self) -> tuple[int, int, int, int]:
-        """Of the dense kernel."""
-        return (*self.kernel_size, self.inputs, self.filters)
-
-    def _along(self, axis: int) -> tuple[int, int]:
-        size, kernel, stride = self.input_size[axis], self.kernel_size[axis], self.strides[axis]
-        if self.padding == "valid":
-            return (size - kernel) // stride + 1, 0
-        count = -(-size // stride)
-        return count, max(0, (count - 1) * stride + kernel - size) // 2
-
-
-def blocks(batch: int) -> int:
-    """Returns how many blocks hold a batch.
-
-    Args:
-        batch: The number of examples.
-    """
-    return -(-batch // LANES)
-
-
-def to_lanes(images: tf.Tensor) -> tf.Tensor:
-    """Returns blocked activations; the places beyond the batch hold 0.
-
-    Args:
-        images: float32, of shape (batch, height, width, channels), all known.
-    """
-    check_floats(images)
-    batch, height, width, channels = images.shape
-    shape = (blocks(batch), channels, height, width, LANES)
-    return call(TO_LANES, [images], (batch, height * width, channels, 0), shape)
-
-
-def from_lanes(blocked: tf.Tensor, batch: int) -> tf.Tensor:
-    """Returns activations as TensorFlow has them: (batch, height, width, channels).
-
-    Args:
-        blocked: Blocked activations.
-        batch: The number of examples.
-    """
-    check_floats(blocked)
-    _, channels, height, width, _ = blocked.shape
-    _check_blocked(blocked, (blocks(batch), channels, height, width, LANES))
-    return call(FROM_LANES, [blocked], (batch, height * width, channels, 0), (batch, height, width, channels))
+CONVOLUTION = "convolution"
 
 
 def sparse_conv(
@@ -126,17 +40,24 @@ def sparse_conv(
         Blocked activations, of shape (blocks, filters, height, width, 16).
     """
     check_floats(blocked, values)
-    _check_blocked(blocked, _blocked_shape(batch, shape.inputs, shape.input_size))
-    sizes = (batch, *shape.kernel_size, *shape.strides, *shape.padding_before, *shape.input_size, shape.inputs)
-    sizes += (*shape.output_size, shape.filters, int(values.shape[0]))
-    phases = shape.strides[0] * shape.strides[1]
-    tiles = int(index["starts"].shape[0] - 1) // shape.filters
-    transposed_tiles = int(index["transposed_starts"].shape[0] - 1) // (phases * shape.inputs)
+    check_blocked(blocked, blocked_shape(batch, shape.inputs, shape.input_size))
+    sizes = sizes_of(shape, batch)
+    capacity = int(values.shape[0])
+    _check_index(index, conv_index_shapes(shape.kernel_shape, capacity, shape.strides))
+    sizes += (capacity, *(conv_tile_count(*side, capacity) for side in shape.sides))
     # The kernel reads the first four. The gradient needs the others, and finds them here.
     operands = [blocked, values, index["starts"], index["taps"]]
     operands += [index["transposed_starts"], index["transposed_taps"], index["transposed"]]
-    result = _blocked_shape(batch, shape.filters, shape.output_size)
-    return call(CONVOLUTION, operands, (*sizes, tiles, transposed_tiles), result)
+    result = blocked_shape(batch, shape.filters, shape.output_size)
+    return call(CONVOLUTION, operands, sizes, result)
+
+
+def _check_index(index: Mapping[str, tf.Tensor], lengths: Mapping[str, int]) -> None:
+    found = {name: int(index[name].shape[0]) for name in lengths}
+    if found != lengths:
+        raise ValueError(
+            f"The index is not one of such a convolution: its arrays must have the lengths {lengths}. Received: {found}."
+        )
 
 
 def _gradient(operation: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
@@ -148,22 +69,4 @@ def _gradient(operation: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | 
     return [of_inputs, of_values, None, None, None, None, None]
 
 
-def _gradient_of_to_lanes(operation: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
-    return [from_lanes(upstream, operation.inputs[0].shape[0])]
-
-
-def _gradient_of_from_lanes(operation: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
-    return [to_lanes(upstream)]
-
-
 GRADIENTS[CONVOLUTION] = _gradient
-GRADIENTS[TO_LANES], GRADIENTS[FROM_LANES] = _gradient_of_to_lanes, _gradient_of_from_lanes
-
-
-def _blocked_shape(batch: int, channels: int, size: tuple[int, int]) -> tuple[int, ...]:
-    return (blocks(batch), channels, *size, LANES)
-
-
-def _check_blocked(blocked: tf.Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(blocked.shape) != shape:
-        raise ValueError(f"Blocked activations must have the shape {shape} here. Received: {tuple(blocked.shape)}.")

@@ -8,11 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lottery.errors import UsageError
+from tf_lottery.layers.sparse.blocked import from_lanes, to_lanes
 from tf_lottery.layers.sparse.conv_index import conv_index_limits, conv_index_of, conv_index_shapes
+from tf_lottery.layers.sparse.conv_shape import ConvShape
 from tf_lottery.layers.sparse.custom_call import compiled
 from tf_lottery.layers.sparse.matrix_index import Index
 from tf_lottery.layers.sparse.native import kernels
-from tf_lottery.layers.sparse.sparse_conv import ConvShape, from_lanes, sparse_conv, to_lanes
+from tf_lottery.layers.sparse.sparse_conv import sparse_conv
 from tf_lottery.layers.sparse.sparse_layer import SparseLayer
 from tf_lottery.layers.sparse.sparse_matmul import in_batches
 
