@@ -95,7 +95,7 @@ def _merge(channel_rule: str, *, narrowing: Literal["", "between"] = "") -> Laye
 
 def _positions(channel_rule: str, *, narrowing: Literal["", "between"] = "") -> LayerKind:
     """The kind of a layer that pools, pads or repeats positions, channel by channel."""
-    return LayerKind(channel_rule=channel_rule, narrowing=narrowing)
+    return LayerKind(channel_rule=channel_rule, xla_of_steps=True, narrowing=narrowing)
 
 
 KINDS: dict[type, LayerKind] = {

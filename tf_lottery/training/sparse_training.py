@@ -25,7 +25,7 @@ from tf_lottery.layers.sparse.native import use_threads
 from tf_lottery.layers.sparse.sparse_matmul import put_values, take_values
 from tf_lottery.layers.sparse.sparsifying import masked_layers
 from tf_lottery.training.compiled_steps import CompiledSteps
-from tf_lottery.training.device import pays_in_steps
+from tf_lottery.training.device import slow_in_steps
 from tf_lottery.training.optimizers import WITHOUT_DECAY, copy_optimizer
 from tf_lottery.training.steps import Steps
 
@@ -141,7 +141,8 @@ class SparseTraining:
     ) -> None:
         self.setting, self.examples, self._dense_steps = setting, examples, steps
         self._compile_model, self._compile_steps, self._prepare = compile_model, compile_steps, prepare
-        self._xla = xla
+        slow = slow_in_steps(steps.model) if xla == "steps" else []
+        self._xla, self._single_steps = bool(xla) and not slow, xla == "steps"
         self.model, self.optimizer = steps.model, steps.model.optimizer
         self._kernels = kernels()
         whole = self._kernels.reason and f"there are no kernels: {self._kernels.reason}"
@@ -149,6 +150,11 @@ class SparseTraining:
             whole = "the kernels are for processors, and training is on a GPU"
         whole = whole or reason_of_optimizer(self.optimizer)
         self.reasons = {path: whole or reason for path, reason in reasons_dense(self.model).items()}
+        if setting == "auto" and not self._xla:
+            why = f"XLA is slow for {', '.join(slow)}" if slow else "XLA is off"
+            for path, layer in masked_layers(self.model).items():
+                if isinstance(layer.layer, keras.layers.Conv2D):
+                    self.reasons[path] = self.reasons[path] or f"{why}, and convolutions gain in a compiled step alone"
         self._masked = {path: layer for path, layer in masked_layers(self.model).items() if not self.reasons[path]}
         self._works = {path: work_of(layer) for path, layer in self._masked.items()}
         savings = [saving(work, 0, self._kernels.instruction_set) for work in self._works.values()]
@@ -197,9 +203,8 @@ class SparseTraining:
     def _make(self, capacities: Mapping[str, int]) -> "Counterpart":
         metrics = [(variable, variable.value + 0) for variable in self._dense_steps.metric_variables()]
         model, layers = shared_sparse_model(self.model, capacities)
-        blocked = run_blocked(model, stock_draws=self._xla == "steps")
-        xla = pays_in_steps(blocked) if self._xla == "steps" else self._xla
-        model = blocked if xla else model
+        if self._xla:
+            model = run_blocked(model, stock_draws=self._single_steps)
         optimizer = copy_optimizer(self.optimizer)
         self._compile_model(model, optimizer)
         weights = [pair for path, layer in layers.items() for pair in _weights(self._masked[path], layer)]
@@ -211,7 +216,7 @@ class SparseTraining:
         self._prepare(steps)
         for variable, value in metrics:  # a user's own metric is the same object in both
             variable.assign(value)
-        compile_steps = functools.partial(self._compile_steps, xla=xla, loops=self._xla != "steps")
+        compile_steps = functools.partial(self._compile_steps, xla=self._xla, loops=not self._single_steps)
         return Counterpart(self._dense_steps, steps, layers, weights, compile_steps)
 
 

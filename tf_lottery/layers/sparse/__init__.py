@@ -2,7 +2,7 @@
 
 from tf_lottery.layers.sparse.blocked_model import BlockedLayer, run_blocked
 from tf_lottery.layers.sparse.native import Kernels, kernels
-from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D
+from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D, reason_of_convolution
 from tf_lottery.layers.sparse.sparse_dense import SparseDense
 from tf_lottery.layers.sparse.sparse_layer import SparseLayer
 from tf_lottery.layers.sparse.sparsifying import (
@@ -13,7 +13,7 @@ from tf_lottery.layers.sparse.sparsifying import (
     sparsify,
     work_of,
 )
-from tf_lottery.layers.sparse.stock_dropout import StockDropout
+from tf_lottery.layers.sparse.stock_dropout import StockDropout, draws_as_stock
 
 __all__ = [
     "BlockedLayer",
@@ -23,8 +23,10 @@ __all__ = [
     "SparseLayer",
     "StockDropout",
     "densify",
+    "draws_as_stock",
     "is_sparsified",
     "kernels",
+    "reason_of_convolution",
     "reasons_dense",
     "run_blocked",
     "shared_sparse_model",
