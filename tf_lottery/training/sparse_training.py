@@ -67,7 +67,8 @@ def choose_layers(
     counts = {path: int(mask.sum()) for path, mask in masks.items()}
     if setting == "auto":
         savings = {path: saving(works[path], kept, instruction_set) for path, kept in counts.items()}
-        counts = {path: counts[path] for path, saved in savings.items() if saved and pays(savings.values(), examples)}
+        useful = pays([(works[path], saved) for path, saved in savings.items()], examples)
+        counts = {path: counts[path] for path, saved in savings.items() if saved and useful}
     return {path: capacity_for(works[path].size, kept) for path, kept in counts.items()}
 
 
@@ -157,7 +158,7 @@ class SparseTraining:
                     self.reasons[path] = self.reasons[path] or f"{why}, and convolutions gain in a compiled step alone"
         self._masked = {path: layer for path, layer in masked_layers(self.model).items() if not self.reasons[path]}
         self._works = {path: work_of(layer) for path, layer in self._masked.items()}
-        savings = [saving(work, 0, self._kernels.instruction_set) for work in self._works.values()]
+        savings = [(work, saving(work, 0, self._kernels.instruction_set)) for work in self._works.values()]
         useful = bool(self._works) if setting == "on" else pays(savings, examples)
         self.instruction_set = self._kernels.instruction_set if useful else ""
         if useful:

@@ -18,8 +18,9 @@ SMALLEST = {DENSE: 4096, CONVOLUTION: 4096}
 FIRST_CAPACITY, NEXT_CAPACITY = 0.72, 0.6
 """Capacities, over the size of the matrix: the largest one that is made with room to spare, and the factor to the next.
 Few of them, since each is compiled once, and a training of fewer weights compiles nothing new."""
-COMPILING = 5e10
-"""The products (of a weight with an input, forward alone) that take as long as it takes to compile a step once more."""
+COMPILING, COMPILING_A_CONVOLUTION = 5e10, 2e10
+"""The products (of a weight with an input, forward alone) that take as long as it takes to compile a step once more, and
+to compile each convolution in it."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,21 @@ def saving(work: Work, kept: int, instruction_set: str) -> float:
     return max(0.0, work.size - kept / break_even) * work.positions
 
 
-def pays(savings: Iterable[float], examples: int) -> bool:
+def pays(savings: Iterable[tuple[Work, float]], examples: int) -> bool:
     """Returns whether what the layers save in a training is more than what compiling their steps takes.
 
     Args:
-        savings: Of each layer, for each example.
+        savings: Layers, with what each saves for each example.
         examples: How many examples a training looks at: the batch size times the steps.
 
     Example:
-        >>> pays([250_000.0], 60 * 10_000), pays([250_000.0], 60 * 1_000)
+        >>> layer = Work(DENSE, 300_000)
+        >>> pays([(layer, 250_000.0)], 60 * 10_000), pays([(layer, 250_000.0)], 60 * 1_000)
         (True, False)
     """
-    return sum(savings) * examples > COMPILING
+    gaining = [(work, saved) for work, saved in savings if saved]
+    convolutions = sum(work.kind == CONVOLUTION for work, _ in gaining)
+    return sum(saved for _, saved in gaining) * examples > COMPILING + COMPILING_A_CONVOLUTION * convolutions
 
 
 def capacity_for(size: int, kept: int) -> int:
