@@ -31,7 +31,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     return alone
 
 
-def call(name: str, operands: Sequence[tf.Tensor], sizes: Sequence[int], shape: Sequence[int]) -> tf.Tensor:
+def call(name: str, operands: Sequence[tf.Tensor], sizes: Sequence[Any], shape: Sequence[int]) -> tf.Tensor:
     """Returns what a kernel computes.
 
     Args:
