@@ -4,10 +4,10 @@
     python benchmarks/sparse_layers.py --threads 2 --layers "64 64 32 32"
 
 A layer is written as inputs, filters, size of the images and batch, and perhaps a stride; its kernels are 3x3. Measured
-are the outputs with the gradients of inputs and kernel: dense as XLA compiles it and as TensorFlow's own kernels compute
-it (with oneDNN; set TF_ENABLE_ONEDNN_OPTS=0 for Eigen), sparse in the blocked layout, and sparse with four layout changes
-a layer. The sides take turns; what is printed is the fastest time of each, in milliseconds, and ratios of these to the
-dense one that is faster.
+are the outputs with the gradients of inputs and kernel: dense as XLA compiles it and as TensorFlow's own kernels
+compute it (with oneDNN; set TF_ENABLE_ONEDNN_OPTS=0 for Eigen), sparse in the blocked layout, and sparse with four
+layout changes a layer. The sides take turns; what is printed is the fastest time of each, in milliseconds, and ratios
+of these to the dense one that is faster.
 """
 
 import argparse
