@@ -1,10 +1,13 @@
 """No wrong file, ever: random models through the whole matrix, every file that remains read again in every way."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from independent_reader import WAYS, read_files
+from integer_layers import steps_of_layers
 from random_networks import in_float64, random_inputs, random_network
 
 from tf_lottery.errors import LotteryError
@@ -14,9 +17,10 @@ from tf_lottery.exporting import export
 # float32 the largest difference over the largest output, or four times that of Keras's own answers from float64.
 BOUNDS = {"float32": 1e-5, "float16": 0.02, "dynamic": 0.2, "int16x8": 0.2, "mixed": 0.2, "int8": 0.5, "int4": 0.5}
 # Their ranges are those of the calibration samples, so values beyond are cut off: on edge inputs a sparse file is
-# compared with its dense twin alone, relative to the largest output.
+# compared with its dense twin alone, relative to the largest output. The plain kernels of sparse products do not round
+# as those of dense ones do, and later layers amplify that step: there each layer alone is held to one step.
 CALIBRATED = ("int8", "int16x8")
-TWIN_BOUND = 0.02
+TWIN_BOUND, STEP = 0.02, 1.0
 EDGES, FRESH = 4, 60
 PIECES, MODELS = 10, 300
 
@@ -87,8 +91,12 @@ def _through_whole_numbers(record, inputs):
     return ways
 
 
-def failures(record, ways, expected, twin, batch, rounding):
-    """The ways in which a file answers other than Keras, or than its dense twin; `rounding` is what float64 answers."""
+def failures(record, ways, expected, twin, batch, rounding, within_a_step):
+    """The ways in which a file answers other than Keras, or than its dense twin.
+
+    `rounding` is what float64 answers; `within_a_step` tells whether each layer is right to a step, to be asked where
+    the file is further from its twin.
+    """
     precision, wrong = record["precision"], []
     for way, outputs in ways.items():
         if isinstance(outputs, str):
@@ -110,7 +118,7 @@ def failures(record, ways, expected, twin, batch, rounding):
                 wrong.append(f"{way}, {name}: {errors}, allowed: {bounds}")
             if precision in CALIBRATED and twin is not None:
                 other = np.abs(twin[way][name] - received).max() / max(np.abs(twin[way][name]).max(), 1e-30)
-                if not other <= TWIN_BOUND:
+                if not other <= TWIN_BOUND and not (way.startswith("no delegates") and within_a_step()):
                     wrong.append(f"{way}, {name}: {other} from its dense twin")
     if "again" in ways and not isinstance(ways["again"], str):
         again = [name for name, output in ways["again"].items() if not np.array_equal(output, ways["default"][name])]
@@ -153,7 +161,15 @@ def check(seed, folder):
     for record in files:
         ways = ways_of.get(record["path"]) or answers(record, inputs)
         twin = dense.get((record["precision"], {"sparse": "dense", "slim-sparse": "slim"}.get(record["encoding"])))
-        wrong = failures(record, ways, expected, ways_of.get(twin), options["batch"], rounding)
+
+        def within_a_step(record=record, twin=twin):
+            if len(fresh) > 1:
+                return False
+            steps = steps_of_layers(Path(record["path"]).read_bytes(), Path(twin).read_bytes(), *fresh)
+            print(f"seed {seed}: steps of each layer alone: {steps}", flush=True)
+            return bool(steps) and max(steps.values()) <= STEP
+
+        wrong = failures(record, ways, expected, ways_of.get(twin), options["batch"], rounding, within_a_step)
         assert not wrong, (seed, options, record["path"], wrong)
     assert all(record["reason"] for record in report.refused), seed
     left = {path.name for path in folder.iterdir()} - {"export.json", "manifest.json"}

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import interpreter as litert
-from ai_edge_litert import schema_py_generated as schema
+from integer_layers import Layers, values_by_tensor
 
 import tf_lottery as tfl
-from tf_lottery.exporting.tflite import flatbuffers
 from tf_lottery.layers.integer_rounding import activate, add, average, kernel_scale, regrid, rescale
 
 L = keras.layers
@@ -80,82 +79,6 @@ def test_files_with_integers_at_the_ends_are_counted_in_steps(tmp_path):
         quantized(pools), tmp_path, samples=inputs(50, 1), encoding="dense", io="int8", task="regression"
     )
     assert [file["note"] for file in report.files] == ["No output differs from the fake-quantized model's."]
-
-
-def values_by_tensor(content, kernels, samples):
-    """The stored integers of every int8 tensor that an operator makes, in the kernels."""
-    model = flatbuffers.read(content)
-    graph = model.subgraphs[0]
-    made = [int(tensor) for operator in graph.operators for tensor in operator.outputs]
-    made = [tensor for tensor in made if graph.tensors[tensor].type == schema.TensorType.INT8]
-    graph.outputs = np.array([*graph.outputs, *made], np.int32)
-    model.signatureDefs = []
-    interpreter = litert.Interpreter(model_content=flatbuffers.write(model), experimental_op_resolver_type=kernels)
-    interpreter.allocate_tensors()
-    collected: dict[int, list] = {tensor: [] for tensor in made}
-    for sample in samples:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], sample[None])
-        interpreter.invoke()
-        for tensor, parts in collected.items():
-            parts.append(interpreter.get_tensor(tensor)[0].astype("float64"))
-    return {tensor: np.stack(parts) for tensor, parts in collected.items()}
-
-
-class Layers:
-    """What each operator of a file would make of its integer inputs in real numbers, in steps of its output."""
-
-    def __init__(self, content):
-        self.model = flatbuffers.read(content)
-        self.graph = self.model.subgraphs[0]
-
-    def scale(self, tensor):
-        return np.asarray(self.graph.tensors[tensor].quantization.scale, np.float64)
-
-    def zero(self, tensor):
-        return int(self.graph.tensors[tensor].quantization.zeroPoint[0])
-
-    def constant(self, tensor):
-        stored = self.graph.tensors[tensor]
-        dtype = np.int8 if stored.type == schema.TensorType.INT8 else np.int32
-        data = np.asarray(self.model.buffers[stored.buffer].data, np.uint8).tobytes()
-        return np.frombuffer(data, dtype).reshape(stored.shape).astype(np.float64)
-
-    def expected(self, operator, values):
-        """The name, the stored integers, and the unrounded ones; None for an operator that only moves values."""
-        name, output = flatbuffers.operator_name(self.model, operator), int(operator.outputs[0])
-        sources = [int(tensor) for tensor in operator.inputs]
-        real = [(values[t] - self.zero(t)) * self.scale(t) for t in sources if t in values]
-        options = operator.builtinOptions
-        if not real or name in ("RESHAPE", "MAX_POOL_2D", "REDUCE_MAX", "DEQUANTIZE", "PAD"):
-            return None
-        x = real[0]
-        if name.endswith("CONV_2D") or name == "FULLY_CONNECTED":
-            kernel, bias = self.constant(sources[1]), self.constant(sources[2]) * self.scale(sources[2])
-            padding = "VALID" if getattr(options, "padding", 0) else "SAME"
-            if name == "CONV_2D":
-                kernel = np.moveaxis(kernel * self.scale(sources[1])[:, None, None, None], 0, -1)
-                x = tf.nn.conv2d(x, kernel, [options.strideH, options.strideW], padding).numpy()
-            elif name == "DEPTHWISE_CONV_2D":
-                kernel = (kernel * self.scale(sources[1]))[0].reshape(*kernel.shape[1:3], x.shape[-1], -1)
-                x = tf.nn.depthwise_conv2d(x, kernel, [1, options.strideH, options.strideW, 1], padding).numpy()
-            else:
-                x = x @ (kernel * self.scale(sources[1])[:, None]).T
-            x = x + bias
-        elif name == "ADD":
-            x = x + real[-1]
-        elif name == "MEAN":
-            x = x.mean((1, 2))
-        elif name == "AVERAGE_POOL_2D":
-            sizes = [options.filterHeight, options.filterWidth], [options.strideH, options.strideW]
-            x = tf.nn.avg_pool2d(x, *sizes, "VALID" if options.padding else "SAME").numpy()
-        elif name == "CONCATENATION":
-            x = np.concatenate(real, -1)
-        else:
-            x = {"SOFTMAX": tf.nn.softmax, "LOGISTIC": tf.sigmoid, "TANH": np.tanh}.get(name, np.asarray)(x)
-        activation = getattr(options, "fusedActivationFunction", 0)
-        relu = {"RELU": 1, "RELU6": 3}.get(name, activation)
-        x = np.clip(x, 0 if relu else -np.inf, 6 if relu == 3 else np.inf)
-        return name, values[output], np.clip(np.asarray(x) / self.scale(output) + self.zero(output), -128, 127)
 
 
 @pytest.mark.parametrize("make", NETWORKS)

@@ -217,7 +217,7 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_more_weights_than_places_are_refused():
-    with pytest.raises(ValueError, match="`capacity` must be at least the 4 kept weights. Received: 3"):
+    with pytest.raises(ValueError, match=r"`capacity` must be at least the 4 kept weights\. Received: 3"):
         conv_index_of(np.ones((1, 2, 1, 2), bool), 3, (1, 1))
 
 

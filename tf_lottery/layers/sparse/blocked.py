@@ -90,7 +90,7 @@ def batch_norm_lanes(
 
 
 def sizes_of(shape: ConvShape, batch: int) -> tuple[int, ...]:
-    """Returns what the kernels are told of a shape.
+    """Returns the numbers of a shape that the kernels read.
 
     Args:
         shape: Of a convolution or a pooling.

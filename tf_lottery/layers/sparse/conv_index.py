@@ -12,8 +12,8 @@ CONV_INDEX = {
     "transposed": "the place among the values of each of these",
     "places": "where a value is in the raveled kernel",
 }
-"""The arrays of an index. Values are listed filter by filter in each tile of channels; all arrays but the starts have as
-many places as `capacity`, and those beyond the kept weights hold 0."""
+"""The arrays of an index. Values are listed filter by filter in each tile of channels; all arrays but the starts have
+as many places as `capacity`, and those beyond the kept weights hold 0."""
 TILE = 32
 """Pixels of so many channels fit the first cache of a processor."""
 LEAST_IN_TILE = 16

@@ -31,13 +31,13 @@ def compiled(function: Callable[..., Any]) -> Any:
     return alone
 
 
-def call(name: str, operands: Sequence[tf.Tensor], sizes: Sequence[int], shape: Sequence[int]) -> tf.Tensor:
+def call(name: str, operands: Sequence[tf.Tensor], sizes: Sequence[Any], shape: Sequence[int]) -> tf.Tensor:
     """Returns what a kernel computes.
 
     Args:
         name: Of the kernel.
         operands: What it reads.
-        sizes: What it is told beside these; `sizes_of_call` finds them again.
+        sizes: Numbers that it reads beside these; `sizes_of_call` returns them again.
         shape: Of its result, which is float32.
     """
     return call_of_several(name, operands, sizes, [shape])[0]
@@ -51,7 +51,7 @@ def call_of_several(
     Args:
         name: Of the kernel.
         operands: What it reads.
-        sizes: What it is told beside these.
+        sizes: Numbers that it reads beside these.
         shapes: Of its results, which are float32.
     """
     results: list[tf.Tensor] = gen_xla_ops.xla_custom_call_v2(
@@ -66,7 +66,7 @@ def call_of_several(
 
 
 def sizes_of_call(operation: tf.Operation) -> list[str]:
-    """Returns what the kernel of a call is told beside its operands.
+    """Returns the numbers that the kernel of a call reads beside its operands.
 
     Args:
         operation: The call.

@@ -108,4 +108,10 @@ def _in_tiles(
 
 
 def padded(array: np.ndarray, length: int) -> np.ndarray:
+    """Returns an array of an index, int32, with 0 at the end.
+
+    Args:
+        array: Of integers.
+        length: Of the result.
+    """
     return np.pad(array.astype(np.int32), (0, length - len(array)))

@@ -56,7 +56,8 @@ def _check_index(index: Mapping[str, tf.Tensor], lengths: Mapping[str, int]) -> 
     found = {name: int(index[name].shape[0]) for name in lengths}
     if found != lengths:
         raise ValueError(
-            f"The index is not one of such a convolution: its arrays must have the lengths {lengths}. Received: {found}."
+            f"The index is not one of such a convolution: its arrays must be of the lengths {lengths}. "
+            f"Received: {found}."
         )
 
 
