@@ -19,8 +19,8 @@ FIRST_CAPACITY, NEXT_CAPACITY = 0.72, 0.6
 """Capacities, over the size of the matrix: the largest one that is made with room to spare, and the factor to the next.
 Few of them, since each is compiled once, and a training of fewer weights compiles nothing new."""
 COMPILING, COMPILING_A_CONVOLUTION = 5e10, 2e10
-"""The products (of a weight with an input, forward alone) that take as long as it takes to compile a step once more, and
-to compile each convolution in it."""
+"""The products (of a weight with an input, forward alone) that take as long as it takes to compile a step once more,
+and to compile each convolution in it."""
 
 
 @dataclass(frozen=True)
