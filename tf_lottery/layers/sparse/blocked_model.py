@@ -212,13 +212,9 @@ class OnBlocked(BlockedLayer):
 
 
 def _plain(tensor: tf.Tensor, batch: int | None) -> tf.Tensor:
-    if len(tensor.shape) != BLOCKED_AXES:
+    if batch is None or len(tensor.shape) != BLOCKED_AXES:
         return tensor
-
-    def convert(blocked: tf.Tensor) -> tf.Tensor:
-        return from_lanes(blocked, batch)
-
-    return compiled(convert)(tensor)
+    return compiled(functools.partial(from_lanes, batch=batch))(tensor)
 
 
 def _blocked_spec(shape: Sequence[int | None]) -> keras.KerasTensor:

@@ -65,8 +65,9 @@ class SparseConv2D(SparseLayer):
         """
         if None in input_shape[1:]:
             raise ValueError(f"The size of the images must be known. Received the shape {input_shape}.")
-        self.image_shape = tuple(map(int, input_shape[1:]))
-        self.make_variables((*self.original.kernel_size, self.image_shape[2], self.original.filters))
+        kernel_shape = (*self.original.kernel_size, int(input_shape[-1] or 0), self.original.filters)
+        self.conv_kernel_shape: tuple[int, int, int, int] = kernel_shape
+        self.make_variables(kernel_shape)
 
     def conv_shape(self, input_size: tuple[int, int]) -> ConvShape:
         """Returns the sizes of the convolution, as the kernels take them.
@@ -139,11 +140,11 @@ class SparseConv2D(SparseLayer):
 
     def index_shapes(self) -> dict[str, int]:
         """Returns the length of each array of an index."""
-        return conv_index_shapes(self.kernel_shape, self.capacity, self.original.strides)
+        return conv_index_shapes(self.conv_kernel_shape, self.capacity, self.original.strides)
 
     def index_limits(self) -> dict[str, int]:
         """Returns, for each array of an index, the number that all of its numbers are below."""
-        return conv_index_limits(self.kernel_shape, self.capacity)
+        return conv_index_limits(self.conv_kernel_shape, self.capacity)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs.
@@ -151,7 +152,8 @@ class SparseConv2D(SparseLayer):
         Args:
             input_shape: Of the images.
         """
-        return self.original.compute_output_shape(input_shape)
+        shape: tuple[int | None, ...] = self.original.compute_output_shape(input_shape)
+        return shape
 
 
 def reason_of_convolution(layer: keras.layers.Conv2D) -> str:
