@@ -5,7 +5,9 @@ import io
 import json
 import os
 import resource
+import subprocess
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from tf_lottery.experiment.run_verification import verify_run
 from tf_lottery.layers import model_from_architecture
 from tf_lottery.utils import array_archive
 from tf_lottery.utils.files import dump_arrays, load_arrays, load_json
+from tf_lottery.utils.regular_files import MOST_HOLES, open_regular
 
 ROUND = "replicate_0/round_00"
 DEEP = 100_000
@@ -282,3 +285,42 @@ def test_large_documents_are_not_read(tmp_path):
 def test_metrics_of_the_usual_depth_are_read(run):
     assert RunReader(run).rows() == [METRICS["row"]]
     assert json.loads((run / ROUND / "metrics.json").read_text())["history"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.json", f"{ROUND}/metrics.json", f"{ROUND}/weights.npz"])
+def test_a_file_of_holes_is_damaged(run, name):
+    """It takes no room in an archive: to compute the SHA-256 of a terabyte takes an hour."""
+    (run / name).unlink()
+    with open(run / name, "wb") as file:
+        file.truncate(1 << 40)
+        file.seek(1 << 39)
+        file.write(b"{}")
+    with pytest.raises(DamagedError):
+        verify_run(RunReader(run)).raise_problems()
+    store = RunReader(run)
+    with pytest.raises(DamagedError):
+        store.architecture(), store.weights(Job(0, 0))
+
+
+def test_a_large_file_with_some_holes_is_read(tmp_path):
+    with open(tmp_path / "weights.npz", "wb") as file:
+        file.seek(MOST_HOLES)
+        file.write(bytes(MOST_HOLES // 200))
+    with open_regular(tmp_path / "weights.npz") as file:
+        assert file.tell() == 0
+
+
+def test_folders_may_be_deep(run, monkeypatch):
+    """Deeper than Python's stack, and than the longest path."""
+    before = verify_run(RunReader(run)).problems
+    monkeypatch.chdir(run / ROUND)
+    try:
+        for _ in range(2500):
+            os.mkdir("a")
+            os.chdir("a")
+        Path("manifest.json").write_text("{}")
+        assert len(tfl.open_run(run).rows) == 1
+        assert verify_run(RunReader(run)).problems == before
+    finally:
+        monkeypatch.chdir(run)
+        subprocess.run(["rm", "-r", f"{ROUND}/a"], check=True)

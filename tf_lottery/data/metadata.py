@@ -84,7 +84,7 @@ def read_metadata(folder: Path) -> Metadata:
 def _class_names(folder: Path, classes: int) -> tuple[str, ...]:
     """The names in `label.labels.txt`, which TFDS writes where classes have some."""
     try:
-        names = tuple((folder / "label.labels.txt").read_text(encoding="utf-8").splitlines())
+        names = tuple(read_regular(folder / "label.labels.txt").decode().splitlines())
     except (OSError, ValueError):
         return ()
     return names if len(names) == classes else ()

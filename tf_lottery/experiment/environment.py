@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_lottery.errors import UnfitError
+from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.layers.sparse import kernels
@@ -28,6 +28,7 @@ def describe(
     fingerprint: str,
     instruction_set: str = "",
     indivisible: Mapping[str, str] | None = None,
+    own_code: str = "",
 ) -> dict[str, Any]:
     """Return versions, processor, devices and settings of this process, as JSON values.
 
@@ -37,8 +38,9 @@ def describe(
         fingerprint: SHA-256 of the data's content, or "" for a stream.
         instruction_set: the instruction set of the sparse kernels that layers may compute by, or "" for none.
         indivisible: why a weight is not pruned in the units that were asked for, by weight path.
+        own_code: a digest of the caller's own classes and functions, or "" where there are none.
     """
-    set_only = {"indivisible": dict(indivisible or {}), "kernels": instruction_set}
+    set_only = {"indivisible": dict(indivisible or {}), "kernels": instruction_set, "own_code": own_code}
     return {key: value for key, value in set_only.items() if value} | {
         **machine.describe(PACKAGES),
         "threads": config.threads,
@@ -58,6 +60,7 @@ def record(
     fingerprint: str,
     instruction_set: str = "",
     indivisible: Mapping[str, str] | None = None,
+    own_code: str = "",
 ) -> str:
     """Write down what a run is made with; where that is done, check that it has not changed.
 
@@ -68,21 +71,31 @@ def record(
         fingerprint: SHA-256 of the data's content, or "" for a stream.
         instruction_set: the instruction set of the sparse kernels that layers may compute by, or "" for none.
         indivisible: why a weight is not pruned in the units that were asked for, by weight path.
+        own_code: a digest of the caller's own classes and functions, or "" where there are none.
 
     Returns:
         The SHA-256 of `environment.json`.
 
     Raises:
         UnfitError: the data is not the data that the run began with.
+        UsageError: a class or function of the caller's has changed since.
         DamagedError: the file was altered.
     """
-    now = describe(config, xla=xla, fingerprint=fingerprint, instruction_set=instruction_set, indivisible=indivisible)
+    now = describe(
+        config,
+        xla=xla,
+        fingerprint=fingerprint,
+        instruction_set=instruction_set,
+        indivisible=indivisible,
+        own_code=own_code,
+    )
     before = store.environment()
     if before and before.get("data_fingerprint") != fingerprint:
         raise UnfitError(
             f"The data of {store.path} has changed since the run began.",
             "Restore the data, or start over with `fresh=True`.",
         )
+    check_own_code(store, own_code)
     changed = [key for key in DECISIVE if before and before.get(key) != now.get(key)]
     if changed:
         log.warning(
@@ -90,6 +103,26 @@ def record(
             ", ".join(f"{key} ({now.get(key)} instead of {before.get(key)})" for key in changed),
         )
     return store.write_pinned("environment.json", dump_json(now))
+
+
+def check_own_code(store: RunDirectory, own_code: str) -> None:
+    """Check that the caller's own classes and functions are those that a run began with.
+
+    Args:
+        store: the run directory; one that an earlier version began does not say with which.
+        own_code: their digest now, or "" where there are none.
+
+    Raises:
+        UsageError: one of them has changed.
+        DamagedError: `environment.json` was altered.
+    """
+    before = store.environment()
+    if before and (began_with := before.get("own_code", own_code)) != own_code:
+        raise UsageError(
+            f"The code of a model, loss, metric or optimizer of {store.path} has changed since the run began: its "
+            f"digest is {own_code[:12] or 'none'} instead of {began_with[:12]}.",
+            "Restore the functions and classes as they were, or start over with `fresh=True`.",
+        )
 
 
 def sparse_setting(config: Config, before: Mapping[str, Any]) -> str:

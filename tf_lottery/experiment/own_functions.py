@@ -97,6 +97,7 @@ def digest(value: Any) -> str:
 def _describe(value: Any, seen: set[int]) -> Any:
     """Describe a value by JSON values; functions that are in `seen` have been described already."""
     from tf_lottery.training.identity import describe
+    from tf_lottery.training.own_code import describe_compiled
 
     if id(value) in seen:
         return None
@@ -109,7 +110,7 @@ def _describe(value: Any, seen: set[int]) -> Any:
         return describe(value)
     seen.add(id(value))
     # The source of a lambda is the whole line, which may hold several of them.
-    code = _describe_code(value.__code__) if value.__name__ == "<lambda>" or not _has_source(value) else None
+    code = describe_compiled(value.__code__) if value.__name__ == "<lambda>" or not _has_source(value) else None
     used = {name: value.__globals__[name] for name in _global_names(value.__code__) if name in value.__globals__}
     own = {name: held for name, held in used.items() if _belongs_to(held, value.__module__)}
     return [describe(value), code, {name: _describe(held, seen) for name, held in sorted(own.items())}]
@@ -120,11 +121,6 @@ def _has_source(function: Any) -> bool:
         return bool(inspect.getsource(function))
     except (OSError, TypeError):
         return False
-
-
-def _describe_code(code: types.CodeType) -> list[Any]:
-    constants = [_describe_code(item) if isinstance(item, types.CodeType) else repr(item) for item in code.co_consts]
-    return [code.co_code.hex(), list(code.co_names), constants]
 
 
 def _global_names(code: types.CodeType) -> set[str]:

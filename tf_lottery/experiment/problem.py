@@ -30,6 +30,7 @@ from tf_lottery.training import learning_rates
 from tf_lottery.training.device import configure, precision
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.identity import describe
+from tf_lottery.training.own_code import own_code_digest
 from tf_lottery.utils import seeds
 from tf_lottery.utils.files import file_digest
 
@@ -78,6 +79,15 @@ class Problem:
     def replayable(self) -> bool:
         """Whether the batch of a step is known from the seed alone, so that a training can resume in its middle."""
         return isinstance(self.train, Arrays)
+
+    def own_code(self, plain: keras.Model) -> str:
+        """Return the digest of the code of the caller's own that is trained; "" if there is none.
+
+        Args:
+            plain: the plain model, as from `make_model(0)`.
+        """
+        measures = [self.loss, self.metrics, self.loss_weights, self.weighted_metrics]
+        return own_code_digest([plain, *measures, self.make_optimizer(), self.augment])
 
     def wrapped(self, plain: keras.Model) -> keras.Model:
         """Return a wrapped model of the first replicate; a subclassed one that is newly made needs no copy.

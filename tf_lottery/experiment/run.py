@@ -95,6 +95,7 @@ def run(
     events: Events | None = None,
     model_hash: str = "",
     checkpoint_every: float | None = None,
+    own_code: str | None = None,
 ) -> list[dict[str, Any]]:
     """Train what is missing of an experiment, and return the rows of all of it.
 
@@ -106,6 +107,7 @@ def run(
         events: what to call on the way.
         model_hash: what a user's model adds to the hash.
         checkpoint_every: seconds between states saved in the middle of a training.
+        own_code: the digest of the caller's own code, as `Problem.own_code` gives it, where `make_problem` is given.
 
     Raises:
         RunInUseError: another process holds the run directory.
@@ -126,6 +128,8 @@ def run(
         events.on_start(store, jobs, waiting)
         if waiting:
             _execute(config, store, waiting, done, make_problem, events, checkpoint_every)
+        else:
+            _check_unchanged_code(config, store, own_code)
         store.write_results()
         return store.rows()
 
@@ -157,6 +161,23 @@ def _check_unchanged_controls(store: RunDirectory, done: set[Job]) -> None:
                 f"The control {variant!r} has changed since {store.path} trained it.",
                 "Give the changed function another name, or start over with `fresh=True`.",
             )
+
+
+def _check_unchanged_code(config: Config, store: RunDirectory, own_code: str | None) -> None:
+    """Check that a caller's model and loss are those of the results of a finished run; a training checks it by itself.
+
+    Raises:
+        UsageError: a class or function has changed.
+    """
+    if own_code is None and not is_import_path(config.model):
+        return
+    from tf_lottery.experiment.environment import check_own_code
+    from tf_lottery.experiment.problem import from_config
+
+    if own_code is None:
+        problem = from_config(config)
+        own_code = problem.own_code(problem.make_model(0))
+    check_own_code(store, own_code)
 
 
 def _execute(

@@ -292,6 +292,7 @@ def find_ticket(
             make_problem=lambda: problem,
             events=observer.events(),
             model_hash=model_hash,
+            own_code=problem.own_code(first),
         )
     except BaseException:
         if run_dir is None:

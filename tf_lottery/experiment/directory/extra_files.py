@@ -1,5 +1,6 @@
 """Files in a run directory that are not of the run: no manifest names them, and nothing reads them."""
 
+import os
 from pathlib import Path
 
 from tf_lottery.errors import DamagedError
@@ -7,6 +8,7 @@ from tf_lottery.experiment.directory import manifest, run_lock
 from tf_lottery.experiment.directory.layout import RunLayout
 from tf_lottery.experiment.directory.outcome_folder import ANALYSIS, REPORT
 from tf_lottery.experiment.directory.run_checks import Verification
+from tf_lottery.utils.regular_files import paths_below
 
 _OF_THE_RUN = {"config.json", "model.json", "environment.json", "results.csv", "metrics.jsonl", run_lock.NAME}
 # What has a manifest of its own, and the curves for TensorBoard.
@@ -34,8 +36,8 @@ def extra_files(run: RunLayout) -> list[Path]:
     left = set(run.leftovers())
     names: dict[Path, set[str]] = {run.path: _OF_THE_RUN}
     extra = []
-    for path in sorted(run.path.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
+    for path in sorted(paths_below(run.path)):
+        if os.path.isdir(path) and not os.path.islink(path):  # where a path is too long, those of `Path` raise
             continue
         if path.relative_to(run.path).parts[0] in _FOLDERS or left & {path, *path.parents}:
             continue

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tf_lottery.experiment.directory import manifest
 from tf_lottery.experiment.directory.job import TICKET, Job
+from tf_lottery.utils.regular_files import paths_below
 
 # What stands in the names of folders for the colon of an import path, which some file systems do not allow.
 _COLON = "@"
@@ -48,9 +50,14 @@ class RunLayout:
 
     def complete_jobs(self) -> list[Job]:
         """The trainings that are committed, by replicate, round and variant, the ticket first."""
-        paths = self.path.glob(f"replicate_*/round_*/**/{manifest.NAME}")
+        paths = self._of_trainings(manifest.NAME)
         jobs = [job for path in paths if (job := self._job_of(path.parent)) is not None]
         return sorted(jobs, key=lambda job: (job.replicate, job.round, job.variant != TICKET, job.variant))
+
+    def _of_trainings(self, name: str) -> list[Path]:
+        """The files of a name in the folders of trainings; no deeper folder is looked into."""
+        rounds = "replicate_*/round_*"
+        return [*self.path.glob(f"{rounds}/{name}"), *self.path.glob(f"{rounds}/variants/*/{name}")]
 
     def _job_of(self, folder: Path) -> Job | None:
         """The training whose folder this is; None if it is no training's, e.g. a copy beside it."""
@@ -70,8 +77,9 @@ class RunLayout:
 
     def leftovers(self) -> list[Path]:
         """What a killed process left: half-written files, and the saved states of trainings that are committed."""
-        partials = self.path.glob("replicate_*/round_*/**/partial.npz")
-        return sorted([*self.path.rglob(".*.tmp"), *(path for path in partials if manifest.exists(path.parent))])
+        partials = [path for path in self._of_trainings("partial.npz") if manifest.exists(path.parent)]
+        temporary = [path for path in paths_below(self.path) if fnmatch(path.name, ".*.tmp")]
+        return sorted([*temporary, *partials])
 
     def has_rewind_state(self, replicate: int) -> bool:
         """Whether the rewind state of a replicate is there."""

@@ -12,7 +12,9 @@ from tf_lottery.experiment.directory import manifest
 from tf_lottery.experiment.directory.job import Job
 from tf_lottery.experiment.directory.layout import RunLayout
 from tf_lottery.experiment.directory.manifest import Manifest
-from tf_lottery.utils.files import load_json
+from tf_lottery.utils.documents import parse_json
+from tf_lottery.utils.files import damaged
+from tf_lottery.utils.regular_files import read_regular
 
 # Keys of config.json beside the fields of `Config`.
 NOT_CONFIGURATION = ("hash", *HASHED_BESIDE)
@@ -67,9 +69,12 @@ class RunIdentity(RunLayout):
                 f"{self.path} is not a run directory: it has no config.json.",
                 "`tf_lottery.results.run_lookup.list_runs(...)` lists runs.",
             )
-        content = path.read_bytes()
+        try:
+            content = read_regular(path)
+        except OSError as error:
+            raise damaged(path, error) from error
         if self._configuration is None or self._configuration[0] != content:
-            self._configuration = content, *_checked_configuration(path)
+            self._configuration = content, *_checked_configuration(path, content)
         return self._configuration[1:]
 
     # Owners.
@@ -170,9 +175,12 @@ def _words(owner: Mapping[str, Any]) -> str:
     return ", ".join([*(f"{key} {owner[key]}" for key in keys), str(owner.get("variant", "rewind state"))])
 
 
-def _checked_configuration(path: Path) -> tuple[dict[str, Any], Config]:
+def _checked_configuration(path: Path, content: bytes) -> tuple[dict[str, Any], Config]:
     """The document of a `config.json`, with its schema, and the configuration that it describes."""
-    document = load_json(path)
+    try:
+        document = parse_json(content)
+    except ValueError as error:
+        raise damaged(path, error) from error
     if not isinstance(document, dict) or document.get("schema") not in (RUN_SCHEMA, RUN_SCHEMA_WITHOUT_DIGEST):
         raise DamagedError(f"{path} is not a configuration of a run.", "Start over with `fresh=True`.")
     try:

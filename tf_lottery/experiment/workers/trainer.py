@@ -86,6 +86,7 @@ class Trainer:
                 instruction_set=self.engine.instruction_set,
                 fingerprint=problem.fingerprint,
                 indivisible=self.bench.units.remarks,
+                own_code=problem.own_code(self.bench.plain(0)),
             ),
             "model.json": store.write_pinned("model.json", architecture(self.bench.plain(0)).encode()),
         }

@@ -14,7 +14,7 @@ from typing import Any, cast
 from tf_lottery.errors import DamagedError, UsageError
 from tf_lottery.utils.documents import parse_json
 from tf_lottery.utils.files import file_digest, json_text
-from tf_lottery.utils.regular_files import read_regular
+from tf_lottery.utils.regular_files import paths_below, read_regular
 
 MANIFEST = "manifest.json"
 _BLOCK = 1 << 20
@@ -25,7 +25,7 @@ def files_below(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(
-        (item for item in path.rglob("*") if item.is_file()), key=lambda item: item.relative_to(path).as_posix()
+        (item for item in paths_below(path) if os.path.isfile(item)), key=lambda item: item.relative_to(path).as_posix()
     )
 
 

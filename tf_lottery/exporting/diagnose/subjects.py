@@ -23,6 +23,7 @@ from tf_lottery.exporting.tflite import flatbuffers
 from tf_lottery.exporting.tflite.dense_conversion import convert_dense
 from tf_lottery.layers.kinds import kind_of
 from tf_lottery.utils.files import reading
+from tf_lottery.utils.regular_files import open_regular
 from tf_lottery.utils.silence import quiet
 from tf_lottery.utils.text import one_line
 
@@ -143,8 +144,8 @@ def read_file(path: Path) -> bytes:
     """
     if path.suffix != ".tflite":
         raise UsageError(f"{path} is no .tflite file by its name.", "Give a Keras model or a .tflite file.")
-    with reading(path):
-        return path.read_bytes()
+    with reading(path), open_regular(path) as file:
+        return file.read()
 
 
 def parse_file(content: bytes, label: str) -> Any:
