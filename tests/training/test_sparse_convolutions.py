@@ -8,8 +8,10 @@ import tensorflow as tf
 import tf_lottery as tfl
 from tf_lottery.layers.sparse import BlockedLayer, SparseConv2D, break_even, kernels
 from tf_lottery.training.batches import Batch
+from tf_lottery.training.device import slow_in_steps
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.order import Order
+from tf_lottery.training.sparse_training import choose_layers
 from tf_lottery.training.state import capture_state, restore_state
 
 pytestmark = pytest.mark.skipif(not kernels(), reason="installed without a C++ compiler: training is dense")
@@ -139,3 +141,33 @@ def test_a_training_goes_on_from_its_state_bit_for_bit(make):
     losses(resumed, 20, start=10)
     states = [capture_state(one.variables()) for one in (whole, resumed)]
     assert all(np.array_equal(value, states[1][key]) for key, value in states[0].items())
+
+
+def test_layers_that_xla_is_slow_for():
+    assert slow_in_steps(residual()) == []
+    assert slow_in_steps(tfl.wrap(conv2())) == []  # its Dropout has a copy that draws the same
+    names = ["depthwise", "dilated", "grouped", "noise"]
+    image = x = keras.Input((8, 8, 4))
+    x = L.DepthwiseConv2D(3, name="depthwise")(x)
+    x = L.Conv2D(4, 3, dilation_rate=2, name="dilated")(x)
+    x = L.Conv2D(4, 1, groups=2, name="grouped")(x)
+    x = L.GaussianNoise(0.1, name="noise")(x)
+    assert slow_in_steps(keras.Model(image, L.Conv2D(2, 1)(x))) == names
+
+
+def test_auto_says_why_convolutions_train_densely():
+    one = engine("auto", with_uncovered_layers)
+    reasons = one.sparse.reasons
+    assert reasons["depthwise_conv2d"] == "it is a DepthwiseConv2D"
+    assert reasons["conv2d"].startswith("XLA is slow for depthwise_conv2d, conv2d_1, conv2d_2")
+    assert one.sparse.counterpart() is None
+
+
+def test_convolutions_are_chosen_by_their_products():
+    kind = break_even.CONVOLUTION
+    works = {"wide": break_even.Work(kind, 2304, 1024), "small": break_even.Work(kind, 200, 4)}
+    masks = {path: np.arange(work.size) % 10 == 0 for path, work in works.items()}
+    assert list(choose_layers(masks, works, "on", "avx2", 0)) == ["wide", "small"]
+    assert list(choose_layers(masks, works, "auto", "avx2", 10**6)) == ["wide"]
+    assert choose_layers(masks, works, "auto", "avx2", 10**3) == {}
+    assert choose_layers({"wide": np.ones(2304, bool)}, works, "auto", "avx2", 10**9) == {}
