@@ -67,7 +67,10 @@ def gradients(model, variables, images, weights, *, training):
 
 
 @pytest.mark.parametrize("batch", [19, pytest.param(32, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("make", [residual_model, sequential, pytest.param(nested, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "make",
+    [pytest.param(residual_model, marks=pytest.mark.slow), sequential, pytest.param(nested, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("training", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_same_numbers_in_another_layout(make, batch, training):
     rng = np.random.default_rng(0)
@@ -98,6 +101,7 @@ def test_the_layout_changes_at_the_borders_alone():
     assert len(borders) == 3  # Dropout draws its numbers for plain tensors
 
 
+@pytest.mark.slow
 def test_a_batch_of_unknown_size_computes_plainly():
     model = sparse_model(residual_model)
     blocked = run_blocked(model)
