@@ -81,7 +81,7 @@ def test_a_run_that_was_begun_with_kernels_is_not_continued_without(tmp_path, mo
 
 def test_a_run_that_was_begun_without_kernels_stays_so(tmp_path, monkeypatch):
     monkeypatch.setattr(break_even, "COMPILING", 0.0)
-    monkeypatch.setitem(break_even.BREAK_EVEN, kernels().instruction_set, 0.5)  # on every processor
+    monkeypatch.setitem(break_even.BREAK_EVEN[break_even.DENSE], kernels().instruction_set, 0.5)  # on every processor
     with monkeypatch.context() as patch:
         without_kernels(patch)
         go(tmp_path / "run", sparse="auto", units=200)  # 40 x 200 weights, enough for the kernels

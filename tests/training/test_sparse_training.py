@@ -189,12 +189,12 @@ def test_without_xla_the_layers_compute_by_the_kernels_too():
 
 
 def test_auto_leaves_small_and_dense_layers_as_they_are(monkeypatch):
-    monkeypatch.setitem(break_even.BREAK_EVEN, kernels().instruction_set, 0.5)  # on every processor
+    monkeypatch.setitem(break_even.BREAK_EVEN[break_even.DENSE], kernels().instruction_set, 0.5)  # on every processor
     one = engine("auto", density=0.05)
     chosen = one.sparse.counterpart()
     names = [type(layer).__name__ for layer in chosen.steps.model.layers]
     assert names == ["SparseDense", "BatchNormalization", "Dropout", "SparseDense", "Masked"]  # 640 weights at last
-    assert 70 * 96 >= break_even.SMALLEST > 640
+    assert 70 * 96 >= break_even.SMALLEST[break_even.DENSE] > 640
     tfl.set_masks(one.model, random_masks(one.model, 0.95))
     assert one.sparse.counterpart() is None
 
@@ -206,8 +206,8 @@ def test_auto_leaves_short_trainings_as_they_are():
 
 
 def test_on_says_why_nothing_can_be_sparse():
-    convolution = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
-    with pytest.raises(UnfitError, match="conv2d: it is a Conv2D") as error:
+    convolution = keras.Sequential([keras.Input((8, 1)), keras.layers.Conv1D(2, 3)])
+    with pytest.raises(UnfitError, match="conv1d: it is a Conv1D") as error:
         Engine(tfl.wrap(convolution), optimizer=keras.optimizers.Adam(), loss="mse", sparse="on")
     assert "Set `sparse` to auto or off" in str(error.value)
 

@@ -109,8 +109,8 @@ class Options:
         jobs: number of processes; 0 for as many as the cores allow.
         threads: threads of one training.
         xla: whether steps are compiled by XLA: "auto", "on" or "off".
-        sparse: whether masked dense layers train by the sparse kernels, with the kept weights alone: "auto" where that
-            is faster, "on" wherever it can be, or "off". The results differ by the order of sums.
+        sparse: whether masked dense layers and convolutions train by the sparse kernels, with the kept weights alone:
+            "auto" where that is faster, "on" wherever it can be, or "off". The results differ by the order of sums.
         precision: dtype policy of the computation.
         device: where to compute: "auto", "cpu" or "gpu".
         launcher: where the trainings go: "local" for processes on this machine, "ray" or "slurm" for a cluster.
@@ -261,7 +261,7 @@ class Options:
     threads: int = option(1, "Threads of one training.", minimum=1, limit=1024)
     xla: str = option("auto", "Compile with XLA; auto: where it pays.", choices=XLA)
     sparse: str = option(
-        "auto", "Train dense layers by the sparse kernels; auto: where it pays.", choices=SPARSE, hashed="if set"
+        "auto", "Train layers by the sparse kernels; auto: where it pays.", choices=SPARSE, hashed="if set"
     )
     precision: str = option("float32", "Precision of the computation.", choices=PRECISIONS)
     device: str = option("auto", "Where to compute.", choices=DEVICES, hashed="never")

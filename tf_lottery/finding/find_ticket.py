@@ -129,8 +129,8 @@ def find_ticket(
             notebook, 1 shows lines too.
         jit_compile: whether steps are compiled by XLA: True, False, or "auto": as the model was compiled, or where it
             pays.
-        sparse: whether masked dense layers train by the sparse kernels, with the kept weights alone: "auto" where that
-            is faster, "on" wherever it can be, or "off". The results differ by the order of sums.
+        sparse: whether masked dense layers and convolutions train by the sparse kernels, with the kept weights alone:
+            "auto" where that is faster, "on" wherever it can be, or "off". The results differ by the order of sums.
         sample_weight: a weight for each training example, shape (examples,); left out beside a data set.
         class_weight: a weight for each class number, for the training data.
         steps_per_epoch: steps that make an epoch; by default all full batches of arrays, or all batches of a data set

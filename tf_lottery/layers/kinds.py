@@ -9,7 +9,7 @@ yet also needs its function, in the module that is named beside the attribute. A
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import keras
@@ -36,6 +36,8 @@ class LayerKind:
             `exporting/slim/layer_rules.py`, or "kernel"; "" if slimming does not follow it.
         xla_on_cpu: Whether its XLA code on a CPU is known to be as fast as the stock kernels. XLA's CPU convolutions
             are so slow that a chunk of steps may never return.
+        xla_of_steps: Whether its XLA code on a CPU is as fast as the stock kernels where XLA compiles single steps, and
+            no loops of them; for layers where `xla_on_cpu` is false.
         narrowing: What it is to the control "small_dense" (`experiment/narrowing.py`): a "kernel" whose units can be
             reduced, a layer "between" kernels that keeps the channels in their order, or "".
         path_sum: How SynFlow's sum over paths (`training/gradients/path_gradients.py`) takes it: "computed" as it is,
@@ -51,6 +53,7 @@ class LayerKind:
     ] = ""
     channel_rule: str = ""
     xla_on_cpu: bool = False
+    xla_of_steps: bool = False
     narrowing: Literal["", "kernel", "between"] = ""
     path_sum: Literal["computed", "identity", "undefined"] = "computed"
     passive: bool = False
@@ -92,7 +95,7 @@ def _merge(channel_rule: str, *, narrowing: Literal["", "between"] = "") -> Laye
 
 def _positions(channel_rule: str, *, narrowing: Literal["", "between"] = "") -> LayerKind:
     """The kind of a layer that pools, pads or repeats positions, channel by channel."""
-    return LayerKind(channel_rule=channel_rule, narrowing=narrowing)
+    return LayerKind(channel_rule=channel_rule, xla_of_steps=True, narrowing=narrowing)
 
 
 KINDS: dict[type, LayerKind] = {
@@ -101,7 +104,7 @@ KINDS: dict[type, LayerKind] = {
     _L.Dense: _DENSE,
     _L.EinsumDense: LayerKind(role="dense", weight_axes="einsum", xla_on_cpu=True),
     _L.Conv1D: _CONVOLUTION,
-    _L.Conv2D: _CONVOLUTION,
+    _L.Conv2D: replace(_CONVOLUTION, xla_of_steps=True),
     _L.Conv3D: _CONVOLUTION,
     _L.Conv1DTranspose: _TRANSPOSED,
     _L.Conv2DTranspose: _TRANSPOSED,

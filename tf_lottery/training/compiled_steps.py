@@ -18,12 +18,15 @@ class CompiledSteps:
     Args:
         steps: one step of training and one of evaluation.
         xla: whether XLA compiles them.
+        loops: whether it compiles loops of steps; otherwise each step, called by TensorFlow's own loop, which makes
+            the batch. XLA's dense convolutions are slow in loops.
         augment: function (images, seeds) -> images for the inputs of a training batch, or None.
         traces: counts how often "train" and "evaluate" were traced.
         load: called in each function before its first step, with whether it trains.
         save: called after the last step of training.
 
     Attributes:
+        xla: whether XLA compiles them.
         train_chunk: trains steps on data in memory.
         train_stream: trains steps on the next batches of an iterator.
         evaluate_pieces: evaluates pieces of data in memory.
@@ -35,18 +38,22 @@ class CompiledSteps:
         steps: Steps,
         *,
         xla: bool,
+        loops: bool = True,
         augment: Augment | None,
         traces: dict[str, int],
         load: Callable[[bool], None] = lambda trains: None,
         save: Callable[[], None] = lambda: None,
     ) -> None:
         self.steps, self.augment, self.traces, self._load, self._save = steps, augment, traces, load, save
-        compiled = functools.partial(_function, jit_compile=xla)
+        self.xla = xla
+        compiled = functools.partial(_function, jit_compile=xla and loops)
+        of_batch = functools.partial(_function, jit_compile=True) if xla and not loops else _unchanged
+        self._train_batch, self._evaluate_batch = of_batch(steps.train), of_batch(steps.evaluate)
         self.train_chunk = compiled(self._chunk)
-        self._train_step = compiled(self._step, reduce_retracing=True)
+        self._train_step = compiled(self._step, reduce_retracing=loops)
         self.train_stream = _function(self._stream, reduce_retracing=True)
         self.evaluate_pieces = compiled(self._pieces)
-        self.evaluate_batch = compiled(self._evaluate_one, reduce_retracing=True)
+        self.evaluate_batch = compiled(self._evaluate_one, reduce_retracing=loops)
 
     def _chunk(self, data: Batch, indices: tf.Tensor, numbers: tf.Tensor) -> None:
         self.traces["train"] += 1
@@ -76,7 +83,7 @@ class CompiledSteps:
         if self.augment is not None:
             augment = self.augment
             batch = batch._replace(x=tf.nest.map_structure(lambda t: augment(t, seeds), batch.x))
-        self.steps.train(batch)
+        self._train_batch(batch)
 
     def _pieces(self, data: Batch, start: int, length: int, count: int) -> None:
         def body(index: tf.Tensor) -> tuple[tf.Tensor]:
@@ -92,7 +99,11 @@ class CompiledSteps:
 
     def _score(self, batch: Batch) -> None:
         self.traces["evaluate"] += 1
-        self.steps.evaluate(batch)
+        self._evaluate_batch(batch)
+
+
+def _unchanged(function: Callable[[Batch], None]) -> Callable[[Batch], None]:
+    return function
 
 
 def _function(function: Callable[..., None], **settings: bool) -> Any:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_lottery.errors import ResourceError, UsageError
 from tf_lottery.layers.kinds import kind_of
 from tf_lottery.layers.masked import Masked
+from tf_lottery.layers.sparse import draws_as_stock, reason_of_convolution
 
 
 def choose_xla(model: keras.Model, setting: str | bool = "auto") -> bool:
@@ -32,12 +33,37 @@ def choose_xla(model: keras.Model, setting: str | bool = "auto") -> bool:
     return all(_pays_on_cpu(layer) for layer in model.layers)
 
 
+def slow_in_steps(model: keras.Model) -> list[str]:
+    """Return the names of layers for which XLA can't compile the single steps of a model on a CPU.
+
+    They would be slower than by TensorFlow's own operations, or draw other random numbers. What the sparse kernels
+    and `StockDropout` compute is neither.
+
+    Args:
+        model: the model, wrapped or not.
+    """
+    names: list[str] = []
+    for layer in model.layers:
+        held = layer.layer if isinstance(layer, Masked) else layer
+        if isinstance(held, keras.Model):
+            names += slow_in_steps(held)
+        elif not (_pays_on_cpu(held) and not held._seed_generators) and not _pays_in_steps(held):
+            names.append(layer.name)
+    return names
+
+
 def _pays_on_cpu(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, Masked):
         return _pays_on_cpu(layer.layer)
     if isinstance(layer, keras.Model):
         return all(_pays_on_cpu(inner) for inner in layer.layers)
     return kind_of(layer).xla_on_cpu
+
+
+def _pays_in_steps(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, keras.layers.Conv2D) and reason_of_convolution(layer):
+        return False
+    return kind_of(layer).xla_of_steps or draws_as_stock(layer)
 
 
 def configure(*, threads: int | None, device: str = "auto") -> None:

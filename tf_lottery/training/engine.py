@@ -86,7 +86,7 @@ class Engine:
         self.model = model
         self.optimizer = optimizer = for_one_replica(with_loss_scale(optimizer, model))
         self.augment = augment
-        self.xla = choose_xla(model, xla)
+        self.xla, self._xla_setting = choose_xla(model, xla), xla
         self.traces = {"train": 0, "evaluate": 0}
         self.timings = Timings()
         self._compile_model = functools.partial(
@@ -101,13 +101,12 @@ class Engine:
         optimizer.build(model.trainable_variables)
         self.changes = WeightChanges(model) if track_changes else None
         self._steps = Steps(model, self.changes)
-        self._may_drop_xla = self.xla and xla == "auto"
         self._sparse_setting, self._examples, self._example = sparse, examples, Batch(None, None)
         self._compile()
 
     def _compile(self) -> None:
-        compiled = functools.partial(CompiledSteps, xla=self.xla, augment=self.augment, traces=self.traces)
-        self._dense, self.sparse = compiled(self._steps), None
+        compiled = functools.partial(CompiledSteps, augment=self.augment, traces=self.traces)
+        self._dense, self.sparse = compiled(self._steps, xla=self.xla), None
         if self._sparse_setting != "off" and self.changes is None:
             self.sparse = SparseTraining(
                 self._steps,
@@ -115,6 +114,7 @@ class Engine:
                 self._examples,
                 compile_model=self._compile_model,
                 compile_steps=compiled,
+                xla="steps" if self._xla_setting == "auto" and not self.xla else self.xla,
                 prepare=lambda steps: steps.prepare(self._example),
             )
 
@@ -209,7 +209,8 @@ class Engine:
                     "Give a data set of at least one batch.",
                 ) from error
             except tf.errors.OpError as error:
-                if self.xla and isinstance(error, XLA_ERRORS) and int(self.optimizer.iterations) == iterations:
+                unchanged = int(self.optimizer.iterations) == iterations
+                if self._compiled().xla and isinstance(error, XLA_ERRORS) and unchanged:
                     self._drop_xla(error)
                     raise XlaDroppedError from error
                 raise UnfitError(
@@ -222,7 +223,7 @@ class Engine:
     def chunk_size(self) -> int:
         """How many steps take about a second, as far as measured. What is computed does not depend on it."""
         if self.timings.seconds_per_step is None:
-            return CHUNK_CAPACITY if self.xla else 4
+            return CHUNK_CAPACITY if self._compiled().xla else 4
         return int(np.clip(CHUNK_SECONDS / self.timings.seconds_per_step, 1, CHUNK_CAPACITY))
 
     def finish(self) -> None:
@@ -267,19 +268,19 @@ class Engine:
         try:
             getattr(self._compiled(), name)(*arguments)
         except XLA_ERRORS as error:
-            if not self.xla:
+            if not self._compiled().xla:
                 raise
             self._drop_xla(error)
             getattr(self._compiled(), name)(*arguments)
 
     def _drop_xla(self, error: tf.errors.OpError) -> None:
-        if not self._may_drop_xla:
+        if self._xla_setting != "auto":
             raise UnfitError(
                 f"XLA can't compile a step: {one_line(error.message)}",
                 "Set `jit_compile` to 'auto' or False (`xla` to auto or off in a configuration).",
             ) from error
         log.warning("training continues without XLA, which can't compile it: %s", one_line(error.message))
-        self.xla = self._may_drop_xla = False
+        self.xla, self._xla_setting = False, "off"
         self._compile()
 
     def _check_loss(self, start: int, stop: int) -> None:

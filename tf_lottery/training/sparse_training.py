@@ -6,6 +6,7 @@ that the kernels cover. It takes the kept values, and those of the optimizer's s
 steps, and gives them back at its end.
 """
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +19,13 @@ import tensorflow as tf
 
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.masked import Masked
-from tf_lottery.layers.sparse import SparseDense, kernels, reasons_dense, shared_sparse_model
-from tf_lottery.layers.sparse.break_even import capacity_for, pays, saving
+from tf_lottery.layers.sparse import SparseLayer, kernels, reasons_dense, run_blocked, shared_sparse_model, work_of
+from tf_lottery.layers.sparse.break_even import Work, capacity_for, pays, saving
 from tf_lottery.layers.sparse.native import SETTING, use_threads, warn_once
 from tf_lottery.layers.sparse.sparse_matmul import put_values, take_values
 from tf_lottery.layers.sparse.sparsifying import masked_layers
 from tf_lottery.training.compiled_steps import CompiledSteps
+from tf_lottery.training.device import slow_in_steps
 from tf_lottery.training.optimizers import WITHOUT_DECAY, copy_optimizer
 from tf_lottery.training.steps import Steps
 
@@ -50,20 +52,24 @@ def reason_of_optimizer(optimizer: keras.optimizers.Optimizer) -> str:
     return ""
 
 
-def choose_layers(masks: Mapping[str, np.ndarray], setting: str, instruction_set: str, examples: int) -> dict[str, int]:
+def choose_layers(
+    masks: Mapping[str, np.ndarray], works: Mapping[str, Work], setting: str, instruction_set: str, examples: int
+) -> dict[str, int]:
     """Return which layers compute by the sparse kernels, with the capacity of each, by path.
 
     Args:
         masks: the mask of each mask-applying layer that may.
+        works: what each of them computes for an example.
         setting: "auto" for those that are faster then, "on" for all.
         instruction_set: of the kernels.
         examples: how many examples a training looks at.
     """
-    counts = {path: (mask.size, int(mask.sum())) for path, mask in masks.items()}
+    counts = {path: int(mask.sum()) for path, mask in masks.items()}
     if setting == "auto":
-        savings = {path: saving(size, kept, instruction_set) for path, (size, kept) in counts.items()}
-        counts = {path: counts[path] for path, saved in savings.items() if saved and pays(savings.values(), examples)}
-    return {path: capacity_for(size, kept) for path, (size, kept) in counts.items()}
+        savings = {path: saving(works[path], kept, instruction_set) for path, kept in counts.items()}
+        useful = pays([(works[path], saved) for path, saved in savings.items()], examples)
+        counts = {path: counts[path] for path, saved in savings.items() if saved and useful}
+    return {path: capacity_for(works[path].size, kept) for path, kept in counts.items()}
 
 
 @dataclass(frozen=True)
@@ -79,15 +85,15 @@ class Pair:
 
     dense: keras.Variable
     sparse: keras.Variable
-    layer: SparseDense | None
+    layer: SparseLayer | None
     padding: float = 0.0
 
     def load(self) -> None:
         """Take the values of the dense variable."""
         value = self.dense.value + 0
         if self.layer is not None:
-            index = {name: variable.value for name, variable in self.layer.index.items()}
-            value = take_values(value, index)
+            index = self.layer.index_tensors()
+            value = take_values(tf.reshape(value, self.layer.matrix_shape), index)
             if self.padding:
                 value = tf.where(tf.range(self.layer.capacity) < index["starts"][-1], value, self.padding)
         self.sparse.assign(value)
@@ -96,8 +102,8 @@ class Pair:
         """Give the values back."""
         value = self.sparse.value + 0
         if self.layer is not None:
-            index = {name: variable.value for name, variable in self.layer.index.items()}
-            value = put_values(self.dense.value + 0, value, index)
+            matrix = tf.reshape(self.dense.value + 0, self.layer.matrix_shape)
+            value = tf.reshape(put_values(matrix, value, self.layer.index_tensors()), self.dense.shape)
         self.dense.assign(value)
 
 
@@ -109,7 +115,10 @@ class SparseTraining:
         setting: "auto" or "on".
         examples: how many examples a training looks at: the batch size times the steps. Compiling must pay.
         compile_model: compiles a counterpart with an optimizer, by the loss and metrics of the dense model.
-        compile_steps: `CompiledSteps` with the settings of the engine; to be called with `load` and `save`.
+        compile_steps: `CompiledSteps` with the settings of the engine; to be called with `xla`, `loops`, `load`
+            and `save`.
+        xla: whether XLA compiles the steps of a counterpart: True where it compiles the dense steps too; "steps" if it
+            may, each alone, where it does not.
         prepare: makes the variables of the metrics of a counterpart's steps.
 
     Attributes:
@@ -128,23 +137,31 @@ class SparseTraining:
         *,
         compile_model: Callable[[keras.Model, keras.optimizers.Optimizer], None],
         compile_steps: Callable[..., CompiledSteps],
+        xla: bool | str,
         prepare: Callable[[Steps], None],
     ) -> None:
         self.setting, self.examples, self._dense_steps = setting, examples, steps
         self._compile_model, self._compile_steps, self._prepare = compile_model, compile_steps, prepare
+        slow = slow_in_steps(steps.model) if xla == "steps" else []
+        self._xla, self._single_steps = bool(xla) and not slow, xla == "steps"
         self.model, self.optimizer = steps.model, steps.model.optimizer
         self._kernels = kernels()
         whole = self._kernels.reason and f"there are no kernels: {self._kernels.reason}"
         if tf.config.list_logical_devices("GPU"):
             whole = "the kernels are for processors, and training is on a GPU"
         whole = whole or reason_of_optimizer(self.optimizer)
-        if not self._kernels and os.environ.get(SETTING) != "off" and pays(_sizes(self.model), examples):
+        if not self._kernels and os.environ.get(SETTING) != "off" and pays(_works(self.model), examples):
             warn_once(self._kernels.reason)
         self.reasons = {path: whole or reason for path, reason in reasons_dense(self.model).items()}
+        if setting == "auto" and not self._xla:
+            why = f"XLA is slow for {', '.join(slow)}" if slow else "XLA is off"
+            for path, layer in masked_layers(self.model).items():
+                if isinstance(layer.layer, keras.layers.Conv2D):
+                    self.reasons[path] = self.reasons[path] or f"{why}, and convolutions gain in a compiled step alone"
         self._masked = {path: layer for path, layer in masked_layers(self.model).items() if not self.reasons[path]}
-        sizes = [layer.mask_variables["kernel"].value.shape.num_elements() for layer in self._masked.values()]
-        savings = [saving(size, 0, self._kernels.instruction_set) for size in sizes] if self._masked else []
-        useful = bool(sizes) if setting == "on" else pays(savings, examples)
+        self._works = {path: work_of(layer) for path, layer in self._masked.items()}
+        savings = [(work, saving(work, 0, self._kernels.instruction_set)) for work in self._works.values()]
+        useful = bool(self._works) if setting == "on" else pays(savings, examples)
         self.instruction_set = self._kernels.instruction_set if useful else ""
         if useful:
             use_threads(tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)))
@@ -170,7 +187,7 @@ class SparseTraining:
         return self._chosen
 
     def _choose(self, masks: Mapping[str, np.ndarray]) -> "Counterpart | None":
-        capacities = choose_layers(masks, self.setting, self.instruction_set, self.examples)
+        capacities = choose_layers(masks, self._works, self.setting, self.instruction_set, self.examples)
         if not capacities:
             return None
         key = tuple(capacities.items())
@@ -189,6 +206,8 @@ class SparseTraining:
     def _make(self, capacities: Mapping[str, int]) -> "Counterpart":
         metrics = [(variable, variable.value + 0) for variable in self._dense_steps.metric_variables()]
         model, layers = shared_sparse_model(self.model, capacities)
+        if self._xla:
+            model = run_blocked(model, stock_draws=self._single_steps)
         optimizer = copy_optimizer(self.optimizer)
         self._compile_model(model, optimizer)
         weights = [pair for path, layer in layers.items() for pair in _weights(self._masked[path], layer)]
@@ -200,7 +219,8 @@ class SparseTraining:
         self._prepare(steps)
         for variable, value in metrics:  # a user's own metric is the same object in both
             variable.assign(value)
-        return Counterpart(self._dense_steps, steps, layers, weights, self._compile_steps)
+        compile_steps = functools.partial(self._compile_steps, xla=self._xla, loops=not self._single_steps)
+        return Counterpart(self._dense_steps, steps, layers, weights, compile_steps)
 
 
 class Counterpart:
@@ -222,7 +242,7 @@ class Counterpart:
         self,
         dense: Steps,
         sparse: Steps,
-        layers: Mapping[str, SparseDense],
+        layers: Mapping[str, SparseLayer],
         weights: Sequence[Pair],
         compile_steps: Callable[..., CompiledSteps],
     ) -> None:
@@ -262,7 +282,7 @@ class Counterpart:
             pair.save()
 
 
-def _weights(masked: Masked, layer: SparseDense) -> list[Pair]:
+def _weights(masked: Masked, layer: SparseLayer) -> list[Pair]:
     kernel = Pair(masked.masked_variables["kernel"], layer.values, layer)
     return [kernel] if layer.bias is None else [kernel, Pair(masked.layer.bias, layer.bias, None)]
 
@@ -281,8 +301,8 @@ def _owners(
     }
 
 
-def _sizes(model: keras.Model) -> list[float]:
-    """How many weights each layer has that the kernels cover."""
+def _works(model: keras.Model) -> list[tuple[Work, float]]:
+    """The layers that the kernels cover, with how many products each takes for an example."""
     masked, reasons = masked_layers(model), reasons_dense(model)
-    masks = [mask for path, layer in masked.items() if not reasons[path] for mask in layer.mask_variables.values()]
-    return [float(mask.value.shape.num_elements()) for mask in masks]
+    works = [work_of(layer) for path, layer in masked.items() if not reasons[path]]
+    return [(work, float(work.size * work.positions)) for work in works]

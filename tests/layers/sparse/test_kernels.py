@@ -18,23 +18,6 @@ from tf_lottery.layers.sparse.sparse_matmul import put_values, sparse_matmul, ta
 BATCHES = (1, 7, 16, 60, 61, 64, 129)
 
 
-@pytest.fixture(autouse=True)
-def setting_of_the_environment_left_out(monkeypatch):
-    monkeypatch.delenv(native.SETTING, raising=False)
-
-
-@pytest.fixture(params=native.INSTRUCTION_SETS)
-def instruction_set(request, monkeypatch):
-    monkeypatch.setenv(native.SETTING, request.param)
-    native._load.cache_clear()
-    found = native.kernels()
-    if not found:
-        assert "this processor does not have" in found.reason or "C++ compiler" in found.reason
-        pytest.skip(found.reason)
-    yield found.instruction_set
-    native._load.cache_clear()
-
-
 def loaded_again():
     """The kernels as another process would find them."""
     native._load.cache_clear()

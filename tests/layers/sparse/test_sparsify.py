@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tf_lottery as tfl
 from tf_lottery.errors import UsageError
-from tf_lottery.layers.sparse import SparseDense
+from tf_lottery.layers.sparse import SparseConv2D, SparseDense
 
 X = np.random.default_rng(0).normal(size=(50, 12)).astype(np.float32)
 
@@ -35,6 +35,7 @@ def test_there_and_back_again(tmp_path):
     wrapped = ticket()
     sparse = tfl.sparsify(wrapped)
     assert sum(isinstance(layer, SparseDense) for layer in sparse.layers) == 3
+    assert sum(isinstance(layer, SparseConv2D) for layer in sparse.layers) == 1
     assert_same_outputs(wrapped, sparse)
     sparse.save(tmp_path / "sparse.keras")
     assert_same_outputs(wrapped, keras.models.load_model(tmp_path / "sparse.keras"))

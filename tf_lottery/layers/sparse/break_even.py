@@ -4,48 +4,75 @@
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-BREAK_EVEN = {"avx512": 0.6, "avx2": 0.4, "baseline": 0.0}
-"""The density (kept / total) below which a dense layer trains faster, by the instruction set of the kernels."""
-SMALLEST = 4096
-"""A matrix of fewer weights gains nothing."""
+DENSE, CONVOLUTION = "dense", "convolution"
+"""The kinds of layers that the kernels compute."""
+BREAK_EVEN = {
+    DENSE: {"avx512": 0.6, "avx2": 0.4, "baseline": 0.0},
+    CONVOLUTION: {"avx512": 0.4, "avx2": 0.4, "baseline": 0.0},
+}
+"""The density (kept / total) below which a layer trains faster, by its kind and the instruction set of the kernels."""
+SMALLEST = {DENSE: 4096, CONVOLUTION: 4096}
+"""A layer that takes fewer products for an example gains nothing."""
 FIRST_CAPACITY, NEXT_CAPACITY = 0.72, 0.6
 """Capacities, over the size of the matrix: the largest one that is made with room to spare, and the factor to the next.
 Few of them, since each is compiled once, and a training of fewer weights compiles nothing new."""
+COMPILING, COMPILING_A_CONVOLUTION = 5e10, 2e10
+"""The products (of a weight with an input, forward alone) that take as long as it takes to compile a step once more,
+and to compile each convolution in it."""
 
 
-COMPILING = 5e10
-"""The products (of a weight with an input, forward alone) that take as long as it takes to compile a step once more."""
+@dataclass(frozen=True)
+class Work:
+    """What a layer computes for an example.
+
+    Attributes:
+        kind: `DENSE` or `CONVOLUTION`.
+        size: The number of its weights.
+        positions: The number of places at which each weight is used: 1 for a dense layer, for a convolution the pixels
+            of its output.
+    """
+
+    kind: str
+    size: int
+    positions: int = 1
 
 
-def saving(size: int, kept: int, instruction_set: str) -> float:
-    """Returns how many products of a dense layer the sparse kernels save for each example; 0 where they are slower.
+def saving(work: Work, kept: int, instruction_set: str) -> float:
+    """Returns how many products of a layer the sparse kernels save for each example; 0 where they are slower.
 
     Args:
-        size: The number of its weights.
-        kept: How many of them are kept.
+        work: What the layer computes.
+        kept: How many of its weights are kept.
         instruction_set: Of the kernels.
 
     Example:
-        >>> saving(300_000, 30_000, "avx512"), saving(300_000, 290_000, "avx512"), saving(100, 1, "avx512")
+        >>> layer = Work(DENSE, 300_000)
+        >>> saving(layer, 30_000, "avx512"), saving(layer, 290_000, "avx512"), saving(Work(DENSE, 100), 1, "avx512")
         (250000.0, 0.0, 0.0)
     """
-    break_even = BREAK_EVEN[instruction_set]
-    return max(0.0, size - kept / break_even) if size >= SMALLEST and break_even else 0.0
+    break_even = BREAK_EVEN[work.kind][instruction_set]
+    if not break_even or work.size * work.positions < SMALLEST[work.kind]:
+        return 0.0
+    return max(0.0, work.size - kept / break_even) * work.positions
 
 
-def pays(savings: Iterable[float], examples: int) -> bool:
+def pays(savings: Iterable[tuple[Work, float]], examples: int) -> bool:
     """Returns whether what the layers save in a training is more than what compiling their steps takes.
 
     Args:
-        savings: Of each layer, for each example.
+        savings: Layers, with what each saves for each example.
         examples: How many examples a training looks at: the batch size times the steps.
 
     Example:
-        >>> pays([250_000.0], 60 * 10_000), pays([250_000.0], 60 * 1_000)
+        >>> layer = Work(DENSE, 300_000)
+        >>> pays([(layer, 250_000.0)], 60 * 10_000), pays([(layer, 250_000.0)], 60 * 1_000)
         (True, False)
     """
-    return sum(savings) * examples > COMPILING
+    gaining = [(work, saved) for work, saved in savings if saved]
+    convolutions = sum(work.kind == CONVOLUTION for work, _ in gaining)
+    return sum(saved for _, saved in gaining) * examples > COMPILING + COMPILING_A_CONVOLUTION * convolutions
 
 
 def capacity_for(size: int, kept: int) -> int:

@@ -93,7 +93,7 @@ def index_of(mask: np.ndarray, capacity: int) -> Index:
         "transposed": transposed,
         "places": inputs * mask.shape[1] + outputs,
     }
-    return {name: _padded(array, index_shapes(mask.shape, capacity)[name]) for name, array in arrays.items()}
+    return {name: padded(array, index_shapes(mask.shape, capacity)[name]) for name, array in arrays.items()}
 
 
 def _in_tiles(
@@ -107,5 +107,11 @@ def _in_tiles(
     return order, np.concatenate([[0], np.cumsum(counts)])
 
 
-def _padded(array: np.ndarray, length: int) -> np.ndarray:
+def padded(array: np.ndarray, length: int) -> np.ndarray:
+    """Returns an array of an index, int32, with 0 at the end.
+
+    Args:
+        array: Of integers.
+        length: Of the result.
+    """
     return np.pad(array.astype(np.int32), (0, length - len(array)))

@@ -9,7 +9,10 @@ from tf_lottery.layers.acceptance import is_wrapped, own_methods
 from tf_lottery.layers.copying import METHODS, clone_graph, copy_layer, rebuild
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.paths import named_layers
+from tf_lottery.layers.sparse.break_even import CONVOLUTION, DENSE, Work
+from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D, reason_of_convolution
 from tf_lottery.layers.sparse.sparse_dense import SparseDense
+from tf_lottery.layers.sparse.sparse_layer import SparseLayer
 from tf_lottery.layers.sublayers import is_made_from_own_config, is_nested_model
 
 SUMS = (keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2)
@@ -17,10 +20,14 @@ SUMS = (keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2)
 
 MOST_WEIGHTS = 2**31 - 1
 """The kernels count places in a matrix by 32 bits."""
+SPARSE_CLASSES: dict[type[keras.layers.Layer], type[SparseLayer]] = {
+    one.STANDS_FOR: one for one in (SparseDense, SparseConv2D)
+}
+"""The sparse layers, by the class that they stand for."""
 
 
 def sparsify(model: keras.Model, *, batch_size: int = 32) -> keras.Model:
-    """Returns a copy of a wrapped model whose masked dense layers hold and compute with the kept weights alone.
+    """Returns a copy of a wrapped model whose masked dense layers and convolutions hold the kept weights alone.
 
     The copy trains in `fit`, best with `jit_compile=True`, or in a custom loop, and saves and loads as `.keras`. Its
     masks are fixed. It is not compiled. Layers that the kernels do not cover stay as they are: `reasons_dense` says
@@ -56,10 +63,10 @@ def densify(model: keras.Model) -> keras.Model:
         raise UsageError("`densify` expects a model that `sparsify` made. Received one without sparse layers.")
 
     def dense(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if not isinstance(layer, SparseDense):
+        if not isinstance(layer, SparseLayer):
             return layer
-        plain = keras.layers.Dense.from_config(layer.dense.get_config())
-        plain.build((None, layer.matrix_shape[0]))
+        plain = layer.STANDS_FOR.from_config(layer.original.get_config())
+        plain.build_from_config(layer.get_build_config())
         masked = Masked(plain, ["kernel"])
         kernel, mask = layer.get_kernel()
         plain.kernel.assign(kernel)
@@ -82,7 +89,7 @@ def _copy_with_masks(model: keras.Model) -> keras.Model:
 
 def is_sparsified(model: keras.Model) -> bool:
     """Returns whether a model has layers that compute with the kept weights alone."""
-    return any(isinstance(layer, SparseDense) for layer in model._flatten_layers())
+    return any(isinstance(layer, SparseLayer) for layer in model._flatten_layers())
 
 
 def reasons_dense(model: keras.Model) -> dict[str, str]:
@@ -128,7 +135,7 @@ def _trained_by_layers(model: keras.Model) -> Iterator[keras.Variable]:
 
 def _reason_of_layer(masked: Masked) -> str:
     layer = masked.layer
-    if type(layer) is not keras.layers.Dense:
+    if type(layer) not in SPARSE_CLASSES:
         return f"it is a {type(layer).__name__}"
     if masked.weight_paths != ["kernel"]:
         return "its bias is masked too"
@@ -146,12 +153,37 @@ def _reason_of_layer(masked: Masked) -> str:
         return "it has an activity regularizer"
     if layer.kernel_regularizer is not None and type(layer.kernel_regularizer) not in SUMS:
         return "its regularizer is no sum over the weights"
+    if isinstance(layer, keras.layers.Conv2D):
+        sizes = _build_shape(layer)[1:]
+        return reason_of_convolution(layer) or ("" if all(sizes) else "the size of its images is not known")
     return ""
+
+
+def work_of(masked: Masked) -> Work:
+    """Returns what a layer that the kernels cover computes for an example.
+
+    Args:
+        masked: The mask-applying layer.
+    """
+    layer = masked.layer
+    size = layer.kernel.shape.num_elements()
+    if isinstance(layer, keras.layers.Dense):
+        return Work(DENSE, size)
+    _, height, width, _ = layer.compute_output_shape(_build_shape(layer))
+    return Work(CONVOLUTION, size, height * width)
+
+
+def _build_shape(layer: keras.layers.Layer) -> tuple[int | None, ...]:
+    """Returns the shape of inputs that a layer was built for."""
+    if isinstance(layer, keras.layers.Dense):
+        return (None, int(layer.kernel.shape[0]))
+    shape = (layer.get_build_config() or {}).get("input_shape")
+    return tuple(shape) if shape else (None, None, None, int(layer.kernel.shape[2]))
 
 
 def shared_sparse_model(
     model: keras.Model, capacities: Mapping[str, int], *, batch_size: int = 32
-) -> tuple[keras.Model, dict[str, SparseDense]]:
+) -> tuple[keras.Model, dict[str, SparseLayer]]:
     """Returns a model that shares all layers with a wrapped one but some, which compute by the sparse kernels.
 
     Args:
@@ -163,7 +195,7 @@ def shared_sparse_model(
         The model, and its sparse layers by path.
     """
     paths = {id(layer): path for path, layer in masked_layers(model).items() if path in capacities}
-    sparse: dict[str, SparseDense] = {}
+    sparse: dict[str, SparseLayer] = {}
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         if id(layer) not in paths:
@@ -175,11 +207,11 @@ def shared_sparse_model(
     return clone_graph(model, replace), sparse
 
 
-def _sparse_layer(masked: Masked, capacity: int, batch_size: int) -> SparseDense:
-    dense = masked.layer
-    sparse = SparseDense(dense.get_config(), capacity, batch_size)
-    sparse.build((None, int(dense.kernel.shape[0])))
-    sparse.set_kernel(keras.ops.convert_to_numpy(dense.kernel.value), masked.get_masks()["kernel"])
+def _sparse_layer(masked: Masked, capacity: int, batch_size: int) -> SparseLayer:
+    layer = masked.layer
+    sparse = SPARSE_CLASSES[type(layer)](layer.get_config(), capacity, batch_size)
+    sparse.build(_build_shape(layer))
+    sparse.set_kernel(keras.ops.convert_to_numpy(layer.kernel.value), masked.get_masks()["kernel"])
     if sparse.bias is not None:
-        sparse.bias.assign(dense.bias)
+        sparse.bias.assign(layer.bias)
     return sparse
