@@ -11,7 +11,7 @@ from tf_lottery.training.batches import Batch
 from tf_lottery.training.device import slow_in_steps
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.order import Order
-from tf_lottery.training.sparse_training import choose_layers
+from tf_lottery.training.sparse_choice import choose_layers
 from tf_lottery.training.state import capture_state, restore_state
 
 pytestmark = pytest.mark.skipif(not kernels(), reason="installed without a C++ compiler: training is dense")

@@ -1,5 +1,7 @@
 """The options of an experiment: all that decides its results, and how far and where it runs. No TensorFlow.
 
+They are one file, so that each is declared once and all can be read together.
+
 To add an option, add a field here and describe it under `Attributes`; checks, the hash and the command line follow.
 """
 

@@ -169,7 +169,7 @@ def _check_unchanged_controls(store: RunDirectory, done: set[Job]) -> None:
 
 
 def _check_unchanged_code(config: Config, store: RunDirectory, own_code: str | None) -> None:
-    """Check that a caller's model and loss are those of the results of a finished run; a training checks it by itself.
+    """Check that a caller's model and loss are those of the results of a finished run; a training checks its own.
 
     Raises:
         UsageError: a class or function has changed.

@@ -282,7 +282,6 @@ def find_ticket(
         verbose=verbose,
     )
     extras = {"steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
-    model_hash = call_hash(first, settings, sorted(discovery.found), data.fingerprint, extras)
     directory = temporary_directory() if run_dir is None else Path(run_dir)
     directory = fresh_directory(directory) if fresh else directory
     try:
@@ -291,7 +290,7 @@ def find_ticket(
             RunDirectory(directory),
             make_problem=lambda: problem,
             events=observer.events(),
-            model_hash=model_hash,
+            model_hash=call_hash(first, settings, sorted(discovery.found), data.fingerprint, extras),
             own_code=problem.own_code(first),
         )
     except BaseException:

@@ -20,56 +20,21 @@ import tensorflow as tf
 from tf_lottery.errors import UnfitError
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.sparse import SparseLayer, kernels, reasons_dense, run_blocked, shared_sparse_model, work_of
-from tf_lottery.layers.sparse.break_even import Work, capacity_for, pays, saving
+from tf_lottery.layers.sparse.break_even import pays, saving
 from tf_lottery.layers.sparse.native import SETTING, use_threads, warn_once
 from tf_lottery.layers.sparse.sparse_matmul import put_values, take_values
 from tf_lottery.layers.sparse.sparsifying import masked_layers
 from tf_lottery.training.compiled_steps import CompiledSteps
 from tf_lottery.training.device import slow_in_steps
-from tf_lottery.training.optimizers import WITHOUT_DECAY, copy_optimizer
+from tf_lottery.training.optimizers import copy_optimizer
+from tf_lottery.training.sparse_choice import choose_layers, reason_of_optimizer, works_of
 from tf_lottery.training.steps import Steps
 
 log = logging.getLogger(__name__)
 SETTINGS = ("auto", "on", "off")
-_O = keras.optimizers
-ELEMENTWISE = (_O.SGD, _O.Adam, _O.AdamW, _O.RMSprop, _O.Adagrad, _O.Adadelta, _O.Adamax, _O.Nadam, _O.Ftrl, _O.Lion)
-"""Optimizers that are element-wise, up to norms of whole gradients, to which pruned weights add nothing."""
 STARTED_ABOVE_ZERO = "_accumulators"
 """The slots of Adagrad and FTRL, which divide by them."""
 MOST_COUNTERPARTS = 12
-
-
-def reason_of_optimizer(optimizer: keras.optimizers.Optimizer) -> str:
-    """Return why an optimizer can't train the kept values alone; "" where it can.
-
-    Args:
-        optimizer: the optimizer of the dense model.
-    """
-    if type(optimizer) not in ELEMENTWISE:
-        return f"the optimizer {type(optimizer).__name__} is not element-wise"
-    if any(getattr(optimizer, name, None) for name in WITHOUT_DECAY):
-        return "the optimizer excludes weights from decay by their names"
-    return ""
-
-
-def choose_layers(
-    masks: Mapping[str, np.ndarray], works: Mapping[str, Work], setting: str, instruction_set: str, examples: int
-) -> dict[str, int]:
-    """Return which layers compute by the sparse kernels, with the capacity of each, by path.
-
-    Args:
-        masks: the mask of each mask-applying layer that may.
-        works: what each of them computes for an example.
-        setting: "auto" for those that are faster then, "on" for all.
-        instruction_set: of the kernels.
-        examples: how many examples a training looks at.
-    """
-    counts = {path: int(mask.sum()) for path, mask in masks.items()}
-    if setting == "auto":
-        savings = {path: saving(works[path], kept, instruction_set) for path, kept in counts.items()}
-        useful = pays([(works[path], saved) for path, saved in savings.items()], examples)
-        counts = {path: counts[path] for path, saved in savings.items() if saved and useful}
-    return {path: capacity_for(works[path].size, kept) for path, kept in counts.items()}
 
 
 @dataclass(frozen=True)
@@ -150,7 +115,7 @@ class SparseTraining:
         if tf.config.list_logical_devices("GPU"):
             whole = "the kernels are for processors, and training is on a GPU"
         whole = whole or reason_of_optimizer(self.optimizer)
-        if not self._kernels and os.environ.get(SETTING) != "off" and pays(_works(self.model), examples):
+        if not self._kernels and os.environ.get(SETTING) != "off" and pays(works_of(self.model), examples):
             warn_once(self._kernels.reason)
         self.reasons = {path: whole or reason for path, reason in reasons_dense(self.model).items()}
         if setting == "auto" and not self._xla:
@@ -299,10 +264,3 @@ def _owners(
         for slot, weight in zip(slots, trainable, strict=True)
         if isinstance(slot, keras.Variable) and slot is not weight
     }
-
-
-def _works(model: keras.Model) -> list[tuple[Work, float]]:
-    """The layers that the kernels cover, with how many products each takes for an example."""
-    masked, reasons = masked_layers(model), reasons_dense(model)
-    works = [work_of(layer) for path, layer in masked.items() if not reasons[path]]
-    return [(work, float(work.size * work.positions)) for work in works]

@@ -1,4 +1,4 @@
-"""A sign of life in the run directory, by which workers elsewhere see that they share it and that the run goes on.
+"""A sign of life in the run directory, by which workers elsewhere see that they share it and that it is alive.
 
 The process that holds the run writes a number into a file every few seconds. A worker that does not find the file does
 not share the folder; one whose file is gone, or does not change any more, ends itself: nothing may write to a run
@@ -97,7 +97,7 @@ def _watch(path: Path, on_end: Callable[[], None]) -> None:
             content = path.read_bytes()
         except FileNotFoundError:
             break
-        except OSError:  # a server that does not answer; the run may go on
+        except OSError:  # a server that does not answer; the run may be alive
             content = seen
         if content != seen:
             seen, since = content, time.monotonic()

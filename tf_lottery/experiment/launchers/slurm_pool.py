@@ -1,7 +1,7 @@
 """A pool of Slurm tasks, by submitit: each training is a task, and those that are ready together are one job array.
 
-A task that Slurm preempts or that reaches its time limit is put in the queue again, and goes on from the saved state of
-its training.
+A task that Slurm preempts or that reaches its time limit is put in the queue again, and resumes from the state
+that its training saved.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ OF_MEMORY = ("OUT_OF_MEMORY", "OOM")
 
 
 @dataclass
-class Task:
+class SlurmTask:
     """What Slurm runs: one training, in a process of its own.
 
     Attributes:
@@ -166,7 +166,7 @@ class SlurmPool:
         self._count += len(jobs)
         for place in places:
             place.unlink(missing_ok=True)
-        tasks = [Task(self._make_job_function, job, place) for job, place in zip(jobs, places, strict=True)]
+        tasks = [SlurmTask(self._make_job_function, job, place) for job, place in zip(jobs, places, strict=True)]
         try:
             with self._executor.batch():
                 handles = [self._executor.submit(task) for task in tasks]
