@@ -13,6 +13,7 @@ from reruns import StopError
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.workers import trainer
 from tf_lottery.layers.sparse import break_even, kernels, native
+from tf_lottery.training.engine import Engine
 
 pytestmark = pytest.mark.skipif(not kernels(), reason="installed without a C++ compiler: training is dense")
 X = np.random.default_rng(0).normal(size=(64, 40)).astype("float32")
@@ -30,11 +31,11 @@ class StopAt(keras.callbacks.Callback):
             raise StopError
 
 
-def go(folder, sparse="on", rounds=2, callbacks=(), units=20):
+def go(folder, sparse="on", rounds=2, callbacks=(), units=20, **more):
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(units, "relu"), keras.layers.Dropout(0.2), keras.layers.Dense(2)]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    options = {"rounds": rounds, "rate": 0.5, "steps": 6, "eval_every": 2, "rewind": "step:2", "verbose": 0}
+    options = {"rounds": rounds, "rate": 0.5, "steps": 6, "eval_every": 2, "rewind": "step:2", "verbose": 0} | more
     model = keras.Sequential([keras.Input((40,)), *layers])
     return tfl.find_ticket(model, X, Y, loss=loss, run_dir=folder, sparse=sparse, callbacks=callbacks, **options)
 
@@ -104,3 +105,11 @@ def test_on_without_kernels_says_why(tmp_path, monkeypatch):
     without_kernels(monkeypatch)
     with pytest.raises(UnfitError, match=r"there are no kernels: tf_lottery was installed without them"):
         go(tmp_path / "run")
+
+
+def test_searches_and_trainings_choose_by_their_own_lengths(tmp_path, monkeypatch):
+    lengths = []
+    monkeypatch.setattr(Engine, "expect", lambda engine, examples: lengths.append(examples))
+    result = go(tmp_path / "run", "off", search_steps=3, batch_size=8, variants=("ticket",))
+    assert sorted(row["variant"] for row in result.rows) == ["search", "search", "ticket", "ticket"]
+    assert sorted(lengths) == [8 * 3, 8 * 3, 8 * 6, 8 * 6]

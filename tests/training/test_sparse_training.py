@@ -205,6 +205,16 @@ def test_auto_leaves_short_trainings_as_they_are():
     assert one.instruction_set == ""
 
 
+def test_auto_chooses_by_the_length_of_the_next_training(monkeypatch):
+    monkeypatch.setitem(break_even.BREAK_EVEN[break_even.DENSE], kernels().instruction_set, 0.5)
+    one = engine("auto", density=0.05)
+    assert one.sparse.counterpart() is not None
+    one.expect(20 * 1000)
+    assert one.sparse.counterpart() is None
+    one.expect(10**9)
+    assert one.sparse.counterpart() is not None
+
+
 def test_on_says_why_nothing_can_be_sparse():
     convolution = keras.Sequential([keras.Input((8, 1)), keras.layers.Conv1D(2, 3)])
     with pytest.raises(UnfitError, match="conv1d: it is a Conv1D") as error:

@@ -59,8 +59,8 @@ class Engine:
         track_changes: whether to sum up |change| of each maskable weight over the steps.
         sparse: "off"; "auto" for the sparse kernels in each layer that is faster by them, with the masks of now; or
             "on" for all that they cover.
-        examples: for "auto", how many examples a training looks at: the batch size times the steps. A short one does
-            not pay for the compilation.
+        examples: for "auto", how many examples the longest training looks at: the batch size times the steps. A short
+            one does not pay for the compilation.
 
     Attributes:
         optimizer: the optimizer, in a `LossScaleOptimizer` where the model computes in float16.
@@ -122,6 +122,15 @@ class Engine:
         """The functions that train and evaluate with the masks that the model has now."""
         sparse = self.sparse.counterpart() if self.sparse else None
         return sparse.functions if sparse else self._dense
+
+    def expect(self, examples: int) -> None:
+        """Say how many examples the trainings to come look at, by which "auto" chooses layers for the sparse kernels.
+
+        Args:
+            examples: the batch size times the steps; at most as many as the engine was made for.
+        """
+        if self.sparse:
+            self.sparse.expect(examples)
 
     @property
     def instruction_set(self) -> str:

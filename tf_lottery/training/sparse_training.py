@@ -141,6 +141,15 @@ class SparseTraining:
                 "Set `sparse` to auto or off.",
             )
 
+    def expect(self, examples: int) -> None:
+        """Choose layers from now on for a training that looks at so many examples.
+
+        Args:
+            examples: the batch size times the steps.
+        """
+        if examples != self.examples:
+            self.examples, self._masks = examples, {}
+
     def counterpart(self) -> "Counterpart | None":
         """Return the counterpart for the masks that the dense model has now, or None if it trains as it is."""
         if not self.instruction_set:

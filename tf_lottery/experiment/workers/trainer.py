@@ -13,7 +13,7 @@ from tf_lottery.errors import NonFiniteError, UnfitError
 from tf_lottery.experiment import environment
 from tf_lottery.experiment.compiled_job import CompiledJob, compile_job
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.directory import Job, RunDirectory
+from tf_lottery.experiment.directory import SEARCH, Job, RunDirectory
 from tf_lottery.experiment.events import ProgressCallback
 from tf_lottery.experiment.gradual_control import gradual_masks
 from tf_lottery.experiment.job_observer import JobObserver, JobTraining
@@ -117,6 +117,8 @@ class Trainer:
         begin, steps_before = time.perf_counter(), self.engine.timings.steps_timed
         seconds_before = dict(self.engine.timings.seconds)
         compiled = self.compile(job)
+        length = self.step_counts.search if job.variant == SEARCH else self.step_counts.training
+        self.engine.expect(self.config.batch_size * length)
         start = self.starting_points.start(compiled)
         progress = self._restore(compiled, start)
         seconds_of_earlier_processes = progress.seconds

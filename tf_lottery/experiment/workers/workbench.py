@@ -71,7 +71,7 @@ class Workbench:
             xla=config.xla,
             track_changes="changes" in scoring.needs(config.criterion),
             sparse=sparse,
-            examples=config.batch_size * (config.search_steps or training_steps(config, steps_in_epoch)),
+            examples=config.batch_size * training_steps(config, steps_in_epoch),
         )
         self.engine.prepare(self.data.example())
         self.slots = slots_of(self.engine.optimizer, self.model)
