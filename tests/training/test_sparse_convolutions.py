@@ -20,9 +20,9 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 8, 8, 3)).astype(np.float32)
 Y = (X[:, 0, :2].reshape(100, -1) @ RNG.normal(size=(6, 10))).argmax(-1)
 DATA = Batch(tf.constant(X), tf.constant(Y))
-# At ten times these rates, conv2 at a density of 50 % differs by rounding alone (6e-8 in the weights) until step
-# 109. There one pre-activation of the batch is 2.2e-7 in float64, and below 0 on one side by rounding: its gradient is in one of the
-# steps only (2e-5 in the weights). From there the trainings part, by 1e-2 of the loss at step 200.
+# At ten times these rates, conv2 at a density of 50 % differs by rounding alone (6e-8 in the weights) until step 109.
+# There one pre-activation of the batch is 2.2e-7 in float64, and below 0 on one side by rounding: its gradient is in
+# one of the steps only (2e-5 in the weights). From there the trainings part, by 1e-2 of the loss at step 200.
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(2e-3, momentum=0.9),
     "adam": lambda: keras.optimizers.Adam(1e-4),

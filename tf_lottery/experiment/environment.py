@@ -52,26 +52,12 @@ def describe(
     }
 
 
-def record(
-    store: RunDirectory,
-    config: Config,
-    *,
-    xla: bool,
-    fingerprint: str,
-    instruction_set: str = "",
-    indivisible: Mapping[str, str] | None = None,
-    own_code: str = "",
-) -> str:
+def record(store: RunDirectory, now: Mapping[str, Any]) -> str:
     """Write down what a run is made with; where that is done, check that it has not changed.
 
     Args:
         store: the run directory.
-        config: the experiment.
-        xla: whether the steps are compiled by XLA.
-        fingerprint: SHA-256 of the data's content, or "" for a stream.
-        instruction_set: the instruction set of the sparse kernels that layers may compute by, or "" for none.
-        indivisible: why a weight is not pruned in the units that were asked for, by weight path.
-        own_code: a digest of the caller's own classes and functions, or "" where there are none.
+        now: what this process makes it with, from `describe`.
 
     Returns:
         The SHA-256 of `environment.json`.
@@ -81,21 +67,13 @@ def record(
         UsageError: a class or function of the caller's has changed since.
         DamagedError: the file was altered.
     """
-    now = describe(
-        config,
-        xla=xla,
-        fingerprint=fingerprint,
-        instruction_set=instruction_set,
-        indivisible=indivisible,
-        own_code=own_code,
-    )
     before = store.environment()
-    if before and before.get("data_fingerprint") != fingerprint:
+    if before and before.get("data_fingerprint") != now["data_fingerprint"]:
         raise UnfitError(
             f"The data of {store.path} has changed since the run began.",
             "Restore the data, or start over with `fresh=True`.",
         )
-    check_own_code(store, own_code)
+    check_own_code(store, now.get("own_code", ""))
     changed = [key for key in DECISIVE if before and before.get(key) != now.get(key)]
     if changed:
         log.warning(

@@ -78,16 +78,16 @@ class Trainer:
                 "bidirectional or custom layers in another order: it can be read, but not continued.",
                 "Start over with `fresh=True`, or continue it with version 0.1.",
             )
+        made_with = environment.describe(
+            config,
+            xla=self.engine.xla,
+            instruction_set=self.engine.instruction_set,
+            fingerprint=problem.fingerprint,
+            indivisible=self.bench.units.remarks,
+            own_code=problem.own_code(self.bench.plain(0)),
+        )
         self.pinned = {
-            "environment.json": environment.record(
-                store,
-                config,
-                xla=self.engine.xla,
-                instruction_set=self.engine.instruction_set,
-                fingerprint=problem.fingerprint,
-                indivisible=self.bench.units.remarks,
-                own_code=problem.own_code(self.bench.plain(0)),
-            ),
+            "environment.json": environment.record(store, made_with),
             "model.json": store.write_pinned("model.json", architecture(self.bench.plain(0)).encode()),
         }
         if not problem.replayable:
