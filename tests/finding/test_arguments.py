@@ -17,6 +17,7 @@ OTHER_DEFAULTS |= {"layer_rates", "min_density", "max_density"}
 OBJECTS = {"preset", "dataset", "data_dir", "normalization", "validation", "classes", "pad_crop", "flip"}
 OBJECTS |= {"learning_rate", "momentum", "weight_decay", "lr_schedule", "lr_milestones", "lr_drop", "warmup"}
 OBJECTS |= {"tickets_from", "tickets_hash", "xla", "threads", "precision", "jobs", "device"}
+OBJECTS |= {"launcher", "address", "launcher_options", "mixed_machines"}  # no other process has the caller's objects
 
 
 def test_options_have_the_names_and_defaults_of_the_configuration():

@@ -241,7 +241,7 @@ def _pool(
         if make_problem is not None:
             raise UsageError(
                 f"The launcher {config.launcher} trains in other processes, which only know the configuration.",
-                "Name model and data in a configuration, as for `tf-lottery run`, or use launcher='local'.",
+                "Name model and data in a configuration, or use launcher='local'.",
             )
         return cluster_pool(config, store.path, waiting, make_job_function)
     count = 1 if make_problem else fitting_processes(config, executor.workers(config, len(waiting)))

@@ -61,7 +61,7 @@ def test_a_pruned_convolution_is_named(tmp_path):
     copy, reason = make_sparse_copy(tmp_path / "net.keras", tmp_path)
     assert copy is None
     assert "No layer of the model" in reason
-    assert "first: it is a Conv2D" in reason
+    assert "first: it is dilated" in reason
 
 
 def test_without_kernels_there_is_none_and_the_reason_is_said(pruned, tmp_path, monkeypatch):

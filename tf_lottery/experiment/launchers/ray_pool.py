@@ -74,9 +74,9 @@ def ray_cluster(address: str | None) -> Iterator[dict[str, float]]:
         where = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
         raise ResourceError(
             f"Can't {where}: {one_line(_root(error))}",
-            "Start one with `ray start --head`, and pass the address that it prints."
+            "Start one by Ray's own command, and pass the address that it prints."
             if address
-            else "Look whether `ray start --head` works here.",
+            else "Look whether Ray's own command starts a cluster here.",
         ) from error
     try:
         yield ray.cluster_resources()
