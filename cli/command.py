@@ -1,5 +1,6 @@
 """What all commands share: examples at the end of the help page, `--debug`, and lists separated by commas."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -141,6 +142,23 @@ class OpenChoice(click.Choice[str]):
             ctx: the command's context.
         """
         return value if self.accepts(str(value)) else super().convert(value, param, ctx)
+
+
+class NumberRange(click.FloatRange):
+    """A range of numbers that NaN is not in: click's own, which compares with the bounds, takes it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number of a text.
+
+        Args:
+            value: as typed.
+            param: the option, for the error.
+            ctx: the context of the command, for the error.
+        """
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is no number in the range {self._describe_range()}.", param, ctx)
+        return number
 
 
 class ListOf(click.ParamType[tuple[Any, ...]]):

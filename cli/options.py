@@ -11,7 +11,7 @@ from tf_lottery.experiment.option import Option, options
 from tf_lottery.experiment.options import Options
 from tf_lottery.utils.references import is_import_path
 
-from .command import ListOf, OpenChoice, OptionWithAliases
+from .command import ListOf, NumberRange, OpenChoice, OptionWithAliases
 from .names import DATASET, MODEL
 from .wording import command_line
 
@@ -89,7 +89,7 @@ def _type(kind: Any, declared: Option) -> "click.ParamType[Any] | None":
     if int in (kind, *get_args(kind)):
         return click.IntRange(_integer(declared.minimum), _integer(declared.maximum))
     if float in (kind, *get_args(kind)):
-        return click.FloatRange(
+        return NumberRange(
             declared.minimum, declared.maximum, min_open=declared.open_minimum, max_open=declared.open_maximum
         )
     return None

@@ -17,7 +17,7 @@ from tf_lottery.utils.machine import available_memory
 from tf_lottery.utils.text import duration
 
 from . import options
-from .command import Command
+from .command import Command, NumberRange
 from .names import DEFAULT_OUT, PRESET
 from .output import print_json, print_line, print_path, print_rendered, print_table, remark, set_up_logging
 from .process import clean_output
@@ -45,7 +45,7 @@ ARGUMENTS = {"drop": "lr_drop", "milestones": "lr_milestones", "pad": "pad_crop"
 @click.option("--fresh", is_flag=True, help="Start over in a new directory instead of resuming.")
 @click.option("--dry-run", "dry", is_flag=True, help="Show trainings, weights, memory, disk and time; write nothing.")
 @trust_option
-@click.option("--checkpoint-every", type=click.FloatRange(0), help="Seconds between states saved in mid-training.")
+@click.option("--checkpoint-every", type=NumberRange(0), help="Seconds between states saved in mid-training.")
 @click.option("--tensorboard", is_flag=True, help="Write learning curves for TensorBoard into the run directory.")
 @output_options
 @click.pass_context

@@ -9,6 +9,7 @@ import click
 from tf_lottery.exporting.sources.source_data import SAMPLES
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 
+from .command import NumberRange
 from .names import DEFAULT_OUT, CountOrFile
 
 data_dir_option = click.option("--data-dir", type=click.Path(), help="Folder of prepared data sets or raw files.")
@@ -34,7 +35,7 @@ out_option = click.option(
 )
 max_drop_option = click.option(
     "--max-drop",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=DEFAULT_MAX_DROP,
     show_default=True,
     help="Validation accuracy a ticket may lose.",

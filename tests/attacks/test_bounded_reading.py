@@ -21,6 +21,8 @@ from tf_lottery.experiment.config_file import read_config_file
 from tf_lottery.experiment.directory import Job, RunReader, manifest
 from tf_lottery.experiment.run_state import read_state
 from tf_lottery.experiment.run_verification import verify_run
+from tf_lottery.exporting.measure.model_files import FileIdentity, identify
+from tf_lottery.exporting.tflite import flatbuffers
 from tf_lottery.layers import model_from_architecture
 from tf_lottery.utils import array_archive
 from tf_lottery.utils.files import dump_arrays, load_arrays, load_json
@@ -245,6 +247,14 @@ NESTED = {
     "objects": '{"a":' * DEEP,
     "medium": "[" * 900 + "]" * 900,
 }
+
+
+@pytest.mark.parametrize("replace", [replace_by_pipe, replace_by_device])
+def test_a_tflite_file_that_is_a_pipe_or_a_device_is_not_read(tmp_path, replace):
+    replace(tmp_path / "model.tflite")
+    assert identify(tmp_path / "model.tflite") == FileIdentity()
+    with pytest.raises(OSError, match="regular file"):
+        flatbuffers.read(tmp_path / "model.tflite")
 
 
 @pytest.mark.parametrize("nested", NESTED)

@@ -97,6 +97,8 @@ def test_sigterm_ends_with_143_and_the_handler_is_put_back(capsys):
         (["run", "digit-mlp"], 2, "Did you mean 'digits-mlp'"),
         (["run", "--rate", "1"], 2, "0<=x<1"),
         (["run", "--rate", "nan"], 2, "rate"),
+        (["run", "--checkpoint-every", "nan"], 2, "checkpoint-every"),
+        (["report", "digits-mlp", "--max-drop", "nan"], 2, "max-drop"),
         (["run", "--rounds", "-1"], 2, "x>=0"),
         (["run", "--steps", "0"], 2, "x>=1"),
         (["run", "--steps", "10", "--epochs", "1"], 2, "steps"),

@@ -51,6 +51,13 @@ def test_a_named_architecture_adds_nothing_to_the_hash(tmp_path):
     assert model_hash(Config(model=str(tmp_path / "none.keras"))) == ""
 
 
+@pytest.mark.parametrize("pixels", [8, 1000])
+def test_crops_hold_a_part_of_the_image(pixels):
+    assert from_config(Config(dataset="digits", model="mlp", pad_crop=7)).augment is not None
+    with pytest.raises(UnfitError, match="nothing but padding"):
+        from_config(Config(dataset="digits", model="mlp", pad_crop=pixels))
+
+
 def test_digits_by_configuration():
     problem = from_config(Config(dataset="digits", model="mlp"))
     assert problem.replayable

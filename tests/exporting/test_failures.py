@@ -380,6 +380,12 @@ def test_somebody_else_s_export_json_is_not_replaced(tmp_path, content):
     assert os.listdir(tmp_path) == ["export.json"]
 
 
+def test_an_export_json_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "export.json")
+    with pytest.raises(UsageError, match="not the report of an export"):
+        export(small(), tmp_path, format="keras")
+
+
 def test_a_keras_file_that_needs_this_library_is_refused(tmp_path):
     from tf_lottery.layers import wrap
 

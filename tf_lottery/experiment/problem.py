@@ -157,6 +157,12 @@ def from_config(config: Config, *, architecture: str | None = None, weights_byte
                 f"Augmentation needs images (height, width, channels). Received: {dataset.input_shape}.",
                 "Switch it off.",
             )
+        if config.pad_crop >= (side := min(dataset.input_shape[:2])):
+            raise UnfitError(
+                f"`pad_crop` of {config.pad_crop} pixels leaves crops of nothing but padding: images are "
+                f"{dataset.input_shape[0]}x{dataset.input_shape[1]}.",
+                f"Pass fewer than {side} pixels, usually 4.",
+            )
         augment = functools.partial(_augment, augmented, config.pad_crop, config.flip)
     return Problem(
         make_model=make_model,

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from tf_lottery.errors import UnfitError, UsageError
 from tf_lottery.exporting.named_values import values_by_name
 from tf_lottery.exporting.output_kinds import OutputKind
+from tf_lottery.utils.regular_files import read_regular
 from tf_lottery.utils.text import one_line
 
 ClassNames: TypeAlias = Sequence[str] | Mapping[str, Sequence[str]] | None
@@ -21,7 +22,7 @@ def read_class_names(path: Path) -> list[str]:
         UnfitError: it is no text in UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+        return read_regular(path).decode("utf-8-sig").rstrip().splitlines()
     except OSError as error:
         raise UsageError(
             f"The names of classes in {path} can't be read: {one_line(error)}.", "Give a text file, one name a line."

@@ -16,6 +16,7 @@ from tf_lottery.experiment.directory.manifest import Manifest
 from tf_lottery.experiment.directory.result_files import result_files
 from tf_lottery.experiment.directory.run_reader import ORIGIN, RunReader
 from tf_lottery.utils.files import dump_arrays, dump_json, json_text, resources, write_bytes
+from tf_lottery.utils.regular_files import read_regular
 from tf_lottery.utils.signals import deferred_signals
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class RunDirectory(RunReader):
     def update_config(self, config: Mapping[str, Any]) -> None:
         """Replace `config.json`, where a run is extended; what an earlier version began keeps its schema."""
         document = dump_json(run_document(config, self.schema()))
-        if document != (self.path / "config.json").read_bytes():
+        if document != read_regular(self.path / "config.json"):
             write_bytes(self.path / "config.json", document)
 
     def write_pinned(self, name: str, content: bytes) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tf_lottery.errors import ResourceError
 from tf_lottery.utils.files import write_bytes
+from tf_lottery.utils.regular_files import read_regular
 
 BEAT = 2.0
 """Seconds between two signs of life."""
@@ -76,7 +77,7 @@ def join(path: Path, *, timeout: float = APPEAR, on_end: Callable[[], None] = la
                 "Put runs where all machines see them under the same path (`out`), e.g. on a network file system.",
             )
         time.sleep(0.2)
-    if path.read_bytes().startswith(_self() + b" "):  # a worker in the process of the run itself
+    if read_regular(path).startswith(_self() + b" "):  # a worker in the process of the run itself
         return
     threading.Thread(target=_watch, args=(path, on_end), name="is the run alive", daemon=True).start()
 
@@ -94,7 +95,7 @@ def _watch(path: Path, on_end: Callable[[], None]) -> None:
     seen, since = b"", time.monotonic()
     while True:
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except FileNotFoundError:
             break
         except OSError:  # a server that does not answer; the run may be alive

@@ -14,6 +14,7 @@ from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.launchers.presence import join
 from tf_lottery.experiment.workers.job_events import JobFunction
 from tf_lottery.utils import machine
+from tf_lottery.utils.files import load_json
 
 DECISIVE = ("tensorflow", "keras", "numpy", "processor")
 """What changes the bits of a training if it is another."""
@@ -90,4 +91,4 @@ def _agreed(path: Path, mine: Mapping[str, Any]) -> dict[str, Any]:
             os.link(own, path)  # as a whole, and once
     finally:
         own.unlink()
-    return dict(json.loads(path.read_text()))
+    return dict(load_json(path))

@@ -20,6 +20,7 @@ from tf_lottery.exporting.publish.file_description import describe_metadata
 from tf_lottery.exporting.tflite.weight_quantization import INSTALL, is_installed
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
 from tf_lottery.utils import staging
+from tf_lottery.utils.regular_files import read_regular
 from tf_lottery.utils.text import suggestion
 
 
@@ -258,10 +259,17 @@ def check_destination(request: ExportRequest, *, force: bool) -> None:
         return
     read_manifest(request.folder)
     earlier = request.folder / REPORT
-    if earlier.exists() and not force and not is_report(earlier.read_bytes()):
+    if earlier.exists() and not force and not _is_report(earlier):
         raise UsageError(
             f"{earlier} is not the report of an export.", "Choose another folder, or replace it with `force=True`."
         )
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        return is_report(read_regular(path))
+    except OSError:
+        return False
 
 
 def _destination(path: Path, formats: list[str], name: str) -> tuple[Path, str | None]:

@@ -8,6 +8,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
+from tf_lottery.utils.regular_files import read_regular
+
 _DTYPES = {
     schema.TensorType.FLOAT32: np.float32,
     schema.TensorType.FLOAT16: np.float16,
@@ -19,12 +21,14 @@ _DTYPES = {
     schema.TensorType.BOOL: np.bool_,
 }
 _IDENTIFIER, _ALIGNMENT = b"TFL3", 16
+MOST_MODEL = 1 << 31
+"""The most bytes of a TFLite file: places in a flatbuffer are signed numbers of 32 bits."""
 _OPERATORS = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
 
 def read(content: bytes | Path) -> Any:
     """Return a file, or its content, as a `ModelT` tree: subgraphs with tensors and operators, buffers, codes."""
-    data = content.read_bytes() if isinstance(content, Path) else content
+    data = read_regular(content, most=MOST_MODEL) if isinstance(content, Path) else content
     return flatbuffer_utils.read_model_from_bytearray(bytearray(data))
 
 
