@@ -102,7 +102,7 @@ _REMEDIES = {
     metavar="FILE.txt",
     help="Names of the classes, one a line, for TFLite files; by default the data set's; of several outputs NAME=FILE.",
 )
-@click.option("--round-channels", type=IntRange(1), default=1, help="Slim to multiples of so many channels, e.g. 8.")
+@click.option("--round-channels", type=IntRange(1), default=1, help="Slim to multiples of so many channels, e.g. 16.")
 @click.option("--dataset", type=DATASET, help="Data to compare on, for a model.")
 @click.option(
     "--normalization",
