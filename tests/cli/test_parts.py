@@ -102,6 +102,7 @@ def test_the_dry_run_writes_nothing_and_counts_exactly(shell, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_doctor_fails_where_runs_cannot_be_written(shell, tmp_path):
     (tmp_path / "file").write_text("")
     done = shell("doctor", "--out", "file/runs", "--json", cwd=tmp_path)
