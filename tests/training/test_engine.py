@@ -266,7 +266,13 @@ def test_time_is_accounted_and_compilation_apart(monkeypatch):
     assert 1 <= engine.chunk_size() <= 500
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", keras.optimizers.LossScaleOptimizer], ids=["plain", "scaled"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        pytest.param("sgd", id="plain"),
+        pytest.param(keras.optimizers.LossScaleOptimizer, id="scaled", marks=pytest.mark.slow),
+    ],
+)
 def test_compiled_graphs_die_with_their_engine(optimizer):
     """Each engine left three graphs behind: TensorFlow kept the gradient function of Keras's sum over replicas."""
 

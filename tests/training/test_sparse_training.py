@@ -82,7 +82,7 @@ def assert_same_training(optimizer, density, steps):
     return dense, sparse
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "ftrl"])
+@pytest.mark.parametrize("optimizer", ["adam", pytest.param("ftrl", marks=pytest.mark.slow)])
 def test_the_losses_are_those_of_the_dense_training(optimizer):
     dense, sparse = assert_same_training(optimizer, 0.2, steps=60)
     one, two = (capture_state(each.variables()) for each in (dense, sparse))

@@ -81,6 +81,7 @@ def walk_through(plain: keras.Model, folder: Path, *, eager: bool = False) -> di
     }
 
 
+@pytest.mark.slow
 def test_a_small_mobilenet(tmp_path):
     walk_through(small_mobilenet(), tmp_path)
 

@@ -46,6 +46,7 @@ def test_there_and_back_again(tmp_path):
     assert all(np.array_equal(value, weights[path]) for path, value in tfl.get_weights(back).items())
 
 
+@pytest.mark.slow
 def test_fit_trains_the_kept_weights():
     wrapped = ticket()
     models = [wrapped, tfl.sparsify(wrapped, batch_size=16)]

@@ -77,6 +77,7 @@ def test_every_claim_has_a_protocol_and_a_cost(module, claim):
             assert f"{config.model} on {config.dataset}; {config.optimizer}" in module.protocol(config)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_runs(module, tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", module.ADDING, re.DOTALL)
     (tmp_path / "example.py").write_text(code)

@@ -147,6 +147,7 @@ def test_a_stopped_call_continues(report, tmp_path):
     assert again.outcomes[0].finding == report.outcomes[0].finding
 
 
+@pytest.mark.slow
 def test_the_barrier_of_a_ticket_under_two_data_orders(folder):
     report = reproduce(plan_claims(["stable"], quick=True, out=folder, jobs=1))
     (outcome,) = report.outcomes
@@ -161,6 +162,7 @@ def test_the_barrier_of_a_ticket_under_two_data_orders(folder):
     assert barriers[1]["test_error_barrier"] == pytest.approx(actual, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_missing_data_set_or_a_diverging_training_leaves_a_claim_open(folder, tmp_path):
     with pytest.raises(UnfitError, match="mnist") as caught:
         plan_claims(["elsewhere"], quick=True, out=folder, data_dir=str(tmp_path))
