@@ -1,6 +1,6 @@
 """The options of `run`: one for each option of an experiment, made from its declaration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -26,12 +26,19 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def configuration_options(function: F) -> F:
-    """Decorate a command with an option for each key of the configuration; one that is not given is None."""
+def options_named(names: Sequence[str]) -> Callable[[F], F]:
+    """Return the decorator that gives a command options of the configuration; one that is not given is None."""
     kinds = {field.name: field.type for field in fields(Options)}
-    for name, declared in reversed(DECLARED.items()):
-        function = _click_option(name, kinds[name], declared)(function)
-    return function
+
+    def decorate(function: F) -> F:
+        for name in reversed(names):
+            function = _click_option(name, kinds[name], DECLARED[name])(function)
+        return function
+
+    return decorate
+
+
+configuration_options = options_named(list(DECLARED))
 
 
 def _click_option(name: str, kind: Any, declared: Option) -> Callable[[F], F]:

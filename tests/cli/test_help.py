@@ -10,7 +10,8 @@ import pytest
 from tf_lottery_cli import app as application
 from tf_lottery_cli import data
 
-SLOW = ("run", "reproduce", "export", "bench", "data")
+SLOW = ("run", "sweep", "reproduce", "export", "bench", "data")
+SWEEP = "steps = 20\nrounds = 1\n[grid]\nseed = [0, 1]\n"
 HEAVY = ("tensorflow", "keras", "matplotlib", "sklearn", "tensorflow_datasets")
 
 
@@ -38,7 +39,7 @@ def examples_and_processes() -> list[object]:
     parameters = []
     for line in examples():
         command = line.split()[1]
-        in_process = command in started and command not in ("run", "reproduce")
+        in_process = command in started and command not in ("run", "sweep", "reproduce")
         marks = [pytest.mark.slow] if command in started and command in SLOW else []
         started.add(command)
         parameters.append(pytest.param(line, in_process, id=line, marks=marks))
@@ -81,6 +82,10 @@ def test_examples_of_the_help_pages_run(
     arguments, folder = arguments[1:], example_folder
     if arguments[0] == "run" and "--dry-run" not in arguments:
         arguments += ["--out", "examples"]  # the finished run stays as it is
+        arguments += ["--jobs", "1"]
+    if arguments[0] == "sweep":
+        folder = tmp_path
+        (folder / "sweep.toml").write_text(SWEEP)
         arguments += ["--jobs", "1"]
     if arguments[0] == "compare":  # two runs of these names, beside the finished one that stays as it is
         (source,) = (example_folder / "runs").glob("digits-mlp-*")

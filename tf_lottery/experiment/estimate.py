@@ -36,6 +36,7 @@ class Estimate:
         jobs_total: trainings of the whole experiment.
         processes: how many run side by side.
         steps: steps of a full training.
+        training_steps: steps of all trainings that are still to be done, about.
         rewind_step: where rounds rewind to.
         weights_kept: weights kept in rounds 0, 1, 2, ...
         parameters: all trainable numbers of the model, biases included.
@@ -54,6 +55,7 @@ class Estimate:
     jobs_total: int
     processes: int
     steps: int
+    training_steps: int
     rewind_step: int
     weights_kept: tuple[int, ...]
     parameters: int
@@ -111,6 +113,7 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0, parent: Pr
         jobs_total=total,
         processes=processes,
         steps=steps.training,
+        training_steps=round(waiting * trained),
         rewind_step=steps.rewind,
         weights_kept=tuple(weights_per_round.kept_per_round(config, bench.roles, shapes, bench.units)),
         parameters=sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables),
