@@ -51,7 +51,7 @@ def _click_option(name: str, kind: Any, declared: Option) -> Callable[[F], F]:
     """
     text = "".join(map(_help_words, split_message(declared.help)))
     if kind is bool:
-        return click.option(f"{flag(name)}/--no-{name}", default=None, help=text)
+        return click.option(f"{flag(name)}/--no-{name.replace('_', '-')}", default=None, help=text)
     several = get_origin(kind) is tuple
     if several and get_args(kind)[0] is str and declared.choices is None:
         return click.option(flag(name), multiple=True, metavar=declared.metavar, help=text)

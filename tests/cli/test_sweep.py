@@ -35,6 +35,7 @@ def threads_as_they_are(monkeypatch):
     monkeypatch.setattr("tf_lottery.training.device.configure", lambda **settings: None)
 
 
+@pytest.mark.usefixtures("threads_as_they_are")
 @pytest.mark.parametrize(
     ("content", "code", "words"),
     [

@@ -165,7 +165,7 @@ def test_the_same_configuration_twice_is_one_run(sweep, tmp_path):
 
 
 def test_runs_that_need_another_process_are_refused(sweep, tmp_path):
-    with pytest.raises(UsageError, match="varies threads"):
+    with pytest.raises(UsageError, match="varies `threads`"):
         plan_sweep(sweep({"grid": {"threads": [1, 2]}}), tmp_path)
     assert len(plan_sweep(sweep({"grid": {"threads": [1, 2]}}), tmp_path, options={"threads": 2})) == 1
 

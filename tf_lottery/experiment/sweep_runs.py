@@ -73,8 +73,8 @@ def plan_sweep(
     configs = configurations(sweep, options, trust=trust, find_run=find_run)
     if differing := [name for name in differing_options(configs) if name in OF_THE_PROCESS]:
         raise UsageError(
-            f"The runs of a sweep share a process, which has one number of `threads` and one `device`. {sweep.path} "
-            f"varies {' and '.join(differing)}.",
+            f"{sweep.path} varies {' and '.join(f'`{name}`' for name in differing)}, of which the process that trains all "
+            "its runs has one.",
             "Make a sweep of each value.",
         )
     runs: dict[Path, SweepRun] = {}
