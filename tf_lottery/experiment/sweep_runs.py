@@ -71,10 +71,9 @@ def plan_sweep(
         LotteryError: a configuration, a data set or a model is wrong.
     """
     configs = configurations(sweep, options, trust=trust, find_run=find_run)
-    if differing := [name for name in differing_options(configs) if name in OF_THE_PROCESS]:
+    if differing := [f"`{name}`" for name in differing_options(configs) if name in OF_THE_PROCESS]:
         raise UsageError(
-            f"{sweep.path} varies {' and '.join(f'`{name}`' for name in differing)}, of which the process that trains all "
-            "its runs has one.",
+            f"{sweep.path} varies {' and '.join(differing)}, of which the process that trains all its runs has one.",
             "Make a sweep of each value.",
         )
     runs: dict[Path, SweepRun] = {}
