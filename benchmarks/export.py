@@ -225,8 +225,9 @@ def render(document: Mapping[str, Any]) -> str:
     """The goals and tables as Markdown."""
     about = document["environment"]
     lines = [
-        f"Measured on {about['processor']}, {about['cores']} cores, one thread, Python {about['python']}, TensorFlow "
-        f"{about['tensorflow']}, LiteRT {about['ai-edge-litert']}; medians of {RUNS:,} calls with one image, in turn.",
+        f"Measured on {about['processor']} ({about['instructions']}), {about['cores']} cores, one thread, Python "
+        f"{about['python']}, TensorFlow {about['tensorflow']}, LiteRT {about['ai-edge-litert']}; medians of {RUNS:,} "
+        "calls with one image, in turn.",
         "",
         "```text",
         *(goal["line"] for goal in document["goals"]),

@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+OTHER = "Options"
+"""The section of the help page for options that are in no other."""
+
 
 class Command(click.Command):
     """A command whose help page ends with examples.
@@ -27,6 +30,22 @@ class Command(click.Command):
         self.params.append(
             click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
         )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, by section; those of the command itself, which have none, come last.
+
+        Args:
+            ctx: the context of this command.
+            formatter: what to write to.
+        """
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                sections.setdefault(getattr(parameter, "section", OTHER), []).append(record)
+        for heading, records in sorted(sections.items(), key=lambda item: item[0] == OTHER):
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples at the end of the help page.
@@ -95,18 +114,19 @@ def write_examples(formatter: click.HelpFormatter, examples: Mapping[str, str]) 
                 formatter.write_text(text)
 
 
-class OptionWithAliases(click.Option):
-    """An option with further spellings, which work but are not listed: names of earlier versions.
+class CommandOption(click.Option):
+    """An option with its section of the help page, and with spellings that are not listed: names of earlier versions.
 
     Args:
         *args: as for `click.Option`.
+        section: the heading that the help page lists it under.
         aliases: the further spellings, e.g. ("--normalisation",).
         **options: as for `click.Option`.
     """
 
-    def __init__(self, *args: Any, aliases: Sequence[str] = (), **options: Any) -> None:
+    def __init__(self, *args: Any, section: str = OTHER, aliases: Sequence[str] = (), **options: Any) -> None:
         super().__init__(*args, **options)
-        self.aliases = tuple(aliases)
+        self.section, self.aliases = section, tuple(aliases)
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
         """Let the parser know all spellings; help pages and completion read `opts`, which has the listed ones.

@@ -15,7 +15,7 @@ from tf_lottery.exporting.sources.source_data import load_source_data
 from tf_lottery.exporting.sources.source_model import open_source_model
 from tf_lottery.results.tables.formats import decibels_text, percent
 
-from .command import Command, ListOf, OptionWithAliases
+from .command import Command, CommandOption, ListOf
 from .named_values import class_names_argument, parse_input_shape, parse_task
 from .names import DATASET, RUN
 from .output import print_json, print_line, print_path, print_table, remark, set_up_logging
@@ -106,7 +106,7 @@ _REMEDIES = {
 @click.option("--dataset", type=DATASET, help="Data to compare on, for a model.")
 @click.option(
     "--normalization",
-    cls=OptionWithAliases,
+    cls=CommandOption,
     aliases=["--normalisation"],
     type=click.Choice(NORMALIZATIONS),
     help="How --dataset is scaled, as the model was trained: unit ([0, 1]) by default; none for raw values.",

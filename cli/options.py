@@ -11,13 +11,22 @@ from tf_lottery.experiment.option import Option, options
 from tf_lottery.experiment.options import Options
 from tf_lottery.utils.references import is_import_path
 
-from .command import ListOf, NumberRange, OpenChoice, OptionWithAliases
+from .command import CommandOption, ListOf, NumberRange, OpenChoice
 from .names import DATASET, MODEL
 from .wording import command_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Values that the shell completes.
 COMPLETED = {"dataset": DATASET, "model": MODEL, "data_dir": click.Path()}
+# The first option of each section of the help page: they are declared in the order of their topics.
+SECTIONS = {
+    "dataset": "Data",
+    "model": "Model",
+    "rounds": "Pruning",
+    "rewind": "Rewinding and training",
+    "seed": "Replicates and controls",
+    "jobs": "Where and how it computes",
+}
 DECLARED = {name: option for name, option in options(Options).items() if option.on_command_line}
 
 
@@ -28,40 +37,47 @@ def flag(name: str) -> str:
 
 def options_named(names: Sequence[str]) -> Callable[[F], F]:
     """Return the decorator that gives a command options of the configuration; one that is not given is None."""
-    kinds = {field.name: field.type for field in fields(Options)}
+    kinds, section, decorators = {field.name: field.type for field in fields(Options)}, "", []
+    for name, declared in DECLARED.items():
+        section = SECTIONS.get(name, section)
+        if name in names:
+            decorators.append(_click_option(name, kinds[name], declared, section))
 
     def decorate(function: F) -> F:
-        for name in reversed(names):
-            function = _click_option(name, kinds[name], DECLARED[name])(function)
+        for decorator in reversed(decorators):
+            function = decorator(function)
         return function
 
     return decorate
 
 
-configuration_options = options_named(list(DECLARED))
+def configuration_options(function: F) -> F:
+    """Decorate a command with an option for each key of the configuration; one that is not given is None."""
+    return options_named(list(DECLARED))(function)
 
 
-def _click_option(name: str, kind: Any, declared: Option) -> Callable[[F], F]:
+def _click_option(name: str, kind: Any, declared: Option, section: str) -> Callable[[F], F]:
     """Return the decorator of one option.
 
     Args:
         name: the option's name in the configuration.
         kind: its type there.
         declared: its declaration.
+        section: the heading that the help page lists it under.
     """
     text = "".join(map(_help_words, split_message(declared.help)))
+    in_section = {"cls": CommandOption, "section": section, "help": text}
     if kind is bool:
-        return click.option(f"{flag(name)}/--no-{name.replace('_', '-')}", default=None, help=text)
+        return click.option(f"{flag(name)}/{flag(f'no_{name}')}", default=None, **in_section)
     several = get_origin(kind) is tuple
     if several and get_args(kind)[0] is str and declared.choices is None:
-        return click.option(flag(name), multiple=True, metavar=declared.metavar, help=text)
+        return click.option(flag(name), multiple=True, metavar=declared.metavar, **in_section)
     return click.option(
         flag(name),
-        cls=OptionWithAliases,
+        **in_section,
         aliases=[flag(declared.earlier_name)] if declared.earlier_name else [],
         type=_list_type(kind, declared) if several else COMPLETED.get(name) or _type(kind, declared),
         metavar=None if several else declared.metavar or None,
-        help=text,
     )
 
 

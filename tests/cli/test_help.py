@@ -1,5 +1,6 @@
 """Help pages, their examples, versions, and that asking for help loads nothing heavy."""
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import click
 import pytest
 from tf_lottery_cli import app as application
 from tf_lottery_cli import data
+from tf_lottery_cli.options import SECTIONS
 
 SLOW = ("run", "sweep", "reproduce", "export", "bench", "data")
 SWEEP = "steps = 20\nrounds = 1\n[grid]\nseed = [0, 1]\n"
@@ -53,6 +55,17 @@ def test_every_help_page_ends_with_examples(name, invoke):
     body = result.output.split("Examples:\n")
     assert len(body) == 2
     assert body[1].lstrip().startswith("tf-lottery ")
+
+
+def test_the_options_of_run_are_listed_by_topic(invoke):
+    page = invoke("run", "--help").output
+    headings = re.findall(r"^(\S.*):$", page, re.MULTILINE)
+    assert headings == [*SECTIONS.values(), "Options", "Examples"]
+    listed = {heading: page.partition(f"\n{heading}:\n")[2].partition("\n\n")[0] for heading in headings}
+    for heading, option in (("Data", "--flip"), ("Pruning", "--rate"), ("Replicates and controls", "--variants")):
+        assert f"  {option} " in listed[heading]
+    assert "--dry-run" in listed["Options"]
+    assert "_" not in "".join(re.findall(r"--[\w-]+", page))
 
 
 @pytest.fixture(scope="module")

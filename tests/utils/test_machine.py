@@ -1,6 +1,9 @@
 """Memory that is free, within the limits of control groups, and memory that this process has held."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from tf_lottery.utils import machine
 
@@ -44,3 +47,17 @@ def test_a_peak_stays_when_memory_is_given_back():
     assert after.private >= before.private
     assert after.private - machine.process_memory().private == 0
     assert after.private + after.shared > 60e6
+
+
+@pytest.mark.parametrize(
+    ("line", "widest"),
+    [
+        ("flags\t\t: fpu sse2 avx avx2 avx512f", "avx512f"),
+        ("flags\t\t: fpu sse2 avx avx2 fma", "avx2"),
+        ("Features\t: fp asimd crc32", "asimd"),
+        ("vendor_id\t: unknown", ""),
+    ],
+)
+def test_the_widest_vector_instructions(monkeypatch, line, widest):
+    monkeypatch.setattr(Path, "read_text", lambda path, **options: f"processor\t: 0\n{line}\n")
+    assert machine.vector_instructions() == widest

@@ -18,7 +18,10 @@ from tf_lottery.utils.files import dump_json
 log = logging.getLogger(__name__)
 PACKAGES = ("tf-lottery", "tensorflow", "keras", "numpy")
 # A change of one of these changes the bits of a training.
-DECISIVE = (*PACKAGES[1:], "processor", "threads", "xla", "kernels", "devices", "tf32")
+DECISIVE = (*machine.DECISIVE, "threads", "xla", "kernels", "devices", "tf32")
+
+# Keys that runs of earlier versions do not have.
+ADDED = ("instructions",)
 
 
 def describe(
@@ -74,7 +77,8 @@ def record(store: RunDirectory, now: Mapping[str, Any]) -> str:
             "Restore the data, or start over with `fresh=True`.",
         )
     check_own_code(store, now.get("own_code", ""))
-    changed = [key for key in DECISIVE if before and before.get(key) != now.get(key)]
+    comparable = [key for key in DECISIVE if key in before or key not in ADDED] if before else []
+    changed = [key for key in comparable if before.get(key) != now.get(key)]
     if changed:
         log.warning(
             "the run continues with another %s: results are no longer bit for bit those of one run",

@@ -13,18 +13,24 @@ _LIMITS_V2 = ("", "memory.max", "memory.current")
 _LIMITS_V1 = ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
 
 
+_INSTRUCTIONS = ("avx512f", "avx2", "avx", "sse2", "sve", "asimd")
+DECISIVE = ("tensorflow", "keras", "numpy", "processor", "instructions")
+"""What changes the bits of a computation if it is another, of what `describe` says."""
+
+
 def describe(packages: Iterable[str]) -> dict[str, Any]:
-    """Versions of Python and of packages, system, processor and cores.
+    """Versions of Python and of packages, system, processor, its widest vector instructions, and cores.
 
     Example:
         >>> sorted(describe(["numpy"]))
-        ['cores', 'numpy', 'processor', 'python', 'system']
+        ['cores', 'instructions', 'numpy', 'processor', 'python', 'system']
     """
     return {
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in packages},
         "system": platform.platform(),
         "processor": processor(),
+        "instructions": vector_instructions(),
         "cores": os.cpu_count(),
     }
 
@@ -36,6 +42,25 @@ def processor() -> str:
             return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
     except OSError:
         return platform.processor() or "unknown"
+
+
+def processor_flags() -> frozenset[str]:
+    """What the processor can do, in the words of Linux; empty where the system does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    listed = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
+    return frozenset(next(listed, "").split())
+
+
+def vector_instructions() -> str:
+    """The widest vector instructions, e.g. "avx512f"; "" where they are not known.
+
+    Processors with and without AVX-512 may have the same name (a virtual machine's often have), and other bits.
+    """
+    flags = processor_flags()
+    return next((name for name in _INSTRUCTIONS if name in flags), "")
 
 
 def available_memory(*, swap: bool = False) -> float | None:

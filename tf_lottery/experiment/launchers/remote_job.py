@@ -16,9 +16,6 @@ from tf_lottery.experiment.workers.job_events import JobFunction
 from tf_lottery.utils import machine
 from tf_lottery.utils.files import load_json
 
-DECISIVE = ("tensorflow", "keras", "numpy", "processor")
-"""What changes the bits of a training if it is another."""
-
 
 class OtherMachineError(UnfitError):
     """A worker is on a machine of another kind than the run's."""
@@ -63,8 +60,8 @@ def check_kind(signs: Path) -> None:
 
 def kind_of_machine() -> dict[str, Any]:
     """Return what this process computes with: versions, and the name of the processor."""
-    about = machine.describe(DECISIVE[:-1])
-    return {key: about[key] for key in DECISIVE}
+    about = machine.describe(machine.DECISIVE[:3])
+    return {key: about[key] for key in machine.DECISIVE}
 
 
 def differences(kind: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
@@ -78,7 +75,7 @@ def differences(kind: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
         >>> differences({"keras": "3.15.0"}, {"keras": "3.14.1"})
         'keras 3.15.0 instead of 3.14.1'
     """
-    keys = [key for key in DECISIVE if kind.get(key) != expected.get(key)]
+    keys = [key for key in machine.DECISIVE if key in expected and kind.get(key) != expected.get(key)]
     return ", ".join(f"{key} {kind.get(key)} instead of {expected.get(key)}" for key in keys)
 
 

@@ -2,7 +2,8 @@
 
 import platform
 from dataclasses import dataclass
-from pathlib import Path
+
+from tf_lottery.utils.machine import processor_flags
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ def describe_processor(machine: str | None = None, flags: str | None = None) -> 
         return Processor(f"ARM ({machine})", True)
     if machine not in ("x86_64", "amd64", "i386", "i686", "x86"):
         return Processor(machine or "unknown", True)
-    known = _flags() if flags is None else flags
-    avx = "avx" in known.split() if known else True
+    known = processor_flags() if flags is None else frozenset(flags.split())
+    avx = not known or "avx" in known
     return Processor("x86 with AVX" if avx else "x86 without AVX", not avx)
 
 
@@ -50,11 +51,3 @@ TARGETS = {
     "x86": describe_processor("x86_64", "avx"),
 }
 """The processors of usual targets."""
-
-
-def _flags() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")

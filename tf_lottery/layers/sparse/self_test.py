@@ -1,6 +1,6 @@
 """Small products and convolutions by the compiled kernels, with their gradients, beside NumPy's."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -30,12 +30,57 @@ def differences() -> dict[str, float]:
 
 def _products() -> Results:
     generator = np.random.default_rng(0)
-    mask = generator.random(SHAPE) < 0.3
-    mask[:, 3] = mask[5] = False
-    mask[:, 4] = True
+    mask = _mask(SHAPE, generator)
     matrix = np.where(mask, generator.normal(size=SHAPE), 0).astype(np.float32)
     inputs, weights = (generator.normal(size=(BATCH, size)).astype(np.float32) for size in SHAPE)
     index = index_of(mask, int(mask.sum()) + 3)
+    results = _by_kernels(
+        lambda inputs, values, index: sparse_matmul(inputs, values, index, SHAPE[1]), inputs, matrix, weights, index
+    )
+    x, w, dy = (array.astype(np.float64) for array in (inputs, matrix, weights))
+    return _named("product", results, [x @ w, dy @ w.T, np.where(mask, x.T @ dy, 0)])
+
+
+def _convolutions() -> Results:
+    generator, shape = np.random.default_rng(1), CONVOLUTION
+    mask = _mask(shape.kernel_shape, generator)
+    kernel = np.where(mask, generator.normal(size=mask.shape), 0).astype(np.float32)
+    sizes = (IMAGES, *shape.input_size, shape.inputs), (IMAGES, *shape.output_size, shape.filters)
+    images, weights = (generator.normal(size=size).astype(np.float32) for size in sizes)
+    index = conv_index_of(mask, int(mask.sum()) + 3, shape.strides)
+
+    def convolve(images: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return from_lanes(sparse_conv(to_lanes(images), values, index, shape, IMAGES), IMAGES)
+
+    results = _by_kernels(convolve, images, kernel, weights, index)
+    result, of_images, of_kernel = convolution_by_numpy(images, kernel, weights, shape)
+    return _named("convolution", results, [result, of_images, np.where(mask, of_kernel, 0)])
+
+
+def _mask(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+    """A random mask with an output and an input that keep nothing, and an output that keeps all."""
+    mask = generator.random(shape) < 0.3
+    mask[..., 3] = mask[..., 5, :] = False
+    mask[..., 4] = True
+    return mask
+
+
+def _by_kernels(
+    multiply: Callable[[tf.Tensor, tf.Tensor, Mapping[str, tf.Tensor]], tf.Tensor],
+    inputs: np.ndarray,
+    matrix: np.ndarray,
+    weights: np.ndarray,
+    index: Mapping[str, np.ndarray],
+) -> list[tf.Tensor]:
+    """A product, compiled by XLA, and its gradients with respect to inputs and kept weights.
+
+    Args:
+        multiply: computes the product of inputs and kept values with their index.
+        inputs: the inputs.
+        matrix: the weights with zeros.
+        weights: what came back: the gradient of the product.
+        index: the places of the kept weights.
+    """
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def compute(
@@ -44,39 +89,11 @@ def _products() -> Results:
         values = take_values(matrix, index)
         with tf.GradientTape() as tape:
             tape.watch([inputs, values])
-            product = sparse_matmul(inputs, values, index, SHAPE[1])
+            product = multiply(inputs, values, index)
         of_inputs, of_values = tape.gradient(product, [inputs, values], weights)
         return [product, of_inputs, put_values(tf.zeros_like(matrix), of_values, index)]
 
-    results = compute(*tf.nest.map_structure(tf.constant, [inputs, matrix, weights, index]))
-    x, w, dy = (array.astype(np.float64) for array in (inputs, matrix, weights))
-    return _named("product", results, [x @ w, dy @ w.T, np.where(mask, x.T @ dy, 0)])
-
-
-def _convolutions() -> Results:
-    generator, shape = np.random.default_rng(1), CONVOLUTION
-    mask = generator.random(shape.kernel_shape) < 0.3
-    mask[..., 3] = mask[:, :, 5] = False
-    mask[..., 4] = True
-    kernel = np.where(mask, generator.normal(size=mask.shape), 0).astype(np.float32)
-    sizes = (IMAGES, *shape.input_size, shape.inputs), (IMAGES, *shape.output_size, shape.filters)
-    images, weights = (generator.normal(size=size).astype(np.float32) for size in sizes)
-    index = conv_index_of(mask, int(mask.sum()) + 3, shape.strides)
-
-    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-    def compute(
-        images: tf.Tensor, kernel: tf.Tensor, weights: tf.Tensor, index: Mapping[str, tf.Tensor]
-    ) -> list[tf.Tensor]:
-        values = take_values(kernel, index)
-        with tf.GradientTape() as tape:
-            tape.watch([images, values])
-            result = from_lanes(sparse_conv(to_lanes(images), values, index, shape, IMAGES), IMAGES)
-        of_images, of_values = tape.gradient(result, [images, values], weights)
-        return [result, of_images, put_values(tf.zeros_like(kernel), of_values, index)]
-
-    results = compute(*tf.nest.map_structure(tf.constant, [images, kernel, weights, index]))
-    result, of_images, of_kernel = convolution_by_numpy(images, kernel, weights, shape)
-    return _named("convolution", results, [result, of_images, np.where(mask, of_kernel, 0)])
+    return list(compute(*tf.nest.map_structure(tf.constant, [inputs, matrix, weights, dict(index)])))
 
 
 def convolution_by_numpy(

@@ -19,7 +19,7 @@ NOT_COMPARED = ("jobs", "device", "data_dir", "tickets_hash")
 EXTENT = ("preset", "rounds", "replicates", "variants", "seed")
 MOST_IN_LABEL = 3
 # Of what a run was made on: what makes its times other ones. Results do not depend on it, up to rounding.
-TIMED_ON = ("processor", "cores", "devices")
+TIMED_ON = ("processor", "instructions", "cores", "devices")
 NONE = "none"
 RESUME = "Finish it: the same call resumes it."
 
