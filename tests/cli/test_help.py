@@ -35,14 +35,16 @@ def examples() -> list[str]:
 def examples_and_processes() -> list[object]:
     """Each example, and whether it runs in this process: the first of each command starts the program, as a user does.
 
-    An example that trains starts it too. Further ones of the commands that take seconds are in the slow set.
+    An example that trains starts it too. Further ones of the commands that take seconds are in the slow set, and all of
+    `sweep`, which does what `run` does.
     """
     started = set()
     parameters = []
     for line in examples():
         command = line.split()[1]
         in_process = command in started and command not in ("run", "sweep", "reproduce")
-        marks = [pytest.mark.slow] if command in started and command in SLOW else []
+        slow = command == "sweep" or (command in started and command in SLOW)
+        marks = [pytest.mark.slow] if slow else []
         started.add(command)
         parameters.append(pytest.param(line, in_process, id=line, marks=marks))
     return parameters

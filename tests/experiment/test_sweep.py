@@ -145,9 +145,9 @@ def test_code_that_the_file_names_needs_trust(sweep):
     assert [config.model for config in configurations(named, trust=True)] == ["mlp", "mine:model"]
 
 
-def test_what_is_wrong_with_data_or_rewind_point_is_seen_before_anything_is_written(sweep, tmp_path):
+def test_what_is_wrong_with_model_or_rewind_point_is_seen_before_anything_is_written(sweep, tmp_path):
     out = tmp_path / "runs"
-    for bad, message in (({"rewind": "step:50"}, "step:50"), ({"dataset": "nosuch"}, "nosuch")):
+    for bad, message in (({"rewind": "step:50"}, "step:50"), ({"model": "mpl"}, "Did you mean 'mlp'")):
         with pytest.raises(UsageError, match=message):
             plan_sweep(sweep({"steps": 10, "runs": [{}, bad]}), out)
     assert not out.exists()
@@ -194,6 +194,7 @@ def test_the_merged_configuration_has_all_that_both_have():
     assert both.variants == ("ticket", "random_reinit", "random_masks")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("threads_as_they_are")
 def test_a_run_that_fails_does_not_stop_the_others(sweep, tmp_path):
     """The second one diverges; the others are whole, and the same call again trains nothing of them."""
