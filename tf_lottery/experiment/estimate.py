@@ -38,7 +38,7 @@ class Estimate:
         jobs_total: trainings of the whole experiment.
         processes: how many run side by side.
         steps: steps of a full training.
-        training_steps: steps of all trainings that are still to be done, about.
+        training_steps: steps of all trainings that are still to be done.
         rewind_step: where rounds rewind to.
         weights_kept: weights kept in rounds 0, 1, 2, ...
         parameters: all trainable numbers of the model, biases included.
@@ -112,7 +112,7 @@ def estimate(
         jobs_total=len(jobs),
         processes=processes,
         steps=steps.training,
-        training_steps=round(waiting * trained),
+        training_steps=sum(trained.values()),
         rewind_step=steps.rewind,
         weights_kept=tuple(weights_per_round.kept_per_round(config, bench.roles, shapes, bench.units)),
         parameters=sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables),
