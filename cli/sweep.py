@@ -26,7 +26,7 @@ from .command import Command
 from .output import print_json, print_line, print_path, print_rendered, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import show_progress
-from .run import ARGUMENTS, remark_on_whole_weights
+from .run import remark_on_whole_weights
 from .shared_options import checkpoint_every_option, out_option, output_options, trust_option
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ EXAMPLES = {
 }
 
 
-@click.command(cls=Command, examples=EXAMPLES, arguments=ARGUMENTS)
+@click.command(cls=Command, examples=EXAMPLES, arguments={"run_dir": "out"})
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @options.options_named(PLACE)
 @out_option
