@@ -62,10 +62,10 @@ def fail_at(folder, name, point, whole, *, error, lasting):
     assert_same(content(folder), whole)
 
 
-@pytest.mark.parametrize("name", ["rewinding", "searches"])
-def test_killed_at_some_changes(tmp_path, name):
+@pytest.mark.parametrize(("name", "count"), [("rewinding", 10), ("searches", 6)])
+def test_killed_at_some_changes(tmp_path, name, count):
     whole, changes = whole_run(tmp_path, name)
-    for point in sample(len(changes), 10, seed=0):
+    for point in sample(len(changes), count, seed=0):
         kill_at(tmp_path / str(point), name, point, whole)
 
 
