@@ -14,6 +14,7 @@ from .stopping import Interrupted
 # Name, module and line of help: the list is shown without importing the commands.
 COMMANDS = {
     "run": ("run", "Find lottery tickets: train, prune, rewind, repeat."),
+    "sweep": ("sweep", "Run many experiments that one file describes, and compare them."),
     "status": ("status", "Show how far a run is."),
     "ls": ("ls", "List the runs and their states."),
     "report": ("report", "Write the plots and the HTML page of a run."),

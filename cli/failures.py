@@ -29,8 +29,8 @@ REMEDIES = {
     3: "Choose data and a model that fit each other.",
 }
 # Commands that train: what they finished is committed, and they resume from there.
-RESUMING = ("run", "reproduce", "analyze")
-WITH_JOBS, JOBS = ("run", "reproduce"), "--jobs"
+RESUMING = ("run", "sweep", "reproduce", "analyze")
+WITH_JOBS, JOBS = ("run", "sweep", "reproduce"), "--jobs"
 # A run that was started over is the newest one, which the command without this finds again.
 FRESH = "--fresh"
 # What the disk, its permissions and its limits raise.

@@ -1,6 +1,6 @@
 """The options of `run`: one for each option of an experiment, made from its declaration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -35,15 +35,25 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def configuration_options(function: F) -> F:
-    """Decorate a command with an option for each key of the configuration; one that is not given is None."""
+def options_named(names: Sequence[str]) -> Callable[[F], F]:
+    """Return the decorator that gives a command options of the configuration; one that is not given is None."""
     kinds, section, decorators = {field.name: field.type for field in fields(Options)}, "", []
     for name, declared in DECLARED.items():
         section = SECTIONS.get(name, section)
-        decorators.append(_click_option(name, kinds[name], declared, section))
-    for decorator in reversed(decorators):
-        function = decorator(function)
-    return function
+        if name in names:
+            decorators.append(_click_option(name, kinds[name], declared, section))
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def configuration_options(function: F) -> F:
+    """Decorate a command with an option for each key of the configuration; one that is not given is None."""
+    return options_named(list(DECLARED))(function)
 
 
 def _click_option(name: str, kind: Any, declared: Option, section: str) -> Callable[[F], F]:

@@ -17,12 +17,12 @@ from tf_lottery.utils.machine import available_memory
 from tf_lottery.utils.text import duration
 
 from . import options
-from .command import Command, NumberRange
+from .command import Command
 from .names import DEFAULT_OUT, PRESET
 from .output import print_json, print_line, print_path, print_rendered, print_table, remark, set_up_logging
 from .process import clean_output
 from .progress import show_progress
-from .shared_options import out_option, output_options, trust_option
+from .shared_options import checkpoint_every_option, out_option, output_options, trust_option
 
 SCHEMA = "tf-lottery.run/1"
 DRY_RUN_SCHEMA = "tf-lottery.dry-run/1"
@@ -45,7 +45,7 @@ ARGUMENTS = {"drop": "lr_drop", "milestones": "lr_milestones", "pad": "pad_crop"
 @click.option("--fresh", is_flag=True, help="Start over in a new directory instead of resuming.")
 @click.option("--dry-run", "dry", is_flag=True, help="Show trainings, weights, memory, disk and time; write nothing.")
 @trust_option
-@click.option("--checkpoint-every", type=NumberRange(0), help="Seconds between states saved in mid-training.")
+@checkpoint_every_option
 @click.option("--tensorboard", is_flag=True, help="Write learning curves for TensorBoard into the run directory.")
 @output_options
 @click.pass_context
@@ -88,7 +88,7 @@ def command(
 
                 events = events_with_tensorboard(events, store)
             rows = run(config, store, events=events, model_hash=model_hash, checkpoint_every=checkpoint_every)
-    _remark_on_whole_weights(store.environment().get("indivisible", {}), quiet=quiet)
+    remark_on_whole_weights(store.environment().get("indivisible", {}), quiet=quiet)
     if as_json:
         from tf_lottery.results.report.conclusions import conclusions
 
@@ -114,14 +114,20 @@ def _print_results(rows: Sequence[dict[str, Any]], store: RunDirectory) -> None:
     print_path(store.path, label="Run directory: ")
 
 
-def _remark_on_whole_weights(reasons: Mapping[str, str], *, quiet: bool) -> None:
+def remark_on_whole_weights(reasons: Mapping[str, str], *, quiet: bool) -> None:
+    """Say which weights are not pruned in the units that were asked for.
+
+    Args:
+        reasons: what they are, by weight path.
+        quiet: say nothing.
+    """
     for path, reason in {} if quiet else reasons.items():
         remark(f"{path} is {reason}")
 
 
 def _print_dry_run(planned: DryRun, *, as_json: bool, quiet: bool) -> None:
     config, estimate = planned.config, planned.estimate
-    _remark_on_whole_weights(estimate.indivisible, quiet=quiet)
+    remark_on_whole_weights(estimate.indivisible, quiet=quiet)
     if as_json:
         print_json({"schema": DRY_RUN_SCHEMA, **planned.to_json()})
         return

@@ -29,6 +29,9 @@ count_or_samples_option = click.option(
     "np.savez('FILE.npz', x=x, y=y).",
 )
 trust_option = click.option("--trust", is_flag=True, help="Import code that the run or a file of it names.")
+checkpoint_every_option = click.option(
+    "--checkpoint-every", type=NumberRange(0), help="Seconds between states saved in mid-training."
+)
 quiet_option = click.option("--quiet", is_flag=True, help="No progress and no hints.")
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True, help="Folder of the runs."

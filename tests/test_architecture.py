@@ -17,7 +17,7 @@ ORDER = ("errors", "utils", "pruning", "layers", "data", "models", "training", "
 ORDER += ("studies", "exporting", "finding", "__main__")
 # Rooms, sub-rooms and modules that load neither TensorFlow nor Keras when they are imported.
 WITHOUT_TENSORFLOW = ("errors", "utils", "pruning", "experiment.directory", "experiment.config", "experiment.plan")
-WITHOUT_TENSORFLOW += ("experiment.presets", "experiment.run_state", "results")
+WITHOUT_TENSORFLOW += ("experiment.presets", "experiment.run_state", "experiment.sweep", "results")
 WITH_TENSORFLOW = ("experiment.directory.rewind_checkpoint", "results.ticket")
 MOST_ENTRIES = 14
 SOURCES = [

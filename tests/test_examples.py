@@ -1,5 +1,6 @@
 """The examples run as a user runs them: each as a process of its own, in an empty folder."""
 
+import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +11,52 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+# What the example of Optuna calls, with the settings of each trial drawn at random.
+OPTUNA = """
+import math
+import random
+from types import SimpleNamespace
+
+
+class Trial:
+    def __init__(self, generator):
+        self.generator, self.params, self.user_attrs, self.value = generator, {}, {}, None
+
+    def suggest_float(self, name, low, high, *, log=False):
+        assert log
+        self.params[name] = math.exp(self.generator.uniform(math.log(low), math.log(high)))
+        return self.params[name]
+
+    def suggest_categorical(self, name, choices):
+        self.params[name] = self.generator.choice(choices)
+        return self.params[name]
+
+    def set_user_attr(self, name, value):
+        self.user_attrs[name] = value
+
+
+class Study:
+    def __init__(self, seed):
+        self.generator, self.trials = random.Random(seed), []
+
+    def optimize(self, objective, n_trials):
+        for _ in range(n_trials):
+            trial = Trial(self.generator)
+            trial.value = objective(trial)
+            self.trials.append(trial)
+
+    @property
+    def best_trial(self):
+        return max(self.trials, key=lambda trial: trial.value)
+
+
+def create_study(*, direction, sampler):
+    assert direction == "maximize"
+    return Study(sampler)
+
+
+samplers = SimpleNamespace(TPESampler=lambda seed: seed)
+"""
 
 
 def number(pattern: str, text: str) -> float:
@@ -120,6 +167,24 @@ def test_mobile(run: Callable[..., str], tmp_path: Path) -> None:
     assert (tmp_path / report["best"]).is_file()
     assert f"to ship: {report['best']}" in out
     assert [path.name for path in tmp_path.iterdir()] == ["files"]
+
+
+@pytest.mark.slow
+def test_optuna_search(run: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Optuna where it is installed; otherwise with a stand-in for the calls that the example makes of it."""
+    if importlib.util.find_spec("optuna") is None:
+        (tmp_path / "modules").mkdir()
+        (tmp_path / "modules" / "optuna.py").write_text(OPTUNA)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    out = run("optuna_search.py", "--trials", "2", folder=folder)
+    assert re.search(r"best of 2 trials: learning_rate [\d.e-]+, criterion \w+, rewind [\w:]+\n", out), out
+    # 640 of 6,400 and 100 of 1,000 weights, but for the rounding of each round.
+    assert number(r"([\d.]+)% of the weights", out) == pytest.approx(10, abs=0.1)
+    assert number(r"validation accuracy ([\d.]+)%", out) > 50
+    assert number(r"test accuracy ([\d.]+)%", out) > 50
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

@@ -12,7 +12,8 @@ from tf_lottery_cli import app as application
 from tf_lottery_cli import data
 from tf_lottery_cli.options import SECTIONS
 
-SLOW = ("run", "reproduce", "export", "bench", "data")
+SLOW = ("run", "sweep", "reproduce", "export", "bench", "data")
+SWEEP = "steps = 20\nrounds = 1\n[grid]\nseed = [0, 1]\n"
 HEAVY = ("tensorflow", "keras", "matplotlib", "sklearn", "tensorflow_datasets")
 
 
@@ -34,14 +35,16 @@ def examples() -> list[str]:
 def examples_and_processes() -> list[object]:
     """Each example, and whether it runs in this process: the first of each command starts the program, as a user does.
 
-    An example that trains starts it too. Further ones of the commands that take seconds are in the slow set.
+    An example that trains starts it too. Further ones of the commands that take seconds are in the slow set, and all of
+    `sweep`, which does what `run` does.
     """
     started = set()
     parameters = []
     for line in examples():
         command = line.split()[1]
-        in_process = command in started and command not in ("run", "reproduce")
-        marks = [pytest.mark.slow] if command in started and command in SLOW else []
+        in_process = command in started and command not in ("run", "sweep", "reproduce")
+        slow = command == "sweep" or (command in started and command in SLOW)
+        marks = [pytest.mark.slow] if slow else []
         started.add(command)
         parameters.append(pytest.param(line, in_process, id=line, marks=marks))
     return parameters
@@ -94,6 +97,10 @@ def test_examples_of_the_help_pages_run(
     arguments, folder = arguments[1:], example_folder
     if arguments[0] == "run" and "--dry-run" not in arguments:
         arguments += ["--out", "examples"]  # the finished run stays as it is
+        arguments += ["--jobs", "1"]
+    if arguments[0] == "sweep":
+        folder = tmp_path
+        (folder / "sweep.toml").write_text(SWEEP)
         arguments += ["--jobs", "1"]
     if arguments[0] == "compare":  # two runs of these names, beside the finished one that stays as it is
         (source,) = (example_folder / "runs").glob("digits-mlp-*")

@@ -13,6 +13,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.results.compare.compared_runs import (
     ComparedRun,
     check_comparable,
+    comparable_groups,
     differing,
     labels,
     timing_differences,
@@ -62,6 +63,16 @@ def test_other_data_are_refused_or_allowed_and_never_paired():
     compared = differences(first, other, "test_accuracy", against="a")
     assert {comparison.outcome for comparison in compared} == {"not judged"}
     assert "the data differ" in compared[0].text()
+
+
+def test_groups_are_of_one_model_and_the_same_known_data():
+    other = {"class_name": "Sequential", "config": {"units": 100}}
+    half = {"class_name": "Sequential", "config": {"units": 300, "dtype": {"class_name": "DTypePolicy", "config": 16}}}
+    runs = [make_run("a"), make_run("b", model=other), make_run("c", data="d2"), make_run("d", model=half)]
+    runs += [make_run("e", data=""), make_run("f", data=""), make_run("g", model=other)]
+    assert [[run.name for run in group] for group in comparable_groups(runs)] == [
+        *(["a", "d"], ["b", "g"], ["c"], ["e"], ["f"])
+    ]
 
 
 def test_a_run_without_its_dense_round_is_refused():

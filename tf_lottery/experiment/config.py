@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -78,11 +78,8 @@ class Config(Options):
         Raises:
             UsageError: a key is unknown, or a value is out of range.
         """
-        names = [field.name for field in fields(cls)]
         document = with_current_keys(document)
-        for key in document:
-            if key not in names:
-                raise UsageError(f"Unknown configuration key {key!r}.", suggestion(str(key), names))
+        check_keys(document)
         return cls(**document)
 
     def updated(self, **changes: Any) -> "Config":
@@ -97,6 +94,53 @@ class Config(Options):
         """
         content = declared.hashed_values(self, self.to_json()) | extra
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def check_keys(document: Mapping[str, Any], *, beside: Iterable[str] = ()) -> None:
+    """Check that every key of a document is an option.
+
+    Args:
+        document: values by key.
+        beside: further keys that it may have.
+
+    Raises:
+        UsageError: a key is unknown; the remedy lists the valid ones.
+    """
+    names = [*(field.name for field in fields(Options)), *beside]
+    for key in document:
+        if key not in names:
+            raise UsageError(f"Unknown configuration key {key!r}.", suggestion(str(key), names))
+
+
+def merge_configs(first: Config, second: Config) -> Config:
+    """Return the configuration with all rounds, replicates and variants of two configurations of one hash.
+
+    Args:
+        first: a configuration.
+        second: another one with the same hash.
+
+    Example:
+        >>> second = Config(rounds=3, variants=("ticket", "shuffled_masks"))
+        >>> both = merge_configs(Config(rounds=2, replicates=5), second)
+        >>> both.rounds, both.replicates, both.variants
+        (3, 5, ('ticket', 'random_reinit', 'shuffled_masks'))
+    """
+    return first.updated(
+        rounds=max(first.rounds, second.rounds),
+        replicates=max(first.replicates, second.replicates),
+        variants=tuple(dict.fromkeys([*first.variants, *second.variants])),
+    )
+
+
+def differing_options(configs: Sequence[Config]) -> dict[str, list[Any]]:
+    """Return the options in which configurations differ, with the value of each, in the order of the declarations.
+
+    Example:
+        >>> differing_options([Config(seed=1), Config(seed=2)])
+        {'seed': [1, 2]}
+    """
+    values = {field.name: [getattr(config, field.name) for config in configs] for field in fields(Config)}
+    return {name: of_each for name, of_each in values.items() if any(value != of_each[0] for value in of_each)}
 
 
 def with_current_keys(document: Mapping[str, Any]) -> dict[str, Any]:

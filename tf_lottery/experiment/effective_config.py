@@ -47,22 +47,37 @@ def effective_config(
             it names code that the user has not trusted.
         DamagedError: the file can't be parsed.
     """
+    file_options = read_config_file(config_file) if config_file else {}
+    config = merged_config(preset, file_options, options)
+    source = options.get("tickets_from") or config_file
+    check_trust(config, str(source), trust=trust, known=given_names(options))
+    return config
+
+
+def merged_config(preset: str | None, file_options: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
+    """Return the configuration that options from several sources make, whatever code it names.
+
+    Args:
+        preset: the name of a preset, or None for the default one.
+        file_options: values by option, from a file.
+        options: stronger values by option; `tickets_from` is the path of a run directory.
+
+    Raises:
+        UsageError: a name is unknown, a value is out of range, or options exclude each other.
+    """
     options = dict(options)
     _check_densities(options)
-    file_options = read_config_file(config_file) if config_file else {}
     source = options.pop("tickets_from", None)
     if source is None:
         base = _base(preset, file_options, options)
     else:
-        _check_transfer(options, alone=not (preset or config_file))
+        _check_transfer(options, alone=not (preset or file_options))
         base = transferred(RunReader(source))
     for stronger in (file_options, options):
-        base = _override(base, stronger)
+        base = override(base, stronger)
     if preset:
         base["preset"] = preset
-    config = Config.from_json(base)
-    check_trust(config, str(source or config_file), trust=trust, known=given_names(options))
-    return config
+    return Config.from_json(base)
 
 
 def _check_densities(options: Mapping[str, Any]) -> None:
@@ -105,8 +120,17 @@ def _base(preset: str | None, file_options: Mapping[str, Any], options: Mapping[
     return base | ({"preset": "custom"} if {"dataset", "model"} & options.keys() else {})
 
 
-def _override(base: dict[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with those of a stronger source, which replace other ways to say the same."""
+def override(base: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with those of a stronger source, which replace other ways to say the same.
+
+    Args:
+        base: values by option.
+        stronger: values by option that win over them.
+
+    Example:
+        >>> override({"steps": 100, "seed": 1}, {"epochs": 2.0})
+        {'steps': None, 'seed': 1, 'epochs': 2.0}
+    """
     merged = dict(base)
     for key in stronger:
         if stronger[key] not in (None, (), []):

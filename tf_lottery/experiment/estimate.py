@@ -38,6 +38,7 @@ class Estimate:
         jobs_total: trainings of the whole experiment.
         processes: how many run side by side.
         steps: steps of a full training.
+        training_steps: steps of all trainings that are still to be done.
         rewind_step: where rounds rewind to.
         weights_kept: weights kept in rounds 0, 1, 2, ...
         parameters: all trainable numbers of the model, biases included.
@@ -58,6 +59,7 @@ class Estimate:
     jobs_total: int
     processes: int
     steps: int
+    training_steps: int
     rewind_step: int
     weights_kept: tuple[int, ...]
     parameters: int
@@ -110,6 +112,7 @@ def estimate(
         jobs_total=len(jobs),
         processes=processes,
         steps=steps.training,
+        training_steps=sum(trained.values()),
         rewind_step=steps.rewind,
         weights_kept=tuple(weights_per_round.kept_per_round(config, bench.roles, shapes, bench.units)),
         parameters=sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables),

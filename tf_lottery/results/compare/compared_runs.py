@@ -1,12 +1,13 @@
 """Runs to compare: whether they can be, what differs in them, and how to name them."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tf_lottery.errors import UnfitError, UsageError
-from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.config import Config, differing_options
 from tf_lottery.experiment.directory import RunReader
 from tf_lottery.results.statistics.values import Row, select
 from tf_lottery.utils.documents import parse_json
@@ -108,6 +109,21 @@ def check_comparable(runs: Sequence[ComparedRun], *, allow_data: bool = False) -
             )
 
 
+def comparable_groups(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
+    """Return the runs in groups that can be compared: of one model, on the same data.
+
+    Data that are not known are nobody else's: a run on them is a group of one.
+
+    Args:
+        runs: any number of runs.
+    """
+    groups: dict[tuple[str, str], list[ComparedRun]] = {}
+    for run in runs:
+        model = json.dumps(_structure(run.model), sort_keys=True)
+        groups.setdefault((model, run.data or f"unknown: {run.path}"), []).append(run)
+    return list(groups.values())
+
+
 def _structure(model: str) -> Any:
     """An architecture without its precision, which is no other model."""
 
@@ -133,12 +149,8 @@ def _data_words(run: ComparedRun) -> str:
 
 def differing(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:
     """The settings in which the runs differ, with the value of each run, in the order of the configuration."""
-    settings = {}
-    for each in fields(Config):
-        values = [getattr(run.config, each.name) for run in runs]
-        if each.name not in NOT_COMPARED and any(value != values[0] for value in values):
-            settings[each.name] = values
-    return settings
+    settings = differing_options([run.config for run in runs])
+    return {name: values for name, values in settings.items() if name not in NOT_COMPARED}
 
 
 def timing_differences(runs: Sequence[ComparedRun]) -> list[str]:

@@ -69,6 +69,10 @@ class ComparisonReport:
     sentences: tuple[str, ...]
     files: dict[str, Path]
 
+    def table(self) -> Table:
+        """Return what each run reached, one line per run."""
+        return runs_table(self.runs, self.summaries, self.column)
+
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""
         return {
@@ -171,7 +175,7 @@ def _page(
             "Matching densities are geometric means over replicates, each against its own dense network, with their "
             "95 % interval (below 3 replicates the range) in brackets; at most, where the last round still matches."
         ),
-        runs=_runs_table(runs, summaries, column),
+        runs=runs_table(runs, summaries, column),
         how_compared=f"{column_words(column, capital=True)} of a run's ticket less that of the first run's, paired by "
         "replicate. Densities within 1 % of each other count as equal.",
         groups=[
@@ -190,8 +194,14 @@ def _page(
     )
 
 
-def _runs_table(runs: Sequence[ComparedRun], summaries: Sequence[RunSummary], column: str) -> Table:
-    """One line per run: what it reached."""
+def runs_table(runs: Sequence[ComparedRun], summaries: Sequence[RunSummary], column: str) -> Table:
+    """Return what each run reached, one line per run.
+
+    Args:
+        runs: the runs.
+        summaries: what each of them reached.
+        column: the score that is compared.
+    """
     headers = ("Run", "Directory", "Replicates", "Selected round", "Weights left", column_words(column, capital=True))
     write = formats.percent if column.endswith("accuracy") else formats.loss
     lines = [

@@ -9,7 +9,7 @@ from tf_lottery.data import locations
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment import run as experiment
-from tf_lottery.experiment.config import Config
+from tf_lottery.experiment.config import Config, merge_configs
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import Events
 from tf_lottery.experiment.workers import executor
@@ -101,26 +101,6 @@ def required_runs(configs: Mapping[str, Mapping[str, Config]], *, out: str | Pat
                 problem = missing_data_error(config)
                 runs[key] = RequiredRun(config, experiment.locate(config, out), (name,), problem)
     return list(runs.values())
-
-
-def merge_configs(first: Config, second: Config) -> Config:
-    """Return the configuration with all rounds, replicates and variants of two configurations of one hash.
-
-    Args:
-        first: a configuration.
-        second: another one with the same hash.
-
-    Example:
-        >>> second = Config(rounds=3, variants=("ticket", "shuffled_masks"))
-        >>> both = merge_configs(Config(rounds=2, replicates=5), second)
-        >>> both.rounds, both.replicates, both.variants
-        (3, 5, ('ticket', 'random_reinit', 'shuffled_masks'))
-    """
-    return first.updated(
-        rounds=max(first.rounds, second.rounds),
-        replicates=max(first.replicates, second.replicates),
-        variants=tuple(dict.fromkeys([*first.variants, *second.variants])),
-    )
 
 
 def missing_data_error(config: Config) -> UnfitError | None:
