@@ -55,6 +55,7 @@ def environment(folder):
     return json.loads((folder / "environment.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
     go(tmp_path / "whole")
