@@ -52,9 +52,6 @@ DISK = {
     if hasattr(errno, name)
 }
 
-# What no disk has a place for.
-NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
-
 
 class PipeBroke(BaseException):
     """A pipe broke. No `OSError`, for which click would end the process with 1.
@@ -143,6 +140,7 @@ def describe(error: BaseException, command: str = "run", words: Sequence[str] = 
         words: the command as typed, behind the program's name.
     """
     from tf_lottery.errors import LotteryError, UnfinishedRunError
+    from tf_lottery.utils.regular_files import IMPOSSIBLE_NAMES
     from tf_lottery.utils.text import one_line
 
     from .wording import in_flags
@@ -162,12 +160,13 @@ def describe(error: BaseException, command: str = "run", words: Sequence[str] = 
         if isinstance(error, kind):
             return _failure(code, f"stopped by {name}.", _after_a_stop(command, words))
     where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-    if isinstance(error, OSError) and error.errno in NAMES:
+    if isinstance(error, OSError) and error.errno in IMPOSSIBLE_NAMES:
         return _failure(2, f"{where}{error.strerror}.", "Give another path.")
     if isinstance(error, OSError) and error.errno in DISK:
-        return _failure(
-            RESOURCE, f"{where}{error.strerror}.", "Free disk space, or choose a place that you may write to."
-        )
+        remedy = "Free disk space, or choose a place that you may write to."
+        if isinstance(error, PermissionError):
+            remedy = "Give yourself the right to it, or choose a place that you may read and write to."
+        return _failure(RESOURCE, f"{where}{error.strerror}.", remedy)
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return _failure(RESOURCE, "Out of memory.", "Take a smaller --batch-size, fewer --jobs, or a smaller model.")
     return _failure(

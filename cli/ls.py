@@ -22,7 +22,7 @@ EXAMPLES = {
 @out_option
 @json_option
 def command(out: Path, as_json: bool) -> None:
-    """List the runs and their states: complete, running, unfinished or damaged."""
+    """List the runs and their states: complete, running, unfinished, damaged or unreadable."""
     from tf_lottery.experiment.run_state import read_state
 
     states = [(path, read_state(path)) for path in list_runs(out)]

@@ -1,6 +1,8 @@
 """This process: what TensorFlow reads when it loads, and where the chatter of native code goes."""
 
+import atexit
 import contextlib
+import gc
 import io
 import os
 import re
@@ -19,8 +21,13 @@ END = b"\0end of output\n"
 
 
 def prepare() -> None:
-    """Open standard streams that are closed, and set what TensorFlow reads when it loads unless the user has set it."""
+    """Open standard streams that are closed, let the process end at once when it does, and set what TensorFlow reads.
+
+    What the user has set stays.
+    """
     _open_streams()
+    # Else Python looks for cycles among all that TensorFlow made when it exits, for seconds, in which no signal counts.
+    atexit.register(gc.freeze)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if not sys.warnoptions and "PYTHONWARNINGS" not in os.environ:

@@ -28,13 +28,15 @@ def command(run: str | None, out: Path, as_json: bool) -> None:
 
     RUN is a path, a name below --out, or the beginning of one; without it, the run that changed last.
     """
-    from tf_lottery.errors import DamagedError
+    from tf_lottery.errors import DamagedError, ResourceError
     from tf_lottery.experiment.run_state import read_state
     from tf_lottery.results.tables.formats import plural
 
     state = read_state(find_run(run, out).path)
     if state.state == "damaged":
         raise DamagedError(state.problem, f"`tf-lottery verify {state.run_dir}` lists all that is damaged.")
+    if state.state == "unreadable":
+        raise ResourceError(state.problem, "Give yourself the right to read it, or see whether its disk answers.")
     if as_json:
         print_json({"schema": SCHEMA, "complete": state.jobs_done == state.jobs_total, **state.to_json()})
         return

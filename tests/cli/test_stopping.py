@@ -194,5 +194,15 @@ sys.exit(failures.guarded(action, debug=False))
     assert done.returncode == 129
 
 
+def test_a_process_that_ends_looks_for_no_cycles():
+    """Among the objects of TensorFlow that took seconds, in which a stopped command did not end."""
+    program = (
+        "class Cycle:\n    def __init__(self): self.own = self\n    def __del__(self): print('collected', flush=True)\n"
+    )
+    for prepare, expected in (("", "collected\n"), ("import tf_lottery_cli.process as p; p.prepare()\n", "")):
+        command = [sys.executable, "-c", f"{prepare}{program}Cycle()"]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == expected
+
+
 def test_the_signals_are_those_that_the_library_holds_back():
     assert stopping.STOPPING == signals.STOPPING

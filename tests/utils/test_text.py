@@ -68,7 +68,7 @@ def test_what_is_printed_holds_no_control_characters(text, shown):
     assert printable(text) == shown
 
 
-@pytest.mark.parametrize("value", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("value", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"])
 def test_text_that_a_spreadsheet_takes_for_a_formula_is_quoted(value):
     assert inert_cell(value) == f"'{value}"
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tf_lottery.errors import DamagedError, ResourceError, UnfitError
+from tf_lottery.errors import DamagedError, UnfitError
 from tf_lottery.utils.documents import parse_json
+from tf_lottery.utils.files import not_permitted
 from tf_lottery.utils.regular_files import read_regular
 
 _SCALES = {"uint8": 255.0, "uint16": 65535.0}
@@ -96,7 +97,7 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise _damaged(folder, f"has no {name}") from error
     except PermissionError as error:
-        raise ResourceError(f"{folder / name} may not be read.", "Give yourself the right to read it.") from error
+        raise not_permitted(folder / name) from error
     except (OSError, ValueError) as error:
         raise _damaged(folder, f"has a broken {name} ({error})") from error
     if not isinstance(content, dict):

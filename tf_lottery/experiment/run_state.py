@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tf_lottery.errors import LotteryError
+from tf_lottery.errors import LotteryError, ResourceError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunReader
@@ -35,7 +35,7 @@ class RunState:
 
     Attributes:
         run_dir: its run directory.
-        state: "complete", "running", "unfinished" or "damaged".
+        state: "complete", "running", "unfinished", "damaged" or "unreadable" (not permitted, or no answer of its disk).
         in_use: whether a process holds the directory.
         jobs_done: trainings that are committed.
         jobs_total: trainings that are planned.
@@ -47,7 +47,7 @@ class RunState:
         seconds_left: what the others will take in one process, at the mean so far; None where nothing is known.
         partial: trainings that were stopped in their middle.
         leftovers: half-written and outdated files of a killed process; 0 while the directory is in use.
-        problem: what is damaged.
+        problem: what is damaged or can't be read.
     """
 
     run_dir: str
@@ -84,6 +84,8 @@ def read_state(run_dir: str | Path) -> RunState:
         done = set(run.complete_jobs()) & set(jobs)
         seconds = sum(row["seconds"] for row in rows)
         partial = [_read_partial(run, job, config) for job in jobs if job not in done]
+    except ResourceError as error:
+        return RunState(str(run_dir), "unreadable", problem=error.cause)
     except (LotteryError, KeyError, TypeError) as error:
         problem = error.cause if isinstance(error, LotteryError) else f"A file of metrics lacks {error}."
         return RunState(str(run_dir), "damaged", problem=problem)

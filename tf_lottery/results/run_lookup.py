@@ -1,5 +1,6 @@
 """The runs below a folder: list them, or find one by its path, its name or the beginning of its name."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
@@ -20,14 +21,21 @@ def list_runs(out: str | Path = "runs") -> list[Path]:
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a path is a run directory, if only a damaged one."""
-    return path.is_dir() and ((path / "config.json").is_file() or any(path.glob("replicate_*/round_*")))
+    """Return whether a path is a run directory, if only a damaged one, or one that may not be looked into."""
+    try:
+        return path.is_dir() and ((path / "config.json").is_file() or any(path.glob("replicate_*/round_*")))
+    except PermissionError:
+        return True
 
 
 def last_change(run_dir: Path) -> float:
-    """Return when a run was last written to, in seconds since 1970."""
+    """Return when a run was last written to, in seconds since 1970; 0.0 where that is not known."""
     files = [run_dir, run_dir / "config.json", run_dir / "results.csv", *run_dir.glob("replicate_*/round_*")]
-    return max(path.stat().st_mtime for path in files if path.exists())
+    times = [0.0]
+    for path in files:
+        with contextlib.suppress(OSError):  # it is not there, perhaps no longer, or may not be looked at
+            times.append(path.stat().st_mtime)
+    return max(times)
 
 
 def find_run(name: str | None, out: str | Path = "runs") -> RunDirectory:

@@ -14,7 +14,7 @@ from tf_lottery.results.statistics.values import number
 from tf_lottery.results.tables.formats import count, density_percent, percent
 from tf_lottery.results.ticket_content import GROUPS, SCHEMA, array_group, check_headers, read_recipe
 from tf_lottery.utils import html
-from tf_lottery.utils.files import damaged, dump_arrays, json_text, load_arrays, write_bytes
+from tf_lottery.utils.files import damaged, dump_arrays, json_text, load_arrays, reading, write_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,15 +159,14 @@ def load_ticket(path: str | PathLike[str]) -> Ticket:
     Raises:
         UsageError: there is no such file.
         DamagedError: it is truncated, altered, not a ticket, or holds far more than its size.
-        ResourceError: its arrays do not fit in memory.
+        ResourceError: it may not be read, or its arrays do not fit in memory.
     """
     path = Path(path)
-    if not path.exists():
-        raise UsageError(f"There is no ticket {path}.", "Give the path of an .npz file that `Ticket.save` wrote.")
-    if path.is_dir():
-        raise UsageError(
-            f"{path} is a folder, not a ticket.", "Give the path of an .npz file that `Ticket.save` wrote."
-        )
+    with reading(path, kind="ticket"):
+        exists, is_folder = path.exists(), path.is_dir()
+    if is_folder or not exists:
+        cause = f"{path} is a folder, not a ticket." if is_folder else f"There is no ticket {path}."
+        raise UsageError(cause, "Give the path of an .npz file that `Ticket.save` wrote.")
     arrays = load_arrays(path, check_headers)
     try:
         recipe = read_recipe(arrays.pop("recipe").tobytes())

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tf_lottery.errors import DamagedError, LotteryError, ResourceError, UsageEr
 from tf_lottery.utils.array_archive import Headers, read_arrays
 from tf_lottery.utils.documents import parse_json
 from tf_lottery.utils.network_files import UNREACHABLE, rename
-from tf_lottery.utils.regular_files import open_regular, read_regular
+from tf_lottery.utils.regular_files import IMPOSSIBLE_NAMES, open_regular, read_regular
 from tf_lottery.utils.text import one_line
 
 RESTORE = "Restore it from a copy, or start over with `fresh=True`."
@@ -147,7 +147,7 @@ def reading(path: Path, *, kind: str = "file") -> Iterator[None]:
         kind: what it should be, e.g. "model file".
 
     Raises:
-        UsageError: it does not exist, or is a folder.
+        UsageError: it does not exist, is a folder, or has a name that no file can have.
         ResourceError: it may not be read.
     """
     try:
@@ -157,7 +157,11 @@ def reading(path: Path, *, kind: str = "file") -> Iterator[None]:
     except IsADirectoryError as error:
         raise UsageError(f"{path} is a folder, not a {kind}.", "Give the path of the file.") from error
     except PermissionError as error:
-        raise ResourceError(f"The {kind} {path} may not be read.", "Give yourself the right to read it.") from error
+        raise not_permitted(path) from error
+    except OSError as error:
+        if error.errno not in IMPOSSIBLE_NAMES:
+            raise
+        raise UsageError(f"{path}: {error.strerror}.", "Give another path.") from error
 
 
 def dump_json(document: Any) -> bytes:
@@ -240,20 +244,23 @@ def dump_arrays(arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -
     return buffer.getvalue()
 
 
-def load_arrays(path: Path, check: Callable[[Headers], None] | None = None) -> dict[str, np.ndarray]:
+def load_arrays(
+    path: Path, check: Callable[[Headers], None] | None = None, *, only: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
     """Read an `.npz` file.
 
     Args:
         path: the file.
         check: raises a `ValueError` where the headers of the arrays, by name, are not what is expected.
+        only: the names of the arrays to read; all by default.
 
     Raises:
         DamagedError: it is missing, truncated, altered, no regular file, or holds far more than its size.
-        ResourceError: its arrays do not fit in memory.
+        ResourceError: its arrays do not fit in memory, or it may not be read.
     """
     try:
         with open_regular(path) as file:
-            return read_arrays(file, check)
+            return read_arrays(file, check, only=only)
     except LotteryError:
         raise
     except Exception as error:  # zlib.error and struct.error of a damaged archive have no common base
@@ -274,6 +281,11 @@ def unreachable(path: Path, error: OSError) -> ResourceError:
     )
 
 
+def not_permitted(path: Path) -> ResourceError:
+    """Return the error for a file or folder that the user may not read: nothing is known of it then."""
+    return ResourceError(f"{path} may not be read.", "Give yourself the right to read it.")
+
+
 def damaged(path: Path, error: BaseException | str) -> DamagedError | ResourceError:
     """Return the error for a file that can't be read as what it should be.
 
@@ -283,4 +295,6 @@ def damaged(path: Path, error: BaseException | str) -> DamagedError | ResourceEr
     """
     if isinstance(error, OSError) and error.errno in UNREACHABLE:
         return unreachable(path, error)
+    if isinstance(error, PermissionError):
+        return not_permitted(path)
     return DamagedError(f"{path} is damaged or missing: {one_line(error)}.", RESTORE)

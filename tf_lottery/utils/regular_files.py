@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
+IMPOSSIBLE_NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
+"""The numbers of errors of paths that no disk has a place for."""
 MOST_FOLDERS = 100
 """The most levels of folders that are looked into: nothing of this library lies deeper than ten."""
 MOST_HOLES = 1 << 30

@@ -10,8 +10,8 @@ _Value = TypeVar("_Value")
 # What a terminal obeys instead of showing it: control characters, those that turn the order of letters round, ends of
 # lines, and the parts of names that are no UTF-8, which no stream takes.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# With what spreadsheets let a formula begin.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# With what spreadsheets let a formula begin; some take the wide forms of its first character too.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 # Colors, and TensorFlow's names of nodes.
 _MARKS = re.compile(r"\x1b\[[0-9;]*m|\{\{.*?\}\}\s*")
 # A line of a traceback and the code below it.

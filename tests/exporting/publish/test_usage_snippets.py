@@ -1,5 +1,6 @@
 """The model card: inputs and outputs, and code that loads and calls the very file."""
 
+import ast
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from keras import layers
 
 from tf_lottery.exporting import export
+from tf_lottery.exporting.publish.model_card import table
 from tf_lottery.exporting.publish.usage_snippets import usage_snippets
 from tf_lottery.exporting.signature import signature_of
 
@@ -113,6 +115,27 @@ def test_kotlin_and_swift_have_no_syntax_errors(language):
         code = usage_snippets("tflite", 'a "model"$.tflite', inputs, OUTPUTS)[language]
         assert not parser.parse(code.encode()).root_node.has_error
     assert parser.parse(code.replace("(", "", 1).encode()).root_node.has_error
+
+
+def test_no_name_leaves_its_text():
+    """A line of its own would be code of the sender's, for who copies the program; an override shows it in disguise."""
+    name = 'a"\nimport os\r\u202e```\\'
+    inputs = [{"input": name, "shape": [4, 2], "dtype": "float32"}]
+    snippets = usage_snippets("tflite", f"{name}.tflite", inputs, [{**OUTPUTS[0], "output": name}])
+    assigned = [part.value for part in ast.parse(snippets["python"]).body if isinstance(part, ast.Assign)]
+    assert [key.value for part in assigned if isinstance(part, ast.Dict) for key in part.keys] == [name]
+    plain = usage_snippets("tflite", "m.tflite", INPUTS[:1], OUTPUTS[:1])
+    for language, code in snippets.items():
+        assert len(code.splitlines()) == len(plain[language].splitlines())
+        assert "\u202e" not in code
+
+
+def test_no_cell_leaves_its_row():
+    assert table(("Weight",), [("a|b\n<b>\r\u2028",)]).splitlines() == [
+        "| Weight |",
+        "| --- |",
+        r"| a\|b\n<b>\r\u2028 |",
+    ]
 
 
 def test_buffers_hold_one_sample_in_bytes():

@@ -1,12 +1,14 @@
 """`RunLayout`: where each thing of a run directory is, and what is complete."""
 
 import contextlib
+import itertools
 import os
 from fnmatch import fnmatch
 from pathlib import Path
 
 from tf_lottery.experiment.directory import manifest
 from tf_lottery.experiment.directory.job import TICKET, Job
+from tf_lottery.utils.files import not_permitted
 from tf_lottery.utils.regular_files import paths_below
 
 # What stands in the names of folders for the colon of an import path, which some file systems do not allow.
@@ -55,8 +57,16 @@ class RunLayout:
         return sorted(jobs, key=lambda job: (job.replicate, job.round, job.variant != TICKET, job.variant))
 
     def _of_trainings(self, name: str) -> list[Path]:
-        """The files of a name in the folders of trainings; no deeper folder is looked into."""
+        """The files of a name in the folders of trainings; no deeper folder is looked into.
+
+        Raises:
+            ResourceError: one of the folders may not be looked into.
+        """
         rounds = "replicate_*/round_*"
+        patterns = ("replicate_*", rounds, f"{rounds}/variants")
+        for folder in itertools.chain([self.path], *map(self.path.glob, patterns)):
+            if not os.access(folder, os.R_OK | os.X_OK) and folder.is_dir():
+                raise not_permitted(folder)  # `glob` would find nothing there
         return [*self.path.glob(f"{rounds}/{name}"), *self.path.glob(f"{rounds}/variants/*/{name}")]
 
     def _job_of(self, folder: Path) -> Job | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tf_lottery.errors import DamagedError
 from tf_lottery.utils.documents import parse_json
-from tf_lottery.utils.files import RESTORE, damaged, dump_json, file_digest, write_bytes
+from tf_lottery.utils.files import RESTORE, damaged, dump_json, file_digest, reading, write_bytes
 from tf_lottery.utils.regular_files import is_inside, read_regular
 
 NAME = "manifest.json"
@@ -66,7 +66,8 @@ def write(directory: Path, manifest: Manifest) -> str:
 
 def exists(directory: Path) -> bool:
     """Whether a directory is complete."""
-    return (directory / NAME).is_file()
+    with reading(directory / NAME):
+        return (directory / NAME).is_file()
 
 
 def read(directory: Path) -> Manifest:
@@ -137,12 +138,10 @@ def digest(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal.
 
     Raises:
-        DamagedError: it can't be read.
+        DamagedError: it is missing, or no regular file.
+        ResourceError: it may not be read, or its file system does not answer.
     """
     try:
         return file_digest(path)
     except OSError as error:
-        raise DamagedError(
-            f"{path} can't be read: {error.strerror or error}.",
-            RESTORE,
-        ) from error
+        raise damaged(path, error) from error

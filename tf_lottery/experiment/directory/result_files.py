@@ -8,6 +8,7 @@ from typing import Any
 from tf_lottery.utils.files import json_text
 from tf_lottery.utils.text import inert_cell
 
+RESULT_FILES = ("results.csv", "metrics.jsonl")
 # The columns that every row has; a user's own metrics follow.
 COLUMNS = (
     *("replicate", "round", "variant", "density", "sparsity", "weights_kept", "weights_total", "steps"),
@@ -29,4 +30,4 @@ def result_files(rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str
     writer.writerow({column: inert_cell(column) for column in columns})
     writer.writerows({key: inert_cell(value) for key, value in row.items()} for row in rows)
     lines = "".join(f"{json_text(record)}\n" for record in curves)
-    return {"results.csv": table.getvalue().encode(), "metrics.jsonl": lines.encode()}
+    return dict(zip(RESULT_FILES, (table.getvalue().encode(), lines.encode()), strict=True))

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tf_lottery.errors import DamagedError, LotteryError
+from tf_lottery.errors import DamagedError, LotteryError, ResourceError
 from tf_lottery.experiment.directory import manifest
 from tf_lottery.experiment.directory.job import SEARCH, TICKET, Job
-from tf_lottery.experiment.directory.result_files import result_files
+from tf_lottery.experiment.directory.result_files import RESULT_FILES, result_files
 from tf_lottery.experiment.directory.run_reader import RunReader
 from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
@@ -60,6 +60,8 @@ class Verification:
     def attempt(self, check: str, function: Callable[..., Any], *arguments: Any) -> bool:
         """Call a function that counts its items or raises, and note the problem where it raises.
 
+        What can't be read, since it is not permitted or its disk does not answer, is no damage: that is raised.
+
         Args:
             check: the sentence that names the check.
             function: returns how many items it checked; what is no integer counts as one.
@@ -70,6 +72,8 @@ class Verification:
         """
         try:
             result = function(*arguments)
+        except ResourceError:
+            raise
         except LotteryError as error:
             self.count(check)
             if error.cause not in self.problems:  # one damaged file can make several checks fail
@@ -128,7 +132,7 @@ def _verify_replicate(
         checks.attempt("rewind states are of this run", run.checked_manifest, run.rewind_folder(replicate))
     try:
         pin = run.rewind_digest(replicate)
-    except LotteryError:
+    except DamagedError:
         pin = None  # the check above has noted it
     tickets: dict[int, Masks] = {}
     for job in jobs:  # the ticket of a round comes before its controls
@@ -140,6 +144,8 @@ def _verify_replicate(
         try:
             masks = run.masks(job)
             _verify_job(job, masks, run.weights(job), run.metrics(job), pin, checks)
+        except ResourceError:
+            raise
         except (LotteryError, KeyError, TypeError, AttributeError) as error:
             cause = error.cause if isinstance(error, LotteryError) else f"{type(error).__name__}: {error}"
             if cause not in checks.problems:
@@ -181,22 +187,24 @@ def _verify_job(
 
 def _verify_results(run: RunReader, jobs: list[Job], checks: Verification) -> None:
     """Check the files that are derived from the metrics of the trainings, line by line."""
+    # Read before the metrics: the next training of a run in progress may be committed meanwhile, and written there.
+    written = {name: _content(run.path / name) for name in RESULT_FILES}
     try:
         contents = result_files(run.rows(), run.curves())
+    except ResourceError:
+        raise
     except (LotteryError, KeyError, TypeError, AttributeError) as error:
         if not checks.problems:  # a damaged file of metrics has been noted already
             checks.problems.append(f"The metrics of a training can't be read: {error}")
         return
     for name, expected in contents.items():
-        path = run.path / name
-        if not path.exists():
+        path, actual = run.path / name, written[name]
+        if isinstance(actual, FileNotFoundError):
             if jobs:
                 checks.remarks.append(f"{name} is not written yet; the next `run` writes it.")
             continue
-        try:
-            actual = read_regular(path)
-        except OSError as error:
-            checks.problems.append(f"{path} can't be read: {error.strerror or error}.")
+        if isinstance(actual, OSError):
+            checks.problems.append(f"{path} can't be read: {actual.strerror or actual}.")
             continue
         checks.count(f"lines of {name} are what the metrics say", actual.count(b"\n"))
         if actual == expected:
@@ -209,6 +217,14 @@ def _verify_results(run: RunReader, jobs: list[Job], checks: Verification) -> No
             checks.remarks.append(f"{name} lacks {lacking} committed {unit}; the next `run` writes them.")
         else:
             checks.problems.append(f"{path} is not what the metrics of the trainings say.")
+
+
+def _content(path: Path) -> bytes | OSError:
+    """The content of a file, or the reason for which it can't be read."""
+    try:
+        return read_regular(path)
+    except OSError as error:
+        return error
 
 
 def _look_for_leftovers(run: RunReader, expected: set[Job], done: set[Job], checks: Verification) -> None:

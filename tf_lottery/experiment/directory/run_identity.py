@@ -13,7 +13,7 @@ from tf_lottery.experiment.directory.job import Job
 from tf_lottery.experiment.directory.layout import RunLayout
 from tf_lottery.experiment.directory.manifest import Manifest
 from tf_lottery.utils.documents import parse_json
-from tf_lottery.utils.files import damaged
+from tf_lottery.utils.files import damaged, reading
 from tf_lottery.utils.regular_files import read_regular
 
 # Keys of config.json beside the fields of `Config`.
@@ -60,7 +60,8 @@ class RunIdentity(RunLayout):
         return str(self._read_configuration()[0]["schema"]) if self._has_configuration() else RUN_SCHEMA
 
     def _has_configuration(self) -> bool:
-        return (self.path / "config.json").is_file()
+        with reading(self.path / "config.json", kind="configuration"):
+            return (self.path / "config.json").is_file()
 
     def _read_configuration(self) -> tuple[dict[str, Any], Config]:
         path = self.path / "config.json"

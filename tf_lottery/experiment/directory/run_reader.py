@@ -1,8 +1,7 @@
 """`RunReader`: the one place that reads a run directory; all other views of a run are made from it."""
 
 import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +13,9 @@ from tf_lottery.experiment.directory.manifest import Manifest
 from tf_lottery.experiment.directory.metrics_document import check_metrics, check_progress
 from tf_lottery.experiment.directory.run_identity import RunIdentity
 from tf_lottery.pruning.masks import Masks
-from tf_lottery.utils.array_archive import check_numbers, read_arrays
+from tf_lottery.utils.array_archive import check_numbers
 from tf_lottery.utils.documents import parse_json
 from tf_lottery.utils.files import RESTORE, damaged, load_arrays, load_json, load_text
-from tf_lottery.utils.regular_files import open_regular
 
 if TYPE_CHECKING:
     from tf_lottery.training.state import State
@@ -186,17 +184,8 @@ class RunReader(RunIdentity):
         Raises:
             DamagedError: the file is damaged, of another training or run, or of other trainings before it.
         """
-        path = self.partial_path(job)
-        if not path.exists():
-            return None
-        try:
-            state = load_arrays(path, check_numbers)
-            progress = check_progress(parse_json(state.pop("progress").tobytes()))
-        except (DamagedError, KeyError, ValueError) as error:
-            raise DamagedError(
-                f"{path}, the saved state of a running training, is damaged.", _DELETE_PARTIAL
-            ) from error
-        return state, self._checked_progress(job, path, progress, made_from)
+        content = self._read_partial(job)
+        return content and (content[0], self._checked_progress(job, content[1], made_from))
 
     def partial_progress(self, job: Job) -> dict[str, Any] | None:
         """The progress of a training that was stopped in its middle, or None; the arrays of its state are not read.
@@ -204,21 +193,29 @@ class RunReader(RunIdentity):
         Raises:
             DamagedError: the file is damaged, or of another training or run.
         """
+        content = self._read_partial(job, only=("progress",))
+        return content and self._checked_progress(job, content[1], None)
+
+    def _read_partial(
+        self, job: Job, *, only: Collection[str] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """State and progress of a saved state; None if there is none, or none any more: its training is committed."""
         path = self.partial_path(job)
         try:
-            with open_regular(path) as file:
-                archive = read_arrays(file, check_numbers, only=("progress",))
-                progress = check_progress(parse_json(archive["progress"].tobytes()))
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # zlib.error and struct.error of a damaged archive have no common base
-            raise DamagedError(f"{path} is damaged: {error}.", "Delete it: its training then starts over.") from error
-        return self._checked_progress(job, path, progress, None)
+            state = load_arrays(path, check_numbers, only=only)
+            return state, check_progress(parse_json(state.pop("progress").tobytes()))
+        except (DamagedError, KeyError, ValueError) as error:
+            if not path.exists():
+                return None
+            raise DamagedError(
+                f"{path}, the saved state of a running training, is damaged.", _DELETE_PARTIAL
+            ) from error
 
     def _checked_progress(
-        self, job: Job, path: Path, progress: dict[str, Any], made_from: Callable[[], Mapping[str, str]] | None
+        self, job: Job, progress: dict[str, Any], made_from: Callable[[], Mapping[str, str]] | None
     ) -> dict[str, Any]:
         """The progress of a saved state without its origin, once that is checked."""
+        path = self.partial_path(job)
         origin = progress.pop(ORIGIN, {"owner": {}, "made_from": {}})
         try:
             self.check_owner(path, origin["owner"], self.owner(job.replicate, job))

@@ -139,8 +139,6 @@ class WorkerPool:
         except (EOFError, OSError):  # the latter in the middle of a message
             return self._bury_dead(worker)
         if kind == "memory":
-            return self._bury(worker, Death("ran out of memory", out_of_memory=True))
-        if kind == "memory":
             return self._bury(worker, OUT_OF_MEMORY)
         event = event_of(cast(Job, worker.job), kind, content)
         if kind == "done":

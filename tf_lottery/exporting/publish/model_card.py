@@ -17,6 +17,7 @@ from tf_lottery.layers import discover
 from tf_lottery.results.tables.formats import decibels_text, percent
 from tf_lottery.utils import machine
 from tf_lottery.utils.files import json_text
+from tf_lottery.utils.text import printable
 
 SCHEMA = "tf-lottery.card/1"
 _PACKAGES = ("tf-lottery", "tensorflow", "keras", "ai-edge-litert", "numpy")
@@ -202,7 +203,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         rows: cells as text.
     """
     lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    cells = [[printable(str(cell)).replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def _budget(card: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tf_lottery.utils.text import printable
+
 _SWIFT_TYPES = {
     "float32": "Float32",
     "float16": "Float16",
@@ -203,8 +205,8 @@ def _bytes(entry: Mapping[str, Any]) -> int:
 
 
 def _quoted(text: str) -> str:
-    """The text between double quotes, as Python and Swift read it."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """The text between double quotes, as Python and Swift read it; no control character ends its line."""
+    return '"' + printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
 def _kotlin_text(text: str) -> str:
@@ -212,4 +214,4 @@ def _kotlin_text(text: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return text.replace("\n", " ")
+    return printable(text)
