@@ -4,7 +4,6 @@
     python benchmarks/sparse_training.py --batch 128 --optimizer sgd
     python benchmarks/sparse_training.py --model resnet20 --batch 128 --densities 0.2 0.1 0.05
     python benchmarks/sparse_training.py --model resnet20 --batch 128 --control    what XLA alone is worth
-    python benchmarks/sparse_training.py --model resnet20 --no-batch-norm    what convolutions alone gain
     python benchmarks/sparse_training.py --run               a whole `tf-lottery run`, with and without the kernels
 
 Both sides train the same net with the same masks on the same batches in one process, in turn (dense, sparse, dense),
@@ -35,7 +34,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=("lenet", *CONVOLUTIONAL), default="lenet")
     parser.add_argument("--control", action="store_true", help="XLA compiles the steps of the dense side")
-    parser.add_argument("--no-batch-norm", action="store_true", help="leave it out of the net, on both sides")
     parser.add_argument("--densities", type=float, nargs="+", default=DENSITIES)
     parser.add_argument("--batch", type=int, default=60)
     parser.add_argument("--optimizer", default="adam")
@@ -146,8 +144,6 @@ def engine(setting: str, density: float, options: argparse.Namespace):
     keras.utils.set_random_seed(0)
     of_one = shape(options.model)
     model = ARCHITECTURES["fc1" if options.model == "lenet" else options.model](of_one, 10)
-    if options.no_batch_norm:
-        model = keras.models.clone_model(model, clone_function=without_batch_norm)
     wrapped = tfl.wrap(model)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     settings = {"metrics": ["accuracy"], "sparse": setting}
@@ -158,15 +154,6 @@ def engine(setting: str, density: float, options: argparse.Namespace):
     rng = np.random.default_rng(1)
     tfl.set_masks(wrapped, {path: rng.random(mask.shape) < density for path, mask in tfl.get_masks(wrapped).items()})
     return one
-
-
-def without_batch_norm(layer):
-    """A copy of a layer; of batch normalization, a layer that does nothing."""
-    import keras
-
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return keras.layers.Identity(name=layer.name)
-    return type(layer).from_config(layer.get_config())
 
 
 def first_losses(one, data, order, steps: int) -> list[float]:

@@ -56,7 +56,7 @@ def _click_option(name: str, kind: Any, declared: Option, section: str) -> Calla
         section: the heading that the help page lists it under.
     """
     text = "".join(map(_help_words, split_message(declared.help)))
-    in_section = {"cls": CommandOption, "section": section, "help": text}
+    in_section: dict[str, Any] = {"cls": CommandOption, "section": section, "help": text}
     if kind is bool:
         return click.option(f"{flag(name)}/{flag(f'no_{name}')}", default=None, **in_section)
     several = get_origin(kind) is tuple

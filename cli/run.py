@@ -136,6 +136,7 @@ def _print_dry_run(planned: DryRun, *, as_json: bool, quiet: bool) -> None:
         *([("Memory", _memory(estimate.memory_bytes))] if estimate.memory_bytes else []),
         ("Disk", f"{estimate.disk_bytes / 1e6:,.1f} MB"),
         ("Time", f"about {duration(estimate.seconds)}"),
+        ("One after the other", f"{estimate.chain_length} trainings, {duration(estimate.chain_seconds)} at least"),
     ]
     print_table(("Dry run", ""), rows)
     print_line()

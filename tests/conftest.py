@@ -90,10 +90,11 @@ def run_python() -> Callable[..., str]:
 
 @pytest.fixture
 def answers_ctrl_c() -> Iterator[None]:
-    """Processes that the test starts answer Ctrl-C: tests that run in the background ignore it, and hand that on."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Processes that the test starts answer Ctrl-C and SIGHUP, which tests in the background ignore and hand on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGHUP, before[1])
 
 
 @pytest.fixture

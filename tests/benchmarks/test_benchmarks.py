@@ -149,6 +149,7 @@ def test_a_missed_target_is_an_exit_code_where_it_is_checked(
     assert json.loads(file.read_text()) == {"measured": 2}
 
 
+@pytest.mark.slow
 def test_overhead_counts_compilations(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     size = ["--preset", "digits-mlp", "--rounds", "2", "--steps", "60"]

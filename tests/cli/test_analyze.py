@@ -24,6 +24,7 @@ def test_without_a_study_the_studies_are_listed(invoke):
     assert {"name": "instability", "variants": ["other_order"]}.items() <= document["studies"][1].items()
 
 
+@pytest.mark.slow
 def test_a_study_prints_its_table_and_sentences_and_writes_files(copied, invoke):
     result = invoke("analyze", "stability", copied.name)
     assert result.exit_code == 0, result.output

@@ -72,6 +72,7 @@ def test_json_is_one_document_and_nothing_else(models, quick, invoke):
     assert "--model" in result.stderr
 
 
+@pytest.mark.slow
 def test_baselines_are_made_of_a_model_file(models, quick, invoke):
     result = invoke("bench", models / "net.keras", "--model", models / "net.keras", "--json")
     assert result.exit_code == 5  # what the fixture says of a third file

@@ -27,6 +27,7 @@ def mobile(tmp_path_factory):
     return file
 
 
+@pytest.mark.slow
 def test_a_foreign_model_as_a_table_and_as_json(shell, invoke, mobile, tmp_path):
     done = shell("doctor", str(mobile), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

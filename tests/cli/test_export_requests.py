@@ -65,6 +65,7 @@ def test_a_file_for_a_microcontroller(folder, here, invoke):
     assert "Tensor arena of the dense file: about" in result.stdout
 
 
+@pytest.mark.slow
 def test_whole_numbers_a_batch_and_names(folder, here, invoke):
     options = ("--io", "int8", "--batch", "3", "--encoding", "dense", "--class-names", folder / "names.txt", "--json")
     result = export(invoke, folder, "kinds", *options)

@@ -95,12 +95,14 @@ def test_the_dry_run_writes_nothing_and_counts_exactly(shell, tmp_path):
     assert document["schema"] == "tf-lottery.dry-run/1"
     assert document["weights_kept"] == [11900, 8988, 6795, 5144]
     assert (document["jobs"], document["steps"], document["rewind_step"]) == (14, 1500, 0)
-    assert document["seconds"] > 0
+    assert document["seconds"] > document["chain_seconds"] > 0
+    assert document["chain_length"] == 4  # the rounds of a replicate
     assert document["disk_bytes"] > 14 * 12060 * 4
     assert 0.5e9 < document["memory_bytes"] < 4e9
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_doctor_fails_where_runs_cannot_be_written(shell, tmp_path):
     (tmp_path / "file").write_text("")
     done = shell("doctor", "--out", "file/runs", "--json", cwd=tmp_path)

@@ -74,6 +74,7 @@ def test_quiet_says_nothing_on_stderr(workplace, shell):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_stdout_is_kept_clean_of_what_the_users_model_prints(shell, tmp_path):
     (tmp_path / "mine.py").write_text(
         "import keras\n"
@@ -93,6 +94,7 @@ def test_stdout_is_kept_clean_of_what_the_users_model_prints(shell, tmp_path):
     assert json.loads(again.stdout)["run_dir"] == document["run_dir"]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_with_3(shell, tmp_path):
     done = shell("run", *QUICK, "--optimizer", "sgd", "--learning-rate", "1e30", cwd=tmp_path)
     assert done.returncode == 3
@@ -103,6 +105,7 @@ def test_a_loss_that_is_not_finite_ends_with_3(shell, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_missing_data_ends_with_3_and_leaves_no_directory(shell, tmp_path):
     done = shell("run", "--dataset", "cifar10", *QUICK, cwd=tmp_path)
     assert done.returncode == 3
@@ -129,6 +132,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "{", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "closed", ["<&- >&- 2>&-", *(pytest.param(part, marks=pytest.mark.slow) for part in (">&-", "2>&-", ">&- 2>&-"))]
 )
@@ -201,6 +205,7 @@ def test_a_run_killed_and_interrupted_comes_to_the_same_results(
     assert tf_lottery.open_run(second).ticket(2).density == pytest.approx(6795 / 11900)
 
 
+@pytest.mark.slow
 def test_fresh_starts_over_in_a_new_directory(shell, tmp_path):
     dense = ["--rounds", "0", "--steps", "20", "--replicates", "1", "--json"]
     first = shell("run", *dense, cwd=tmp_path)

@@ -59,6 +59,7 @@ def runs(process):
         return False
 
 
+@pytest.mark.usefixtures("answers_ctrl_c")
 def test_sighup_ends_with_129_and_the_handler_is_put_back(capsys):
     before = signal.getsignal(signal.SIGHUP)
     assert failures.guarded(stopped(signal.SIGHUP), debug=False) == 129
@@ -74,6 +75,7 @@ def test_what_nohup_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.usefixtures("answers_ctrl_c")
 def test_an_error_on_the_way_out_does_not_hide_the_signal(capsys):
     """A terminal that is gone can't be written to: that error took the place of the signal."""
 

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 MODULE = """
@@ -30,6 +31,7 @@ def make(input_shape, classes):
 """
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_from_run_to_files(shell, tmp_path):
     (tmp_path / "subclassed_module.py").write_text(MODULE)
     options = ["--steps", "20", "--rounds", "1", "--replicates", "1", "--jobs", "1", "--quiet"]

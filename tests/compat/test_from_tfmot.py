@@ -215,6 +215,7 @@ for wrong in (Own(), tf_keras.Sequential([tf_keras.layers.Dense(2)])):
 """
 
 
+@pytest.mark.slow
 def test_models_of_tf_keras_in_this_process():
     done = subprocess.run([sys.executable, "-c", IN_ONE_PROCESS], check=True, capture_output=True, text=True)
     integers, text, wrap, subclassed, unbuilt = done.stdout.splitlines()[-5:]

@@ -104,6 +104,7 @@ def test_bad_arguments(make, message):
         make()
 
 
+@pytest.mark.slow
 def test_a_model_of_tf_keras():
     code = """
 import tf_keras

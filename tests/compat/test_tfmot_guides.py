@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tf_lottery as tfl
@@ -63,6 +64,7 @@ def test_the_comprehensive_guide():
     assert blocks.layers[0].block_size == (1, 16)
 
 
+@pytest.mark.slow
 def test_the_tutorial_with_keras(data_dir, tmp_path):
     """tfmot's tutorial on MNIST, with fewer images and epochs."""
     from tf_lottery.data import load

@@ -212,7 +212,12 @@ def test_every_criterion_prunes_whole_units_in_every_scope(criterion, scope, gra
 
 
 @pytest.mark.parametrize(
-    ("granularity", "weights"), [("1x4", [132, 76, 44]), ("channel", [132, 84, 60]), ("unstructured", [132, 75, 44])]
+    ("granularity", "weights"),
+    [
+        ("1x4", [132, 76, 44]),
+        pytest.param("channel", [132, 84, 60], marks=pytest.mark.slow),
+        ("unstructured", [132, 75, 44]),
+    ],
 )
 def test_an_experiment_keeps_the_units_that_it_says(tmp_path, granularity, weights):
     result = find(granularity=granularity, variants=tuple(CONTROLS), rewind="step:2", run_dir=tmp_path)
@@ -258,6 +263,7 @@ def test_random_units_are_drawn_among_those_of_equal_size():
     assert len(seen) > 1
 
 
+@pytest.mark.slow
 def test_searches_and_criteria_with_data_work_in_units():
     for options in (
         {"pruning": "early_bird", "mask_distance": 0.5},
@@ -342,6 +348,7 @@ def test_the_command_line_tells_counts_of_units_and_what_is_kept_whole(tmp_path)
     assert done.stderr.splitlines().count(whole) == 1
 
 
+@pytest.mark.slow
 def test_the_command_line_refuses_what_does_not_divide_and_leaves_nothing(tmp_path):
     done = shell("--granularity", "1x4", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")

@@ -229,7 +229,7 @@ def read(store, job, name):
         return {key: arrays[key].tobytes() for key in arrays}
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_own_functions_train_here_and_in_worker_processes(own, tmp_path, monkeypatch, jobs):
     variants = (f"{own}:turned", f"{own}:OTHER")
     names = {"criterion": f"{own}:score", "rewind": f"{own}:late", "variants": variants}

@@ -75,7 +75,10 @@ def test_one_shot_masks_come_from_the_trained_dense_network(tmp_path):
             assert np.abs(dense[key][mask]).min() >= np.abs(dense[key][~mask]).max()
 
 
-@pytest.mark.parametrize("criterion", ["snip", "grasp", "synflow", "random", "magnitude"])
+@pytest.mark.parametrize(
+    "criterion",
+    ["snip", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grasp", "synflow")), "random", "magnitude"],
+)
 def test_masks_made_before_training_score_what_is_then_trained(tmp_path, criterion):
     scope = "global" if criterion == "synflow" else "layerwise"
     changes = {"criterion": criterion, "scope": scope, "score_examples": 200, "rounds": 1}

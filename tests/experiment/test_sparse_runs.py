@@ -61,7 +61,8 @@ def environment(folder):
     return json.loads((folder / "environment.json").read_text())
 
 
-@pytest.mark.parametrize("layers", [None, pytest.param(convolutions, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [None, convolutions])
 def test_a_stopped_run_goes_on_to_the_same_bytes(layers, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
     go(tmp_path / "whole", layers=layers)

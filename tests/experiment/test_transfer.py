@@ -66,6 +66,7 @@ def test_more_rounds_than_the_source_has_are_refused(source, tmp_path):
     assert not list(tmp_path.rglob("manifest.json"))  # it is refused before anything is trained
 
 
+@pytest.mark.slow
 def test_masks_that_are_not_nested_are_no_damage(tmp_path):
     config = Config(**BASE, pruning="before_training", criterion="random", variants=("ticket",))
     store = locate(config, tmp_path)

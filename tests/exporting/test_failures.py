@@ -394,6 +394,7 @@ def test_a_keras_file_that_needs_this_library_is_refused(tmp_path):
     assert keras_writer._needs_this_library(file) == "Masked"
 
 
+@pytest.mark.slow
 def test_stdout_stays_clean(tmp_path):
     code = (
         "import json, sys, keras; from tf_lottery.exporting import export\n"

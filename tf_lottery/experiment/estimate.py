@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 from tf_lottery.experiment import plan, weights_per_round
 from tf_lottery.experiment.compiled_job import span
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.directory import SEARCH, TICKET
+from tf_lottery.experiment.directory import SEARCH, TICKET, Job
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.experiment.training_and_rewind_steps import step_counts
+from tf_lottery.experiment.schedule import schedule
+from tf_lottery.experiment.training_and_rewind_steps import StepCounts, step_counts
 from tf_lottery.experiment.workers import executor
 from tf_lottery.experiment.workers.starting_point import HELD_REPLICATES
 from tf_lottery.experiment.workers.workbench import Workbench
@@ -47,6 +49,8 @@ class Estimate:
         seconds_per_step: measured.
         seconds_per_evaluation: measured.
         seconds: for everything that is still to be done.
+        chain_length: how many of these trainings must follow each other.
+        chain_seconds: what those take: no number of processes is faster.
         xla: whether the steps are compiled by XLA.
     """
 
@@ -64,6 +68,8 @@ class Estimate:
     seconds_per_step: float
     seconds_per_evaluation: float
     seconds: float
+    chain_length: int
+    chain_seconds: float
     xla: bool
 
     def to_json(self) -> dict[str, Any]:
@@ -71,13 +77,15 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(config: Config, problem: Problem, *, jobs_done: int = 0, parent: ProcessMemory | None = None) -> Estimate:
+def estimate(
+    config: Config, problem: Problem, *, done: Collection[Job] = (), parent: ProcessMemory | None = None
+) -> Estimate:
     """Measure a few real steps and an evaluation, and estimate what the experiment will take. Writes nothing.
 
     Args:
         config: the experiment.
         problem: its model and data.
-        jobs_done: trainings that are committed already.
+        done: trainings that are committed already.
         parent: the memory of the process that starts the others, where there are several.
 
     Raises:
@@ -89,26 +97,17 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0, parent: Pr
     plain, engine, masks = bench.plain(0), bench.engine, bench.dense()
     shapes = {path: mask.shape for path, mask in masks.items()}
     jobs = plan.jobs(config)
-    total = len(jobs)
-    waiting = max(0, total - jobs_done)
-    processes = executor.workers(config, waiting) if waiting else 0
+    waiting = [job for job in jobs if job not in done]
+    processes = executor.workers(config, len(waiting)) if waiting else 0
     step_seconds, evaluation_seconds = _measure(bench, chains=math.ceil(config.replicates / max(1, processes)))
     overhead = time.perf_counter() - begin - MEASURED_SECONDS
-    spans = [span(config, job, steps) for job in jobs]
-    # A rewound training is shorter; controls may start at step 0 all the same.
-    trained = (
-        sum(
-            last - (first if job.variant in (TICKET, SEARCH) else min(first, last - steps.training))
-            for job, (first, last) in zip(jobs, spans, strict=True)
-        )
-        / total
-    )
-    evaluations = round(trained) // config.eval_every + 1
-    per_job = trained * step_seconds + evaluations * evaluation_seconds
-    seconds = waiting * per_job / max(1, processes) + max(0.0, overhead)
+    trained = {job: _trained_steps(config, job, steps) for job in waiting}
+    evaluations = {job: count // config.eval_every + 1 for job, count in trained.items()}
+    takes = {job: trained[job] * step_seconds + evaluations[job] * evaluation_seconds for job in waiting}
+    planned = schedule(config, waiting, takes.__getitem__, max(1, processes), start_up=max(0.0, overhead))
     return Estimate(
-        jobs=waiting,
-        jobs_total=total,
+        jobs=len(waiting),
+        jobs_total=len(jobs),
         processes=processes,
         steps=steps.training,
         rewind_step=steps.rewind,
@@ -116,13 +115,21 @@ def estimate(config: Config, problem: Problem, *, jobs_done: int = 0, parent: Pr
         parameters=sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables),
         skipped=tuple(discover(plain, include=problem.include, exclude=problem.exclude).skipped),
         indivisible=bench.units.remarks,
-        disk_bytes=_disk(engine, bench.model, shapes, waiting, config, evaluations),
+        disk_bytes=_disk(engine, bench.model, shapes, config, list(evaluations.values())),
         memory_bytes=_memory(process_memory(), parent, processes),
         seconds_per_step=step_seconds,
         seconds_per_evaluation=evaluation_seconds,
-        seconds=round(seconds, 1),
+        seconds=round(planned.seconds, 1),
+        chain_length=planned.chain_length,
+        chain_seconds=round(planned.longest_chain, 1),
         xla=engine.xla,
     )
+
+
+def _trained_steps(config: Config, job: Job, steps: StepCounts) -> int:
+    """How many steps a training has; controls may start at step 0 where the ticket starts at the rewind step."""
+    first, last = span(config, job, steps)
+    return last - (first if job.variant in (TICKET, SEARCH) else min(first, last - steps.training))
 
 
 def _measure(bench: Workbench, *, chains: int) -> tuple[float, float]:
@@ -164,9 +171,10 @@ def _memory(here: ProcessMemory | None, parent: ProcessMemory | None, processes:
 
 
 def _disk(
-    engine: Engine, model: Any, shapes: dict[str, tuple[int, ...]], jobs: int, config: Config, evaluations: int
+    engine: Engine, model: Any, shapes: dict[str, tuple[int, ...]], config: Config, evaluations: Sequence[int]
 ) -> int:
     variables = sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in named_variables(model).values())
     state = sum(math.prod(v.shape) * 4 for v in engine.variables().values())
     masks = sum(math.prod(shape) for shape in shapes.values()) // 8
-    return int(jobs * (variables + masks + METRICS_BYTES + 300 * evaluations) + config.replicates * state)
+    of_trainings = len(evaluations) * (variables + masks + METRICS_BYTES) + 300 * sum(evaluations)
+    return int(of_trainings + config.replicates * state)

@@ -122,5 +122,13 @@ def ready(config: Config, waiting: Iterable[Job], done: set[Job]) -> list[Job]:
         waiting: the trainings that are not started.
         done: the trainings that are committed.
     """
-    able = [job for job in waiting if done.issuperset(needs(config, job))]
-    return sorted(able, key=lambda job: (job.variant not in (TICKET, SEARCH), job.round, job.replicate, job.variant))
+    return sorted((job for job in waiting if done.issuperset(needs(config, job))), key=urgency)
+
+
+def urgency(job: Job) -> tuple[bool, int, int, str]:
+    """Return what trainings that can start are sorted by: tickets first, since others wait for them, then by round.
+
+    Args:
+        job: the training.
+    """
+    return job.variant not in (TICKET, SEARCH), job.round, job.replicate, job.variant

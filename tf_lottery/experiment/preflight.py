@@ -99,9 +99,9 @@ def dry_run(config: Config, out: str | Path, *, fresh: bool = False, trust: bool
         known = imported_names(config)
         config = extended(config, store, model_hash=model_hash)
         check_trust(config, store.path, trust=trust, known=known)
-    jobs_done = sum(store.is_complete(job) for job in plan.jobs(config))
-    planned = estimate(config, problem.from_config(config), jobs_done=jobs_done, parent=parent)
-    return DryRun(store.path, config, jobs_done, planned)
+    done = {job for job in plan.jobs(config) if store.is_complete(job)}
+    planned = estimate(config, problem.from_config(config), done=done, parent=parent)
+    return DryRun(store.path, config, len(done), planned)
 
 
 @contextlib.contextmanager

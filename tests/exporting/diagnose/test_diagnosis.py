@@ -390,6 +390,7 @@ def test_weights_that_are_not_numbers(tmp_path):
         diagnose(file)
 
 
+@pytest.mark.slow
 def test_files_that_are_none(tmp_path):
     with pytest.raises(UsageError, match="does not exist"):
         diagnose(tmp_path / "no.tflite")

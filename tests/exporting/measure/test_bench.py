@@ -16,6 +16,7 @@ from tf_lottery.exporting.measure.bench import Benchmark, bench
 from tf_lottery.exporting.measure.measurement import Measurement
 
 
+@pytest.mark.slow
 def test_a_benchmark_of_all_kinds_of_files(files):
     names = ("sparse.tflite", "float32.tflite", "int8.tflite", "half.tflite")
     outcome = bench([files / name for name in names], runs=60)
@@ -131,6 +132,7 @@ def test_a_file_that_its_manifest_does_not_know_is_not_measured(files, tmp_path)
         outcome.raise_failures()
 
 
+@pytest.mark.slow
 def test_what_needs_code_is_not_called_damaged(tmp_path):
     plain = keras.Sequential([keras.Input((4,)), layers.Dense(2), layers.Lambda(lambda x: x)])
     plain.save(tmp_path / "lambda.keras")

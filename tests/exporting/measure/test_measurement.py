@@ -82,6 +82,7 @@ def test_a_process_that_does_not_end_is_ended(files, monkeypatch):
     assert "did not finish" in measurement._measure_once("tflite", files / "float32.tflite", 1, 1).reason
 
 
+@pytest.mark.slow
 def test_what_cannot_be_fed_is_unfit_and_not_damaged(tmp_path):
     module = tf.Module()
     module.one = tf.function(lambda x: {"y": x + 1}).get_concrete_function(tf.TensorSpec([1, 2], name="x"))

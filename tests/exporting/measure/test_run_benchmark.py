@@ -10,6 +10,7 @@ import pytest
 from tf_lottery.exporting.measure import run_benchmark
 
 
+@pytest.mark.slow
 def test_drawing_inputs_counts_neither_as_time_nor_as_memory(files):
     """NumPy loads its generators when they are first used: most of what loading a small file took."""
     code = f"""

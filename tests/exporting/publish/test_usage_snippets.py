@@ -139,6 +139,7 @@ def test_outputs_have_the_names_that_the_user_gave():
     assert signature_of(keras.Model(image, [doubled(image), doubled(image * 2)])).outputs == ("twice", "twice__2")
 
 
+@pytest.mark.slow
 def test_the_code_of_an_int8_file_of_a_batch_runs_as_written(tmp_path):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((8,), name="given"), layers.Dense(4, name="scores")])

@@ -116,6 +116,7 @@ def test_samples_of_another_shape_are_refused(tmp_path):
         export(convolutional(), tmp_path / "out", samples=IMAGES, input_shape=(8, 8, 3))
 
 
+@pytest.mark.slow
 def test_shapes_on_the_command_line(tmp_path):
     convolutional().save(tmp_path / "net.keras")
     arguments = ["export", str(tmp_path / "net.keras"), "--precision", "float32", "--encoding", "dense"]

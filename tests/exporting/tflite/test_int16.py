@@ -103,6 +103,7 @@ def test_operators_without_an_int16_kernel_are_named(tmp_path):
         export(model, tmp_path, precision="int16x8", encoding="dense", samples=x)
 
 
+@pytest.mark.slow
 def test_inputs_of_whole_numbers_are_named(tmp_path):
     words = keras.Input((6,), dtype="int32", name="words")
     vectors = layers.GlobalAveragePooling1D()(layers.Embedding(50, 32)(words))

@@ -193,6 +193,7 @@ def test_doctor_says_what_runs_on_a_microcontroller(tmp_path):
     assert diagnosis.summary[-1] == "The slimmed model runs in TensorFlow Lite Micro."
 
 
+@pytest.mark.slow
 def test_doctor_speaks_for_each_target(tmp_path):
     file = tmp_path / "net.tflite"
     file.write_bytes(tflite.convert_dense(dense_net(), tmp_path))

@@ -73,6 +73,7 @@ dense_conversion.convert_dense(None, folder, precision="int8", calibration={{"x"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("answers_ctrl_c")
 @pytest.mark.parametrize(
     "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGKILL]

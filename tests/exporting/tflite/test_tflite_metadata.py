@@ -293,6 +293,7 @@ def test_pixels_are_known_by_the_first_layers():
         assert takes_pixels(keras.Sequential([keras.Input((8, 8, 3)), *first, layers.Flatten()])) == takes, first
 
 
+@pytest.mark.slow
 def test_the_scaling_of_a_data_set_in_raw_values():
     x = np.random.default_rng(0).integers(0, 256, (50, 2)).astype("float32")
     for scaling in (
