@@ -95,7 +95,8 @@ def test_a_layer_of_another_precision_is_refused(dtype):
 
 
 def test_images_of_several_sizes():
-    convolution = keras.layers.Conv2D(3, 3, strides=2, padding="same")
+    size = np.full(2, 3)  # Keras keeps the integers of NumPy
+    convolution = keras.layers.Conv2D(size[0], tuple(size), strides=2, padding="same")
     wrapped = tfl.wrap(keras.Sequential([keras.Input((6, 5, 2)), convolution]))
     layer, sparse = wrapped.layers[0], tfl.sparsify(wrapped).layers[0]
     for shape in ((2, 6, 5, 2), (3, 4, 7, 2), (4, 4, 7, 2), (5, 6, 5, 2)):
