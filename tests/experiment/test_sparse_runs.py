@@ -31,12 +31,18 @@ class StopAt(keras.callbacks.Callback):
             raise StopError
 
 
-def go(folder, sparse="on", rounds=2, callbacks=(), units=20, **more):
+def convolutions():
+    layers = [keras.layers.Reshape((5, 8, 1)), keras.layers.Conv2D(4, 3, padding="same")]
+    layers += [keras.layers.BatchNormalization(), keras.layers.ReLU(), keras.layers.Conv2D(4, 3, strides=2)]
+    return [*layers, keras.layers.Dropout(0.2), keras.layers.Flatten(), keras.layers.Dense(2)]
+
+
+def go(folder, sparse="on", rounds=2, callbacks=(), units=20, layers=None, **more):
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(units, "relu"), keras.layers.Dropout(0.2), keras.layers.Dense(2)]
+    dense = [keras.layers.Dense(units, "relu"), keras.layers.Dropout(0.2), keras.layers.Dense(2)]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     options = {"rounds": rounds, "rate": 0.5, "steps": 6, "eval_every": 2, "rewind": "step:2", "verbose": 0} | more
-    model = keras.Sequential([keras.Input((40,)), *layers])
+    model = keras.Sequential([keras.Input((40,)), *(layers() if layers else dense)])
     return tfl.find_ticket(model, X, Y, loss=loss, run_dir=folder, sparse=sparse, callbacks=callbacks, **options)
 
 
@@ -56,12 +62,13 @@ def environment(folder):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+@pytest.mark.parametrize("layers", [None, convolutions])
+def test_a_stopped_run_goes_on_to_the_same_bytes(layers, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
-    go(tmp_path / "whole")
+    go(tmp_path / "whole", layers=layers)
     with pytest.raises(StopError):
-        go(tmp_path / "stopped", callbacks=[StopAt(4)])  # in the middle of round 1
-    result = go(tmp_path / "stopped")
+        go(tmp_path / "stopped", callbacks=[StopAt(4)], layers=layers)  # in the middle of round 1
+    result = go(tmp_path / "stopped", layers=layers)
     assert_same(content(tmp_path / "stopped"), content(tmp_path / "whole"))
     ticket = result.ticket(2)
     weights = tfl.get_weights(ticket.model())

@@ -153,12 +153,13 @@ def test_a_training_goes_on_from_its_state_bit_for_bit(make):
 def test_layers_that_xla_is_slow_for():
     assert slow_in_steps(residual()) == []
     assert slow_in_steps(tfl.wrap(conv2())) == []  # its Dropout has a copy that draws the same
-    names = ["depthwise", "dilated", "grouped", "noise"]
+    names = ["depthwise", "dilated", "grouped", "noise", "activation"]
     image = x = keras.Input((8, 8, 4))
     x = L.DepthwiseConv2D(3, name="depthwise")(x)
     x = L.Conv2D(4, 3, dilation_rate=2, name="dilated")(x)
     x = L.Conv2D(4, 1, groups=2, name="grouped")(x)
     x = L.GaussianNoise(0.1, name="noise")(x)
+    x = L.Conv2D(4, 1, activation=L.Dropout(0.1), name="activation")(x)
     assert slow_in_steps(keras.Model(image, L.Conv2D(2, 1)(x))) == names
 
 

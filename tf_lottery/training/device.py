@@ -47,9 +47,13 @@ def slow_in_steps(model: keras.Model) -> list[str]:
         held = layer.layer if isinstance(layer, Masked) else layer
         if isinstance(held, keras.Model):
             names += slow_in_steps(held)
-        elif not (_pays_on_cpu(held) and not held._seed_generators) and not _pays_in_steps(held):
+        elif not draws_as_stock(held) and (_draws(held) or not (_pays_on_cpu(held) or _pays_in_steps(held))):
             names.append(layer.name)
     return names
+
+
+def _draws(layer: keras.layers.Layer) -> bool:
+    return any(one._seed_generators for one in layer._flatten_layers())
 
 
 def _pays_on_cpu(layer: keras.layers.Layer) -> bool:
@@ -63,7 +67,7 @@ def _pays_on_cpu(layer: keras.layers.Layer) -> bool:
 def _pays_in_steps(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.layers.Conv2D) and reason_of_convolution(layer):
         return False
-    return kind_of(layer).xla_of_steps or draws_as_stock(layer)
+    return kind_of(layer).xla_of_steps
 
 
 def configure(*, threads: int | None, device: str = "auto") -> None:

@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 
 import tf_lottery as tfl
+from tf_lottery.layers.sparse.blocked_layers import layout_of
 from tf_lottery.layers.sparse.blocked_model import FromLanes, OnBlocked, ToLanes, run_blocked
+from tf_lottery.layers.sparse.regions import Layout
 
 L = keras.layers
 
@@ -126,6 +128,13 @@ def test_ties_of_a_maximum_give_their_gradient_to_the_first():
             else tape.gradient(total, inputs)[0, 0, :, :, 0]
         )
     np.testing.assert_array_equal(results[0][0], results[1])
+
+
+def test_normalizations_of_a_keras_without_renorm():
+    layer = L.BatchNormalization()
+    del layer.renorm
+    assert layout_of(layer, [(None, 4, 4, 3)]) is Layout.EITHER
+    assert layout_of(L.BatchNormalization(renorm=True), [(None, 4, 4, 3)]) is Layout.PLAIN
 
 
 def test_a_model_without_sparse_convolutions_stays_as_it_is():

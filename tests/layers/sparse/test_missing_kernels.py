@@ -86,6 +86,12 @@ def test_a_truncated_library_is_not_loaded(part, replace_library):
     assert engine(examples=10**9).instruction_set == ""
 
 
+def test_a_library_that_cannot_be_read_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(native, "library_path", lambda: tmp_path)  # a folder: a root user may read any file
+    status, detail = doctor()
+    assert (status, "their library can't be loaded: " in detail, "Is a directory" in detail) == ("warn", True, True)
+
+
 @needs_library
 def test_the_library_is_whole():
     assert not native.is_truncated(LIBRARY)

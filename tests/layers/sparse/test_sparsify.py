@@ -95,6 +95,16 @@ def test_a_layer_of_another_precision_is_refused(dtype):
         SparseDense(keras.layers.Dense(2).get_config(), capacity=3, dtype=dtype)
 
 
+def test_images_of_several_sizes():
+    size = np.full(2, 3)  # Keras keeps the integers of NumPy
+    convolution = keras.layers.Conv2D(size[0], tuple(size), strides=2, padding="same")
+    wrapped = tfl.wrap(keras.Sequential([keras.Input((6, 5, 2)), convolution]))
+    layer, sparse = wrapped.layers[0], tfl.sparsify(wrapped).layers[0]
+    for shape in ((2, 6, 5, 2), (3, 4, 7, 2), (4, 4, 7, 2), (5, 6, 5, 2)):
+        x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+        np.testing.assert_allclose(sparse(x), layer(x), rtol=1e-5, atol=1e-6)
+
+
 def test_two_axes_of_unknown_size():
     wrapped = tfl.wrap(keras.Sequential([keras.Input((None, 12)), keras.layers.Dense(5)]))
     sparse = tfl.sparsify(wrapped)
@@ -122,8 +132,18 @@ def test_weights_that_are_no_index_are_refused(value):
     assert np.array_equal(layers[1].get_kernel()[0], np.arange(20).reshape(4, 5))
     for number, variable in list(enumerate(layers[0].weights))[2:]:
         wrong = [*weights[:number], np.full(variable.shape, value), *weights[number + 1 :]]
-        with pytest.raises(UsageError, match=f"`{variable.name}` of a sparse layer must hold numbers from 0 to"):
+        with pytest.raises(UsageError, match=f"`{variable.name}` of a sparse layer must hold .*numbers from 0 to"):
             layers[1].set_weights(wrong)
+
+
+@pytest.mark.parametrize("name", ["starts", "transposed_starts"])
+def test_weights_that_begin_before_those_before_them_are_refused(name):
+    """The kernels would read a negative number of values."""
+    layer = SparseDense(keras.layers.Dense(5).get_config(), capacity=20)
+    layer.build((None, 4))
+    layer.set_kernel(np.ones((4, 5)), np.ones((4, 5), bool))
+    with pytest.raises(UsageError, match=f"`{name}` of a sparse layer must hold sorted numbers from 0 to 20"):
+        layer.index[name].assign(layer.index[name].numpy()[::-1])
 
 
 def test_a_layer_with_one_frozen_weight_stays_as_it_is():
@@ -141,6 +161,24 @@ def test_a_layer_that_is_frozen_later_stays_frozen():
     back = tfl.densify(sparse)
     assert not back.get_layer(layer.name).trainable
     assert len(back.trainable_variables) == len(sparse.trainable_variables)
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_a_batch_of_no_examples(jit_compile):
+    sparse = tfl.sparsify(ticket())
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 12))], jit_compile=jit_compile)
+    def compute(x):
+        with tf.GradientTape() as tape:
+            outputs = sparse(x)
+            loss = tf.add_n([tf.reduce_sum(output) for output in outputs])
+        return outputs, tape.gradient(loss, [variable.value for variable in sparse.trainable_variables])
+
+    outputs, gradients = compute(X[:0])
+    assert [output.shape for output in outputs] == [(0, 3), (0, 9)]
+    assert all(not gradient.numpy().any() for gradient in gradients)
+    for a, b in zip(compute(X)[0], sparse(X), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_without_kernels_the_layer_computes_densely(monkeypatch):
@@ -166,6 +204,7 @@ def test_more_weights_than_there_is_room_for():
         (keras.layers.Dense(2, activity_regularizer="l2"), "it has an activity regularizer"),
         (keras.layers.Dense(2, kernel_regularizer=keras.regularizers.OrthogonalRegularizer()), "is no sum"),
         (keras.layers.Dense(2, dtype="mixed_bfloat16"), "it computes in bfloat16"),
+        (keras.layers.Dense(2, activation=keras.layers.PReLU()), "its activation has variables"),
     ],
 )
 def test_what_is_not_covered_is_refused_with_the_reason(layer, reason):

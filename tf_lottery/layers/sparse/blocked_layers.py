@@ -194,11 +194,16 @@ def layout_of(layer: Any, input_shapes: Sequence[tuple[int | None, ...]]) -> Lay
         return Layout.BLOCKED if layer.original.activation in ELEMENTWISE else Layout.PLAIN
     if kind is _L.Activation and layer.activation not in ELEMENTWISE:
         return Layout.PLAIN
-    if kind is _L.BatchNormalization and (layer.axis not in (-1, 3) or layer.renorm or layer.synchronized):
+    if kind is _L.BatchNormalization and not _is_of_channels(layer):
         return Layout.PLAIN
     if kind is _L.AveragePooling2D and not _inside(layer, input_shapes[0]):
         return Layout.PLAIN
     return Layout.REDUCES if FUNCTIONS[kind] is global_pooling else Layout.EITHER
+
+
+def _is_of_channels(layer: keras.layers.BatchNormalization) -> bool:
+    renorm = getattr(layer, "renorm", False)  # Keras 3.13 has none
+    return layer.axis in (-1, 3) and not renorm and not layer.synchronized
 
 
 def _inside(layer: keras.layers.AveragePooling2D, shape: tuple[int | None, ...]) -> bool:

@@ -50,7 +50,7 @@ def run_blocked(model: keras.Model, *, stock_draws: bool = False) -> keras.Model
         return replaced.get(id(layer), layer)(*args, **kwargs)
 
     inputs = keras.tree.map_structure(_new_input, graph.input)
-    outputs = graph._run_through_graph(inputs, call_fn=call)
+    outputs = graph._run_through_graph(inputs, lambda operation: operation, call_fn=call)
     return keras.Model(inputs, outputs, name=model.name, trainable=model.trainable)
 
 

@@ -1,6 +1,7 @@
 """The sizes of a convolution, or of the windows of a pooling."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ConvShape:
         """Raises for sizes that the kernels don't compute."""
         sizes = {name: getattr(self, name) for name in ("kernel_size", "strides", "input_size")}
         for name, size in {**sizes, "inputs": (self.inputs,), "filters": (self.filters,)}.items():
-            if not all(isinstance(number, int) and number >= 1 for number in size):
+            if not all(isinstance(number, Integral) and int(number) >= 1 for number in size):
                 raise ValueError(f"`{name}` of a sparse convolution must be positive integers. Received: {size}.")
         if self.padding not in ("same", "valid"):
             raise ValueError(f'`padding` must be "same" or "valid". Received: {self.padding!r}.')

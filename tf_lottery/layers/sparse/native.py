@@ -81,11 +81,11 @@ def _load(setting: str) -> Kernels:
             reason="tf_lottery was installed without them, as it is where there is no C++ compiler or it fails "
             "(`pip install -v` shows why)"
         )
-    if is_truncated(path):
-        return Kernels(reason=f"their library {path.name} is truncated: install tf_lottery again")
     try:
+        if is_truncated(path):
+            return Kernels(reason=f"their library {path.name} is truncated: install tf_lottery again")
         library = _open(path)
-    except (OSError, AttributeError) as error:  # no library, or one of another version
+    except (OSError, AttributeError) as error:  # it can't be read, is no library, or one of another version
         return Kernels(reason=f"their library can't be loaded: {one_line(error)}")
     if missing := library.tf_lottery_register(TENSORFLOW_LIBRARY.encode()):
         return Kernels(reason=missing.decode())

@@ -88,7 +88,7 @@ class SparseConv2D(SparseLayer):
         convolve = self._whole
         if kernels() and None not in images.shape[1:]:
             convolve = compiled(self._convolve) if tf.inside_function() else self._eager_convolve
-        outputs = convolve(images, self.values.value, self.index_tensors())
+        outputs = convolve(images, self.values.value, self.index_tensors(), tuple(images.shape[1:3]))
         if self.bias is not None:
             outputs = keras.ops.add(outputs, self.bias)
         return self.original.activation(outputs)
@@ -105,9 +105,13 @@ class SparseConv2D(SparseLayer):
         shape = self.conv_shape(tuple(blocked.shape[2:4]))
         return sparse_conv(blocked, self.values.value, self.index_tensors(), shape, batch)
 
-    def _convolve(self, images: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        batch, *image_shape = images.shape
-        shape = self.conv_shape(tuple(image_shape[:2]))
+    def _convolve(
+        self, images: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor], size: tuple[int, int]
+    ) -> tf.Tensor:
+        # Called with images of several sizes, TensorFlow traces a function for all sizes: `size` makes each its own.
+        shape, image_shape = self.conv_shape(size), (*size, self.kernel_shape[2])
+        images = tf.ensure_shape(images, (None, *image_shape))
+        batch = images.shape[0]
 
         def convolve(images: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
             blocked = sparse_conv(to_lanes(images), values, index, shape, images.shape[0])
@@ -125,7 +129,9 @@ class SparseConv2D(SparseLayer):
         outputs = in_batches(convolve_rows, rows, values, int(np.prod(of_image)), size=self.batch_size)
         return tf.reshape(outputs, [-1, *of_image])
 
-    def _whole(self, images: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _whole(
+        self, images: tf.Tensor, values: tf.Tensor, index: Mapping[str, tf.Tensor], _: tuple[int | None, ...]
+    ) -> tf.Tensor:
         original = self.original
         kernel = self.whole_kernel(values, index)
         return tf.nn.conv2d(images, kernel, original.strides, original.padding.upper())

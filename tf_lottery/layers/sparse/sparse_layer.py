@@ -94,7 +94,7 @@ class SparseLayer(keras.layers.Layer):
             for name, length in self.index_shapes().items()
         }
         for name, limit in self.index_limits().items():
-            _guard(self.index[name], limit)
+            _guard(self.index[name], limit, sorted_=name.endswith("starts"))
 
     def index_tensors(self) -> dict[str, tf.Tensor]:
         """Returns the arrays of the index as tensors."""
@@ -187,15 +187,19 @@ class SparseLayer(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-def _guard(variable: keras.Variable, limit: int) -> None:
-    """Makes a variable refuse numbers from `limit` on, such as by `set_weights`: the kernels read what they say."""
+def _guard(variable: keras.Variable, limit: int, *, sorted_: bool) -> None:
+    """Makes a variable refuse numbers from `limit` on, such as by `set_weights`: the kernels read what they say.
+
+    Where values begin is `sorted_`: a number below the one before it would be a negative count.
+    """
     assign = variable.assign
 
     def assign_checked(value: Any) -> Any:
         array = keras.ops.convert_to_numpy(value)
-        if array.size and not 0 <= array.min() <= array.max() < limit:
+        fits = not array.size or 0 <= array.min() <= array.max() < limit
+        if not fits or (sorted_ and (array[1:] < array[:-1]).any()):
             raise UsageError(
-                f"`{variable.name}` of a sparse layer must hold numbers from 0 to {limit - 1}.",
+                f"`{variable.name}` of a sparse layer must hold {'sorted ' * sorted_}numbers from 0 to {limit - 1}.",
                 "Set which weights are kept by `set_kernel`, or all weights of a layer of the same size.",
             )
         return assign(value)

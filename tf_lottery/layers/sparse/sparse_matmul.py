@@ -76,7 +76,7 @@ def in_batches(
     features, capacity = inputs.shape[1], values.shape[0]
 
     def pieces(matrix: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        count = -(-tf.shape(matrix)[0] // size)
+        count = -(-tf.maximum(tf.shape(matrix)[0], 1) // size)  # XLA compiles the loop, where no piece may be missing
         padded = tf.pad(matrix, [[0, count * size - tf.shape(matrix)[0]], [0, 0]])
         return padded, count
 

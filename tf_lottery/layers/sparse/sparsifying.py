@@ -147,6 +147,8 @@ def _reason_of_layer(masked: Masked) -> str:
         return f"it has more than {MOST_WEIGHTS:,} weights"
     if getattr(layer, "lora_enabled", False):
         return "LoRA is enabled"
+    if isinstance(layer.activation, keras.layers.Layer) and (not layer.activation.built or layer.activation.variables):
+        return "its activation has variables"
     if layer.kernel_constraint is not None:
         return "its kernel has a constraint"
     if layer.activity_regularizer is not None:
