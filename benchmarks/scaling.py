@@ -33,14 +33,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Print a row for each number of workers, and what limits them."""
     from tf_lottery.experiment import plan, presets
-    from tf_lottery.experiment.schedule import schedule
+    from tf_lottery.experiment.timetable import timetable
 
     options = parse(arguments)
     changes = {"rounds": options.rounds, "replicates": options.replicates}
     config = presets.get(options.preset).config().updated(**changes, variants=tuple(options.variants.split(",")))
     jobs = plan.jobs(config)
     rows = [
-        schedule(config, jobs, lambda job: options.seconds, workers, start_up=options.start_up)
+        timetable(config, jobs, lambda job: options.seconds, workers, start_up=options.start_up)
         for workers in options.workers
     ]
     first = rows[0]

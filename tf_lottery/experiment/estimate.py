@@ -13,7 +13,7 @@ from tf_lottery.experiment.compiled_job import span
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import SEARCH, TICKET, Job
 from tf_lottery.experiment.problem import Problem
-from tf_lottery.experiment.schedule import schedule
+from tf_lottery.experiment.timetable import timetable
 from tf_lottery.experiment.training_and_rewind_steps import StepCounts, step_counts
 from tf_lottery.experiment.workers import executor
 from tf_lottery.experiment.workers.starting_point import HELD_REPLICATES
@@ -106,7 +106,7 @@ def estimate(
     trained = {job: _trained_steps(config, job, steps) for job in waiting}
     evaluations = {job: count // config.eval_every + 1 for job, count in trained.items()}
     takes = {job: trained[job] * step_seconds + evaluations[job] * evaluation_seconds for job in waiting}
-    planned = schedule(config, waiting, takes.__getitem__, max(1, processes), start_up=max(0.0, overhead))
+    planned = timetable(config, waiting, takes.__getitem__, max(1, processes), start_up=max(0.0, overhead))
     return Estimate(
         jobs=len(waiting),
         jobs_total=len(jobs),

@@ -11,7 +11,7 @@ from tf_lottery.experiment.directory import Job
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Timetable:
     """How long some trainings take.
 
     Attributes:
@@ -34,9 +34,9 @@ class Schedule:
         return self.work / (self.seconds * self.workers) if self.seconds else math.nan
 
 
-def schedule(
+def timetable(
     config: Config, waiting: Iterable[Job], seconds: Callable[[Job], float], workers: int, *, start_up: float = 0.0
-) -> Schedule:
+) -> Timetable:
     """Return how long trainings take with some workers, each of which takes the most urgent one that can start.
 
     Args:
@@ -48,7 +48,7 @@ def schedule(
 
     Example:
         >>> one_replicate = Config(rounds=2, replicates=1, variants=("ticket",))
-        >>> schedule(one_replicate, plan.jobs(one_replicate), lambda job: 10.0, 8).seconds
+        >>> timetable(one_replicate, plan.jobs(one_replicate), lambda job: 10.0, 8).seconds
         30.0
     """
     jobs = list(waiting)
@@ -78,4 +78,4 @@ def schedule(
             if not left[job]:
                 heapq.heappush(ready, (plan.urgency(job), job))
     chain, length = max(chains.values(), default=(0.0, 0))
-    return Schedule(now, chain, length, sum(takes.values()), workers)
+    return Timetable(now, chain, length, sum(takes.values()), workers)

@@ -7,7 +7,7 @@ import pytest
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job
-from tf_lottery.experiment.schedule import schedule
+from tf_lottery.experiment.timetable import timetable
 
 CONFIG = Config(rounds=2, replicates=3, variants=("ticket",))
 WITH_CONTROL = Config(rounds=2, replicates=2, variants=("ticket", "random_reinit"))
@@ -15,7 +15,7 @@ WITH_CONTROL = Config(rounds=2, replicates=2, variants=("ticket", "random_reinit
 
 def of(config, workers, *, done=(), seconds=10.0, start_up=0.0):
     waiting = [job for job in plan.jobs(config) if job not in done]
-    return schedule(config, waiting, lambda job: seconds, workers, start_up=start_up)
+    return timetable(config, waiting, lambda job: seconds, workers, start_up=start_up)
 
 
 @pytest.mark.parametrize(("workers", "seconds"), [(1, 90), (2, 50), (3, 30), (1000, 30)])
@@ -47,5 +47,5 @@ def test_longer_trainings_decide_the_chain():
     def seconds(job):
         return 50.0 if job.replicate == 1 else 10.0
 
-    planned = schedule(CONFIG, plan.jobs(CONFIG), seconds, 3)
+    planned = timetable(CONFIG, plan.jobs(CONFIG), seconds, 3)
     assert (planned.seconds, planned.longest_chain, planned.chain_length) == (150, 150, 3)
