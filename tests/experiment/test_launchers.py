@@ -1,10 +1,12 @@
 """The trainings of a run on a Ray cluster and in Slurm's tasks, on this machine: results don't depend on where."""
 
+import gc
 import json
 import logging
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import dying_jobs
@@ -21,10 +23,8 @@ from tf_lottery.experiment.launchers.launcher import launcher_options
 from tf_lottery.experiment.run import run
 from tf_lottery.experiment.workers import executor
 
-# submitit's debug executor leaves its log files open.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <_io.FileIO .*DEBUG_:pytest.PytestUnraisableExceptionWarning"
-)
+# submitit leaves log files and processes open.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 RAY = pytest.param("ray", marks=pytest.mark.slow)  # a cluster starts in seconds, or in a minute on a busy machine
 CONFIG = Config(rounds=2, replicates=2, jobs=2, steps=1, variants=("ticket",))
 TESTS = Path(__file__).parents[1]
@@ -45,6 +45,15 @@ def address():
     subprocess.run([*start, "--disable-usage-stats"], check=True, capture_output=True, env=environment)
     yield f"127.0.0.1:{port}"
     subprocess.run([*ray, "stop", "--force"], check=True, capture_output=True)
+
+
+@pytest.fixture(autouse=True)
+def leftovers_of_submitit():
+    """It leaves log files and processes open: they are collected here, where their warnings are no errors."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
