@@ -91,6 +91,7 @@ def test_start_weights(workload, trained):
     assert (outcome["ok"], outcome["value"]) == (False, 1)
 
 
+@pytest.mark.slow  # compiles another engine
 def test_a_repeated_training_has_the_same_bits(workload, trained):
     assert device_check.check_repeating(trained.end, workload, STEPS)["ok"] is True
 
@@ -144,7 +145,7 @@ def test_memory_of_a_gpu_must_grow(monkeypatch, growth):
 
 def test_without_a_gpu_the_error_names_the_processor(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    with pytest.raises(ResourceError, match="sees none.*device='cpu'"):
+    with pytest.raises(ResourceError, match=r"sees none.*device='cpu'"):
         device_self_test.run_self_test()
     with pytest.raises(UsageError, match="auto or cpu"):
         device_self_test.run_self_test("tpu")
@@ -156,10 +157,18 @@ def test_a_check_that_raises_has_failed_and_names_no_path():
     assert outcome["detail"] == "OSError: no libdevice at ... found"
 
 
-def test_the_other_checks_run_when_one_raises(monkeypatch):
+def test_the_other_checks_run_when_one_raises(monkeypatch, workload, trained):
     def fail(*arguments, **options):
         raise RuntimeError("no kernel")
 
+    states = iter([trained.start])
+    for name, value in {
+        "prepare_workload": lambda: workload,
+        "rewound_engine": lambda workload: trained.engine,
+        "stored_state": lambda engine: next(states),
+        "train": lambda *arguments: trained.end,
+    }.items():
+        monkeypatch.setattr(device_self_test, name, value)
     for name in ("resuming", "repeating", "mixed_precision", "xla"):
         monkeypatch.setattr(device_check, f"check_{name}", fail)
     for name in ("engine", "fit"):

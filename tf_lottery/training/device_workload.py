@@ -1,4 +1,4 @@
-"""The small training that a self-test of a device repeats: LeNet-300-100 with masks, on random data from a fixed seed."""
+"""The small training that a self-test of a device repeats: LeNet-300-100 with masks, on random data."""
 
 from dataclasses import dataclass
 
