@@ -32,8 +32,8 @@ Check: TypeAlias = dict[str, Any]
 XLA_TOLERANCE = 1e-3
 """Largest difference of the last step's loss with and without XLA, relative to the loss without."""
 MATMUL_SIZE = 512
-# In float32, sums of n products err by at most n roundings to 24 bits. Emulated on a processor with these inputs, factors
-# cut to TF32's 10 bits of the fraction err by 2.4e-4, those rounded to the 7 bits of bfloat16 by 7.2e-4.
+# In float32, sums of n products err by at most n roundings to 24 bits. Emulated on a processor, normal factors
+# cut to TF32's 10 bits of the fraction err by 2.4e-4; rounded to the 7 bits of bfloat16, by 7.2e-4.
 MATMUL_LIMITS = {"float32": MATMUL_SIZE * 2.0**-24, "TF32": 2.0**-11}
 """Largest error of an entry of a @ b, relative to that of |a| @ |b|."""
 

@@ -2,7 +2,7 @@
 
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any
 
@@ -88,7 +88,7 @@ def _outcomes(kind: str, steps: int, speed_steps: int) -> Iterator[checks.Check]
     except Exception as error:  # A device may fail in any way; the result says how.
         yield failed_check("training", error)
         return
-    named = {
+    named: dict[str, Callable[[], checks.Check]] = {
         "pruned weights": lambda: checks.check_pruned_weights(engine, whole),
         "start weights": lambda: checks.check_start_weights(start, workload),
         "resumed training": lambda: checks.check_resuming(whole, workload, steps),
