@@ -101,6 +101,7 @@ def run(
     model_hash: str = "",
     checkpoint_every: float | None = None,
     own_code: str | None = None,
+    replicas: Any = None,
 ) -> list[dict[str, Any]]:
     """Train what is missing of an experiment, and return the rows of all of it.
 
@@ -113,6 +114,7 @@ def run(
         model_hash: what a user's model adds to the hash.
         checkpoint_every: seconds between states saved in the middle of a training.
         own_code: the digest of the caller's own code, as `Problem.own_code` gives it, where `make_problem` is given.
+        replicas: the `Replicas` of a strategy that the caller made; by default those of the configuration's.
 
     Raises:
         RunInUseError: another process holds the run directory.
@@ -120,6 +122,41 @@ def run(
     """
     events = events or Events()
     check_own_functions(config)
+    if config.strategy != "none":
+        return _run_under_strategy(config, store, make_problem, events, model_hash, checkpoint_every, own_code, replicas)
+    return _run(config, store, make_problem, events, model_hash, checkpoint_every, own_code, None)
+
+
+def _run_under_strategy(
+    config: Config,
+    store: RunDirectory,
+    make_problem: Callable[[], Any] | None,
+    events: Events,
+    model_hash: str,
+    checkpoint_every: float | None,
+    own_code: str | None,
+    replicas: Any,
+) -> list[dict[str, Any]]:
+    """Train what is missing, in all processes of a strategy; one that is gone is an error in the others."""
+    from tf_lottery.experiment.workers import strategy_run
+    from tf_lottery.training.agreement import noticing_lost_processes
+
+    replicas = replicas or strategy_run.replicas_of(config)
+    with noticing_lost_processes(replicas):
+        store = strategy_run.opened(config, store, replicas, model_hash=model_hash)
+        return _run(config, store, make_problem, events, model_hash, checkpoint_every, own_code, replicas)
+
+
+def _run(
+    config: Config,
+    store: RunDirectory,
+    make_problem: Callable[[], Any] | None,
+    events: Events,
+    model_hash: str,
+    checkpoint_every: float | None,
+    own_code: str | None,
+    replicas: Any,
+) -> list[dict[str, Any]]:
     with store.lock():
         store.clean()
         store.create(_document(config, model_hash))
@@ -132,7 +169,7 @@ def run(
         waiting = [job for job in jobs if job not in done]
         events.on_start(store, jobs, waiting)
         if waiting:
-            _execute(config, store, waiting, done, make_problem, events, checkpoint_every)
+            _execute(config, store, waiting, done, make_problem, events, checkpoint_every, replicas)
         else:
             _check_unchanged_code(config, store, own_code)
         store.write_results()
@@ -193,6 +230,7 @@ def _execute(
     make_problem: Callable[[], Any] | None,
     events: Events,
     checkpoint_every: float | None,
+    replicas: Any,
 ) -> None:
     """Train the waiting jobs, in this process or side by side in spawned ones."""
 
@@ -213,14 +251,16 @@ def _execute(
                 store.clean()
         return
     from tf_lottery.experiment.problem import from_config
+    from tf_lottery.experiment.workers.strategy_run import check_same_trainings, replicated
     from tf_lottery.experiment.workers.trainer import CHECKPOINT_SECONDS, Trainer
     from tf_lottery.training.device import configure
 
     if make_problem is None:
         configure(threads=config.threads, device=config.device)
+    check_same_trainings(replicas, done)
     trainer = Trainer(
         config,
-        make_problem() if make_problem else from_config(config),
+        replicated(make_problem() if make_problem else from_config(config), replicas),
         store,
         checkpoint_every=CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every,
         observer=events.observer,
@@ -244,5 +284,5 @@ def _pool(
                 "Name model and data in a configuration, or use launcher='local'.",
             )
         return cluster_pool(config, store.path, waiting, make_job_function)
-    count = 1 if make_problem else fitting_processes(config, executor.workers(config, len(waiting)))
+    count = 1 if make_problem or config.strategy != "none" else fitting_processes(config, executor.workers(config, len(waiting)))
     return WorkerPool(make_job_function, count) if count > 1 else None

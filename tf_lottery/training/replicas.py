@@ -35,7 +35,8 @@ class Replicas:
         self.count = int(strategy.num_replicas_in_sync)
         self._local = len(strategy.extended.worker_devices)
         self.processes = self.count // self._local
-        self.process = int(self._replica_numbers()[0]) // self._local
+        self.process = self._replica_numbers()[0] // self._local
+        self._gather_numbers = tf.function(self._gather_rows, autograph=False)
 
     @property
     def is_chief(self) -> bool:
@@ -122,8 +123,8 @@ class Replicas:
         Args:
             numbers: those of this process; as many in each.
         """
-        own = tf.constant(list(numbers), tf.int64)
-        return self._gathered(lambda: [own + 0])[0][:: self._local]
+        rows = self._gather_numbers(tf.constant(list(numbers), tf.int64))
+        return self.strategy.experimental_local_results(rows)[0].numpy()[:: self._local]
 
     def chosen(self, value: int) -> int:
         """Return what the chief chose, where each process would choose by a clock of its own.
@@ -132,6 +133,12 @@ class Replicas:
             value: the choice of this process.
         """
         return value if self.processes == 1 else int(self.each([value])[0, 0])
+
+    def _gather_rows(self, row: tf.Tensor) -> Any:
+        def of_replica() -> tf.Tensor:
+            return tf.distribute.get_replica_context().all_gather(row[tf.newaxis], axis=0)
+
+        return self.strategy.run(of_replica)
 
     def _gathered(self, values: Callable[[], list[tf.Tensor]]) -> list[np.ndarray]:
         @tf.function(autograph=False)
