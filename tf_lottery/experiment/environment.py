@@ -45,7 +45,11 @@ def describe(
         own_code: a digest of the caller's own classes and functions, or "" where there are none.
         replicas: how many devices train each model together.
     """
-    set_only: dict[str, Any] = {"indivisible": dict(indivisible or {}), "kernels": instruction_set, "own_code": own_code}
+    set_only: dict[str, Any] = {
+        "indivisible": dict(indivisible or {}),
+        "kernels": instruction_set,
+        "own_code": own_code,
+    }
     set_only["replicas"] = replicas if replicas > 1 else None
     return {key: value for key, value in set_only.items() if value} | {
         **machine.describe(PACKAGES),
@@ -79,10 +83,11 @@ def record(store: RunDirectory, now: Mapping[str, Any]) -> str:
             f"The data of {store.path} has changed since the run began.",
             "Restore the data, or start over with `fresh=True`.",
         )
-    if before and before.get("replicas", 1) != now.get("replicas", 1):
+    began, train = before.get("replicas", 1), now.get("replicas", 1)
+    if before and began != train:
         raise UnfitError(
-            f"{store.path} was begun with {before.get('replicas', 1)} replicas, and {now.get('replicas', 1)} train now: "
-            "each has random numbers and running metrics of its own.",
+            f"{store.path} was begun with {began} replicas, and {train} train now: each has random numbers and running "
+            "metrics of its own.",
             "Train it on as many devices (`strategy_devices`), or start over with `fresh=True`.",
             argument="strategy_devices",
         )

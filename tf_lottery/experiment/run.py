@@ -5,7 +5,7 @@ import functools
 import glob
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,42 +122,7 @@ def run(
     """
     events = events or Events()
     check_own_functions(config)
-    if config.strategy != "none":
-        return _run_under_strategy(config, store, make_problem, events, model_hash, checkpoint_every, own_code, replicas)
-    return _run(config, store, make_problem, events, model_hash, checkpoint_every, own_code, None)
-
-
-def _run_under_strategy(
-    config: Config,
-    store: RunDirectory,
-    make_problem: Callable[[], Any] | None,
-    events: Events,
-    model_hash: str,
-    checkpoint_every: float | None,
-    own_code: str | None,
-    replicas: Any,
-) -> list[dict[str, Any]]:
-    """Train what is missing, in all processes of a strategy; one that is gone is an error in the others."""
-    from tf_lottery.experiment.workers import strategy_run
-    from tf_lottery.training.agreement import noticing_lost_processes
-
-    replicas = replicas or strategy_run.replicas_of(config)
-    with noticing_lost_processes(replicas):
-        store = strategy_run.opened(config, store, replicas, model_hash=model_hash)
-        return _run(config, store, make_problem, events, model_hash, checkpoint_every, own_code, replicas)
-
-
-def _run(
-    config: Config,
-    store: RunDirectory,
-    make_problem: Callable[[], Any] | None,
-    events: Events,
-    model_hash: str,
-    checkpoint_every: float | None,
-    own_code: str | None,
-    replicas: Any,
-) -> list[dict[str, Any]]:
-    with store.lock():
+    with _under_strategy(config, store, replicas, model_hash=model_hash) as (replicas, store), store.lock():
         store.clean()
         store.create(_document(config, model_hash))
         store.update_config(_document(extended(config, store, model_hash=model_hash), model_hash))
@@ -174,6 +139,22 @@ def _run(
             _check_unchanged_code(config, store, own_code)
         store.write_results()
         return store.rows()
+
+
+@contextlib.contextmanager
+def _under_strategy(
+    config: Config, store: RunDirectory, replicas: Any, *, model_hash: str
+) -> Iterator[tuple[Any, RunDirectory]]:
+    """Yield the replicas of a configuration's strategy, and the run directory as they write it."""
+    if config.strategy == "none":
+        yield None, store
+        return
+    from tf_lottery.experiment.workers import strategy_run
+    from tf_lottery.training.agreement import noticing_lost_processes
+
+    replicas = replicas or strategy_run.replicas_of(config)
+    with noticing_lost_processes(replicas):
+        yield replicas, strategy_run.opened(config, store, replicas, model_hash=model_hash)
 
 
 def _document(config: Config, model_hash: str) -> dict[str, Any]:
@@ -284,5 +265,9 @@ def _pool(
                 "Name model and data in a configuration, or use launcher='local'.",
             )
         return cluster_pool(config, store.path, waiting, make_job_function)
-    count = 1 if make_problem or config.strategy != "none" else fitting_processes(config, executor.workers(config, len(waiting)))
+    count = (
+        1
+        if make_problem or config.strategy != "none"
+        else fitting_processes(config, executor.workers(config, len(waiting)))
+    )
     return WorkerPool(make_job_function, count) if count > 1 else None

@@ -40,9 +40,7 @@ def check_equal(replicas: Replicas, values: Mapping[str, object]) -> None:
     """
     digests = [hashlib.sha256(repr(value).encode()).digest()[:8] for value in values.values()]
     table = replicas.each(np.frombuffer(b"".join(digests), np.int64).tolist())
-    unequal = {
-        name: np.flatnonzero(column != column[0]).tolist() for name, column in zip(values, table.T, strict=True)
-    }
+    unequal = {name: np.flatnonzero(column != column[0]).tolist() for name, column in zip(values, table.T, strict=True)}
     if differ := {name: numbers for name, numbers in unequal.items() if numbers}:
         where = ", ".join(f"{name} (process {', '.join(map(str, numbers))})" for name, numbers in differ.items())
         own = "; ".join(f"{name}: {values[name]}" for name in differ)

@@ -15,7 +15,7 @@ OWN_STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics")
 class ReplicaSeedGenerator(keras.random.SeedGenerator):
     """Draws other seeds in each replica: a function of the state, which all replicas share, and of the replica.
 
-    The state is a function of the seed and of the number of draws, so that of a replica is one of (seed, step, replica).
+    The state is a function of the seed and of the number of draws: a draw is one of (seed, step, replica).
     """
 
     def next(self, ordered: bool = True) -> tf.Tensor:

@@ -36,7 +36,7 @@ class Replicas:
         self._local = len(strategy.extended.worker_devices)
         self.processes = self.count // self._local
         self.process = self._replica_numbers()[0] // self._local
-        self._gather_numbers = tf.function(self._gather_rows, autograph=False)
+        self._gather_numbers = _function(self._gather_rows)
 
     @property
     def is_chief(self) -> bool:
@@ -80,8 +80,10 @@ class Replicas:
         Args:
             batch: the batch of a step, whose size is a multiple of the number of replicas.
         """
-        cut = functools.partial(tf.split, num_or_size_splits=self.count)
-        return {number: map_tensors(lambda t, number=number: cut(t)[number], batch) for number in self.numbers}
+        return {number: map_tensors(functools.partial(self._slice, number), batch) for number in self.numbers}
+
+    def _slice(self, number: int, tensor: tf.Tensor) -> tf.Tensor:
+        return tf.split(tensor, self.count)[number]
 
     @property
     def numbers(self) -> range:
@@ -106,16 +108,12 @@ class Replicas:
         """
         pairs = [(variable, tf.constant(value)) for variable, value in zip(variables, values, strict=True)]
 
-        @tf.function(autograph=False)
-        def assign() -> None:
-            def of_replica() -> None:
-                for variable, value in pairs:
-                    variable.assign(value[_replica_number()])
-
-            self.strategy.run(of_replica)
+        def of_replica() -> None:
+            for variable, value in pairs:
+                variable.assign(value[_replica_number()])
 
         if pairs:
-            assign()
+            _function(lambda: self.strategy.run(of_replica))()
 
     def each(self, numbers: Iterable[int]) -> np.ndarray:
         """Return the integers of each process, shape (processes, length).
@@ -124,7 +122,8 @@ class Replicas:
             numbers: those of this process; as many in each.
         """
         rows = self._gather_numbers(tf.constant(list(numbers), tf.int64))
-        return self.strategy.experimental_local_results(rows)[0].numpy()[:: self._local]
+        table: np.ndarray = self.strategy.experimental_local_results(rows)[0].numpy()
+        return table[:: self._local]
 
     def chosen(self, value: int) -> int:
         """Return what the chief chose, where each process would choose by a clock of its own.
@@ -141,25 +140,20 @@ class Replicas:
         return self.strategy.run(of_replica)
 
     def _gathered(self, values: Callable[[], list[tf.Tensor]]) -> list[np.ndarray]:
-        @tf.function(autograph=False)
-        def gather() -> Any:
-            def of_replica() -> Any:
-                context = tf.distribute.get_replica_context()
-                return context.all_gather([value[tf.newaxis] for value in values()], axis=0)
+        def of_replica() -> Any:
+            return tf.distribute.get_replica_context().all_gather([value[tf.newaxis] for value in values()], axis=0)
 
-            return self.strategy.run(of_replica)
-
-        return [self.strategy.experimental_local_results(value)[0].numpy() for value in gather()]
+        gathered = _function(lambda: self.strategy.run(of_replica))()
+        return [self.strategy.experimental_local_results(value)[0].numpy() for value in gathered]
 
     def _replica_numbers(self) -> list[int]:
         numbers: list[int] = []
-
-        @tf.function(autograph=False)
-        def look() -> None:
-            self.strategy.run(lambda: numbers.append(_replica_number()))
-
-        look.get_concrete_function()
+        _function(lambda: self.strategy.run(lambda: numbers.append(_replica_number()))).get_concrete_function()
         return sorted(numbers)
+
+
+def _function(function: Callable[..., Any]) -> Any:
+    return tf.function(function, autograph=False)
 
 
 def _replica_number() -> int:

@@ -1,6 +1,7 @@
 """The state of a training in its middle: all that an engine's variables hold, also what replicas do not share."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def capture_running(engine: Engine) -> State:
     if not engine.replicas:
         return capture_state(variables)
     separate = {key: variable for key, variable in variables.items() if key.startswith(METRICS)}
-    shared = {key: variable for key, variable in variables.items() if key not in separate}
+    shared = _without(variables, separate)
     values = engine.replicas.gather(separate.values())
     return capture_state(shared) | dict(zip(separate, values, strict=True))
 
@@ -40,9 +41,9 @@ def restore_running(engine: Engine, state: Mapping[str, np.ndarray]) -> None:
         restore_state(variables, state)
         return
     separate = {key: variable for key, variable in variables.items() if key.startswith(METRICS)}
-    restore_state({key: variable for key, variable in variables.items() if key not in separate}, _without(state, separate))
+    restore_state(_without(variables, separate), _without(state, separate))
     engine.replicas.scatter(separate.values(), [state[key] for key in separate])
 
 
-def _without(state: Mapping[str, np.ndarray], keys: Mapping[str, object]) -> State:
-    return {key: value for key, value in state.items() if key not in keys}
+def _without(values: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in keys}
