@@ -201,7 +201,7 @@ class Engine:
             UnfitError: the iterator has no more batches, or XLA can't compile a step and was asked for.
             XlaDroppedError: XLA can't compile the first step, and will not be used; a batch was taken.
         """
-        iterations = int(self.optimizer.iterations)
+        iterations = int(self.optimizer.iterations.numpy())
         shape = (self._compiled(), "stream")
         with self.timings.measure("train", shape, steps=stop - start):
             try:
@@ -216,7 +216,7 @@ class Engine:
                     "Give a data set of at least one batch.",
                 ) from error
             except tf.errors.OpError as error:
-                unchanged = int(self.optimizer.iterations) == iterations
+                unchanged = int(self.optimizer.iterations.numpy()) == iterations
                 if self._compiled().xla and isinstance(error, XLA_ERRORS) and unchanged:
                     self._drop_xla(error)
                     raise XlaDroppedError from error

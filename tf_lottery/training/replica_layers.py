@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_lottery.errors import UsageError
 from tf_lottery.layers.acceptance import own_methods
+from tf_lottery.training.replicas import Replicas
 from tf_lottery.training.state import is_random_state
 
 OWN_STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics")
@@ -67,12 +68,18 @@ def separate_statistics(model: keras.Model) -> list[keras.Variable]:
     ]
 
 
-def check_replicable(model: keras.Model) -> None:
+def check_replicable(model: keras.Model, replicas: Replicas | None) -> None:
     """Check that replicas can train a model as one would.
+
+    Args:
+        model: the plain model.
+        replicas: what is to train it together, or None.
 
     Raises:
         UsageError: it keeps a state from batch to batch, or has steps or losses of its own.
     """
+    if replicas is None:
+        return
     if stateful := sorted({layer.name for layer in model._flatten_layers() if getattr(layer, "stateful", False)}):
         raise UsageError(
             f"A strategy divides each batch, and {', '.join(stateful)} keeps a state for each example of the batch "

@@ -58,7 +58,8 @@ def as_replicas(strategy: Any, *, device: str = "auto") -> tuple[str, Replicas |
     """Return the name and the replicas of a strategy that a caller gives by name or as an object.
 
     Args:
-        strategy: None, a name, or a `MirroredStrategy` or `MultiWorkerMirroredStrategy` of `tf.distribute`.
+        strategy: None; a name, for the strategy that the process has, or a new one; or a `MirroredStrategy` or
+            `MultiWorkerMirroredStrategy` of `tf.distribute`.
         device: for a name: "auto", "cpu" or "gpu".
 
     Raises:
@@ -67,7 +68,8 @@ def as_replicas(strategy: Any, *, device: str = "auto") -> tuple[str, Replicas |
     """
     if strategy is None or (isinstance(strategy, str) and strategy in STRATEGIES):
         name = strategy or NONE
-        return name, make_replicas(name, device=device)
+        present = [made for made in _made.values() if name != NONE and isinstance(made.strategy, KINDS[name])]
+        return name, present[0] if present else make_replicas(name, device=device)
     for name, kind in KINDS.items():
         if isinstance(strategy, kind):
             key = f"the strategy {id(strategy):x}"

@@ -86,7 +86,7 @@ def replicated(problem: Problem, replicas: Replicas | None) -> Problem:
     if replicas is None:
         return problem
     plain = problem.make_model(0)
-    check_replicable(plain)
+    check_replicable(plain, replicas)
     if replicas.processes > 1:
         if not problem.replayable:
             raise UnfitError(
