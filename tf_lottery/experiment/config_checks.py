@@ -11,6 +11,7 @@ from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import layer_rates
 from tf_lottery.pruning.distributions import LAMP, UNIFORM
+from tf_lottery.utils.tf_config import NONE
 
 
 def check_combinations(options: Options) -> None:
@@ -195,7 +196,7 @@ def _check_tickets(options: Options) -> None:
 
 def _check_strategy(options: Options) -> None:
     """Check what excludes a strategy, and what only a strategy has."""
-    if options.strategy == "none":
+    if options.strategy == NONE:
         for name in ("strategy_devices", "synchronized_batch_norm"):
             if value := getattr(options, name):
                 raise UsageError(f"`{name}` is of a strategy. Received: {value}, and none.", "Pass a `strategy` too.")

@@ -16,6 +16,7 @@ from tf_lottery.pruning.distributions import DISTRIBUTIONS, UNIFORM
 from tf_lottery.pruning.granularities import GRANULARITIES, INDIVISIBLE, UNSTRUCTURED, is_group_pattern
 from tf_lottery.pruning.ranking import SCOPES
 from tf_lottery.utils.references import is_local, is_reference
+from tf_lottery.utils.tf_config import NONE, STRATEGIES
 
 DEFAULT_VARIANTS = ("ticket", "random_reinit")
 PRUNINGS = {
@@ -33,7 +34,6 @@ XLA = ("auto", "on", "off")
 SPARSE = ("auto", "on", "off")
 DEVICES = ("auto", "cpu", "gpu")
 LAUNCHERS = ("local", "ray", "slurm")
-STRATEGIES = ("none", "mirrored", "multi-worker")
 # Steps are counted in 32-bit integers.
 MOST_STEPS = 2**31 - 2
 _LENGTH = {"limit": MOST_STEPS, "requirement": "positive and below 2**31"}
@@ -275,7 +275,7 @@ class Options:
     precision: str = option("float32", "Precision of the computation.", choices=PRECISIONS)
     device: str = option("auto", "Where to compute.", choices=DEVICES, hashed="never")
     strategy: str = option(
-        "none", "Divide each training among devices or processes.", choices=STRATEGIES, hashed="if set"
+        NONE, "Divide each training among devices or processes.", choices=STRATEGIES, hashed="if set"
     )
     strategy_devices: int = option(
         0,

@@ -17,13 +17,13 @@ from tf_lottery.experiment.training_and_rewind_steps import rewind_step
 from tf_lottery.experiment.trust import check_trust, imported_names
 from tf_lottery.utils.machine import process_memory
 from tf_lottery.utils.text import suggestion
-from tf_lottery.utils.tf_config import read_cluster
+from tf_lottery.utils.tf_config import MULTI_WORKER, NONE, read_cluster
 
 if TYPE_CHECKING:
     from tf_lottery.experiment.estimate import Estimate
 
 
-WITHOUT_STRATEGY = {"strategy": "none", "strategy_devices": 0, "synchronized_batch_norm": False}
+WITHOUT_STRATEGY = {"strategy": NONE, "strategy_devices": 0, "synchronized_batch_norm": False}
 """A dry run measures one device, and waits for no other process."""
 
 
@@ -122,7 +122,7 @@ def removing_unused_directory(store: RunDirectory, config: Config) -> Iterator[N
     Raises:
         UsageError: `TF_CONFIG` describes no cluster with this process, where the strategy needs one.
     """
-    if config.strategy == "multi-worker" and not read_cluster().is_chief:
+    if config.strategy == MULTI_WORKER and not read_cluster().is_chief:
         yield
         return
     made = [folder for folder in (store.path, *store.path.parents) if not folder.exists()]

@@ -22,6 +22,7 @@ from tf_lottery.experiment.workers.job_events import Pool
 from tf_lottery.experiment.workers.worker_pool import WorkerPool
 from tf_lottery.utils.files import resources
 from tf_lottery.utils.references import is_import_path
+from tf_lottery.utils.tf_config import NONE
 
 
 def locate(config: Config, out: str | Path, *, fresh: bool = False, model_hash: str = "") -> RunDirectory:
@@ -146,11 +147,11 @@ def _under_strategy(
     config: Config, store: RunDirectory, replicas: Any, *, model_hash: str
 ) -> Iterator[tuple[Any, RunDirectory]]:
     """Yield the replicas of a configuration's strategy, and the run directory as they write it."""
-    if config.strategy == "none":
+    if config.strategy == NONE:
         yield None, store
         return
     from tf_lottery.experiment.workers import strategy_run
-    from tf_lottery.training.agreement import noticing_lost_processes
+    from tf_lottery.training.process_checks import noticing_lost_processes
 
     replicas = replicas or strategy_run.replicas_of(config)
     with noticing_lost_processes(replicas):
@@ -267,7 +268,7 @@ def _pool(
         return cluster_pool(config, store.path, waiting, make_job_function)
     count = (
         1
-        if make_problem or config.strategy != "none"
+        if make_problem or config.strategy != NONE
         else fitting_processes(config, executor.workers(config, len(waiting)))
     )
     return WorkerPool(make_job_function, count) if count > 1 else None

@@ -8,10 +8,9 @@ import tensorflow as tf
 from tf_lottery.errors import ResourceError, UsageError
 from tf_lottery.training.replicas import Replicas
 from tf_lottery.utils.text import one_line
-from tf_lottery.utils.tf_config import read_cluster
+from tf_lottery.utils.tf_config import MIRRORED, MULTI_WORKER, NONE, STRATEGIES, read_cluster
 
 log = logging.getLogger(__name__)
-NONE, MIRRORED, MULTI_WORKER = STRATEGIES = ("none", "mirrored", "multi-worker")
 KINDS = {MIRRORED: tf.distribute.MirroredStrategy, MULTI_WORKER: tf.distribute.MultiWorkerMirroredStrategy}
 CPU_DEVICES = 2
 """Devices that a processor is divided into for a mirrored strategy, where nothing is said of their number."""

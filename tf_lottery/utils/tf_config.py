@@ -1,4 +1,4 @@
-"""The processes that train together, as the environment variable `TF_CONFIG` names them. No TensorFlow."""
+"""Strategies by which several devices train one model, and the processes that `TF_CONFIG` names. No TensorFlow."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tf_lottery.errors import UsageError
 
+NONE, MIRRORED, MULTI_WORKER = STRATEGIES = ("none", "mirrored", "multi-worker")
 NAME = "TF_CONFIG"
 JOBS = ("chief", "worker")
 """The jobs of processes that train, in the order of their numbers."""

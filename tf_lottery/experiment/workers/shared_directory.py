@@ -8,7 +8,7 @@ import numpy as np
 
 from tf_lottery.experiment.directory import Job, RunDirectory, run_lock
 from tf_lottery.experiment.directory.manifest import NAME as MANIFEST
-from tf_lottery.training.agreement import check_shared, wait_until_visible
+from tf_lottery.training.process_checks import check_shared, wait_until_visible
 from tf_lottery.training.replicas import Replicas
 
 
@@ -57,7 +57,15 @@ class SharedDirectory(RunDirectory):
             super().write_results()
 
     def write_pinned(self, name: str, content: bytes) -> str:
-        """Write a file of the run as a whole, in the chief; return its SHA-256, in the others that of their content."""
+        """Write a file of the run as a whole, once, in the chief.
+
+        Args:
+            name: its name.
+            content: what to write.
+
+        Returns:
+            Its SHA-256, which the chief commits; "" in the others.
+        """
         digest = super().write_pinned(name, content) if self._writes else ""
         self._wait_for_chief()
         return digest
@@ -70,7 +78,14 @@ class SharedDirectory(RunDirectory):
         *,
         made_from: Mapping[str, str] | None = None,
     ) -> None:
-        """Commit a finished training, in the chief; the others return when it is committed."""
+        """Commit a finished training, in the chief; the others return when it is committed.
+
+        Args:
+            job: the training.
+            arrays: as for `RunDirectory.commit`.
+            metrics: likewise.
+            made_from: likewise.
+        """
         if self._writes:
             super().commit(job, arrays, metrics, made_from=made_from)
         self._wait_for_chief()
@@ -84,12 +99,24 @@ class SharedDirectory(RunDirectory):
         *,
         made_from: Mapping[str, str] | None = None,
     ) -> None:
-        """Save the state of a running training, in the chief."""
+        """Save the state of a running training, in the chief.
+
+        Args:
+            job: the training.
+            state: as for `RunDirectory.save_partial`.
+            progress: likewise.
+            made_from: likewise.
+        """
         if self._writes:
             super().save_partial(job, state, progress, made_from=made_from)
 
     def save_rewind_state(self, replicate: int, state: Mapping[str, np.ndarray]) -> None:
-        """Write the rewind state of a replicate, in the chief; the others return when it is written."""
+        """Write the rewind state of a replicate, in the chief; the others return when it is written.
+
+        Args:
+            replicate: the replicate.
+            state: the values of model and optimizer by key.
+        """
         if self._writes:
             super().save_rewind_state(replicate, state)
         self._wait_for_chief()

@@ -8,8 +8,8 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.workers.shared_directory import SharedDirectory
-from tf_lottery.training.agreement import check_equal
 from tf_lottery.training.device import configure
+from tf_lottery.training.process_checks import check_equal
 from tf_lottery.training.replica_layers import check_replicable
 from tf_lottery.training.replicas import Replicas
 from tf_lottery.training.strategies import make_replicas
