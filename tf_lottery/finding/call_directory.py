@@ -32,7 +32,7 @@ def call_directory(
             "Name one that all of them see, by `run_dir`.",
         )
     if run_dir is not None:
-        yield fresh_directory(run_dir) if fresh else Path(run_dir)
+        yield fresh_directory(Path(run_dir)) if fresh else Path(run_dir)
         return
     directory = temporary_directory()
     try:

@@ -230,7 +230,10 @@ def _as_fit_passes(batch: Batch) -> Any:
 
 def _average(variables: list[keras.Variable]) -> None:
     """Assigns variables of a replica their mean over all replicas."""
-    values = [tf.convert_to_tensor(variable.value) for variable in variables]
+    values = []
+    for variable in variables:
+        with tf.device(variable.value.device):  # where there is one device, TensorFlow asks the tensor for it
+            values.append(tf.identity(variable.value))
     means = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
     for variable, mean in zip(variables, means, strict=True):
         variable.assign(mean)
