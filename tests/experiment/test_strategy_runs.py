@@ -17,6 +17,7 @@ from tf_lottery.experiment.directory import Job, RunReader
 pytestmark = pytest.mark.slow
 RUN = ["run", "digits-mlp", "--replicates", "1", "--variants", "ticket", "--steps", "100", "--eval-every", "50"]
 SIDES = ["--xla", "off", "--sparse", "off"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}  # for `strategy_models`
 COMMAND = [sys.executable, "-m", "tf_lottery_cli"]
 # As the command line, in a process that has another release of Keras.
 OTHER_VERSION = """
@@ -50,7 +51,7 @@ class Processes:
                 self.processes.append(
                     subprocess.Popen(
                         [*command, *RUN, "--strategy", "multi-worker", *arguments, *(others if index else ())],
-                        env={**os.environ, "TF_CONFIG": json.dumps(task)},
+                        env={**ENVIRONMENT, "TF_CONFIG": json.dumps(task)},
                         stdout=output,
                         stderr=subprocess.STDOUT,
                     )
@@ -72,7 +73,7 @@ class Processes:
 
 
 def train(*arguments):
-    done = subprocess.run([*COMMAND, *RUN, *arguments], capture_output=True, text=True)
+    done = subprocess.run([*COMMAND, *RUN, *arguments], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -124,6 +125,14 @@ def test_two_processes_train_what_one_does(single, tmp_path):
     check_close(single, tmp_path / "runs")
 
 
+def test_batch_normalization_is_synchronized_among_processes(tmp_path):
+    model = ["--rounds", "3", "--model", "strategy_models:normalized"]
+    train(*model, "--out", tmp_path / "one", *SIDES)
+    with Processes(tmp_path, *model, "--synchronized-batch-norm", "--out", tmp_path / "two") as both:
+        assert both.wait() == [0, 0], both.output(0)
+    check_close(tmp_path / "one", tmp_path / "two")
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     out = tmp_path_factory.mktemp("uninterrupted")
@@ -132,7 +141,19 @@ def uninterrupted(tmp_path_factory):
     return out / "runs"
 
 
-SAVED = ["--steps", "3000", "--eval-every", "1000", "--rounds", "1", "--checkpoint-every", "0.1"]
+SAVED = ["--model", "strategy_models:with_dropout", "--steps", "3000", "--eval-every", "1000"]
+SAVED += ["--rounds", "1", "--checkpoint-every", "0.1"]
+    "--model",
+    "strategy_models:with_dropout",
+    "--steps",
+    "3000",
+    "--eval-every",
+    "1000",
+    "--rounds",
+    "1",
+    "--checkpoint-every",
+    "0.1",
+]
 
 
 @pytest.mark.parametrize("victim", [0, 1])
