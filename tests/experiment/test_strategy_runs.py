@@ -143,17 +143,6 @@ def uninterrupted(tmp_path_factory):
 
 SAVED = ["--model", "strategy_models:with_dropout", "--steps", "3000", "--eval-every", "1000"]
 SAVED += ["--rounds", "1", "--checkpoint-every", "0.1"]
-    "--model",
-    "strategy_models:with_dropout",
-    "--steps",
-    "3000",
-    "--eval-every",
-    "1000",
-    "--rounds",
-    "1",
-    "--checkpoint-every",
-    "0.1",
-]
 
 
 @pytest.mark.parametrize("victim", [0, 1])
