@@ -100,6 +100,8 @@ class Engine:
         self.changes = WeightChanges(model) if track_changes else None
         self._steps = Steps(model, self.changes, self.replicas)
         self._sparse_setting, self._examples, self._example = sparse, examples, Batch(None, None)
+        if sparse == "on" and track_changes:
+            log.warning("training is dense: the sparse kernels don't sum up how far each weight goes")
         self._compile()
 
     def _compile(self) -> None:
