@@ -3,8 +3,6 @@
 import json
 import os
 import struct
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -234,32 +232,33 @@ def test_the_size_is_hashed_only_if_it_is_given():
     assert Config(image_size=32).hash() != Config(image_size=16).hash() != Config().hash()
 
 
-def test_a_run(tmp_path):
+def test_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # TensorFlow runs in this process already.
+    monkeypatch.setattr("tf_lottery.training.device.configure", lambda **settings: None)
     draw = np.random.default_rng(0)
     for name, low in (("dark", 0), ("light", 128)):
         for number in range(12):
             write(tmp_path / "images" / name / f"{number}.png", draw.integers(low, low + 128, (6, 5, 3), np.uint8))
     words = ["run", "--dataset", "./images", "--image-size", "4", "--validation", "6", "--batch-size", "4"]
-    words += ["--rounds", "1", "--steps", "20", "--replicates", "1", "--variants", "ticket", "--jobs", "1", "--json"]
-    command = [sys.executable, "-m", "tf_lottery", *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    words += ["--rounds", "1", "--steps", "20", "--variants", "ticket", "--jobs", "1", "--json"]
+    result = CliRunner().invoke(app, [*words, "--replicates", "1"], prog_name="tf-lottery")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
     assert document["config"]["dataset"] == "./images"
     assert document["config"]["image_size"] == 4
-    assert document["complete"] is True
-    rows = document["results"]
-    assert [row["round"] for row in rows] == [0, 1]
+    assert [row["round"] for row in document["results"]] == [0, 1]
     (tmp_path / "images" / "dark" / "0.png").unlink()
-    again = subprocess.run([*command, "--replicates", "2"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert again.returncode == 3, again.stderr  # other data than the run's
+    result = CliRunner().invoke(app, [*words, "--replicates", "2"], prog_name="tf-lottery")
+    assert result.exit_code == 3, result.output
+    assert "The data of" in result.output
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (["./nowhere"], 3, "There is no folder nowhere"),
-        (["./"], 3, "--image-size=32"),
+        (["./"], 3, "--image-size 32"),
         (["./", "--image-size", "4"], 5, "dog/x is damaged"),
     ],
 )

@@ -71,7 +71,7 @@ def _decoded(path: Path, *, channels: int) -> np.ndarray:
         with tf.device("CPU"):
             # Of a BMP file the decoder can't leave out alpha.
             wanted = 0 if header.format == "BMP" else channels
-            image = tf.io.decode_image(content, channels=wanted, expand_animations=False).numpy()
+            image = np.asarray(tf.io.decode_image(content, channels=wanted, expand_animations=False))
     except tf.errors.ResourceExhaustedError as error:
         raise MemoryError from error
     except tf.errors.OpError as error:

@@ -41,7 +41,7 @@ def resize_content(content: Content, image_size: int) -> Content:
         image_size: the new height and width in pixels.
     """
     parts = {
-        name: Arrays(resize(part.x, (image_size, image_size)), part.y, part.sample_weight)
+        name: Arrays(resize(np.asarray(part.x), (image_size, image_size)), part.y, part.sample_weight)
         for name, part in content.parts().items()
     }
-    return replace(content, **parts)
+    return replace(content, train=parts["train"], validation=parts.get("validation"), test=parts.get("test"))
