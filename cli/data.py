@@ -7,6 +7,7 @@ import click
 
 from .command import Command, Group
 from .names import DATASET
+from .options import options_named
 from .output import print_json, print_path, print_table, remark, set_up_logging
 from .process import clean_output
 from .shared_options import data_dir_option, json_option
@@ -68,15 +69,16 @@ def prepare(context: click.Context, /, name: str, data_dir: str | None) -> None:
 @command.command(cls=Command, examples={"tf-lottery data check digits --json": "The same for scripts."})
 @click.argument("name", type=DATASET)
 @data_dir_option
+@options_named(["image_size"])
 @json_option
 @click.pass_context
-def check(context: click.Context, /, name: str, data_dir: str | None, as_json: bool) -> None:
+def check(context: click.Context, /, name: str, data_dir: str | None, image_size: int | None, as_json: bool) -> None:
     """Read every example of a data set and show its shape, classes and counts."""
     set_up_logging(context)
     with clean_output():
         from tf_lottery import data
 
-        summary = data.check(name, data_dir=data_dir)
+        summary = data.check(name, data_dir=data_dir, image_size=image_size)
     if as_json:
         print_json({"schema": "tf-lottery.data-check/1", **summary})
         return

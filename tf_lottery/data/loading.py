@@ -1,22 +1,25 @@
 """Data sets by name: what there is, where it is, and loading it. Listing loads neither TensorFlow nor scikit-learn."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tf_lottery.data import digits, locations, preparing, tfds
+from tf_lottery.data import digits, image_reading, locations, preparing, tfds
 from tf_lottery.data.arrays import Arrays
 from tf_lottery.data.content import Content
 from tf_lottery.data.dataset import Dataset
+from tf_lottery.data.image_folders import check_images, list_images
 from tf_lottery.data.known import KNOWN
 from tf_lottery.data.metadata import read_metadata
 from tf_lottery.data.normalization import MODES, Normalization, fit
+from tf_lottery.data.resizing import resize_content
 from tf_lottery.data.split import split
 from tf_lottery.data.subset import select_classes, subset_fingerprint, to_labels
 from tf_lottery.errors import LotteryError, UsageError
 from tf_lottery.utils.text import suggestion
 
 DEFAULT_VALIDATION = 0.1
+MOST_IMAGE_SIZE = 4096
 
 _Folder = str | os.PathLike[str] | None
 
@@ -44,13 +47,16 @@ def load(
     normalization: str = "unit",
     seed: int = 0,
     classes: Iterable[int] | None = None,
+    image_size: int | None = None,
 ) -> Dataset:
     """Load an image-classification data set, split and normalized.
 
     Prepared data is taken first; raw files in the data folder are prepared on first use; nothing is ever downloaded.
 
     Args:
-        name: "digits", or any TFDS data set with `image` and `label`, as `name` or `name/config`.
+        name: "digits"; any TFDS data set with `image` and `label`, as `name` or `name/config`; or the path of a folder
+            of images, with a separator or a leading ".", which has a subfolder for each class, or `train/` and perhaps
+            `validation/` and `test/` with such subfolders.
         data_dir: the data folder; by default $TF_LOTTERY_DATA, then TFDS's own.
         validation: how many (or what fraction) of the training examples to set aside. By default the data set's own
             validation split, else the number in `describe` (of some of the classes, in proportion), else a tenth.
@@ -58,12 +64,15 @@ def load(
         seed: fixes which examples are set aside.
         classes: labels of the classes to keep, in all splits, before any example is set aside; their new
             labels are 0, 1, ... in this order. None or () keeps all.
+        image_size: height and width in pixels to which images are resized (bilinear, antialiased, rounded); None keeps
+            their size, which must then be one for all.
 
     Returns:
         A `Dataset` of float32 images (examples, height, width, channels) and int32 labels (examples,).
 
     Raises:
-        UsageError: an unknown name, mode or class, a class named twice, a single class, or `validation` out of range.
+        UsageError: an unknown name, mode or class, a class named twice, a single class, or `validation` or `image_size`
+            out of range.
         UnfitError: the data set is not there, or is no image classification, or a class has no training example.
         DamagedError: a file is truncated or altered.
         ResourceError: disk or permission trouble.
@@ -77,7 +86,7 @@ def load(
     """
     if normalization not in MODES:
         raise UsageError(f"Unknown normalization {normalization!r}.", suggestion(normalization, MODES))
-    content = _read(name, data_dir)
+    content = _read(name, data_dir, image_size)
     fingerprint, share = content.fingerprint(), _default_validation(name)
     chosen = () if classes is None else to_labels(classes)
     if chosen:
@@ -111,22 +120,25 @@ def prepare(name: str, *, data_dir: _Folder = None, download: bool = False, prog
         progress: show progress bars on stderr.
 
     Returns:
-        The folder of the prepared data set, or "scikit-learn" for the embedded digits.
+        The folder of the prepared data set or of images, or "scikit-learn" for the embedded digits.
 
     Raises:
         LotteryError: as for `load`, and ResourceError where the network does not answer.
     """
     if name == "digits":
         return "scikit-learn"
+    if locations.is_path(name):
+        return str(list_images(name).path)
     return str(preparing.prepare(name, data_dir=data_dir, download=download, progress=progress))
 
 
-def check(name: str, *, data_dir: _Folder = None) -> dict[str, Any]:
+def check(name: str, *, data_dir: _Folder = None, image_size: int | None = None) -> dict[str, Any]:
     """Read every example of a data set and describe it.
 
     Args:
         name: as for `load`.
         data_dir: as for `load`.
+        image_size: as for `load`.
 
     Returns:
         name, location, shape, classes, splits (name -> examples, per_class: a list of counts), value_range (least and
@@ -135,7 +147,7 @@ def check(name: str, *, data_dir: _Folder = None) -> dict[str, Any]:
     Raises:
         LotteryError: as for `load`.
     """
-    content = _read(name, data_dir)
+    content = _read(name, data_dir, image_size)
     parts = content.parts()
     counts = content.counts()
     return {
@@ -152,9 +164,17 @@ def check(name: str, *, data_dir: _Folder = None) -> dict[str, Any]:
     }
 
 
-def _read(name: str, data_dir: _Folder) -> Content:
+def _read(name: str, data_dir: _Folder, image_size: int | None) -> Content:
+    if image_size is not None and (isinstance(image_size, bool) or not 0 < image_size <= MOST_IMAGE_SIZE):
+        raise UsageError(
+            f"`image_size` must be a number of pixels from 1 to {MOST_IMAGE_SIZE}. Received: {image_size!r}.",
+            "Pass e.g. 32.",
+        )
+    if locations.is_path(name):
+        return image_reading.read(name, image_size=image_size)
     locations.check_name(name)
-    return digits.read() if name == "digits" else tfds.read(preparing.prepare(name, data_dir=data_dir))
+    content = digits.read() if name == "digits" else tfds.read(preparing.prepare(name, data_dir=data_dir))
+    return content if image_size is None else resize_content(content, image_size)
 
 
 def _default_validation(name: str) -> int | float:
@@ -165,13 +185,34 @@ def _normalized(arrays: Arrays, how: Normalization) -> Arrays:
     return Arrays(how.apply(arrays.x), arrays.y)
 
 
-def describe_one(name: str, *, data_dir: _Folder = None) -> dict[str, Any]:
-    """Describe one data set, as `describe` does all of them.
+def describe_one(name: str, *, data_dir: _Folder = None, image_size: int | None = None) -> dict[str, Any]:
+    """Describe one data set, as `describe` does all of them; of a folder of images the header of each is read.
 
     Args:
         name: as for `load`.
         data_dir: as for `load`.
+        image_size: as for `load`.
+
+    Raises:
+        LotteryError: a folder of images can't be read, as for `load`.
     """
+    if locations.is_path(name):
+        return _describe_folder(name, image_size)
+    row = _describe_named(name, data_dir)
+    if image_size is not None and row["shape"]:
+        row["shape"] = [image_size, image_size, row["shape"][-1]]
+    return row
+
+
+def _describe_folder(name: str, image_size: int | None) -> dict[str, Any]:
+    images = list_images(name)
+    sizes = {part: len(files) for part, files in images.parts.items()}
+    row = {"name": name, "shape": list(check_images(images, image_size=image_size)), "classes": len(images.class_names)}
+    row |= {"source": "a folder of images", "status": "images", "location": str(images.path)}
+    return row | _split_sizes(sizes, DEFAULT_VALIDATION)
+
+
+def _describe_named(name: str, data_dir: _Folder) -> dict[str, Any]:
     known, prepared = KNOWN.get(name), locations.find_prepared(name, data_dir)
     row: dict[str, Any] = dict.fromkeys(("shape", "classes", "train", "validation", "test"))
     row = {"name": name, **row, "source": known.source if known else "TFDS"}
@@ -197,15 +238,13 @@ def describe_one(name: str, *, data_dir: _Folder = None) -> dict[str, Any]:
 
 def _sizes(name: str, folder: Any) -> dict[str, Any]:
     metadata = read_metadata(folder)
-    train, held_out = metadata.sizes.get("train", 0), metadata.sizes.get("validation", 0)
+    sizes = _split_sizes(metadata.sizes, _default_validation(name))
+    return {"shape": list(metadata.shape), "classes": metadata.classes, **sizes}
+
+
+def _split_sizes(sizes: Mapping[str, int], share: int | float) -> dict[str, int | None]:
+    train, held_out = sizes.get("train", 0), sizes.get("validation", 0)
     if not held_out:
-        share = _default_validation(name)
         held_out = share if isinstance(share, int) else round(share * train)
         train -= held_out
-    return {
-        "shape": list(metadata.shape),
-        "classes": metadata.classes,
-        "train": train,
-        "validation": held_out,
-        "test": metadata.sizes.get("test"),
-    }
+    return {"train": train, "validation": held_out, "test": sizes.get("test")}

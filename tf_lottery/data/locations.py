@@ -24,9 +24,26 @@ def check_name(name: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UsageError(
             f"A data set is named like 'mnist' or 'emnist/balanced'. Received: {name!r}.",
-            "See `tf_lottery.data.describe()`.",
+            "A folder of images is written with a separator, as in './images'. See `tf_lottery.data.describe()`.",
         )
     return name
+
+
+def is_path(name: str) -> bool:
+    """Return whether a data set is a folder of images instead of a name of TFDS.
+
+    A path starts with "." or "~", or has a separator and is not of the form `name/config`.
+
+    Args:
+        name: what names the data set.
+
+    Example:
+        >>> [is_path(name) for name in ("mnist", "emnist/balanced", "./photos", "/data/photos", "photos/")]
+        [False, False, True, True, True]
+    """
+    if not isinstance(name, str):
+        return False
+    return name.startswith((".", "~")) or ("/" in name.replace(os.sep, "/") and not _NAME.fullmatch(name))
 
 
 def base(data_dir: str | os.PathLike[str] | None) -> Path | None:

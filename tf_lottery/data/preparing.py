@@ -105,9 +105,11 @@ def _builder_class(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
     except tfds.core.registered.DatasetNotFoundError as error:
         names = {*tfds.list_builders(with_community_datasets=False), *KNOWN}
         near = difflib.get_close_matches(name, sorted(names), n=1)
+        here = f"For the folder of images write './{name}'. " if Path(name).is_dir() else ""
         raise UsageError(
             f"Unknown data set {name!r}.",
-            (f"Did you mean {near[0]!r}? " if near else "")
+            here
+            + (f"Did you mean {near[0]!r}? " if near else "")
             + f"Known: {', '.join(KNOWN)}; and every image-classification data set of TFDS.",
         ) from error
     configs = [item.name for item in builder_class.BUILDER_CONFIGS]

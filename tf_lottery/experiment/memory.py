@@ -80,7 +80,7 @@ def check_room_for_states(state: float) -> None:
 
 def _data_bytes(config: Config) -> float:
     """Return the bytes of all parts of the data as float32; 0 where that is not known."""
-    about = describe_one(config.dataset, data_dir=config.data_dir)
+    about = describe_one(config.dataset, data_dir=config.data_dir, image_size=config.image_size)
     if config.classes or not about["shape"]:
         return 0
     examples = sum(about[part] or 0 for part in ("train", "validation", "test"))

@@ -52,11 +52,12 @@ class Options:
 
     Attributes:
         preset: name of the preset that the configuration started from; names the run directory.
-        dataset: name of the data set.
+        dataset: name of the data set, or path of a folder of images.
         data_dir: folder of prepared data sets or raw files; None looks in the usual places.
         normalization: how inputs are scaled: "none", "unit" (to [0, 1]) or "standard" (zero mean, unit deviation).
         validation: size of the validation part, a count or a fraction; None takes the data set's own.
         classes: labels of the classes to use, numbered 0, 1, ... in this order; all classes if empty.
+        image_size: height and width in pixels to which images are resized; None keeps their size.
         pad_crop: pixels of zero padding before a random crop, as augmentation; 0 for none.
         flip: whether images are flipped horizontally at random, as augmentation.
         model: an architecture's name, `package.module:function`, or the path of a `.keras` file.
@@ -131,7 +132,7 @@ class Options:
     """
 
     preset: str = option("custom", "Named experiment to start from.", hashed="never", on_command_line=False)
-    dataset: str = option("digits", "Data set: see `tf_lottery.data.describe()`.")
+    dataset: str = option("digits", "Data set (see `tf_lottery.data.describe()`), or a folder of images: ./FOLDER.")
     data_dir: str | None = option(None, "Folder of prepared data sets or raw files.", hashed="never")
     normalization: str = option("unit", "How inputs are scaled.", choices=NORMALIZATIONS, earlier_name="normalisation")
     validation: float | None = option(
@@ -144,6 +145,9 @@ class Options:
     )
     classes: tuple[int, ...] = option(
         (), "Only these classes, e.g. 0,1,2,3,4; renumbered.", hashed="if set", metavar="class numbers"
+    )
+    image_size: int | None = option(
+        None, "Resize images to so many pixels in height and width.", minimum=1, limit=4096, hashed="if set"
     )
     pad_crop: int = option(0, "Augment by random crops after padding by so many pixels.", minimum=0)
     flip: bool = option(False, "Augment by random horizontal flips.")

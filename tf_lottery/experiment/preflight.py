@@ -56,15 +56,19 @@ def check_before_run(config: Config) -> str:
     Raises:
         LotteryError: the rewind point, the data set or the model is wrong.
     """
-    from tf_lottery.data import locations
+    from tf_lottery.data import image_folders, locations
     from tf_lottery.models.catalog import CATALOG
 
     if config.steps is not None and config.rewind_point.unit == "step":
         rewind_step(config, None)
-    locations.check_name(config.dataset)
-    at_hand = config.dataset == "digits" or any(
-        find(config.dataset, config.data_dir) for find in (locations.find_prepared, locations.find_raw)
-    )
+    if locations.is_path(config.dataset):
+        image_folders.check_images(image_folders.list_images(config.dataset), image_size=config.image_size)
+        at_hand = True
+    else:
+        locations.check_name(config.dataset)
+        at_hand = config.dataset == "digits" or any(
+            find(config.dataset, config.data_dir) for find in (locations.find_prepared, locations.find_raw)
+        )
     if config.model in CATALOG and at_hand:
         return ""
     if config.model not in CATALOG and ":" not in config.model and not config.model.endswith(".keras"):

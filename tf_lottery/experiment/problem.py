@@ -193,6 +193,7 @@ def load_dataset(config: Config) -> Dataset:
         normalization=config.normalization,
         seed=config.seed,
         classes=config.classes,
+        image_size=config.image_size,
     )
 
 

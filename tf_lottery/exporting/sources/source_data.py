@@ -90,7 +90,8 @@ def load_source_data(
 
     Args:
         source: the model.
-        dataset: a data set by name, instead of the one of the model's configuration.
+        dataset: a data set by name, instead of the one of the model's configuration; or a folder of images, which
+            are resized to the model's input where that is square.
         data_dir: where data sets are.
         normalization: how `dataset` is scaled. By default as the run's; for another model "unit", or "none" where its
             input takes whole numbers.
@@ -106,6 +107,7 @@ def load_source_data(
         `export(source.model, "app", **load_source_data(source).arguments())`
     """
     from tf_lottery import data
+    from tf_lottery.data.locations import is_path
     from tf_lottery.experiment.config import Config
     from tf_lottery.experiment.problem import load_dataset
     from tf_lottery.exporting.plain_model import make_deployable
@@ -131,14 +133,16 @@ def load_source_data(
     if not hasattr(model, "inputs"):  # a subclassed one: what its layers make, as it is exported
         model, _ = make_deployable(model)
     remarks: tuple[str, ...] = ()
+    shape = tuple(model.inputs[0].shape[1:])
     if config and dataset in (None, config.get("dataset")):
         document = {key: value for key, value in config.items() if key not in NOT_CONFIGURATION}
         changes = {"data_dir": data_dir, "normalization": normalization}
         loaded = load_dataset(Config.from_json(document | {key: value for key, value in changes.items() if value}))
     else:
         scale, remarks = choose_normalization(model, normalization, run=config.get("normalization"))
-        loaded = data.load(str(dataset), data_dir=data_dir, normalization=scale)
-    shape = tuple(model.inputs[0].shape[1:])
+        # Images of a folder may have any size, even several.
+        size = shape[0] if is_path(str(dataset)) and len(shape) == 3 and shape[0] == shape[1] else None
+        loaded = data.load(str(dataset), data_dir=data_dir, normalization=scale, image_size=size)
     data.check_fits(loaded, input_shape=shape, outputs=model.outputs[0].shape[-1], sparse_labels=True)
     validation = loaded.validation
     reported = loaded.test if loaded.test is not None else validation
