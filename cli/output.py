@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from tf_lottery.utils.text import printable
+from tf_lottery.utils.text import printable, without_colors
 
 from .wording import document_in_flags, in_flags
 
@@ -161,7 +161,7 @@ class _Stderr(logging.Handler):
     """Writes to whatever `sys.stderr` is at that moment, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        remark(f"{record.levelname.lower()}: {record.getMessage()}")
+        remark(f"{record.levelname.lower()}: {without_colors(record.getMessage())}")
 
 
 def _plain(cell: str) -> Any:

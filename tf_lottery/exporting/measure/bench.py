@@ -101,7 +101,7 @@ def bench(
     `samples` or `input_shape`, else 64; the records and notes of the benchmark say which.
 
     Args:
-        paths: `.tflite` and `.keras` files, SavedModel folders, or folders that hold such.
+        paths: `.tflite` and `.keras` files, SavedModel folders, folders that hold such, or folders of those.
         model: a plain model, of which baselines are made that are neither among the files nor beside them.
         threads: of the runtimes.
         runs: timed calls per file, over all rounds.
@@ -186,10 +186,16 @@ def _models(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UnfitError(f"{path} is not a model.", f"{ACCEPTED}{_H5 if path.suffix in ('.h5', '.hdf5') else ''}")
-    files = sorted(child for child in path.iterdir() if model_format(child))
+    files = _models_in(path) or [file for folder in sorted(path.iterdir()) for file in _models_in(folder)]
     if not files:
         raise UsageError(f"The folder {path} holds no model.", "Write some with `tfl.export(...)`.")
     return files
+
+
+def _models_in(folder: Path) -> list[Path]:
+    """Return the models in a folder, in the order of their names; none where it is no folder."""
+    children = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [child for child in children if model_format(child)]
 
 
 def _alteration(file: Path) -> str:
