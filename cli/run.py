@@ -104,7 +104,7 @@ def command(
     if not quiet:
         name = store.path.name if out == Path(DEFAULT_OUT) else shlex.quote(str(store.path))
         remark(f"Next: tf-lottery report {name}   (plots and an HTML page)")
-        remark(f"      tf-lottery export {name}   (the ticket as .keras, SavedModel and TFLite)")
+        remark(f"      tf-lottery export {name}   (the ticket as verified files)")
 
 
 def _print_results(rows: Sequence[dict[str, Any]], store: RunDirectory) -> None:
