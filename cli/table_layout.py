@@ -98,11 +98,11 @@ def wrap_words(text: str, width: int) -> str:
 
 
 def _units(text: str) -> list[str]:
-    """Return the words of a text; a command between backticks, or to the end of the line, is one."""
+    """Return the words of a text; a command between backticks or to the end of the line is one, as is `97.5 %`."""
     before, mark, command = text.partition(": tf-lottery ")
     units: list[str] = []
     for word in f"{before}:".split(" ") if mark else text.split(" "):
-        if units and units[-1].count("`") % 2:
+        if units and (units[-1].count("`") % 2 or word.startswith("%")):
             units[-1] += f" {word}"
         else:
             units.append(word)

@@ -9,6 +9,7 @@ import sys
 import pytest
 from click.shell_completion import ShellComplete
 from rich.console import Console
+from rich.progress import Progress
 from tf_lottery_cli import output, progress
 from tf_lottery_cli.app import app
 from tf_lottery_cli.table_layout import lay_out, wrap_words
@@ -87,6 +88,7 @@ def test_a_long_path_numbers_the_rows_and_stays_whole():
 
 
 def test_commands_in_prose_are_not_broken():
+    assert wrap_words("accuracy 97.5 %, 4 s", 14).splitlines() == ["accuracy", "97.5 %, 4 s"]
     text = "Call `tf-lottery data prepare mnist` once more."
     assert wrap_words(text, 12).splitlines() == ["Call", "`tf-lottery data prepare mnist`", "once more."]
     resume = "Run the same command again to resume: tf-lottery run --seed 3 --out 'a b'"
@@ -109,13 +111,17 @@ def test_a_terminal_shows_finished_trainings_and_live_scores(monkeypatch):
     monkeypatch.setattr(
         progress, "console_for", lambda stream: Console(file=stream, force_terminal=True, width=80, highlight=False)
     )
+    update = Progress.update
+    # Draw each change at once, instead of four times a second.
+    monkeypatch.setattr(
+        Progress, "update", lambda self, *args, **fields: (update(self, *args, **fields), self.refresh())
+    )
     job = Job(0, 0)
     row = {"density": 1.0, "val_accuracy": 0.951, "test_accuracy": 0.94, "seconds": 2.0}
     with progress.show_progress(quiet=False) as events:
         events.on_start(RunDirectory("runs/x"), [job, Job(0, 1)], [job, Job(0, 1)])
         events.on_scores(job, {"step": 50, "train_loss": 0.25, "val_loss": 0.2, "val_accuracy": 0.951})
         events.on_progress(job, 50, 1000)
-        print("a warning", file=sys.stderr)  # what is printed above the bars draws them again
         events.on_done(job, row)
     lines = [" ".join(line.split()) for line in ANSI.sub("", terminal.getvalue()).replace("\r", "\n").splitlines()]
     assert "runs/x: 2 trainings" in lines
