@@ -14,6 +14,7 @@ from tf_lottery.exporting.sources.source_model import check_kind, open_source_mo
 from tf_lottery.results.tables.formats import percent
 
 from .command import Command
+from .doctor_gpu import print_self_test
 from .named_values import parse_input_shape
 from .names import RUN
 from .output import print_json, print_line, print_table, remark, set_up_logging
@@ -38,6 +39,7 @@ SCHEMA = "tf-lottery.doctor/1"
 EXAMPLES = {
     "tf-lottery doctor": "Everything that a run needs.",
     "tf-lottery doctor --json": "For a bug report.",
+    "tf-lottery doctor --gpu": "Does training compute right on the GPU, and how fast?",
     "tf-lottery doctor digits-mlp --target micro": "Will it run in TensorFlow Lite Micro, and in how much memory?",
     "tf-lottery doctor digits-mlp": "Will the best ticket of the newest run of that name run sparse? What to change?",
 }
@@ -56,6 +58,8 @@ EXAMPLES = {
     type=click.Choice(("micro", "android", "ios", "x86")),
     help="Of a model: where it is to run; by default here. micro: TensorFlow Lite Micro.",
 )
+@click.option("--gpu", is_flag=True, help="Train a small network on the GPU, and check what it computes.")
+@click.option("--device", type=click.Choice(("auto", "cpu")), help="Of --gpu: auto is the GPU; cpu, the processor.")
 @samples_option
 @input_shape_option("at which inputs of free size are judged (default: the samples', else 64)")
 @trust_option
@@ -71,6 +75,8 @@ def command(
     replicate: int | None,
     max_drop: float,
     target: str | None,
+    gpu: bool,
+    device: str | None,
     samples: Path | None,
     input_shape: tuple[str, ...],
     trust: bool,
@@ -82,10 +88,15 @@ def command(
     Without a model: versions, devices, XLA, LiteRT, data, disk and rights; exits with 1 if something fails. With one:
     whether each weight runs on a sparse kernel, is only smaller on disk, or keeps a delegate out, why, and what to
     change. A Keras model's float32 files (with --samples, all that an export makes) are timed here, as an export does.
-    That is advice: it exits with 0.
+    That is advice: it exits with 0. With --gpu: the device on which training runs is tested; exits with 1 if something
+    fails, and with 6 where there is no GPU.
     """
     set_up_logging(context)
+    if device is not None and not gpu:
+        raise UsageError("--device says on what --gpu runs its checks.", "Give --gpu, or drop it.")
     if model is not None:
+        if gpu:
+            raise UsageError("--gpu checks a device, not a model.", "Drop it, or the model.")
         if data_dir is not None:
             raise UsageError("--data-dir is for the check of the installation.", "Drop it, or the model.")
         shape = parse_input_shape(input_shape)
@@ -100,6 +111,11 @@ def command(
     if samples is not None or input_shape:
         what = "--samples are inputs" if samples is not None else "--input-shape gives sizes"
         raise UsageError(f"{what} of a model.", "Give a run or a model, or drop them.")
+    if gpu:
+        if data_dir is not None:
+            raise UsageError("--data-dir is for the check of the installation.", "Drop it, or --gpu.")
+        print_self_test(device, as_json)
+        return
     with clean_output():
         from tf_lottery.exporting.diagnose.installation import check_installation
 

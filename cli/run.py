@@ -85,7 +85,7 @@ def command(
     with clean_output():
         model_hash = check_before_run(config)
         store = locate(config, out, fresh=fresh, model_hash=model_hash)
-        with removing_unused_directory(store), show_progress(quiet=quiet) as events:
+        with removing_unused_directory(store, config), show_progress(quiet=quiet) as events:
             if tensorboard:
                 from tf_lottery.results.report.tensorboard import events_with_tensorboard
 

@@ -22,9 +22,11 @@ from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.directory.result_files import COLUMNS
 
 
-def make_job_function(config, run_dir, checkpoint_every):
+def make_job_function(config, run_dir, checkpoint_every, *, place=None):
     """The same arguments as those of `executor.trainer_function`."""
     folder, store = run_dir.parent, RunDirectory(run_dir)
+    with open(folder / "places", "a", encoding="utf-8") as places:
+        places.write(f"{place}\n")
     plan = json.loads((folder / "plan.json").read_text())
 
     def run_job(job, on_progress):

@@ -58,6 +58,13 @@ def test_a_worker_that_dies_is_replaced(go, tmp_path):
     assert warnings == [f"{what} killed by SIGKILL. {then}", f"{what} ended with exit code 3. {then}"]
 
 
+def test_a_worker_that_takes_the_place_of_another_has_its_number(go, tmp_path):
+    go({Job(0, 0): ["kill", "kill"]})
+    places = (tmp_path / "places").read_text().split()
+    assert len(places) > 2
+    assert set(places) == {"0", "1"}
+
+
 def test_after_the_third_death_all_else_is_done(go, tmp_path):
     job = Job(0, 1)
     with pytest.raises(UnfinishedRunError) as raised:

@@ -228,3 +228,10 @@ def test_an_optimizer_that_is_not_element_wise_trains_densely():
         Engine(wrapped, optimizer=keras.optimizers.Adafactor(), loss="mse", sparse="on")
     one = Engine(wrapped, optimizer=keras.optimizers.Adafactor(), loss="mse", sparse="auto")
     assert one.instruction_set == ""
+
+
+def test_sums_of_changes_are_dense_and_said_to_be(caplog):
+    settings = {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "sparse": "on", "examples": 10**9}
+    one = Engine(tfl.wrap(model()), optimizer=OPTIMIZERS["adam"](), track_changes=True, **settings)
+    assert one.sparse is None
+    assert "training is dense" in caplog.text

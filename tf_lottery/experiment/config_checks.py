@@ -11,6 +11,7 @@ from tf_lottery.experiment.rewind_point import FINETUNE, LEARNING_RATE
 from tf_lottery.pruning import criteria as scoring
 from tf_lottery.pruning import layer_rates
 from tf_lottery.pruning.distributions import LAMP, UNIFORM
+from tf_lottery.utils.tf_config import NONE
 
 
 def check_combinations(options: Options) -> None:
@@ -28,6 +29,7 @@ def check_combinations(options: Options) -> None:
         _check_criterion(options)
     _check_tickets(options)
     _check_processes(options)
+    _check_strategy(options)
 
 
 def check_own_functions(options: Options) -> None:
@@ -190,6 +192,29 @@ def _check_tickets(options: Options) -> None:
         raise UsageError("`tickets_from` brings its own masks: it excludes `pruning` and `search_steps`.")
     if options.rewind_point.mode in (LEARNING_RATE, FINETUNE):
         raise UsageError("A transferred ticket starts from the rewind weights of its run.", "Use rewind 'init'.")
+
+
+def _check_strategy(options: Options) -> None:
+    """Check what excludes a strategy, and what only a strategy has."""
+    if options.strategy == NONE:
+        for name in ("strategy_devices", "synchronized_batch_norm"):
+            if value := getattr(options, name):
+                raise UsageError(f"`{name}` is of a strategy. Received: {value}, and none.", "Pass a `strategy` too.")
+        return
+    if options.jobs > 1 or options.launcher != "local":
+        other = f"launcher {options.launcher!r}" if options.launcher != "local" else f"`jobs={options.jobs}`"
+        raise UsageError(
+            f"The strategy {options.strategy!r} trains one model after the other, each on all of its devices. "
+            f"Received: {other}.",
+            "Drop one of them.",
+            argument="strategy",
+        )
+    for name in ("xla", "sparse"):
+        if getattr(options, name) == "on":
+            raise UsageError(
+                f"A strategy trains without XLA and without the sparse kernels. Received: `{name}=on`.",
+                f"Drop `{name}`, or the `strategy`.",
+            )
 
 
 def _check_processes(options: Options) -> None:

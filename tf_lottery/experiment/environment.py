@@ -32,6 +32,7 @@ def describe(
     instruction_set: str = "",
     indivisible: Mapping[str, str] | None = None,
     own_code: str = "",
+    replicas: int = 1,
 ) -> dict[str, Any]:
     """Return versions, processor, devices and settings of this process, as JSON values.
 
@@ -42,8 +43,14 @@ def describe(
         instruction_set: the instruction set of the sparse kernels that layers may compute by, or "" for none.
         indivisible: why a weight is not pruned in the units that were asked for, by weight path.
         own_code: a digest of the caller's own classes and functions, or "" where there are none.
+        replicas: how many devices train each model together.
     """
-    set_only = {"indivisible": dict(indivisible or {}), "kernels": instruction_set, "own_code": own_code}
+    set_only: dict[str, Any] = {
+        "indivisible": dict(indivisible or {}),
+        "kernels": instruction_set,
+        "own_code": own_code,
+    }
+    set_only["replicas"] = replicas if replicas > 1 else None
     return {key: value for key, value in set_only.items() if value} | {
         **machine.describe(PACKAGES),
         "threads": config.threads,
@@ -75,6 +82,14 @@ def record(store: RunDirectory, now: Mapping[str, Any]) -> str:
         raise UnfitError(
             f"The data of {store.path} has changed since the run began.",
             "Restore the data, or start over with `fresh=True`.",
+        )
+    began, train = before.get("replicas", 1), now.get("replicas", 1)
+    if before and began != train:
+        raise UnfitError(
+            f"{store.path} was begun with {began} replicas, and {train} train now: each has random numbers and running "
+            "metrics of its own.",
+            "Train it on as many devices (`strategy_devices`), or start over with `fresh=True`.",
+            argument="strategy_devices",
         )
     check_own_code(store, now.get("own_code", ""))
     comparable = [key for key in DECISIVE if key in before or key not in ADDED] if before else []

@@ -16,6 +16,7 @@ from tf_lottery.pruning.distributions import DISTRIBUTIONS, UNIFORM
 from tf_lottery.pruning.granularities import GRANULARITIES, INDIVISIBLE, UNSTRUCTURED, is_group_pattern
 from tf_lottery.pruning.ranking import SCOPES
 from tf_lottery.utils.references import is_local, is_reference
+from tf_lottery.utils.tf_config import NONE, STRATEGIES
 
 DEFAULT_VARIANTS = ("ticket", "random_reinit")
 PRUNINGS = {
@@ -115,6 +116,12 @@ class Options:
             "auto" where that is faster, "on" wherever it can be, or "off". The results differ by the order of sums.
         precision: dtype policy of the computation.
         device: where to compute: "auto", "cpu" or "gpu".
+        strategy: how one training is divided among devices: "none"; "mirrored" over those of this machine;
+            "multi-worker" over processes, each of which runs the same command with its own `TF_CONFIG`.
+        strategy_devices: how many devices of a machine train under a strategy; 0 for all GPUs, and where there is none
+            for two parts of the processor (mirrored) or the processor as a whole (multi-worker).
+        synchronized_batch_norm: whether batch normalization computes with the batch of all replicas of a strategy, as
+            without one; otherwise each with its own slice, and moving statistics are the mean of all.
         launcher: where the trainings go: "local" for processes on this machine, "ray" or "slurm" for a cluster.
         address: of a running Ray cluster; None starts one on this machine.
         launcher_options: options of the launcher, as texts NAME=VALUE: of ray `num_gpus` (of one training), of slurm
@@ -267,6 +274,19 @@ class Options:
     )
     precision: str = option("float32", "Precision of the computation.", choices=PRECISIONS)
     device: str = option("auto", "Where to compute.", choices=DEVICES, hashed="never")
+    strategy: str = option(
+        NONE, "Divide each training among devices or processes.", choices=STRATEGIES, hashed="if set"
+    )
+    strategy_devices: int = option(
+        0,
+        "Devices of a machine that a strategy takes; 0: all GPUs, or parts of the processor.",
+        minimum=0,
+        limit=1024,
+        hashed="if set",
+    )
+    synchronized_batch_norm: bool = option(
+        False, "Normalize by the batch of all replicas of a strategy.", hashed="if set"
+    )
     launcher: str = option("local", "Where the trainings go.", choices=LAUNCHERS, hashed="never")
     address: str | None = option(None, "Of a running Ray cluster.", hashed="never")
     launcher_options: tuple[str, ...] = option(

@@ -17,9 +17,14 @@ from tf_lottery.experiment.training_and_rewind_steps import rewind_step
 from tf_lottery.experiment.trust import check_trust, imported_names
 from tf_lottery.utils.machine import process_memory
 from tf_lottery.utils.text import suggestion
+from tf_lottery.utils.tf_config import MULTI_WORKER, NONE, read_cluster
 
 if TYPE_CHECKING:
     from tf_lottery.experiment.estimate import Estimate
+
+
+WITHOUT_STRATEGY = {"strategy": NONE, "strategy_devices": 0, "synchronized_batch_norm": False}
+"""A dry run measures one device, and waits for no other process."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,9 @@ def check_before_run(config: Config) -> str:
             suggestion(config.model, CATALOG),
         )
     from tf_lottery.experiment import problem
-    from tf_lottery.training.device import configure
+    from tf_lottery.experiment.workers.strategy_run import replicas_of
 
-    configure(threads=config.threads, device=config.device)  # possible only before TensorFlow computes anything
+    replicas_of(config)  # possible only before TensorFlow computes anything
     problem.from_config(config)
     return problem.model_hash(config)
 
@@ -87,7 +92,7 @@ def dry_run(config: Config, out: str | Path, *, fresh: bool = False, trust: bool
     Raises:
         LotteryError: whatever would stop the experiment at its start.
     """
-    model_hash = check_before_run(config)
+    model_hash = check_before_run(config.updated(**WITHOUT_STRATEGY))
     parent = process_memory()
     from tf_lottery.experiment import problem
     from tf_lottery.experiment.estimate import estimate
@@ -105,11 +110,21 @@ def dry_run(config: Config, out: str | Path, *, fresh: bool = False, trust: bool
 
 
 @contextlib.contextmanager
-def removing_unused_directory(store: RunDirectory) -> Iterator[None]:
+def removing_unused_directory(store: RunDirectory, config: Config) -> Iterator[None]:
     """Remove the run directory again if a run fails before its first training is committed or saved.
 
-    Folders that were there before stay.
+    Folders that were there before stay. Of several processes that train together, the chief does it.
+
+    Args:
+        store: the run directory.
+        config: the experiment.
+
+    Raises:
+        UsageError: `TF_CONFIG` describes no cluster with this process, where the strategy needs one.
     """
+    if config.strategy == MULTI_WORKER and not read_cluster().is_chief:
+        yield
+        return
     made = [folder for folder in (store.path, *store.path.parents) if not folder.exists()]
     try:
         yield

@@ -17,7 +17,7 @@ from tf_lottery.data import Arrays, Dataset
 from tf_lottery.errors import UnfitError
 from tf_lottery.experiment.checking import classification_loss
 from tf_lottery.experiment.config import Config
-from tf_lottery.experiment.options import MOMENTUM
+from tf_lottery.experiment.configured_optimizer import make_learning_rate, make_optimizer
 from tf_lottery.experiment.training_and_rewind_steps import training_steps
 from tf_lottery.layers import Selector, model_from_architecture, wrap
 from tf_lottery.layers import architecture as architecture_of
@@ -26,11 +26,12 @@ from tf_lottery.layers.copying import METHODS
 from tf_lottery.layers.precision_copy import copy_in_precision, other_floats
 from tf_lottery.layers.sublayers import is_nested_model
 from tf_lottery.models.building import build
-from tf_lottery.training import learning_rates
 from tf_lottery.training.device import configure, precision
 from tf_lottery.training.engine import Engine
 from tf_lottery.training.identity import describe
 from tf_lottery.training.own_code import own_code_digest
+from tf_lottery.training.replicas import Replicas, scope_of
+from tf_lottery.training.replicated_engine import ReplicatedEngine
 from tf_lottery.utils import seeds
 from tf_lottery.utils.files import file_digest
 
@@ -57,6 +58,7 @@ class Problem:
         exclude: which weights not to mask, as for `wrap`.
         weighted_metrics: as in `model.compile`.
         steps_in_epoch: steps of an epoch where the caller states or counts them; None takes the data's own number.
+        replicas: what trains the model together under a strategy, or None.
     """
 
     make_model: Callable[[int], keras.Model]
@@ -74,6 +76,7 @@ class Problem:
     exclude: Selector | None = None
     steps_in_epoch: int | None = None
     makes_new_models: bool = True
+    replicas: Replicas | None = None
 
     @property
     def replayable(self) -> bool:
@@ -96,8 +99,9 @@ class Problem:
             plain: the plain model, as from `make_model(0)`; it is not changed.
         """
         in_place = self.makes_new_models and not is_nested_model(plain)
-        model = self.make_model(0) if in_place else plain
-        return wrap(model, include=self.include, exclude=self.exclude, in_place=in_place)
+        with scope_of(self.replicas):
+            model = self.make_model(0) if in_place else plain
+            return wrap(model, include=self.include, exclude=self.exclude, in_place=in_place)
 
     def engine(
         self, model: keras.Model, *, xla: str, track_changes: bool = False, sparse: str = "off", examples: int = 0
@@ -106,24 +110,25 @@ class Problem:
 
         Args:
             model: a wrapped model.
-            xla: "auto", "on" or "off".
+            xla: "auto", "on" or "off"; a strategy does without.
             track_changes: whether to sum up |change| of each maskable weight over the steps.
-            sparse: whether layers compute by the sparse kernels: "auto", "on" or "off".
+            sparse: whether layers compute by the sparse kernels: "auto", "on" or "off"; a strategy does without.
             examples: how many examples a training looks at, which "auto" depends on.
         """
-        return Engine(
-            model,
-            optimizer=self.make_optimizer(),
-            loss=self.loss,
-            metrics=self.metrics,
-            loss_weights=self.loss_weights,
-            weighted_metrics=self.weighted_metrics,
-            xla=xla,
-            augment=self.augment,
-            track_changes=track_changes,
-            sparse=sparse,
-            examples=examples,
-        )
+        with scope_of(self.replicas):
+            optimizer = self.make_optimizer()
+        settings = {
+            "optimizer": optimizer,
+            "loss": self.loss,
+            "metrics": self.metrics,
+            "loss_weights": self.loss_weights,
+            "weighted_metrics": self.weighted_metrics,
+            "augment": self.augment,
+            "track_changes": track_changes,
+        }
+        if self.replicas:
+            return ReplicatedEngine(model, self.replicas, **settings)
+        return Engine(model, **settings, xla=xla, sparse=sparse, examples=examples)
 
     def steps_per_epoch(self, batch_size: int) -> int | None:
         """Return the number of steps of an epoch, or None for a stream of unknown length."""
@@ -225,40 +230,6 @@ def _make_model(
 
 def _augment(function: Callable[..., tf.Tensor], pad: int, flip: bool, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return function(images, seed=seed, pad=pad, flip=flip)
-
-
-def make_learning_rate(config: Config, steps: int) -> Any:
-    """Make the learning rate of a configuration: a number, or a schedule over the steps of a full training.
-
-    Args:
-        config: the experiment.
-        steps: the steps of a full training.
-    """
-    schedule = learning_rates.Schedule(
-        config.lr_schedule,
-        base=config.learning_rate,
-        steps=steps,
-        milestones=config.lr_milestones,
-        drop=config.lr_drop,
-        warmup=config.warmup,
-    )
-    return learning_rates.constant_or_schedule(schedule)
-
-
-def make_optimizer(config: Config, rate: Any) -> keras.optimizers.Optimizer:
-    """Make the optimizer of a configuration; its decay is decoupled (Loshchilov & Hutter 2017, arXiv 1711.05101).
-
-    Args:
-        config: the experiment.
-        rate: the learning rate, a number or a Keras schedule.
-    """
-    options: dict[str, Any] = {"learning_rate": rate}
-    if config.weight_decay or config.optimizer == "adamw":
-        options["weight_decay"] = config.weight_decay
-    if config.optimizer in MOMENTUM:
-        options["momentum"] = config.momentum
-    optimizer = type(keras.optimizers.get(config.optimizer))(**options)
-    return keras.optimizers.LossScaleOptimizer(optimizer) if config.precision == "mixed_float16" else optimizer
 
 
 def model_hash(config: Config) -> str:

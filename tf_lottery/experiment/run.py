@@ -5,7 +5,7 @@ import functools
 import glob
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tf_lottery.experiment.workers.job_events import Pool
 from tf_lottery.experiment.workers.worker_pool import WorkerPool
 from tf_lottery.utils.files import resources
 from tf_lottery.utils.references import is_import_path
+from tf_lottery.utils.tf_config import NONE
 
 
 def locate(config: Config, out: str | Path, *, fresh: bool = False, model_hash: str = "") -> RunDirectory:
@@ -101,6 +102,7 @@ def run(
     model_hash: str = "",
     checkpoint_every: float | None = None,
     own_code: str | None = None,
+    replicas: Any = None,
 ) -> list[dict[str, Any]]:
     """Train what is missing of an experiment, and return the rows of all of it.
 
@@ -113,6 +115,7 @@ def run(
         model_hash: what a user's model adds to the hash.
         checkpoint_every: seconds between states saved in the middle of a training.
         own_code: the digest of the caller's own code, as `Problem.own_code` gives it, where `make_problem` is given.
+        replicas: the `Replicas` of a strategy that the caller made; by default those of the configuration's.
 
     Raises:
         RunInUseError: another process holds the run directory.
@@ -120,7 +123,7 @@ def run(
     """
     events = events or Events()
     check_own_functions(config)
-    with store.lock():
+    with _under_strategy(config, store, replicas, model_hash=model_hash) as (replicas, store), store.lock():
         store.clean()
         store.create(_document(config, model_hash))
         store.update_config(_document(extended(config, store, model_hash=model_hash), model_hash))
@@ -132,11 +135,27 @@ def run(
         waiting = [job for job in jobs if job not in done]
         events.on_start(store, jobs, waiting)
         if waiting:
-            _execute(config, store, waiting, done, make_problem, events, checkpoint_every)
+            _execute(config, store, waiting, done, make_problem, events, checkpoint_every, replicas)
         else:
             _check_unchanged_code(config, store, own_code)
         store.write_results()
         return store.rows()
+
+
+@contextlib.contextmanager
+def _under_strategy(
+    config: Config, store: RunDirectory, replicas: Any, *, model_hash: str
+) -> Iterator[tuple[Any, RunDirectory]]:
+    """Yield the replicas of a configuration's strategy, and the run directory as they write it."""
+    if config.strategy == NONE:
+        yield None, store
+        return
+    from tf_lottery.experiment.workers import strategy_run
+    from tf_lottery.training.process_checks import noticing_lost_processes
+
+    replicas = replicas or strategy_run.replicas_of(config)
+    with noticing_lost_processes(replicas):
+        yield replicas, strategy_run.opened(config, store, replicas, model_hash=model_hash)
 
 
 def _document(config: Config, model_hash: str) -> dict[str, Any]:
@@ -193,6 +212,7 @@ def _execute(
     make_problem: Callable[[], Any] | None,
     events: Events,
     checkpoint_every: float | None,
+    replicas: Any,
 ) -> None:
     """Train the waiting jobs, in this process or side by side in spawned ones."""
 
@@ -220,14 +240,16 @@ def _execute(
                 store.clean()
         return
     from tf_lottery.experiment.problem import from_config
+    from tf_lottery.experiment.workers.strategy_run import check_same_trainings, replicated
     from tf_lottery.experiment.workers.trainer import CHECKPOINT_SECONDS, Trainer
     from tf_lottery.training.device import configure
 
     if make_problem is None:
         configure(threads=config.threads, device=config.device)
+    check_same_trainings(replicas, done)
     trainer = Trainer(
         config,
-        make_problem() if make_problem else from_config(config),
+        replicated(make_problem() if make_problem else from_config(config), replicas),
         store,
         checkpoint_every=CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every,
         observer=events.observer,
@@ -251,5 +273,9 @@ def _pool(
                 "Name model and data in a configuration, or use launcher='local'.",
             )
         return cluster_pool(config, store.path, waiting, make_job_function)
-    count = 1 if make_problem else fitting_processes(config, executor.workers(config, len(waiting)))
+    count = (
+        1
+        if make_problem or config.strategy != NONE
+        else fitting_processes(config, executor.workers(config, len(waiting)))
+    )
     return WorkerPool(make_job_function, count) if count > 1 else None

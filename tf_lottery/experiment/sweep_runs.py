@@ -124,7 +124,7 @@ def train_sweep(
     for number, each in enumerate(runs, 1):
         on_start(number, each)
         try:
-            with removing_unused_directory(each.store), show_progress() as events:
+            with removing_unused_directory(each.store, each.config), show_progress() as events:
                 run(
                     each.config,
                     each.store,

@@ -1,10 +1,8 @@
 """`find_ticket`: the main job for a Keras user's own model, data, loss and optimizer, in this process."""
 
 import inspect
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,10 +16,11 @@ from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.layer_values import layer_values
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.rewind_point import RewindLike
-from tf_lottery.experiment.run import fresh_directory, run
+from tf_lottery.experiment.run import run
 from tf_lottery.experiment.training_and_rewind_steps import training_steps
 from tf_lottery.experiment.workers.executor import available_cores
 from tf_lottery.finding.arguments import check_names, xla_setting
+from tf_lottery.finding.call_directory import call_directory
 from tf_lottery.finding.call_hash import call_hash
 from tf_lottery.finding.keras_callbacks import CallbackObserver, check_callbacks
 from tf_lottery.finding.model_source import model_maker
@@ -34,7 +33,8 @@ from tf_lottery.layers.acceptance import check_prunable, own_methods
 from tf_lottery.pruning.criteria import CriterionLike
 from tf_lottery.results.result import Result
 from tf_lottery.training.optimizers import copy_optimizer
-from tf_lottery.utils.files import temporary_directory
+from tf_lottery.training.replica_layers import check_replicable
+from tf_lottery.training.strategies import as_replicas
 
 DEFAULT_EPOCHS = 10
 # An evaluation every twentieth of a training, where `eval_every` is left out.
@@ -63,6 +63,7 @@ def find_ticket(
     verbose: Any = "auto",
     jit_compile: Any = "auto",
     sparse: str = "auto",
+    strategy: Any = None,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
     steps_per_epoch: int | None = None,
@@ -131,6 +132,7 @@ def find_ticket(
             pays.
         sparse: whether masked dense layers and convolutions train by the sparse kernels, with the kept weights alone:
             "auto" where that is faster, "on" wherever it can be, or "off". The results differ by the order of sums.
+        strategy: divides each batch: a `MirroredStrategy`, a `MultiWorkerMirroredStrategy`, or the name of one.
         sample_weight: a weight for each training example, shape (examples,); left out beside a data set.
         class_weight: a weight for each class number, for the training data.
         steps_per_epoch: steps that make an epoch; by default all full batches of arrays, or all batches of a data set
@@ -192,6 +194,7 @@ def find_ticket(
     """
     check_names(unknown, [name for name in inspect.signature(find_ticket).parameters if name != "unknown"])
     callbacks, display = check_callbacks(callbacks), progress_display(verbose)
+    strategy_name, replicas = as_replicas(strategy)
     config = Config(
         preset="find-ticket",
         dataset="user",
@@ -224,11 +227,13 @@ def find_ticket(
         replicates=replicates,
         variants=own_functions.variant_names(variants),
         sparse=sparse,
+        strategy=strategy_name,
         threads=tf.config.threading.get_intra_op_parallelism_threads() or available_cores(),
         jobs=1,
     )
     make_model = model_maker(model, replicates=replicates, seed=seed)
     first = make_model(0)
+    check_replicable(first, replicas)
     settings = training_settings(
         first,
         optimizer=optimizer,
@@ -282,9 +287,7 @@ def find_ticket(
         verbose=verbose,
     )
     extras = {"steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
-    directory = temporary_directory() if run_dir is None else Path(run_dir)
-    directory = fresh_directory(directory) if fresh else directory
-    try:
+    with call_directory(run_dir, fresh=fresh, replicas=replicas) as directory:
         run(
             config,
             RunDirectory(directory),
@@ -292,9 +295,6 @@ def find_ticket(
             events=observer.events(),
             model_hash=call_hash(first, settings, sorted(discovery.found), data.fingerprint, extras),
             own_code=problem.own_code(first),
+            replicas=replicas,
         )
-    except BaseException:
-        if run_dir is None:
-            shutil.rmtree(directory, ignore_errors=True)
-        raise
     return Result(directory, temporary=run_dir is None)

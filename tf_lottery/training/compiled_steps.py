@@ -10,6 +10,12 @@ from tf_lottery.training.batches import Batch, as_batch, gather, piece
 from tf_lottery.training.steps import Steps
 
 Augment: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+XLA_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
+"""What XLA raises when it compiles; nothing has been computed then."""
+
+
+class XlaDroppedError(Exception):
+    """XLA can't compile the steps on a stream; from now on it is not used."""
 
 
 class CompiledSteps:
@@ -59,39 +65,36 @@ class CompiledSteps:
         self.traces["train"] += 1
         first, count, augment_seed = tf.unstack(numbers)
 
-        def body(step: tf.Tensor) -> tuple[tf.Tensor]:
+        def train(step: tf.Tensor) -> None:
             self._step(gather(data, indices[step]), tf.stack([augment_seed, first + step]))
-            return (step + 1,)
 
         self._load(True)
-        tf.while_loop(lambda step: step < count, body, [tf.constant(0)], parallel_iterations=1)
+        while_below(count, train)
         self._save()
 
     def _stream(self, batches: Iterator[Any], numbers: tf.Tensor) -> None:
         self.traces["train"] += 1
         first, count, augment_seed = tf.unstack(numbers)
 
-        def body(step: tf.Tensor) -> tuple[tf.Tensor]:
+        def train(step: tf.Tensor) -> None:
             self._train_step(as_batch(next(batches)), tf.stack([augment_seed, first + step]))
-            return (step + 1,)
 
         self._load(True)
-        tf.while_loop(lambda step: step < count, body, [tf.constant(0)], parallel_iterations=1)
+        while_below(count, train)
         self._save()
 
     def _step(self, batch: Batch, seeds: tf.Tensor) -> None:
-        if self.augment is not None:
-            augment = self.augment
-            batch = batch._replace(x=tf.nest.map_structure(lambda t: augment(t, seeds), batch.x))
-        self._train_batch(batch)
+        self._train_batch(self._augmented(batch, seeds))
+
+    def _augmented(self, batch: Batch, seeds: tf.Tensor) -> Batch:
+        if self.augment is None:
+            return batch
+        augment = self.augment
+        return batch._replace(x=tf.nest.map_structure(lambda t: augment(t, seeds), batch.x))
 
     def _pieces(self, data: Batch, start: int, length: int, count: int) -> None:
-        def body(index: tf.Tensor) -> tuple[tf.Tensor]:
-            self._score(piece(data, start + index * length, length))
-            return (index + 1,)
-
         self._load(False)
-        tf.while_loop(lambda index: index < count, body, [tf.constant(0)], parallel_iterations=1)
+        while_below(count, lambda index: self._score(piece(data, start + index * length, length)))
 
     def _evaluate_one(self, batch: Batch) -> None:
         self._load(False)
@@ -100,6 +103,21 @@ class CompiledSteps:
     def _score(self, batch: Batch) -> None:
         self.traces["evaluate"] += 1
         self._evaluate_batch(batch)
+
+
+def while_below(count: tf.Tensor | int, do: Callable[[tf.Tensor], None]) -> None:
+    """Do something `count` times, in a loop of TensorFlow's own.
+
+    Args:
+        count: an int32 scalar.
+        do: adds the operations of one turn; it is given the number of the turn, from 0.
+    """
+
+    def body(index: tf.Tensor) -> tuple[tf.Tensor]:
+        do(index)
+        return (index + 1,)
+
+    tf.while_loop(lambda index: index < count, body, [tf.constant(0)], parallel_iterations=1)
 
 
 def _unchanged(function: Callable[[Batch], None]) -> Callable[[Batch], None]:

@@ -70,12 +70,14 @@ def _pays_in_steps(layer: keras.layers.Layer) -> bool:
     return kind_of(layer).xla_of_steps
 
 
-def configure(*, threads: int | None, device: str = "auto") -> None:
+def configure(*, threads: int | None, device: str = "auto", place: int | None = None) -> None:
     """Set threads and devices of this process; to be called before TensorFlow computes anything.
 
     Args:
         threads: threads of one operation (and of the executor); None leaves TensorFlow's default.
         device: "auto", "cpu" or "gpu". Memory growth is switched on for every GPU used.
+        place: the number of this process among those side by side, from 0: it sees one GPU, and they take the GPUs in
+            turn. None sees all.
 
     Raises:
         ResourceError: "gpu" where there is none, or TensorFlow was already at work with other settings.
@@ -92,6 +94,9 @@ def configure(*, threads: int | None, device: str = "auto") -> None:
         if device == "cpu" and gpus:
             tf.config.set_visible_devices([], "GPU")
         elif gpus:
+            if place is not None:
+                gpus = [gpus[place % len(gpus)]]
+                tf.config.set_visible_devices(gpus, "GPU")
             for gpu in gpus:
                 tf.config.experimental.set_memory_growth(gpu, True)
         if threads is not None:

@@ -19,10 +19,11 @@ from tf_lottery.errors import NonFiniteError, UnfitError
 from tf_lottery.layers import apply_masks, named_variables
 from tf_lottery.training.batches import Batch, as_batch
 from tf_lottery.training.changes import WeightChanges
-from tf_lottery.training.compiled_steps import CompiledSteps
+from tf_lottery.training.compiled_steps import XLA_ERRORS, CompiledSteps, XlaDroppedError
 from tf_lottery.training.device import choose_xla
 from tf_lottery.training.optimizers import for_one_replica, with_loss_scale
 from tf_lottery.training.order import Order
+from tf_lottery.training.replicas import Replicas
 from tf_lottery.training.sparse_training import SparseTraining
 from tf_lottery.training.state import optimizer_variables
 from tf_lottery.training.steps import Steps
@@ -34,12 +35,6 @@ CHUNK_SECONDS = 1.0
 CHUNK_CAPACITY = 500
 EVALUATION_BATCH = 1000
 METRICS = "metrics/"
-XLA_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
-"""What XLA raises when it compiles; nothing has been computed then."""
-
-
-class XlaDroppedError(Exception):
-    """XLA can't compile the steps on a stream; from now on it is not used."""
 
 
 class Engine:
@@ -66,7 +61,10 @@ class Engine:
         optimizer: the optimizer, in a `LossScaleOptimizer` where the model computes in float16.
         traces: how often each compiled function was traced.
         timings: the time spent so far.
+        replicas: the replicas that train the model; None for one.
     """
+
+    replicas: Replicas | None = None
 
     def __init__(
         self,
@@ -100,8 +98,10 @@ class Engine:
         self._compile_model(model, optimizer)
         optimizer.build(model.trainable_variables)
         self.changes = WeightChanges(model) if track_changes else None
-        self._steps = Steps(model, self.changes)
+        self._steps = Steps(model, self.changes, self.replicas)
         self._sparse_setting, self._examples, self._example = sparse, examples, Batch(None, None)
+        if sparse == "on" and track_changes:
+            log.warning("training is dense: the sparse kernels don't sum up how far each weight goes")
         self._compile()
 
     def _compile(self) -> None:
@@ -203,7 +203,7 @@ class Engine:
             UnfitError: the iterator has no more batches, or XLA can't compile a step and was asked for.
             XlaDroppedError: XLA can't compile the first step, and will not be used; a batch was taken.
         """
-        iterations = int(self.optimizer.iterations)
+        iterations = int(self.optimizer.iterations.numpy())
         shape = (self._compiled(), "stream")
         with self.timings.measure("train", shape, steps=stop - start):
             try:
@@ -218,7 +218,7 @@ class Engine:
                     "Give a data set of at least one batch.",
                 ) from error
             except tf.errors.OpError as error:
-                unchanged = int(self.optimizer.iterations) == iterations
+                unchanged = int(self.optimizer.iterations.numpy()) == iterations
                 if self._compiled().xla and isinstance(error, XLA_ERRORS) and unchanged:
                     self._drop_xla(error)
                     raise XlaDroppedError from error

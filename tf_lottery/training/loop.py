@@ -11,9 +11,11 @@ import tensorflow as tf
 from tf_lottery.data import Arrays
 from tf_lottery.errors import NonFiniteError
 from tf_lottery.training.batches import Batch, as_batch, map_tensors, on_device
-from tf_lottery.training.engine import CHUNK_CAPACITY, Engine, XlaDroppedError
+from tf_lottery.training.compiled_steps import XlaDroppedError
+from tf_lottery.training.engine import CHUNK_CAPACITY, Engine
 from tf_lottery.training.observer import TrainingObserver
 from tf_lottery.training.order import Order
+from tf_lottery.training.replicas import agreed
 
 EvaluationRecord: TypeAlias = dict[str, float | int]
 
@@ -216,7 +218,7 @@ def train(
             _evaluate(engine, data, progress, last=end == stop)
             observer.on_evaluation_end(end, progress.history[-1])
         on_chunk(progress)
-        if end < stop and time.monotonic() - saved >= checkpoint_every:
+        if end < stop and agreed(engine.replicas, time.monotonic() - saved >= checkpoint_every):
             checkpoint(progress)
             saved = time.monotonic()
     return progress

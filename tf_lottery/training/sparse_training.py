@@ -21,7 +21,7 @@ from tf_lottery.errors import UnfitError
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.sparse import SparseLayer, kernels, reasons_dense, run_blocked, shared_sparse_model, work_of
 from tf_lottery.layers.sparse.break_even import pays, saving
-from tf_lottery.layers.sparse.native import SETTING, use_threads, warn_once
+from tf_lottery.layers.sparse.native import SETTING, use_threads_of_tensorflow, warn_once
 from tf_lottery.layers.sparse.sparse_matmul import put_values, take_values
 from tf_lottery.layers.sparse.sparsifying import masked_layers
 from tf_lottery.training.compiled_steps import CompiledSteps
@@ -129,7 +129,7 @@ class SparseTraining:
         useful = bool(self._works) if setting == "on" else pays(savings, examples)
         self.instruction_set = self._kernels.instruction_set if useful else ""
         if useful:
-            use_threads(tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)))
+            use_threads_of_tensorflow()
         self._masks: dict[str, np.ndarray] = {}
         self._chosen: Counterpart | None = None
         self._counterparts: dict[tuple[tuple[str, int], ...], Counterpart] = {}

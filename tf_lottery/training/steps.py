@@ -3,6 +3,8 @@
 A model's own `train_step`, `test_step`, `compute_loss` and `compute_metrics` are run where it has them.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -16,6 +18,8 @@ from tf_lottery.layers.sublayers import OF_TRACKERS, attribute_items
 from tf_lottery.training.batches import Batch
 from tf_lottery.training.changes import WeightChanges
 from tf_lottery.training.last_logs import LastLogs, named_numbers
+from tf_lottery.training.replica_layers import separate_statistics
+from tf_lottery.training.replicas import Replicas
 from tf_lottery.utils.text import one_line
 
 
@@ -25,13 +29,17 @@ class Steps:
     Args:
         model: a wrapped model, compiled with the optimizer.
         changes: sums up |change| of weights over the training steps, or None.
+        replicas: the replicas that train it, or None for one.
 
     Raises:
         UsageError: the model holds more optimizers, or variables of TensorFlow that Keras does not know.
     """
 
-    def __init__(self, model: keras.Model, changes: WeightChanges | None = None) -> None:
-        self.model, self.changes = model, changes
+    def __init__(
+        self, model: keras.Model, changes: WeightChanges | None = None, replicas: Replicas | None = None
+    ) -> None:
+        self.model, self.changes, self.replicas = model, changes, replicas
+        self._statistics = separate_statistics(model) if replicas else []
         _check_one_optimizer(model)
         _check_variables(model)
         self._loss = keras.metrics.Mean(name="loss")
@@ -48,7 +56,9 @@ class Steps:
         """
         state = [variable for variable in named_variables(self.model).values() if not variable.trainable]
         before = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in state]
-        if not {"train_step", "test_step"} <= self._own:
+        if self.replicas:  # the metrics are there; they are of the replicas and not of this place
+            self.model(example.x, training=False)
+        elif not {"train_step", "test_step"} <= self._own:
             self._compute_loss_and_metrics(example)
         if self._train_logs is not None:
             self._train_logs.prepare(self._train_values, example)
@@ -63,6 +73,15 @@ class Steps:
                 variable.assign(value)
         if "test_step" in self._own:  # it was not run here, and may change anything
             self._moved_by_evaluation = list(named_variables(self.model).values())
+
+    def create_metrics(self, example: Batch) -> None:
+        """Create the variables of the metrics in the scope of a strategy, where nothing can be computed.
+
+        Raises:
+            UsageError: Keras does not take the loss or a metric.
+        """
+        with _refusals_of_keras():
+            self.model._symbolic_build(data_batch=tuple(example))
 
     def _check_changed(self, logs: LastLogs) -> None:
         """Raises if a step changes variables that are in no state, such as those of a second optimizer."""
@@ -134,7 +153,7 @@ class Steps:
         else:
             outputs = self.model(batch.x, training=False)
             loss = self._compute_loss(batch, outputs, training=False)
-            self._loss.update_state(loss, sample_weight=tf.shape(tf.nest.flatten(batch.x)[0])[0])
+            self._loss.update_state(self._of_batch(loss), sample_weight=tf.shape(tf.nest.flatten(batch.x)[0])[0])
             logs = self.model.compute_metrics(batch.x, batch.y, outputs, batch.weight)
         if self._test_logs is not None:
             self._test_logs.assign(logs)
@@ -153,8 +172,14 @@ class Steps:
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
         optimizer.apply(gradients, variables)
-        self._loss.update_state(loss)
+        if self._statistics:
+            _average(self._statistics)
+        self._loss.update_state(self._of_batch(loss))
         return self.model.compute_metrics(batch.x, batch.y, outputs, batch.weight)
+
+    def _of_batch(self, loss: Any) -> Any:
+        """Returns the mean loss of a replica's examples, which Keras divides by the number of replicas."""
+        return loss * tf.cast(self.replicas.count, loss.dtype) if self.replicas else loss
 
     def _train_values(self, batch: Batch) -> Any:
         """Returns what the model's own `train_step`, or else its own `compute_metrics`, returns."""
@@ -175,13 +200,9 @@ class Steps:
 
     def _compute_loss_and_metrics(self, example: Batch) -> None:
         outputs = self.model(example.x, training=False)
-        try:
+        with _refusals_of_keras():
             self._compute_loss(example, outputs, training=False)
             self.model.compute_metrics(example.x, example.y, outputs, example.weight)
-        except (ValueError, TypeError) as error:
-            raise UsageError(
-                f"Keras does not take the loss or a metric: {one_line(error)}", "Correct `loss` and `metrics`."
-            ) from error
 
     def _results(self, logs: LastLogs | None) -> dict[str, float]:
         if logs is not None and logs.needs_loss:
@@ -192,9 +213,30 @@ class Steps:
         return {"loss": self.mean_loss()} | {name: named[name] for name in named if name != "loss"}
 
 
+@contextlib.contextmanager
+def _refusals_of_keras() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"Keras does not take the loss or a metric: {one_line(error)}", "Correct `loss` and `metrics`."
+        ) from error
+
+
 def _as_fit_passes(batch: Batch) -> Any:
     """Returns a batch as `fit` passes it to `train_step`: x, (x, y) or (x, y, sample_weight)."""
     return keras.utils.pack_x_y_sample_weight(batch.x, batch.y, batch.weight)
+
+
+def _average(variables: list[keras.Variable]) -> None:
+    """Assigns variables of a replica their mean over all replicas."""
+    values = []
+    for variable in variables:
+        with tf.device(variable.value.device):  # where there is one device, TensorFlow asks the tensor for it
+            values.append(tf.identity(variable.value))
+    means = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
+    for variable, mean in zip(variables, means, strict=True):
+        variable.assign(mean)
 
 
 def _check_variables(model: keras.Model) -> None:

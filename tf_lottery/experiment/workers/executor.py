@@ -71,19 +71,22 @@ def run_here(
         on_done(job, trainer.run(job, report))
 
 
-def trainer_function(config: Config, run_dir: Path, checkpoint_every: float | None) -> JobFunction:
+def trainer_function(
+    config: Config, run_dir: Path, checkpoint_every: float | None, *, place: int | None = None
+) -> JobFunction:
     """Return the function that trains the jobs of an experiment in this process. It makes its trainer when it must.
 
     Args:
         config: the experiment.
         run_dir: its run directory.
         checkpoint_every: seconds between states saved in the middle of a training; None for the default.
+        place: the number of this process among those side by side on this machine; None if there is no other.
     """
     from tf_lottery.experiment.problem import from_config
     from tf_lottery.experiment.workers.trainer import CHECKPOINT_SECONDS, Trainer
     from tf_lottery.training.device import configure
 
-    configure(threads=config.threads, device=config.device)
+    configure(threads=config.threads, device=config.device, place=place)
 
     @functools.cache
     def trainer() -> Trainer:

@@ -30,6 +30,7 @@ from tf_lottery.pruning import masks as mask_tools
 from tf_lottery.pruning.masks import Masks
 from tf_lottery.training.callbacks.between_calls import zero_slots
 from tf_lottery.training.loop import TrainingProgress, train
+from tf_lottery.training.running_state import capture_running, restore_running
 from tf_lottery.training.state import (
     apply_masks_to_state,
     capture_state,
@@ -85,6 +86,7 @@ class Trainer:
             fingerprint=problem.fingerprint,
             indivisible=self.bench.units.remarks,
             own_code=problem.own_code(self.bench.plain(0)),
+            replicas=problem.replicas.count if problem.replicas else 1,
         )
         self.pinned = {
             "environment.json": environment.record(store, made_with),
@@ -174,7 +176,7 @@ class Trainer:
             state = partial[0]
             if compiled.prune_at:
                 set_masks(self.bench.model, {path: state.pop(MASKS + path) for path in start.masks})
-            restore_state(self.engine.variables(), state)
+            restore_running(self.engine, state)
             return TrainingProgress(**partial[1])
         restore_state(self.bench.variables(), start.state)
         return TrainingProgress(start.step)
@@ -242,7 +244,7 @@ class Trainer:
 
     def _save_partial(self, compiled: CompiledJob, progress: TrainingProgress, *, seconds: float) -> None:
         progress.seconds = seconds
-        state = capture_state(self.engine.variables())
+        state = capture_running(self.engine)
         if compiled.prune_at:  # its masks are those of now, which nothing else holds
             state |= {MASKS + path: mask for path, mask in get_masks(self.bench.model).items()}
         inputs = self._inputs(compiled, progress.step)

@@ -22,6 +22,8 @@ from tf_lottery.training.engine import METRICS
 from tf_lottery.training.loop import MemoryFeed, StreamFeed, splits
 from tf_lottery.training.optimizers import with_loss_scale
 from tf_lottery.training.order import Order
+from tf_lottery.training.replica_layers import synchronize_batch_norm
+from tf_lottery.training.replicas import scope_of
 from tf_lottery.training.state import MODEL, OPTIMIZER, State, capture_state, optimizer_variables, slots_of
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,8 @@ class Workbench:
         self.plain = functools.lru_cache(maxsize=2)(problem.make_model)
         plain = self.plain(0)
         self.model = problem.wrapped(plain)
+        if config.synchronized_batch_norm:
+            synchronize_batch_norm(self.model)
         discovery = discover(plain, include=problem.include, exclude=problem.exclude)
         self.roles = discovery.roles
         for path, variable in named_variables(self.model).items():
@@ -121,8 +125,9 @@ class Workbench:
         if not self._copies_weights:
             return {**state, **self._fresh}
         self.hold(masks, weights)
-        optimizer = with_loss_scale(self.problem.make_optimizer(), self.model)
-        optimizer.build(self.model.trainable_variables)
+        with scope_of(self.problem.replicas):
+            optimizer = with_loss_scale(self.problem.make_optimizer(), self.model)
+            optimizer.build(self.model.trainable_variables)
         return {**state, **capture_state(optimizer_variables(optimizer))}
 
     def _optimizer_copies_weights(self) -> bool:

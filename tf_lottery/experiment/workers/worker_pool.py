@@ -1,6 +1,7 @@
 """A pool of spawned processes on this machine."""
 
 import contextlib
+import functools
 import multiprocessing as mp
 import os
 import signal
@@ -26,10 +27,11 @@ SECONDS_TO_LOOK = 1.0
 
 @dataclass
 class _Worker:
-    """A process, this end of its connection, and the job that it runs."""
+    """A process, this end of its connection, its place among those side by side, and the job that it runs."""
 
     process: Any
     connection: Connection
+    place: int
     job: Job | None = None
 
 
@@ -37,14 +39,15 @@ class WorkerPool:
     """Processes on this machine that run a job each. Use it as a context manager: they are killed at its end.
 
     Args:
-        make_job_function: called once in each process; returns the function that runs its jobs. It is pickled.
+        make_job_function: called once in each process, with `place`, its number among those side by side, from 0;
+            returns the function that runs its jobs. It is pickled.
         size: how many processes.
 
     Attributes:
         size: how many jobs may run at once.
     """
 
-    def __init__(self, make_job_function: Callable[[], JobFunction], size: int) -> None:
+    def __init__(self, make_job_function: Callable[..., JobFunction], size: int) -> None:
         self.size = size
         self._make_job_function = make_job_function
         self._workers: list[_Worker] = []
@@ -117,12 +120,14 @@ class WorkerPool:
 
     def _start(self) -> _Worker:
         context = mp.get_context("spawn")
+        place = min(set(range(len(self._workers) + 1)) - {worker.place for worker in self._workers})
+        make = functools.partial(self._make_job_function, place=place)
         try:
             here, there = context.Pipe()
-            process = context.Process(target=_work, args=(there, self._make_job_function, os.getpid()), daemon=True)
+            process = context.Process(target=_work, args=(there, make, os.getpid()), daemon=True)
             with deferred_signals():
                 _start_unsignaled(process)
-                worker = _Worker(process, here)
+                worker = _Worker(process, here, place)
                 self._workers.append(worker)
         except OSError as error:
             raise ResourceError(

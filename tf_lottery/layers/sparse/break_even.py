@@ -10,7 +10,7 @@ DENSE, CONVOLUTION = "dense", "convolution"
 """The kinds of layers that the kernels compute."""
 BREAK_EVEN = {
     DENSE: {"avx512": 0.6, "avx2": 0.4, "baseline": 0.0},
-    CONVOLUTION: {"avx512": 0.4, "avx2": 0.6, "baseline": 0.0},
+    CONVOLUTION: {"avx512": 0.35, "avx2": 0.6, "baseline": 0.0},
 }
 """The density (kept / total) below which a layer trains faster, by its kind and the instruction set of the kernels."""
 SMALLEST = {DENSE: 4096, CONVOLUTION: 4096}

@@ -71,6 +71,13 @@ def use_threads(count: int) -> None:
         _open(path).tf_lottery_use_threads(count)
 
 
+def use_threads_of_tensorflow() -> None:
+    """Lets kernels use as many threads as an operation of TensorFlow; by default all processors of the process."""
+    import tensorflow as tf
+
+    use_threads(tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)))
+
+
 @functools.cache
 def _load(setting: str) -> Kernels:
     if setting == "off":

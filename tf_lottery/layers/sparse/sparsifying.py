@@ -10,6 +10,7 @@ from tf_lottery.layers.copying import METHODS, clone_graph, copy_layer, rebuild
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.paths import named_layers
 from tf_lottery.layers.sparse.break_even import CONVOLUTION, DENSE, Work
+from tf_lottery.layers.sparse.native import use_threads_of_tensorflow
 from tf_lottery.layers.sparse.sparse_conv2d import SparseConv2D, reason_of_convolution
 from tf_lottery.layers.sparse.sparse_dense import SparseDense
 from tf_lottery.layers.sparse.sparse_layer import SparseLayer
@@ -30,8 +31,8 @@ def sparsify(model: keras.Model, *, batch_size: int = 32) -> keras.Model:
     """Returns a copy of a wrapped model whose masked dense layers and convolutions hold the kept weights alone.
 
     The copy trains in `fit`, best with `jit_compile=True`, or in a custom loop, and saves and loads as `.keras`. Its
-    masks are fixed. It is not compiled. Layers that the kernels do not cover stay as they are: `reasons_dense` says
-    which, and why.
+    masks are fixed. It is not compiled. The kernels use as many threads as TensorFlow's operations do. Layers that
+    they do not cover stay as they are: `reasons_dense` says which, and why.
 
     Args:
         model: A wrapped Sequential or functional model. It is not changed.
@@ -44,6 +45,7 @@ def sparsify(model: keras.Model, *, batch_size: int = 32) -> keras.Model:
     if not (covered := [path for path, reason in reasons.items() if not reason]):
         why = "; ".join(f"{path}: {reason}" for path, reason in reasons.items())
         raise UsageError(f"No layer of the model {model.name!r} would compute by the sparse kernels. {why}.")
+    use_threads_of_tensorflow()
     copy = _copy_with_masks(model)
     layers = masked_layers(copy)
     capacities = {path: int(layers[path].get_masks()["kernel"].sum()) for path in covered}
