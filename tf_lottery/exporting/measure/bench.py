@@ -14,7 +14,7 @@ from tf_lottery.exporting.measure.bench_findings import findings_by_network
 from tf_lottery.exporting.measure.bench_notes import note_missing, note_networks, note_sizes
 from tf_lottery.exporting.measure.given_sample import first_sample
 from tf_lottery.exporting.measure.measurement import ROUNDS, RUNS, Measurement, MeasurementFailure, measure
-from tf_lottery.exporting.measure.model_files import BASELINE_PRECISIONS, identify, model_format
+from tf_lottery.exporting.measure.model_files import BASELINE_PRECISIONS, identify, model_format, models_in
 from tf_lottery.exporting.measure.networks import NetworkFiles, interface_of, keep_files, sort_by_network
 from tf_lottery.exporting.measure.sparse_copies import add_sparse_copies
 from tf_lottery.utils import machine
@@ -186,16 +186,10 @@ def _models(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UnfitError(f"{path} is not a model.", f"{ACCEPTED}{_H5 if path.suffix in ('.h5', '.hdf5') else ''}")
-    files = _models_in(path) or [file for folder in sorted(path.iterdir()) for file in _models_in(folder)]
+    files = models_in(path) or [file for folder in sorted(path.iterdir()) for file in models_in(folder)]
     if not files:
         raise UsageError(f"The folder {path} holds no model.", "Write some with `tfl.export(...)`.")
     return files
-
-
-def _models_in(folder: Path) -> list[Path]:
-    """Return the models in a folder, in the order of their names; none where it is no folder."""
-    children = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [child for child in children if model_format(child)]
 
 
 def _alteration(file: Path) -> str:
