@@ -13,6 +13,12 @@ demo: $(STAMP)
 	$(BIN)/tf-lottery run --out runs
 	$(BIN)/tf-lottery report digits-mlp --out runs
 	$(BIN)/tf-lottery export digits-mlp --out runs --to saved_models/demo --force
+	@echo
+	@echo "Next:"
+	@echo "  $(BIN)/tf-lottery status                            how far the newest run is"
+	@echo "  $(BIN)/tf-lottery analyze survivors digits-mlp      which weights the ticket keeps"
+	@echo "  $(BIN)/tf-lottery bench saved_models                size and latency of the exported files"
+	@echo "  $(BIN)/tf-lottery run --help                        experiments of your own"
 
 # A process of tests for each core, at most four (each takes up to 3 GB); the tests of one file share one. In the order
 # of the files: xdist's own puts files of few, slow tests last, where one process waits for another.

@@ -1,10 +1,11 @@
 """What all commands share: examples at the end of the help page, `--debug`, and lists separated by commas."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 OTHER = "Options"
 """The section of the help page for options that are in no other."""
@@ -17,15 +18,22 @@ class Command(click.Command):
         *args: as for `click.Command`.
         examples: what each example does, by the command as typed; the tests run them.
         arguments: the name of the option that sets an argument of the library, by argument, where they differ.
+        names: what returns the names that the command takes, by the heading that the help page lists them under.
         **options: as for `click.Command`.
     """
 
     def __init__(
-        self, *args: Any, examples: Mapping[str, str], arguments: Mapping[str, str] | None = None, **options: Any
+        self,
+        *args: Any,
+        examples: Mapping[str, str],
+        arguments: Mapping[str, str] | None = None,
+        names: Mapping[str, Callable[[], Iterable[str]]] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self.examples = dict(examples)
         self.arguments = dict(arguments or {})
+        self.names = dict(names or {})
         # Read from the arguments themselves, so that it also works when parsing fails.
         self.params.append(
             click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
@@ -48,12 +56,15 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples at the end of the help page.
+        """Write the names that the command takes, and the examples, at the end of the help page.
 
         Args:
             ctx: the context of this command.
             formatter: what to write to.
         """
+        for heading, names in self.names.items():
+            with formatter.section(heading):
+                formatter.write_text(", ".join(names()))
         write_examples(formatter, self.examples)
 
 
@@ -187,10 +198,25 @@ class ListOf(click.ParamType[tuple[Any, ...]]):
     Args:
         name: the name of the values on the help page.
         item: makes one value of its text; a ValueError refuses it.
+        completions: returns the values that a shell completes.
     """
 
-    def __init__(self, name: str, item: Callable[[str], Any] = str) -> None:
-        self.name, self.item = name, item
+    def __init__(
+        self, name: str, item: Callable[[str], Any] = str, *, completions: Callable[[], Iterable[str]] = tuple
+    ) -> None:
+        self.name, self.item, self.completions = name, item, completions
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the list with its last value completed, by those that are not in it yet.
+
+        Args:
+            ctx: the context of the command.
+            param: the option.
+            incomplete: what is typed so far, e.g. "ticket,rand".
+        """
+        before, comma, last = incomplete.rpartition(",")
+        free = [value for value in self.completions() if value not in before.split(",")]
+        return [CompletionItem(f"{before}{comma}{value}") for value in free if value.startswith(last)]
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """Return how the help page shows the list.

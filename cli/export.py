@@ -8,7 +8,8 @@ from click import IntRange
 
 from tf_lottery.experiment.options import NORMALIZATIONS
 from tf_lottery.exporting.export_report import FileRecord
-from tf_lottery.exporting.precision_names import BY_QUANTIZER, IN_ALL
+from tf_lottery.exporting.output_kinds import TASKS
+from tf_lottery.exporting.precision_names import BY_QUANTIZER, IN_ALL, PRECISIONS
 from tf_lottery.exporting.publish.best_file import GOALS
 from tf_lottery.exporting.publish.requested_formats import narrow_formats
 from tf_lottery.exporting.sources.source_data import load_source_data
@@ -54,6 +55,18 @@ _REMEDIES = {
 }
 
 
+def _formats() -> Sequence[str]:
+    from tf_lottery.exporting.file_formats import FORMATS
+
+    return ("all", *FORMATS)
+
+
+def _encodings() -> Sequence[str]:
+    from tf_lottery.exporting.file_formats import ENCODINGS
+
+    return ("all", *ENCODINGS)
+
+
 @click.command(cls=Command, examples=EXAMPLES, arguments=ARGUMENTS)
 @click.argument("source", metavar="RUN|TICKET.npz|MODEL.keras", type=RUN)
 @out_option
@@ -64,16 +77,21 @@ _REMEDIES = {
 )
 @click.option(
     "--formats",
-    type=ListOf("formats"),
+    type=ListOf("formats", completions=_formats),
     help="Write every file of: all (of keras,saved_model,tflite), or some of these and onnx.",
 )
 @click.option(
     "--precision",
-    type=ListOf("precisions"),
+    type=ListOf("precisions", completions=lambda: ("all", *PRECISIONS)),
     default=("all",),
     help=f"Only TFLite of: {','.join(IN_ALL)}; or int16x8; or {','.join(BY_QUANTIZER)}, by the extra quantizer.",
 )
-@click.option("--encoding", type=ListOf("encodings"), default=("all",), help="dense,sparse,slim,slim-sparse.")
+@click.option(
+    "--encoding",
+    type=ListOf("encodings", completions=_encodings),
+    default=("all",),
+    help="dense,sparse,slim,slim-sparse.",
+)
 @click.option(
     "--best",
     type=click.Choice(GOALS),
@@ -84,7 +102,7 @@ _REMEDIES = {
 @max_drop_option
 @click.option(
     "--task",
-    type=ListOf("tasks"),
+    type=ListOf("tasks", completions=lambda: TASKS),
     help="What the outputs hold: classification, binary, regression, image; or OUTPUT=TASK,... "
     "By default found out from loss, labels and last activation.",
 )

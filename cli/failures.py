@@ -198,8 +198,8 @@ def _after_a_stop(command: str, words: Sequence[str], *, jobs: int | None = None
             resuming = [*_without_option(resuming, JOBS), JOBS, str(jobs)]
             changed += f" with {JOBS} {jobs}"
         line = f": {shlex.join(['tf-lottery', *resuming])}" if words else "."
-        return f"What was committed is kept: the same command{changed} resumes{line}"
-    return "Nothing half-written is left: the same command starts over."
+        return f"What was committed is kept. Run the same command again{changed} to resume{line}"
+    return "Nothing half-written is left. Run the same command again to start over."
 
 
 def _without_option(words: Sequence[str], option: str) -> list[str]:
@@ -209,10 +209,10 @@ def _without_option(words: Sequence[str], option: str) -> list[str]:
 
 
 def _failure(code: int, cause: str, remedy: str) -> Failure:
-    from tf_lottery.utils.text import printable
+    from tf_lottery.utils.text import printable, without_colors
 
     # Printable first: some control characters count as space.
-    lines = [printable(" ".join(line.split())) for line in (f"error: {cause}", remedy)]
+    lines = [printable(" ".join(without_colors(line).split())) for line in (f"error: {cause}", remedy)]
     return Failure(code, tuple(line for line in lines if line))
 
 

@@ -18,10 +18,11 @@ class Name(click.ParamType[str]):
     Args:
         name: the name of the value on the help page.
         names: returns the names to complete from.
+        or_file: whether files are completed where no name fits.
     """
 
-    def __init__(self, name: str, names: Callable[[click.Context], Iterable[str]]) -> None:
-        self.name, self.names = name, names
+    def __init__(self, name: str, names: Callable[[click.Context], Iterable[str]], *, or_file: bool = True) -> None:
+        self.name, self.names, self.or_file = name, names, or_file
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text as it is.
@@ -44,7 +45,7 @@ class Name(click.ParamType[str]):
         # A shell would obey what a name holds for it.
         names = [name for name in self.names(ctx) if name.startswith(incomplete) and name == printable(name)]
         matching = [CompletionItem(name) for name in names]
-        return matching or [CompletionItem(incomplete, type="file")]
+        return matching or ([CompletionItem(incomplete, type="file")] if self.or_file else [])
 
 
 class CountOrFile(click.ParamType[int | Path]):
@@ -111,7 +112,15 @@ def _runs(ctx: click.Context) -> Iterable[str]:
     return sorted(path.name for path in list_runs(ctx.params.get("out") or DEFAULT_OUT))
 
 
+def _rewind_modes(ctx: click.Context) -> Iterable[str]:
+    """Return the forms of rewind points up to their number: `step:K` as `step:`."""
+    from tf_lottery.experiment.rewind_point import REWINDS
+
+    return [form.rstrip("KN") for forms in REWINDS for form in forms.split(", ")]
+
+
 PRESET = Name("preset", _presets)
 DATASET = Name("name", _datasets)
 MODEL = Name("model", _models)
+REWIND = Name("mode", _rewind_modes, or_file=False)
 RUN = Name("run", _runs)

@@ -12,12 +12,12 @@ from tf_lottery.experiment.options import Options
 from tf_lottery.utils.references import is_import_path
 
 from .command import CommandOption, ListOf, NumberRange, OpenChoice
-from .names import DATASET, MODEL
+from .names import DATASET, MODEL, REWIND
 from .wording import command_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Values that the shell completes.
-COMPLETED = {"dataset": DATASET, "model": MODEL, "data_dir": click.Path()}
+COMPLETED = {"dataset": DATASET, "model": MODEL, "data_dir": click.Path(), "rewind": REWIND}
 # The first option of each section of the help page: they are declared in the order of their topics.
 SECTIONS = {
     "dataset": "Data",
@@ -100,7 +100,7 @@ def _list_type(kind: Any, declared: Option) -> ListOf:
             raise ValueError(text)
         return text
 
-    return ListOf(f"of {', '.join(names)}", one_of)
+    return ListOf(f"of {', '.join(names)}", one_of, completions=lambda: names)
 
 
 def _type(kind: Any, declared: Option) -> "click.ParamType[Any] | None":

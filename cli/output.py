@@ -1,6 +1,8 @@
 """What is printed: tables and JSON on stdout, remarks on stderr; messages of the library name flags there."""
 
+import itertools
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +10,22 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from tf_lottery.utils.text import printable
+from tf_lottery.utils.text import printable, without_colors
 
+from .table_layout import BETWEEN, NUMBER, Part, lay_out, wrap_words
 from .wording import document_in_flags, in_flags
 
 if TYPE_CHECKING:
     from tf_lottery.results.tables.summary import Table
+
+
+# Words that say whether something is good, bad or undecided, where they are all that a cell of a table holds.
+GOOD, BAD, UNDECIDED = "green", "red", "yellow"
+STYLES = {
+    **dict.fromkeys(("ok", "complete", "passed", "prepared", "embedded", "yes", "beats"), GOOD),
+    **dict.fromkeys(("damaged", "unreadable", "failed", "no", "loses", "wrong"), BAD),
+    **dict.fromkeys(("unfinished", "running", "inconclusive", "not judged", "not shown", "ties", "warning"), UNDECIDED),
+}
 
 
 def print_json(document: Any) -> None:
@@ -26,84 +38,68 @@ def print_json(document: Any) -> None:
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[bool] = ()) -> None:
     """Print a table on stdout: fitted to a terminal, otherwise with every cell in full on one line.
 
-    Where a terminal is so narrow that numbers would be broken, it is printed in several parts, one below the other,
-    each with the first columns, which say what a row is about.
+    Where a terminal is too narrow, prose wraps by words, and the table is printed in several parts, one below the other
+    (see `table_layout.lay_out`). No word and no number is broken, so what is copied from the screen works.
 
     Args:
         headers: one heading per column; where all are empty, there is no heading.
         rows: cells as text.
         right: which columns hold numbers; none by default.
     """
-    cells = [[_plain(cell) for cell in row] for row in (headers, *rows)]
+    cells = [[printable(in_flags(cell)) for cell in row] for row in (headers, *rows)]
     numbers = [bool(right) and right[place] for place in range(len(headers))]
     console = console_for(sys.stdout)
     if not sys.stdout.isatty():
         console.width = 10_000
-        with console.capture() as capture:
-            console.print(_table(cells, numbers, framed=False))
-        click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+        whole = tuple(max(len(row[place]) for row in cells) for place in range(len(headers)))
+        _print_part(console, cells, numbers, Part(tuple(range(len(headers))), whole), framed=False)
         return
-    widths = [max(row[place].cell_len for row in cells) for place in range(len(headers))]
-    for part, places in enumerate(_parts(widths, numbers, console.width)):
-        if part:
-            console.print()
-        columns = [[row[place] for place in places] for row in cells]
-        console.print(_table(columns, [numbers[place] for place in places], framed=True))
+    filled = [place for place in range(len(headers)) if any(row[place] for row in cells)]
+    cells, numbers = [[row[place] for place in filled] for row in cells], [numbers[place] for place in filled]
+    columns = list(zip(*cells, strict=True))
+    width = console.width
+    for number, part in enumerate(lay_out(columns, numbers, width)):
+        if number:
+            click.echo()
+        console.width = max(width, sum(part.widths) + BETWEEN * len(part.widths), *map(len, itertools.chain(*columns)))
+        console.width *= 2  # beyond the terminal, which wraps a last column that is longer
+        _print_part(console, cells, numbers, part, framed=True, rule=width)
 
 
-def _table(cells: Sequence[Sequence[Any]], numbers: Sequence[bool], *, framed: bool) -> Any:
+def _print_part(
+    console: Any, cells: Sequence[Sequence[str]], numbers: Sequence[bool], part: Part, *, framed: bool, rule: int = 0
+) -> None:
+    """Print columns side by side, without spaces at the end of lines, and with a rule no wider than the terminal."""
+    with console.capture() as capture:
+        console.print(_table(cells, numbers, part, framed=framed))
+    for line in capture.get().splitlines():
+        text = re.sub(r"\s+((?:\x1b\[[0-9;]*m)*)$", r"\1", line)
+        click.echo(text[:rule] if framed and not text.strip("─") else text, color=True)
+
+
+def _table(cells: Sequence[Sequence[str]], numbers: Sequence[bool], part: Part, *, framed: bool) -> Any:
     """Return a table of the library that prints it; the first row has the headings."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    headers, *rows = cells
-    table = Table(
-        box=box.SIMPLE_HEAD if framed else None,
-        pad_edge=False,
-        show_edge=False,
-        show_header=any(heading.cell_len for heading in headers),
-    )
-    for heading, number in zip(headers, numbers, strict=True):
-        table.add_column(heading, justify="right" if number else "left", overflow="fold", no_wrap=number and framed)
-    for row in rows:
-        table.add_row(*row)
+    rows = [
+        [str(position or "#") if place == NUMBER else row[place] for place in part.places]
+        for position, row in enumerate(cells)
+    ]
+    if framed:
+        rows = [[wrap_words(cell, width) for cell, width in zip(row, part.widths, strict=True)] for row in rows]
+    for position, place in enumerate(part.places):
+        if place == NUMBER or numbers[place]:
+            widest = max(len(row[position]) for row in rows)
+            rows = [[*row[:position], row[position].rjust(widest), *row[position + 1 :]] for row in rows]
+    headers, *others = rows
+    table = Table(box=box.SIMPLE_HEAD if framed else None, pad_edge=False, show_edge=False, show_header=any(headers))
+    for heading in headers:
+        table.add_column(Text(heading), overflow="ignore", no_wrap=True)
+    for row in others:
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "") if framed else "") for cell in row))
     return table
-
-
-_BETWEEN = 3  # columns on a terminal
-_NARROWEST = 12  # column of text, whose cells may be folded
-_REPEATED = 0.6  # of the width is for columns that are repeated
-
-
-def _parts(widths: Sequence[int], numbers: Sequence[bool], width: int) -> list[list[int]]:
-    """Return the places of the columns of each part of a table; one part where numbers fit beside folded text.
-
-    Args:
-        widths: of the columns.
-        numbers: which of them hold numbers, that are not folded.
-        width: of the terminal.
-
-    Example:
-        >>> _parts([9, 4, 30], [False, True, False], 40), _parts([9, 8, 8, 8], [False, True, True, True], 32)
-        ([[0, 1, 2]], [[0, 1, 2], [0, 3]])
-    """
-    least = [size if number else min(size, _NARROWEST) for size, number in zip(widths, numbers, strict=True)]
-    if sum(least) + _BETWEEN * (len(least) - 1) <= width:
-        return [list(range(len(widths)))]
-    whole = [min(size, width // 2) for size in widths]
-
-    def needed(places: Sequence[int]) -> int:
-        return sum(whole[place] for place in places) + _BETWEEN * (len(places) - 1)
-
-    repeated = [0]
-    while not numbers[len(repeated)] and needed([*repeated, len(repeated)]) <= _REPEATED * width:
-        repeated.append(len(repeated))
-    parts = [repeated]
-    for place in range(len(repeated), len(widths)):
-        if needed([*parts[-1], place]) > width and parts[-1] != repeated:
-            parts.append(repeated)
-        parts[-1] = [*parts[-1], place]
-    return parts
 
 
 def print_rendered(table: "Table") -> None:
@@ -119,8 +115,8 @@ def console_for(stream: TextIO) -> Any:
 
 
 def print_line(text: str = "") -> None:
-    """Print a line on stdout."""
-    click.echo(printable(in_flags(text)))
+    """Print a line on stdout, wrapped by words on a terminal."""
+    click.echo(_wrapped(printable(in_flags(text)), sys.stdout))
 
 
 def print_path(path: str | Path, *, label: str = "") -> None:
@@ -134,8 +130,13 @@ def print_path(path: str | Path, *, label: str = "") -> None:
 
 
 def remark(text: str) -> None:
-    """Print a line on stderr."""
-    click.echo(printable(in_flags(text)), err=True)
+    """Print a line on stderr, wrapped by words on a terminal."""
+    # Not `err=True`, by which click would write past the progress display, which takes the place of the stream.
+    click.echo(_wrapped(printable(in_flags(text)), sys.stderr), file=sys.stderr)
+
+
+def _wrapped(text: str, stream: TextIO) -> str:
+    return wrap_words(text, console_for(stream).width) if stream.isatty() else text
 
 
 def set_up_logging(context: click.Context, /, *, quiet: bool = False) -> None:
@@ -161,10 +162,4 @@ class _Stderr(logging.Handler):
     """Writes to whatever `sys.stderr` is at that moment, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        remark(f"{record.levelname.lower()}: {record.getMessage()}")
-
-
-def _plain(cell: str) -> Any:
-    from rich.text import Text
-
-    return Text(printable(in_flags(cell)))
+        remark(f"{record.levelname.lower()}: {without_colors(record.getMessage())}")

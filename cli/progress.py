@@ -1,14 +1,14 @@
-"""The progress of a run: bars and the remaining time on a terminal, otherwise a line per finished training."""
+"""The progress of a run: a line per finished training; on a terminal also bars with live scores and the time left."""
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import Events
-from tf_lottery.experiment.run_progress import RemainingTime, TrainingCount
-from tf_lottery.results.tables.formats import row_words
+from tf_lottery.experiment.run_progress import RemainingTime, StepRate, TrainingCount
+from tf_lottery.results.tables.formats import loss, percent, row_words
 from tf_lottery.utils.text import duration
 
 from .output import console_for, remark
@@ -31,8 +31,7 @@ def _lines() -> Events:
 
     def on_start(store: RunDirectory, jobs: list[Job], waiting: list[Job]) -> None:
         trainings.start(len(jobs), len(waiting))
-        done = f", {len(jobs) - len(waiting)} of them done already" if len(waiting) < len(jobs) else ""
-        remark(f"{store.path}: {len(jobs)} trainings{done}")
+        remark(start_line(store, jobs, waiting))
 
     def on_progress(job: Job, step: int, stop: int) -> None:
         trainings.advance(job, step, stop)
@@ -47,13 +46,40 @@ def _lines() -> Events:
     return Events(on_start, on_progress, on_done)
 
 
+def start_line(store: RunDirectory, jobs: list[Job], waiting: list[Job]) -> str:
+    """Return the first line: where a run is written, how many trainings it has, and how many are done."""
+    done = f", {len(jobs) - len(waiting)} of them done already" if len(waiting) < len(jobs) else ""
+    return f"{store.path}: {len(jobs)} trainings{done}"
+
+
+def score_words(record: Mapping[str, float]) -> list[str]:
+    """Return the last loss and validation accuracy of a training, as far as it has them, in words.
+
+    Example:
+        >>> score_words({"step": 50, "train_loss": 0.12345, "val_loss": 0.2, "val_accuracy": 0.951})
+        ['loss 0.1234', 'validation accuracy 95.1 %']
+    """
+    words = [f"loss {loss(record['train_loss'])}"] if "train_loss" in record else []
+    if "val_accuracy" in record:
+        return [*words, f"validation accuracy {percent(record['val_accuracy'])}"]
+    return [*words, f"validation loss {loss(record['val_loss'])}"] if "val_loss" in record else words
+
+
 @contextlib.contextmanager
 def _bars() -> Iterator[Events]:
     from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
 
     trainings, remaining = TrainingCount(), RemainingTime()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"))
+    # The bar gives way to the texts: of these nothing is cut off at 80 columns.
+    columns = (
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=10),
+        TextColumn("{task.fields[count]}", table_column=Column(no_wrap=False)),
+    )
     progress = Progress(*columns, console=console_for(sys.stderr), transient=True, refresh_per_second=4)
+    texts: dict[Job, list[str]] = {}
+    speeds: dict[Job, StepRate] = {}
     overall = progress.add_task("starting", total=1, count="")
     tasks: dict[Job, Any] = {}
 
@@ -64,17 +90,21 @@ def _bars() -> Iterator[Events]:
 
     def on_start(store: RunDirectory, jobs: list[Job], waiting: list[Job]) -> None:
         trainings.start(len(jobs), len(waiting))
+        remark(start_line(store, jobs, waiting))
         progress.update(
             overall,
             total=len(jobs),
             completed=trainings.done,
-            count=f"{trainings.finished}/{trainings.total}, loading TensorFlow",
+            count=f"{trainings.finished}/{trainings.total}" + (", loading TensorFlow" if waiting else ""),
         )
 
     def on_progress(job: Job, step: int, stop: int) -> None:
         if job not in tasks:
             tasks[job] = progress.add_task(str(job), total=stop, count="")
-        progress.update(tasks[job], completed=step, count=f"step {step:,}/{stop:,}")
+            speeds[job] = StepRate()
+        speed = speeds[job].rate(step)
+        parts = [f"step {step:,}/{stop:,}", *([f"{speed:,.0f} steps/s"] if speed else []), *texts.get(job, [])]
+        progress.update(tasks[job], completed=step, count=", ".join(parts))
         trainings.advance(job, step, stop)
         refresh()
 
@@ -82,7 +112,11 @@ def _bars() -> Iterator[Events]:
         if job in tasks:
             progress.remove_task(tasks.pop(job))
         trainings.finish(job)
+        remark(f"{trainings.finished}/{trainings.total} {job}: {row_words(row)}")
         refresh()
 
+    def on_scores(job: Job, record: Mapping[str, float]) -> None:
+        texts[job] = score_words(record)
+
     with progress:
-        yield Events(on_start, on_progress, on_done)
+        yield Events(on_start, on_progress, on_done, on_scores=on_scores)

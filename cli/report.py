@@ -34,7 +34,7 @@ def command(context: click.Context, /, run: str, out: Path, to: Path | None, max
     set_up_logging(context)
     from tf_lottery.experiment.run_state import read_state
 
-    store = find_run(run, out)
+    store = find_run(run, out, prefer_complete=True)
     with clean_output():
         from tf_lottery.results.report.run_report import write_run_report
 
@@ -43,6 +43,11 @@ def command(context: click.Context, /, run: str, out: Path, to: Path | None, max
     if state.jobs_done < state.jobs_total:
         remark(f"The run is not finished: the report shows {state.jobs_done} of {state.jobs_total} trainings.")
     if as_json:
-        print_json({"schema": SCHEMA, "run_dir": str(store.path), "files": {k: str(v) for k, v in files.items()}})
+        from tf_lottery.results.report.conclusions import conclusions
+
+        complete = state.jobs_done == state.jobs_total
+        about = {"schema": SCHEMA, "run_dir": str(store.path), "complete": complete}
+        concluded = conclusions(store.rows(), max_drop=max_drop, rewind=store.config().rewind)
+        print_json({**about, **concluded, "files": {name: str(path) for name, path in files.items()}})
     else:
         print_path(files["report.html"])

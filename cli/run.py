@@ -10,6 +10,7 @@ import click
 from tf_lottery.experiment.directory import RunDirectory
 from tf_lottery.experiment.effective_config import effective_config
 from tf_lottery.experiment.preflight import DryRun, check_before_run, dry_run, removing_unused_directory
+from tf_lottery.experiment.presets import PRESETS
 from tf_lottery.experiment.run import locate, run
 from tf_lottery.experiment.run_state import read_state
 from tf_lottery.results.run_lookup import find_run
@@ -37,7 +38,7 @@ EXAMPLES = {
 ARGUMENTS = {"drop": "lr_drop", "milestones": "lr_milestones", "pad": "pad_crop", "run_dir": "out"}
 
 
-@click.command(cls=Command, examples=EXAMPLES, arguments=ARGUMENTS)
+@click.command(cls=Command, examples=EXAMPLES, arguments=ARGUMENTS, names={"Presets": lambda: PRESETS})
 @click.argument("preset", type=PRESET, required=False)
 @click.option("--config", "config_file", type=click.Path(), help="TOML or JSON file; a run's config.json is one.")
 @options.configuration_options
@@ -75,6 +76,8 @@ def command(
         configured["tickets_from"] = find_run(configured["tickets_from"], out).path
     config = effective_config(preset, config_file, options.given(configured), trust=trust)
     if dry:
+        if not quiet:
+            remark(f"Measuring a training step and an evaluation of {config.model} on {config.dataset} ...")
         with clean_output():
             planned = dry_run(config, out, fresh=fresh, trust=trust)
         _print_dry_run(planned, as_json=as_json, quiet=quiet)
@@ -101,7 +104,7 @@ def command(
     if not quiet:
         name = store.path.name if out == Path(DEFAULT_OUT) else shlex.quote(str(store.path))
         remark(f"Next: tf-lottery report {name}   (plots and an HTML page)")
-        remark(f"      tf-lottery export {name}   (the ticket as .keras, SavedModel and TFLite)")
+        remark(f"      tf-lottery export {name}   (the ticket as verified files)")
 
 
 def _print_results(rows: Sequence[dict[str, Any]], store: RunDirectory) -> None:

@@ -9,7 +9,7 @@ from tf_lottery.utils.text import duration
 
 from .command import Command
 from .names import RUN
-from .output import print_json, print_table
+from .output import print_json, print_table, set_up_logging
 from .shared_options import json_option, out_option
 
 SCHEMA = "tf-lottery.status/1"
@@ -23,11 +23,13 @@ EXAMPLES = {
 @click.argument("run", type=RUN, required=False)
 @out_option
 @json_option
-def command(run: str | None, out: Path, as_json: bool) -> None:
+@click.pass_context
+def command(context: click.Context, /, run: str | None, out: Path, as_json: bool) -> None:
     """Show how far a run is.
 
     RUN is a path, a name below --out, or the beginning of one; without it, the run that changed last.
     """
+    set_up_logging(context)
     from tf_lottery.errors import DamagedError, ResourceError
     from tf_lottery.experiment.run_state import read_state
     from tf_lottery.results.tables.formats import plural

@@ -84,6 +84,8 @@ def command(
         )
     _remark_on_shared_runs(runs, quiet=quiet)
     if dry:
+        if not quiet:
+            remark(f"Measuring a training step and an evaluation of each of {len(runs)} runs ...")
         with clean_output():
             planned = dry_run_sweep(runs, out, trust=trust)
         _print_dry_run(runs, planned, as_json=as_json)

@@ -8,7 +8,7 @@ from tf_lottery.results.run_lookup import find_run, is_run
 
 from .command import Command
 from .names import RUN
-from .output import print_json, print_line, print_table, remark
+from .output import print_json, print_line, print_table, remark, set_up_logging
 from .shared_options import json_option, out_option
 
 SCHEMA = "tf-lottery.verify/1"
@@ -22,11 +22,13 @@ EXAMPLES = {
 @click.argument("path", metavar="RUN|FILE", type=RUN)
 @out_option
 @json_option
-def command(path: str, out: Path, as_json: bool) -> None:
+@click.pass_context
+def command(context: click.Context, /, path: str, out: Path, as_json: bool) -> None:
     """Check a run directory, a ticket's .npz file, an exported file or a folder of them, byte by byte.
 
     Exits with 5 if something is damaged. That a run is unfinished is no damage.
     """
+    set_up_logging(context)
     from tf_lottery.experiment.run_verification import verify_run
     from tf_lottery.exporting.checks.verify import verify_path
 

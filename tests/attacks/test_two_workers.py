@@ -138,7 +138,7 @@ def test_killed_three_times_a_training_is_left_out(tmp_path):
     assert error.startswith(
         "error: 1 of 6 trainings is missing: replicate 0, round 1, ticket (its process died 3 times:"
     )
-    assert remedy.endswith(f"the same command resumes: {line}")
+    assert remedy.endswith(f"Run the same command again to resume: {line}")
     warnings = [text for text in done.stderr.splitlines() if text.startswith("warning: The process that trained")]
     assert len(warnings) == 3
     assert len(RunDirectory(run_dir).complete_jobs()) == 5

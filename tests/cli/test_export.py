@@ -113,7 +113,7 @@ def test_the_library_gets_each_part_under_its_own_name(models, here, invoke, mon
     monkeypatch.setattr(tf_lottery.exporting, "export", capture)
     result = invoke("export", models / "uint8.keras", "--dataset", "digits", "--samples", "30")
     assert result.exit_code == 130
-    assert result.stderr.splitlines()[-1] == "Nothing half-written is left: the same command starts over."
+    assert result.stderr.splitlines()[-1] == "Nothing half-written is left. Run the same command again to start over."
     whole = data.load("digits", normalization="none")
     np.testing.assert_array_equal(arguments["samples"], whole.test.x[:30])
     np.testing.assert_array_equal(arguments["labels"], whole.test.y[:30])
@@ -125,9 +125,9 @@ def test_the_library_gets_each_part_under_its_own_name(models, here, invoke, mon
 @pytest.mark.parametrize("error", [failures.Interrupted(), failures.Terminated()])
 def test_only_commands_that_commit_promise_to_resume(error):
     for command in ("export", "bench", "doctor", "verify", ""):
-        assert "resumes" not in failures.describe(error, command).lines[1]
+        assert "to resume" not in failures.describe(error, command).lines[1]
     for command in ("run", "reproduce", "analyze"):
-        assert failures.describe(error, command).lines[1].endswith("the same command resumes.")
+        assert failures.describe(error, command).lines[1].endswith("Run the same command again to resume.")
 
 
 def test_the_task_is_taken_and_shown(models, here, invoke):

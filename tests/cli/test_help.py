@@ -62,7 +62,7 @@ def test_every_help_page_ends_with_examples(name, invoke):
 def test_the_options_of_run_are_listed_by_topic(invoke):
     page = invoke("run", "--help").output
     headings = re.findall(r"^(\S.*):$", page, re.MULTILINE)
-    assert headings == [*SECTIONS.values(), "Options", "Examples"]
+    assert headings == [*SECTIONS.values(), "Options", "Presets", "Examples"]
     listed = {heading: page.partition(f"\n{heading}:\n")[2].partition("\n\n")[0] for heading in headings}
     for heading, option in (("Data", "--flip"), ("Pruning", "--rate"), ("Replicates and controls", "--variants")):
         assert f"  {option} " in listed[heading]

@@ -189,7 +189,7 @@ def test_a_run_killed_and_interrupted_comes_to_the_same_results(
         _, stderr = process.communicate(timeout=patience)
         if "Next:" not in stderr:  # on a fast machine the run may have ended before
             assert process.returncode == code, stderr
-            assert "the same command resumes" in stderr
+            assert "Run the same command again to resume" in stderr
             assert "Traceback" not in stderr
 
     done = shell("run", *broken, "--jobs", "1", cwd=tmp_path)

@@ -94,13 +94,13 @@ def test_an_error_on_the_way_out_does_not_hide_the_signal(capsys):
     [
         (
             ("run", "--seed", "3", "--out", "a b"),
-            "the same command resumes: tf-lottery run --seed 3 --out 'a b'\n",
+            "Run the same command again to resume: tf-lottery run --seed 3 --out 'a b'\n",
         ),
         (
             ("run", "--fresh", "--seed", "3"),
-            "the same command without --fresh resumes: tf-lottery run --seed 3\n",
+            "Run the same command again without --fresh to resume: tf-lottery run --seed 3\n",
         ),
-        (("export", "x"), "the same command starts over.\n"),
+        (("export", "x"), "Run the same command again to start over.\n"),
     ],
 )
 def test_the_command_that_resumes_is_said(words, remedy, capsys):
@@ -118,7 +118,7 @@ def test_a_command_that_does_not_stop_is_ended(number, start_process, wait_until
     output, errors = process.communicate(timeout=patience)
     assert process.returncode == 128 + number
     assert output == "swallowed\n"
-    assert errors.splitlines()[1].endswith("resumes: tf-lottery run --seed 3")
+    assert errors.splitlines()[1].endswith("to resume: tf-lottery run --seed 3")
     wait_until(lambda: not runs(child))  # it has been killed, and ends in a moment
 
 
@@ -156,7 +156,7 @@ def test_a_run_whose_whole_session_is_stopped_leaves_nothing(
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=patience)
     assert process.returncode == code, errors
-    assert "the same command resumes: tf-lottery run" in errors
+    assert "Run the same command again to resume: tf-lottery run" in errors
     assert "Traceback" not in errors
     wait_until(lambda: not members_of_session(process.pid))
     assert list(tmp_path.rglob(".*.tmp")) == []

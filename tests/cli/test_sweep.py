@@ -168,7 +168,7 @@ def test_a_sweep_killed_and_interrupted_comes_to_the_same_bytes(
     assert len(before) == 3  # the rewind state and two trainings
     code, errors = stop(signal.SIGINT, "round_01")
     assert code == 130, errors
-    assert "the same command resumes: tf-lottery sweep sweep.toml --checkpoint-every 0.2" in errors
+    assert "Run the same command again to resume: tf-lottery sweep sweep.toml --checkpoint-every 0.2" in errors
 
     done = shell(*options, cwd=here)
     assert done.returncode == 0, done.stderr

@@ -206,16 +206,16 @@ def test_one_kill_for_memory_explains_one_death():
             "run",
             ("run", "mine", "--jobs", "4", "--fresh"),
             3,
-            " without --fresh with --jobs 3 resumes: .* mine --jobs 3",
+            " without --fresh with --jobs 3 to resume: .* mine --jobs 3",
         ),
-        ("run", ("run", "--jobs=4", "--seed", "1"), 1, " with --jobs 1 resumes: tf-lottery run --seed 1 --jobs 1"),
-        ("run", ("run", "--jobs", "4"), None, " resumes: tf-lottery run --jobs 4"),
-        ("analyze", ("analyze", "instability", "mine"), 1, " resumes: tf-lottery analyze instability mine"),
+        ("run", ("run", "--jobs=4", "--seed", "1"), 1, " with --jobs 1 to resume: tf-lottery run --seed 1 --jobs 1"),
+        ("run", ("run", "--jobs", "4"), None, " to resume: tf-lottery run --jobs 4"),
+        ("analyze", ("analyze", "instability", "mine"), 1, " to resume: tf-lottery analyze instability mine"),
     ],
 )
 def test_the_command_that_resumes_is_said(command, words, jobs, resumes):
     failure = failures.describe(UnfinishedRunError("1 of 2 trainings is missing.", "", jobs=jobs), command, words)
     assert failure.code == 6
     assert failure.lines[0] == "error: 1 of 2 trainings is missing."
-    pattern = f"What was committed is kept: the same command{resumes}"
+    pattern = rf"What was committed is kept\. Run the same command again{resumes}"
     assert re.fullmatch(pattern, failure.lines[1])

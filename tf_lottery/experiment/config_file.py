@@ -27,7 +27,8 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if path.suffix not in (".toml", ".json"):
-        raise UsageError(f"A configuration file ends in .toml or .json. Received: {path}.", "Rename it.")
+        cause = f"A configuration file is TOML or JSON: its name ends in .toml or .json. Received: {path}."
+        raise UsageError(cause, "Write it in TOML or JSON.")
     try:
         content = read_regular(path)
     except OSError as error:

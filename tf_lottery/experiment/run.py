@@ -226,7 +226,14 @@ def _execute(
         try:
             with pool as workers:
                 executor.run_in_pool(
-                    config, store, workers, waiting, done, on_progress=events.on_progress, on_done=on_done
+                    config,
+                    store,
+                    workers,
+                    waiting,
+                    done,
+                    on_progress=events.on_progress,
+                    on_done=on_done,
+                    on_scores=events.on_scores,
                 )
         finally:
             with contextlib.suppress(LotteryError):  # the next run tries it again
@@ -247,7 +254,7 @@ def _execute(
         checkpoint_every=CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every,
         observer=events.observer,
     )
-    executor.run_here(trainer, waiting, on_progress=events.on_progress, on_done=on_done)
+    executor.run_here(trainer, waiting, on_progress=events.on_progress, on_done=on_done, on_scores=events.on_scores)
 
 
 def _pool(

@@ -31,6 +31,29 @@ class RemainingTime:
         return seconds * (total - done) / progress if progress > 0 else None
 
 
+class StepRate:
+    """The steps per second of one training, since its first report.
+
+    Args:
+        now: returns the time in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._first: tuple[float, int] | None = None
+
+    def rate(self, step: int) -> float | None:
+        """Return the steps per second up to a step; None at the first report.
+
+        Args:
+            step: the present step.
+        """
+        now = self._now()
+        self._first = self._first or (now, step)
+        seconds, steps = now - self._first[0], step - self._first[1]
+        return steps / seconds if seconds > 0 and steps > 0 else None
+
+
 class TrainingCount:
     """Counts the trainings that are done, with the fractions of those that are running.
 

@@ -2,14 +2,18 @@
 
 import contextlib
 import hashlib
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tf_lottery.errors import UsageError
 from tf_lottery.experiment.directory import RunDirectory
+from tf_lottery.experiment.run_state import read_state
 from tf_lottery.utils.text import suggestion
 
+log = logging.getLogger(__name__)
+_SHOWN = 3
 _START_ONE = "Start one with `tfl.find_ticket(...)`, or pass the folder of the runs as `out`."
 
 
@@ -38,13 +42,14 @@ def last_change(run_dir: Path) -> float:
     return max(times)
 
 
-def find_run(name: str | None, out: str | Path = "runs") -> RunDirectory:
-    """Return the run that a name means.
+def find_run(name: str | None, out: str | Path = "runs", *, prefer_complete: bool = False) -> RunDirectory:
+    """Return the run that a name means; where a beginning fits several, a warning says which it is.
 
     Args:
         name: a path, the name of a run below `out`, or the beginning of one, for the newest of those; None for the
             newest of all.
         out: the folder of the runs.
+        prefer_complete: of several runs, take the newest that is complete, if there is one.
 
     Raises:
         UsageError: there is no such run.
@@ -55,12 +60,28 @@ def find_run(name: str | None, out: str | Path = "runs") -> RunDirectory:
                 return RunDirectory(path)
     runs = list_runs(out)
     matching = [path for path in runs if name is None or path.name.startswith(name)]
+    if name is not None and len(matching) > 1:
+        return RunDirectory(_one_of(name, matching, prefer_complete=prefer_complete))
     if matching:
         return RunDirectory(matching[0])
     if name is None:
         raise UsageError(f"There is no run below {out}.", _START_ONE)
     remedy = suggestion(name, [path.name for path in runs]) if runs else _START_ONE
     raise UsageError(f"There is no run {name!r}, neither at that path nor below {out}.", remedy)
+
+
+def _one_of(name: str, matching: Sequence[Path], *, prefer_complete: bool) -> Path:
+    """Return the newest of several runs, or the newest complete one; a warning names it and the others."""
+    complete = [path for path in matching if read_state(path).state == "complete"] if prefer_complete else []
+    taken = (complete or matching)[0]
+    others = [path.name for path in matching if path != taken]
+    which = "the newest complete one" if complete else "the newest"
+    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    log.warning(
+        "%r fits %d runs: took %s, %s; not %s%s.",
+        *(name, len(matching), taken.name, which, ", ".join(others[:_SHOWN]), more),
+    )
+    return taken
 
 
 def comparison_folder(run_dirs: Iterable[Path], out: Path) -> Path:

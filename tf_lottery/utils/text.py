@@ -13,7 +13,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066
 # With what spreadsheets let a formula begin; some take the wide forms of its first character too.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 # Colors, and TensorFlow's names of nodes.
-_MARKS = re.compile(r"\x1b\[[0-9;]*m|\{\{.*?\}\}\s*")
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_MARKS = re.compile(rf"{_COLORS.pattern}|\{{\{{.*?\}}\}}\s*")
 # A line of a traceback and the code below it.
 _CODE = re.compile(r'^[ \t]*File ".*\n(?:.*\S.*\n)?', re.MULTILINE)
 # What Keras and TensorFlow write above the reason.
@@ -24,16 +25,36 @@ _HEADING = re.compile(
 
 
 def suggestion(name: str, valid: Iterable[str]) -> str:
-    """A remedy for an unknown name: the nearest valid one, and all of them.
+    """A remedy for an unknown name: the nearest valid ones, and all of them.
 
     Args:
         name: the unknown name.
         valid: the names that are known.
     """
     names = list(valid)
-    near = difflib.get_close_matches(name, names, n=1)
-    start = f"Did you mean {near[0]!r}? " if near else ""
+    near = related_names(name, names)
+    start = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"{start}Valid: {', '.join(names)}."
+
+
+def related_names(name: str, valid: Iterable[str]) -> list[str]:
+    """Return at most three valid names that a name may stand for, the likeliest first.
+
+    Those that continue it with a new part come before others that begin with it. Without any it is the one that is
+    spelled most alike.
+
+    Args:
+        name: what was typed.
+        valid: the names that are known.
+
+    Example:
+        >>> related_names("mnist-lenet", ["digits-mlp", "mnist-lenet5-35", "mnist-lenet-300-100"])
+        ['mnist-lenet-300-100', 'mnist-lenet5-35']
+    """
+    names = list(valid)
+    beginning = [known for known in names if name and known.startswith(name)]
+    by_part = [known for known in beginning if not known[len(name) :][:1].isalnum()]
+    return list(dict.fromkeys([*by_part, *beginning]))[:3] or difflib.get_close_matches(name, names, n=1)
 
 
 def printable(text: str) -> str:
@@ -44,6 +65,16 @@ def printable(text: str) -> str:
         run\x1b[31m
     """
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def without_colors(text: str) -> str:
+    r"""Return a text without the sequences by which a terminal changes its colors: Keras puts them into messages.
+
+    Example:
+        >>> without_colors("\x1b[1mno such shape\x1b[0m")
+        'no such shape'
+    """
+    return _COLORS.sub("", text)
 
 
 def inert_cell(value: _Value) -> _Value | str:

@@ -16,7 +16,16 @@ from typing import Any
 from tf_lottery.errors import ResourceError, UsageError
 from tf_lottery.experiment.directory import Job
 from tf_lottery.experiment.launchers.remote_job import OtherMachineError
-from tf_lottery.experiment.workers.job_events import Died, Failed, JobEvent, JobFunction, Progress, event_of, outcome_of
+from tf_lottery.experiment.workers.job_events import (
+    NO_SCORES,
+    Died,
+    Failed,
+    JobEvent,
+    JobFunction,
+    Progress,
+    event_of,
+    outcome_of,
+)
 from tf_lottery.experiment.workers.worker_death import Death
 from tf_lottery.utils.text import one_line
 
@@ -47,7 +56,7 @@ class Worker:
         """Return the step and the last step of the present job, or None if it has not begun."""
         return self._steps
 
-    def _note(self, job: Job, step: int, last_step: int) -> None:
+    def _note(self, job: Job, step: int, last_step: int, scores: Mapping[str, float] = NO_SCORES) -> None:
         self._steps = (step, last_step)
 
 

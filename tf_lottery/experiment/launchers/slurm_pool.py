@@ -15,7 +15,15 @@ from typing import Any
 
 from tf_lottery.errors import ResourceError, UsageError
 from tf_lottery.experiment.directory import Job
-from tf_lottery.experiment.workers.job_events import Died, JobEvent, JobFunction, Progress, event_of, outcome_of
+from tf_lottery.experiment.workers.job_events import (
+    NO_SCORES,
+    Died,
+    JobEvent,
+    JobFunction,
+    Progress,
+    event_of,
+    outcome_of,
+)
 from tf_lottery.experiment.workers.worker_death import OUT_OF_MEMORY, Death
 from tf_lottery.utils.text import one_line
 
@@ -48,7 +56,7 @@ class SlurmTask:
 
         return submitit.helpers.DelayedSubmission(self)
 
-    def _note(self, job: Job, step: int, last_step: int) -> None:
+    def _note(self, job: Job, step: int, last_step: int, scores: Mapping[str, float] = NO_SCORES) -> None:
         with contextlib.suppress(OSError):
             self.progress.write_text(f"{step} {last_step}")
 

@@ -12,8 +12,8 @@ from tf_lottery.errors import UnfinishedRunError
 from tf_lottery.experiment import plan
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.experiment.events import DoneCallback, ProgressCallback
-from tf_lottery.experiment.workers.job_events import Died, Done, Failed, JobFunction, Pool, Progress
+from tf_lottery.experiment.events import DoneCallback, ProgressCallback, ScoresCallback
+from tf_lottery.experiment.workers.job_events import NO_SCORES, Died, Done, Failed, JobFunction, Pool, Progress
 from tf_lottery.experiment.workers.worker_death import Death
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,14 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_here(trainer: Any, waiting: Iterable[Job], *, on_progress: ProgressCallback, on_done: DoneCallback) -> None:
+def run_here(
+    trainer: Any,
+    waiting: Iterable[Job],
+    *,
+    on_progress: ProgressCallback,
+    on_done: DoneCallback,
+    on_scores: ScoresCallback = lambda job, record: None,
+) -> None:
     """Run jobs one after the other, in this process.
 
     Args:
@@ -52,9 +59,16 @@ def run_here(trainer: Any, waiting: Iterable[Job], *, on_progress: ProgressCallb
         waiting: the jobs, in an order in which none comes before one that it needs.
         on_progress: called with (job, step, last step).
         on_done: called with (job, row of results).
+        on_scores: called with (job, record of its last evaluation).
     """
+
+    def report(job: Job, step: int, last_step: int, scores: Mapping[str, float] = NO_SCORES) -> None:
+        on_progress(job, step, last_step)
+        if scores:
+            on_scores(job, scores)
+
     for job in waiting:
-        on_done(job, trainer.run(job, on_progress))
+        on_done(job, trainer.run(job, report))
 
 
 def trainer_function(
@@ -91,6 +105,7 @@ def run_in_pool(
     *,
     on_progress: ProgressCallback,
     on_done: DoneCallback,
+    on_scores: ScoresCallback = lambda job, record: None,
 ) -> None:
     """Run jobs in the processes of a pool, each when those that it needs are committed.
 
@@ -105,6 +120,7 @@ def run_in_pool(
         done: the jobs that are committed already.
         on_progress: called with (job, step, last step).
         on_done: called with each committed job and its row.
+        on_scores: called with (job, record of its last evaluation).
 
     Raises:
         LotteryError: what a job raised.
@@ -143,6 +159,8 @@ def run_in_pool(
             match event:
                 case Progress():
                     on_progress(event.job, event.step, event.last_step)
+                    if event.scores:
+                        on_scores(event.job, event.scores)
                 case Done():
                     commit(event.job, event.row)
                 case Failed():

@@ -1,17 +1,33 @@
 """What runs jobs side by side: jobs are submitted to a pool, and it says what becomes of them."""
 
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
 from tf_lottery.errors import LotteryError
 from tf_lottery.experiment.directory import Job
-from tf_lottery.experiment.events import ProgressCallback
 from tf_lottery.experiment.workers.worker_death import MEMORY_ERRORS, OUT_OF_MEMORY, Death
 
-JobFunction: TypeAlias = Callable[[Job, ProgressCallback], dict[str, Any]]
+NO_SCORES: Mapping[str, float] = {}
+
+
+class StepCallback(Protocol):
+    """What a training calls about once a second."""
+
+    def __call__(self, job: Job, step: int, last_step: int, scores: Mapping[str, float] = NO_SCORES) -> None:
+        """Take where a training is.
+
+        Args:
+            job: the training.
+            step: its present step.
+            last_step: the step that it ends at.
+            scores: the record of its last evaluation; empty before the first.
+        """
+
+
+JobFunction: TypeAlias = Callable[[Job, StepCallback], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -22,11 +38,13 @@ class Progress:
         job: the job.
         step: its present step.
         last_step: the step that it ends at.
+        scores: the record of its last evaluation; empty before the first, and where the pool does not send it.
     """
 
     job: Job
     step: int
     last_step: int
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +148,7 @@ def event_of(job: Job, kind: str, content: Any) -> JobEvent:
     Args:
         job: the job.
         kind: "done", "error", "memory" or "progress".
-        content: what `outcome_of` returned with it; for progress, the step and the last step.
+        content: what `outcome_of` returned with it; for progress, the step, the last step and the scores.
     """
     if kind == "done":
         return Done(job, content)

@@ -14,7 +14,6 @@ from tf_lottery.experiment import environment
 from tf_lottery.experiment.compiled_job import CompiledJob, compile_job
 from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import SEARCH, Job, RunDirectory
-from tf_lottery.experiment.events import ProgressCallback
 from tf_lottery.experiment.gradual_control import gradual_masks
 from tf_lottery.experiment.job_observer import JobObserver, JobTraining
 from tf_lottery.experiment.memory import check_room_for_states
@@ -22,6 +21,7 @@ from tf_lottery.experiment.own_functions import control_digest
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.round_masks import mask_distance
 from tf_lottery.experiment.training_and_rewind_steps import MASK_WINDOW, step_counts
+from tf_lottery.experiment.workers.job_events import NO_SCORES, StepCallback
 from tf_lottery.experiment.workers.result_row import result_row
 from tf_lottery.experiment.workers.starting_point import StartingPoints, TrainingStart
 from tf_lottery.experiment.workers.workbench import Workbench
@@ -103,12 +103,14 @@ class Trainer:
         """Return what a job starts with. The trainings that it needs must be committed."""
         return self.starting_points.start(self.compile(job))
 
-    def run(self, job: Job, on_progress: ProgressCallback = lambda job, step, stop: None) -> dict[str, Any]:
+    def run(
+        self, job: Job, on_progress: StepCallback = lambda job, step, last_step, scores=NO_SCORES: None
+    ) -> dict[str, Any]:
         """Train one job and commit it. A job that was stopped in its middle resumes from its last saved state.
 
         Args:
             job: what to train; the trainings that it needs must be committed.
-            on_progress: called about once a second with (job, step, last step).
+            on_progress: called about once a second with (job, step, last step, record of the last evaluation).
 
         Returns:
             The row of results.
@@ -185,7 +187,7 @@ class Trainer:
         start: TrainingStart,
         progress: TrainingProgress,
         *,
-        on_progress: ProgressCallback,
+        on_progress: StepCallback,
         elapsed: Callable[[], float],
     ) -> None:
         job, converging = compiled.job, compiled.stops_when_masks_converge
@@ -200,7 +202,9 @@ class Trainer:
                 eval_every=self.config.eval_every,
                 capture_at=compiled.capture_at,
                 on_capture=functools.partial(self._save_rewind_state, job.replicate),
-                on_chunk=lambda progress: on_progress(job, progress.step, start.stop),
+                on_chunk=lambda progress: on_progress(
+                    job, progress.step, start.stop, progress.history[-1] if progress.history else NO_SCORES
+                ),
                 prune_at=compiled.prune_at,
                 on_prune=lambda step: self._prune(step, start),
                 observer=self.observer,

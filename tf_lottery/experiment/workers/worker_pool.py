@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from tf_lottery.errors import ResourceError
 from tf_lottery.experiment.directory import Job
-from tf_lottery.experiment.workers.job_events import Died, JobEvent, JobFunction, event_of, outcome_of
+from tf_lottery.experiment.workers.job_events import NO_SCORES, Died, JobEvent, JobFunction, event_of, outcome_of
 from tf_lottery.experiment.workers.worker_death import OUT_OF_MEMORY, Death, MemoryKills, death_by_exit_code
 from tf_lottery.utils.signals import STOPPING, deferred_signals
 
@@ -178,8 +178,8 @@ def _work(connection: Connection, make_job_function: Callable[[], JobFunction], 
     """The body of a spawned process: run jobs from the connection until one fails, or this process is killed."""
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 
-    def report(job: Job, step: int, last_step: int) -> None:
-        connection.send(("progress", (step, last_step)))
+    def report(job: Job, step: int, last_step: int, scores: Mapping[str, float] = NO_SCORES) -> None:
+        connection.send(("progress", (step, last_step, dict(scores))))
 
     with contextlib.suppress(ConnectionError, EOFError):  # the parent is gone
         kind, content = outcome_of(make_job_function)

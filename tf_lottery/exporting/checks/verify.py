@@ -1,5 +1,6 @@
 """Check a ticket's file, an exported file, or a folder of exported files or of a report. Loads no TensorFlow."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tf_lottery.errors import LotteryError, UsageError
@@ -32,6 +33,11 @@ def verify_path(path: Path) -> Verification:
         note_unfinished(path, verification)
     if path.is_dir() and not (path / "saved_model.pb").exists() and not _is_exported(path):
         names = sorted({name.split("/", 1)[0] for name in read_manifest(path)})
+        exports = (
+            [] if names else [child for child in sorted(path.iterdir()) if child.is_dir() and read_manifest(child)]
+        )
+        if exports:
+            return _verify_all(exports, Verification())
         if not names:
             raise UsageError(
                 f"{path} is no run directory (no config.json) and no folder of exported files (no {MANIFEST}).",
@@ -44,6 +50,17 @@ def verify_path(path: Path) -> Verification:
             verification.remarks.append(f"Not of an export, and not checked: {', '.join(extra)}.")
         return verification
     _check(path, verification)
+    return verification
+
+
+def _verify_all(folders: Sequence[Path], verification: Verification) -> Verification:
+    """Check each of several folders of exported files, and return all that was found."""
+    for folder in folders:
+        one = verify_path(folder)
+        for what, count in one.checked.items():
+            verification.count(what, count)
+        verification.problems += one.problems
+        verification.remarks += [f"{folder}: {text}" for text in one.remarks]
     return verification
 
 

@@ -14,7 +14,7 @@ from tf_lottery.exporting.measure.bench_findings import findings_by_network
 from tf_lottery.exporting.measure.bench_notes import note_missing, note_networks, note_sizes
 from tf_lottery.exporting.measure.given_sample import first_sample
 from tf_lottery.exporting.measure.measurement import ROUNDS, RUNS, Measurement, MeasurementFailure, measure
-from tf_lottery.exporting.measure.model_files import BASELINE_PRECISIONS, identify, model_format
+from tf_lottery.exporting.measure.model_files import BASELINE_PRECISIONS, identify, model_format, models_in
 from tf_lottery.exporting.measure.networks import NetworkFiles, interface_of, keep_files, sort_by_network
 from tf_lottery.exporting.measure.sparse_copies import add_sparse_copies
 from tf_lottery.utils import machine
@@ -101,7 +101,7 @@ def bench(
     `samples` or `input_shape`, else 64; the records and notes of the benchmark say which.
 
     Args:
-        paths: `.tflite` and `.keras` files, SavedModel folders, or folders that hold such.
+        paths: `.tflite` and `.keras` files, SavedModel folders, folders that hold such, or folders of those.
         model: a plain model, of which baselines are made that are neither among the files nor beside them.
         threads: of the runtimes.
         runs: timed calls per file, over all rounds.
@@ -186,7 +186,7 @@ def _models(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UnfitError(f"{path} is not a model.", f"{ACCEPTED}{_H5 if path.suffix in ('.h5', '.hdf5') else ''}")
-    files = sorted(child for child in path.iterdir() if model_format(child))
+    files = models_in(path) or [file for folder in sorted(path.iterdir()) for file in models_in(folder)]
     if not files:
         raise UsageError(f"The folder {path} holds no model.", "Write some with `tfl.export(...)`.")
     return files

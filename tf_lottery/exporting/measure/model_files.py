@@ -106,3 +106,9 @@ def _identify_by_tensors(model: Any) -> FileIdentity:
         precision = "int16x8" if schema.TensorType.INT16 in computed else "dynamic"
     sparse = any(tensor.sparsity is not None for tensor, data in tensors if data is not None and len(data))
     return FileIdentity(precision, "sparse" if sparse else "dense")
+
+
+def models_in(folder: Path) -> list[Path]:
+    """Return the models in a folder, in the order of their names; none where it is no folder."""
+    children = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [child for child in children if model_format(child)]

@@ -154,7 +154,7 @@ def _of_run(
 ) -> SourceModel:
     from tf_lottery.results.result import open_run
 
-    store = find_run(name, out)
+    store = find_run(name, out, prefer_complete=True)
     result = open_run(store.path)
     job = select_ticket(result.rows, round=round_number, replicate=replicate, max_drop=max_drop)
     remarks = []

@@ -25,6 +25,7 @@ from tf_lottery.results.compare.comparison import (
 )
 from tf_lottery.results.outcome_files import outcome_files, write_files
 from tf_lottery.results.report.answers import CAUTION, Comparison
+from tf_lottery.results.report.conclusions import conclusions
 from tf_lottery.results.report.page import fill_page, page_figure, settings
 from tf_lottery.results.statistics.cost import cost_table
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP
@@ -60,6 +61,7 @@ class ComparisonReport:
         differences: for each run but the first, its ticket against the first's.
         sentences: the verdict in words.
         files: the paths of the written files, by name.
+        max_drop: validation accuracy that a ticket may lose, a fraction.
     """
 
     column: str
@@ -68,17 +70,21 @@ class ComparisonReport:
     differences: tuple[tuple[Comparison, ...], ...]
     sentences: tuple[str, ...]
     files: dict[str, Path]
+    max_drop: float = DEFAULT_MAX_DROP
 
     def table(self) -> Table:
         """Return what each run reached, one line per run."""
         return runs_table(self.runs, self.summaries, self.column)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the comparison as JSON values."""
+        """Return the comparison as JSON values; each run has the fields of `conclusions` too."""
         return {
             "column": self.column,
             "verdict": " ".join(self.sentences),
-            "runs": [_run_row(run, summary) for run, summary in zip(self.runs, self.summaries, strict=True)],
+            "runs": [
+                _run_row(run, summary) | conclusions(run.rows, max_drop=self.max_drop, rewind=run.config.rewind)
+                for run, summary in zip(self.runs, self.summaries, strict=True)
+            ],
             "differences": _difference_rows([run.label for run in self.summaries], self.differences),
             "files": {name: str(path) for name, path in self.files.items()},
         }
@@ -135,7 +141,9 @@ def write_comparison(
     text = _page(runs, summaries, column, compared, sentences, pictures, list(contents), max_drop=max_drop)
     contents["comparison.html"] = text.encode("utf-8", "xmlcharrefreplace")
     files = write_files(contents, folder)
-    return ComparisonReport(column, tuple(runs), tuple(summaries), tuple(map(tuple, compared)), tuple(sentences), files)
+    return ComparisonReport(
+        *(column, tuple(runs), tuple(summaries), tuple(map(tuple, compared)), tuple(sentences), files, max_drop)
+    )
 
 
 def _pictures(

@@ -6,13 +6,14 @@ from typing import Any
 
 from tf_lottery.experiment.directory import TICKET
 from tf_lottery.experiment.rewind_point import starts_trained
-from tf_lottery.results.statistics.intervals import LEAST, Difference, interval, outcome, pair_by_replicate
+from tf_lottery.results.statistics.intervals import LEAST, Difference, Interval, interval, outcome, pair_by_replicate
 from tf_lottery.results.statistics.learning_speed import EARLY_STOP, NO_MEASURE
 from tf_lottery.results.statistics.matching import matching_density, peak
 from tf_lottery.results.statistics.selection import DEFAULT_MAX_DROP, select_round, validation_column
 from tf_lottery.results.statistics.values import (
     SCORES,
     Row,
+    Spread,
     first_recorded,
     select,
     spread,
@@ -86,20 +87,26 @@ class Answer:
         answer: a short answer.
         evidence: what it rests on.
         difference: of ticket - other, where the answer rests on one.
+        density: with its interval or range, where the answer is one.
     """
 
     question: str
     answer: str
     evidence: str
     difference: Difference | None = None
+    density: Interval | Spread | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the answer for JSON: accuracies as fractions; `difference` and `interval` are None without one."""
-        over = self.difference
+        """Return the answer for JSON: numbers are fractions, and None where there is none.
+
+        `interval` is that of the difference, or of the density; a range of fewer than 3 replicates is no interval.
+        """
+        over = self.difference or (self.density if isinstance(self.density, Interval) else None)
         return {
             "question": self.question,
             "answer": self.answer,
-            "difference": over.mean if over else None,
+            "difference": self.difference.mean if self.difference else None,
+            "density": self.density.mean if self.density else None,
             "interval": [over.low, over.high] if over else None,
             "evidence": self.evidence,
         }
@@ -261,7 +268,9 @@ def _sparsest(rows: Sequence[Row], max_drop: float) -> Answer:
         text += f"; a pruned round matches in {matching.matched} of {replicates}"
     if matching.unfinished:
         text += f"; {formats.plural(matching.unfinished, 'unfinished replicate')} left out"
-    return Answer("How sparse may it be?", f"{bound}{formats.density_percent(density.mean)} %", f"{text}.")
+    return Answer(
+        "How sparse may it be?", f"{bound}{formats.density_percent(density.mean)} %", f"{text}.", density=density
+    )
 
 
 def _best_density(rows: Sequence[Row]) -> Answer:
