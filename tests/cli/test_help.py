@@ -36,14 +36,14 @@ def examples_and_processes() -> list[object]:
     """Each example, and whether it runs in this process: the first of each command starts the program, as a user does.
 
     An example that trains starts it too. Further ones of the commands that take seconds are in the slow set, and all of
-    `sweep`, which does what `run` does.
+    `sweep`, which does what `run` does, and the self-test of a device.
     """
     started = set()
     parameters = []
     for line in examples():
         command = line.split()[1]
         in_process = command in started and command not in ("run", "sweep", "reproduce")
-        slow = command == "sweep" or (command in started and command in SLOW)
+        slow = command == "sweep" or "--gpu" in line or (command in started and command in SLOW)
         marks = [pytest.mark.slow] if slow else []
         started.add(command)
         parameters.append(pytest.param(line, in_process, id=line, marks=marks))
@@ -107,6 +107,8 @@ def test_examples_of_the_help_pages_run(
         for name in ("digits-mlp-1a2b", "digits-mlp-3c4d"):
             shutil.copytree(source, tmp_path / "runs" / name)
         folder = tmp_path
+    if "--gpu" in arguments:
+        arguments += ["--device", "cpu"]  # the same checks, on any machine
     if "saved_models" in arguments:
         folder = request.getfixturevalue("exported_folder")
     if in_process:
