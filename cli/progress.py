@@ -47,13 +47,22 @@ def _lines() -> Events:
 
 
 def start_line(store: RunDirectory, jobs: list[Job], waiting: list[Job]) -> str:
-    """Return the first line: where a run is written, how many trainings it has, and how many are done."""
+    """Return the first line: where a run is written, how many trainings it has, and how many are done.
+
+    Args:
+        store: the run directory.
+        jobs: all trainings.
+        waiting: those that are not done.
+    """
     done = f", {len(jobs) - len(waiting)} of them done already" if len(waiting) < len(jobs) else ""
     return f"{store.path}: {len(jobs)} trainings{done}"
 
 
 def score_words(record: Mapping[str, float]) -> list[str]:
     """Return the last loss and validation accuracy of a training, as far as it has them, in words.
+
+    Args:
+        record: an evaluation of the training.
 
     Example:
         >>> score_words({"step": 50, "train_loss": 0.12345, "val_loss": 0.2, "val_accuracy": 0.951})

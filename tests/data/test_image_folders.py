@@ -180,7 +180,7 @@ def test_a_folder_of_another_layout(tmp_path, names, words):
 
 
 def test_there_is_no_such_folder(tmp_path):
-    with pytest.raises(UnfitError, match="no folder"):
+    with pytest.raises(UsageError, match="no folder"):
         raw(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="cannot be a path"):
         raw(tmp_path / ("x" * 1000))
@@ -257,7 +257,7 @@ def test_a_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["./nowhere"], 3, "There is no folder nowhere"),
+        (["./nowhere"], 2, "There is no folder nowhere"),
         (["./"], 3, "--image-size 32"),
         (["./", "--image-size", "4"], 5, "dog/x is damaged"),
     ],

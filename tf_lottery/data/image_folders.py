@@ -60,17 +60,17 @@ def list_images(folder: str | os.PathLike[str]) -> ImageFolder:
             `validation/` (or `val/`) and `test/`, each of which has a subfolder for each class.
 
     Raises:
-        UsageError: no disk has a place for such a path.
-        UnfitError: there is no such folder, or it holds something else, one class only, or too many files.
+        UsageError: there is no such folder, or no disk has a place for such a path.
+        UnfitError: it holds something else, one class only, or too many files.
         ResourceError: it may not be read.
     """
     path = Path(os.path.expanduser(folder))
     with _readable(path):
         if not path.is_dir():
-            raise UnfitError(
+            raise UsageError(
                 f"There is no folder {path} to read images from.",
-                "Correct the path; a relative one starts at the current folder. A name without a separator is a TFDS "
-                "data set.",
+                "Correct the path; a relative one starts at the current folder. Names of data sets have no separator: "
+                "`tf-lottery data list`.",
             )
         folders = _subfolders(path)
     if "train" in folders:
