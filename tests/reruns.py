@@ -62,7 +62,7 @@ def run_with_a_stop(make_trainer, job, *, at, chunk):
         new.engine.chunk_size = lambda: chunk
         return new
 
-    def stop(job, step, last):
+    def stop(job, step, last, scores):
         if step >= at:
             raise StopError
 
