@@ -7,7 +7,7 @@ from typing import Any
 
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.events import Events
-from tf_lottery.experiment.run_progress import RemainingTime, StepRate, TrainingCount
+from tf_lottery.experiment.run_progress import Speed, TrainingCount
 from tf_lottery.results.tables.formats import loss, percent, row_words
 from tf_lottery.utils.text import duration
 
@@ -27,7 +27,7 @@ def show_progress(*, quiet: bool) -> Iterator[Events]:
 
 
 def _lines() -> Events:
-    trainings, remaining = TrainingCount(), RemainingTime()
+    trainings, remaining = TrainingCount(), Speed()
 
     def on_start(store: RunDirectory, jobs: list[Job], waiting: list[Job]) -> None:
         trainings.start(len(jobs), len(waiting))
@@ -35,11 +35,11 @@ def _lines() -> Events:
 
     def on_progress(job: Job, step: int, stop: int) -> None:
         trainings.advance(job, step, stop)
-        remaining.estimate(trainings.done, trainings.total)
+        remaining.seconds_left(trainings.done, trainings.total)
 
     def on_done(job: Job, row: dict[str, Any]) -> None:
         trainings.finish(job)
-        left = remaining.estimate(trainings.done, trainings.total)
+        left = remaining.seconds_left(trainings.done, trainings.total)
         ending = f", {duration(left)} left" if left and trainings.finished < trainings.total else ""
         remark(f"{trainings.finished}/{trainings.total} {job}: {row_words(row)}{ending}")
 
@@ -79,7 +79,7 @@ def _bars() -> Iterator[Events]:
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 
-    trainings, remaining = TrainingCount(), RemainingTime()
+    trainings, remaining = TrainingCount(), Speed()
     # The bar gives way to the texts: of these nothing is cut off at 80 columns.
     columns = (
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
@@ -88,12 +88,12 @@ def _bars() -> Iterator[Events]:
     )
     progress = Progress(*columns, console=console_for(sys.stderr), transient=True, refresh_per_second=4)
     texts: dict[Job, list[str]] = {}
-    speeds: dict[Job, StepRate] = {}
+    speeds: dict[Job, Speed] = {}
     overall = progress.add_task("starting", total=1, count="")
     tasks: dict[Job, Any] = {}
 
     def refresh() -> None:
-        left = remaining.estimate(trainings.done, trainings.total)
+        left = remaining.seconds_left(trainings.done, trainings.total)
         count = f"{trainings.finished}/{trainings.total}" + (f", {duration(left)} left" if left is not None else "")
         progress.update(overall, description="trainings", total=trainings.total, completed=trainings.done, count=count)
 
@@ -110,8 +110,8 @@ def _bars() -> Iterator[Events]:
     def on_progress(job: Job, step: int, stop: int) -> None:
         if job not in tasks:
             tasks[job] = progress.add_task(str(job), total=stop, count="")
-            speeds[job] = StepRate()
-        speed = speeds[job].rate(step)
+            speeds[job] = Speed()
+        speed = speeds[job].per_second(step)
         parts = [f"step {step:,}/{stop:,}", *([f"{speed:,.0f} steps/s"] if speed else []), *texts.get(job, [])]
         progress.update(tasks[job], completed=step, count=", ".join(parts))
         trainings.advance(job, step, stop)

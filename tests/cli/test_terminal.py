@@ -15,7 +15,7 @@ from tf_lottery_cli.app import app
 from tf_lottery_cli.table_layout import lay_out, wrap_words
 
 from tf_lottery.experiment.directory import Job, RunDirectory
-from tf_lottery.experiment.run_progress import StepRate
+from tf_lottery.experiment.run_progress import Speed
 from tf_lottery.utils.text import related_names, suggestion
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -132,8 +132,8 @@ def test_a_terminal_shows_finished_trainings_and_live_scores(monkeypatch):
 
 def test_steps_per_second_begin_at_the_first_report():
     times = iter([10.0, 12.0])
-    rate = StepRate(now=lambda: next(times))
-    assert (rate.rate(500), rate.rate(1500)) == (None, 500.0)
+    speed = Speed(now=lambda: next(times))
+    assert (speed.per_second(500), speed.per_second(1500)) == (None, 500.0)
 
 
 def complete(arguments, incomplete):

@@ -3,15 +3,15 @@
 import pytest
 
 from tf_lottery.experiment.directory import Job
-from tf_lottery.experiment.run_progress import RemainingTime, TrainingCount
+from tf_lottery.experiment.run_progress import Speed, TrainingCount
 
 
 def test_the_time_left_counts_from_the_first_report():
-    times = iter([100.0, 100.0, 110.0, 130.0])
-    remaining = RemainingTime(now=lambda: next(times))
-    assert remaining.estimate(2.0, 10) is None
-    assert remaining.estimate(3.0, 10) == pytest.approx(70.0)
-    assert remaining.estimate(5.0, 10) == pytest.approx(50.0)
+    times = iter([100.0, 110.0, 130.0])
+    remaining = Speed(now=lambda: next(times))
+    assert remaining.seconds_left(2.0, 10) is None
+    assert remaining.seconds_left(3.0, 10) == pytest.approx(70.0)
+    assert remaining.seconds_left(5.0, 10) == pytest.approx(50.0)
 
 
 def test_the_count_adds_fractions_of_running_trainings():

@@ -16,7 +16,6 @@ from tf_lottery.utils import machine
 from tf_lottery.utils.files import dump_json
 
 log = logging.getLogger(__name__)
-PACKAGES = ("tf-lottery", "tensorflow", "keras", "numpy")
 # A change of one of these changes the bits of a training.
 DECISIVE = (*machine.DECISIVE, "threads", "xla", "kernels", "devices", "tf32")
 
@@ -52,7 +51,7 @@ def describe(
     }
     set_only["replicas"] = replicas if replicas > 1 else None
     return {key: value for key, value in set_only.items() if value} | {
-        **machine.describe(PACKAGES),
+        **machine.describe(machine.PACKAGES),
         "threads": config.threads,
         "devices": [device.device_type for device in tf.config.list_logical_devices()],
         "xla": xla,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from tf_lottery.experiment.directory import Job
 
 
-class RemainingTime:
-    """The time that is left, from the steps since the first report: starting up and compiling do not count.
+class Speed:
+    """How much is done per second since the first report: starting up and compiling do not count.
 
     Args:
         now: returns the time in seconds.
@@ -17,41 +17,26 @@ class RemainingTime:
         self._now = now
         self._first: tuple[float, float] | None = None
 
-    def estimate(self, done: float, total: float) -> float | None:
-        """Return the seconds that are left; None where nothing was measured yet.
+    def per_second(self, done: float) -> float | None:
+        """Return what is done per second; None where nothing was measured yet.
 
         Args:
-            done: trainings done, with fractions of those that are running.
-            total: trainings to do.
-        """
-        if self._first is None:
-            self._first = (self._now(), done)
-        begin, done_before = self._first
-        seconds, progress = self._now() - begin, done - done_before
-        return seconds * (total - done) / progress if progress > 0 else None
-
-
-class StepRate:
-    """The steps per second of one training, since its first report.
-
-    Args:
-        now: returns the time in seconds.
-    """
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._first: tuple[float, int] | None = None
-
-    def rate(self, step: int) -> float | None:
-        """Return the steps per second up to a step; None at the first report.
-
-        Args:
-            step: the present step.
+            done: what is done by now: steps, or trainings.
         """
         now = self._now()
-        self._first = self._first or (now, step)
-        seconds, steps = now - self._first[0], step - self._first[1]
-        return steps / seconds if seconds > 0 and steps > 0 else None
+        self._first = self._first or (now, done)
+        seconds, more = now - self._first[0], done - self._first[1]
+        return more / seconds if seconds > 0 and more > 0 else None
+
+    def seconds_left(self, done: float, total: float) -> float | None:
+        """Return the seconds that the rest takes; None where nothing was measured yet.
+
+        Args:
+            done: what is done by now.
+            total: what is to be done in all.
+        """
+        speed = self.per_second(done)
+        return (total - done) / speed if speed else None
 
 
 class TrainingCount:

@@ -72,10 +72,11 @@ def find_run(name: str | None, out: str | Path = "runs", *, prefer_complete: boo
 
 def _one_of(name: str, matching: Sequence[Path], *, prefer_complete: bool) -> Path:
     """Return the newest of several runs, or the newest complete one; a warning names it and the others."""
-    complete = [path for path in matching if read_state(path).state == "complete"] if prefer_complete else []
-    taken = (complete or matching)[0]
+    complete = (path for path in matching if prefer_complete and read_state(path).state == "complete")
+    found = next(complete, None)
+    taken = found or matching[0]
     others = [path.name for path in matching if path != taken]
-    which = "the newest complete one" if complete else "the newest"
+    which = "the newest complete one" if found else "the newest"
     more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
     log.warning(
         "%r fits %d runs: took %s, %s; not %s%s.",

@@ -1,9 +1,7 @@
 """The self-test of a device: all checks in their order, and on what they ran."""
 
-import platform
 import re
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from typing import Any
 
 import tensorflow as tf
@@ -12,10 +10,10 @@ from tf_lottery.errors import ResourceError, UsageError
 from tf_lottery.training import device_check as checks
 from tf_lottery.training.device import configure
 from tf_lottery.training.device_workload import prepare_workload, rewound_engine, stored_state, train
+from tf_lottery.utils import machine
 from tf_lottery.utils.text import one_line
 
 STEPS, SPEED_STEPS = 50, 300
-PACKAGES = ("tf-lottery", "tensorflow", "keras", "numpy")
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][\w.@+~-]+){2,}")
 
 
@@ -56,14 +54,10 @@ def describe_device(kind: str) -> dict[str, Any]:
     Args:
         kind: "CPU" or "GPU".
     """
-    build = tf.sysconfig.get_build_info()
+    build, described = tf.sysconfig.get_build_info(), machine.describe(machine.PACKAGES)
     return {
         "device": kind,
-        "versions": {
-            "python": platform.python_version(),
-            **{package: metadata.version(package) for package in PACKAGES},
-            "system": f"{platform.system()} {platform.machine()}",
-        },
+        "versions": {name: described[name] for name in ("python", *machine.PACKAGES, "system", "processor")},
         "build": {"cuda": build.get("cuda_version"), "cudnn": build.get("cudnn_version")},
         "cards": [_describe_card(gpu) for gpu in tf.config.list_physical_devices("GPU")] if kind == "GPU" else [],
     }

@@ -13,6 +13,8 @@ _LIMITS_V2 = ("", "memory.max", "memory.current")
 _LIMITS_V1 = ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
 
 
+PACKAGES = ("tf-lottery", "tensorflow", "keras", "numpy")
+"""The packages that training computes with."""
 _INSTRUCTIONS = ("avx512f", "avx2", "avx", "sse2", "sve", "asimd")
 DECISIVE = ("tensorflow", "keras", "numpy", "processor", "instructions")
 """What changes the bits of a computation if it is another, of what `describe` says."""

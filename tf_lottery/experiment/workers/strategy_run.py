@@ -15,8 +15,6 @@ from tf_lottery.training.replicas import Replicas
 from tf_lottery.training.strategies import make_replicas
 from tf_lottery.utils import machine
 
-PACKAGES = ("tf-lottery", "tensorflow", "keras", "numpy")
-
 
 def replicas_of(config: Config) -> Replicas | None:
     """Return the replicas of a configuration; None without a strategy. Sets threads and devices of this process.
@@ -44,11 +42,11 @@ def opened(config: Config, store: RunDirectory, replicas: Replicas, *, model_has
     replicas.check_batch(config.batch_size)
     if replicas.processes == 1:
         return store
-    versions = machine.describe(PACKAGES)
+    versions = machine.describe(machine.PACKAGES)
     check_equal(
         replicas,
         {
-            "the versions": ", ".join(f"{name} {versions[name]}" for name in ("python", *PACKAGES)),
+            "the versions": ", ".join(f"{name} {versions[name]}" for name in ("python", *machine.PACKAGES)),
             "the configuration": config.hash(model_hash=model_hash),
             "its rounds, replicates and variants": (config.rounds, config.replicates, config.variants),
             "the run directory": store.path.name,
