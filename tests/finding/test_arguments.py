@@ -12,12 +12,13 @@ from tf_lottery.experiment.config import Config
 PARAMETERS = inspect.signature(tfl.find_ticket).parameters
 # Options whose default is another one in Python, where the experiment is the caller's own.
 OTHER_DEFAULTS = {"model", "rounds", "steps", "batch_size", "optimizer", "eval_every", "variants", "include", "exclude"}
-OTHER_DEFAULTS |= {"layer_rates", "min_density", "max_density"}
+OTHER_DEFAULTS |= {"layer_rates", "min_density", "max_density", "strategy"}
 # Options of an experiment by configuration, which here are Python objects, or what a caller's objects hold.
 OBJECTS = {"preset", "dataset", "data_dir", "normalization", "validation", "classes", "pad_crop", "flip"}
 OBJECTS |= {"learning_rate", "momentum", "weight_decay", "lr_schedule", "lr_milestones", "lr_drop", "warmup"}
 OBJECTS |= {"tickets_from", "tickets_hash", "xla", "threads", "precision", "jobs", "device"}
 OBJECTS |= {"launcher", "address", "launcher_options", "mixed_machines"}  # no other process has the caller's objects
+OBJECTS |= {"image_size", "strategy_devices", "synchronized_batch_norm"}  # of data, a strategy and layers
 
 
 def test_options_have_the_names_and_defaults_of_the_configuration():

@@ -40,8 +40,8 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
 def related_names(name: str, valid: Iterable[str]) -> list[str]:
     """Return at most three valid names that a name may stand for, the likeliest first.
 
-    Those that continue it with a new part come before others that begin with it. Without any it is the one that is
-    spelled most alike.
+    Those that continue it with a new part come before others that begin with it. Where none has a new part, it is the
+    one that is spelled most alike.
 
     Args:
         name: what was typed.
@@ -54,7 +54,8 @@ def related_names(name: str, valid: Iterable[str]) -> list[str]:
     names = list(valid)
     beginning = [known for known in names if name and known.startswith(name)]
     by_part = [known for known in beginning if not known[len(name) :][:1].isalnum()]
-    return list(dict.fromkeys([*by_part, *beginning]))[:3] or difflib.get_close_matches(name, names, n=1)
+    nearest = [] if by_part else difflib.get_close_matches(name, names, n=1)
+    return nearest or list(dict.fromkeys([*by_part, *beginning]))[:3]
 
 
 def printable(text: str) -> str:

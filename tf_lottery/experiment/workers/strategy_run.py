@@ -8,7 +8,7 @@ from tf_lottery.experiment.config import Config
 from tf_lottery.experiment.directory import Job, RunDirectory
 from tf_lottery.experiment.problem import Problem
 from tf_lottery.experiment.workers.shared_directory import SharedDirectory
-from tf_lottery.training.device import configure
+from tf_lottery.training import device
 from tf_lottery.training.process_checks import check_equal
 from tf_lottery.training.replica_layers import check_replicable
 from tf_lottery.training.replicas import Replicas
@@ -23,7 +23,7 @@ def replicas_of(config: Config) -> Replicas | None:
         ResourceError: there are not so many devices, or it is too late to choose them.
         UsageError: `TF_CONFIG` describes no cluster with this process.
     """
-    configure(threads=config.threads, device=config.device)
+    device.configure(threads=config.threads, device=config.device)
     return make_replicas(config.strategy, devices=config.strategy_devices, device=config.device)
 
 
