@@ -70,7 +70,7 @@ def list_images(folder: str | os.PathLike[str]) -> ImageFolder:
             raise UsageError(
                 f"There is no folder {path} to read images from.",
                 "Correct the path; a relative one starts at the current folder. Names of data sets have no separator: "
-                "`tf-lottery data list`.",
+                "`tf_lottery.data.describe()`.",
             )
         folders = _subfolders(path)
     if "train" in folders:
